@@ -1,0 +1,68 @@
+# One command a chore, the same here and in CI. `make demo` and `make test` set themselves up.
+#
+#   setup   create .venv with the package, its extras and the development tools (once)
+#   demo    enhance the example radiographs; tables, TIFFs and a before/after page go to demo/
+#   test    the tests, offline and on the CPU; `make test-slow` runs the long ones
+#   check   lint, format, types, layer rule
+#   bench   speed on this machine
+#   docs    check the links between the documents
+#   clean   remove what the other targets made, except .venv
+
+# The Python that makes .venv; empty: the first of these that is new enough.
+PYTHON ?=
+CANDIDATES := $(if $(PYTHON),"$(PYTHON)",python3 python3.13 python3.12 python3.11)
+# Test processes, each with one thread of torch: two of them beat two threads on two cores.
+JOBS ?= 2
+
+BIN := .venv/bin
+READY := .venv/.ready
+
+# Every pip call, also one that a tool makes, obeys the tested versions.
+export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: setup demo test test-slow check bench docs clean
+
+setup: $(READY)
+
+$(READY): pyproject.toml constraints.txt
+	@python=; for candidate in $(CANDIDATES); do \
+	  if "$$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; then \
+	    python="$$candidate"; break; \
+	  fi; \
+	done; \
+	if [ -z "$$python" ]; then \
+	  echo 'error: expected Python 3.11 or newer, found none among: $(CANDIDATES); install one, or name it: make setup PYTHON=/path/to/python3' >&2; \
+	  exit 1; \
+	fi; \
+	echo "Creating .venv with $$("$$python" --version)"; \
+	"$$python" -m venv .venv
+	@echo "Installing the package and its tools (torch is large: minutes on the first run)"
+	@$(BIN)/python -m pip install --quiet --editable '.[train,dev]'
+	@touch $@
+	@echo "Ready: $(BIN)/longexposure --help"
+
+demo: $(READY)
+	@$(BIN)/python -m longexposure.demonstrating --out demo
+
+test: $(READY)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --timeout 120
+
+test-slow: $(READY)
+	$(BIN)/python -m pytest -m 'slow and not gpu' --timeout 900
+
+check: $(READY)
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(READY)
+	$(BIN)/python benchmarks/speed.py --short
+
+docs: $(READY)
+	$(BIN)/python -m pytest -q tests/test_project.py -k markdown
+
+clean:
+	rm -rf build dist demo .coverage .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find src tests benchmarks examples -name __pycache__ -prune -exec rm -rf {} +

@@ -1,0 +1,53 @@
+"""longexposure makes a short X-ray exposure of a chip or board look and measure like a long one."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from longexposure.enhancing import Enhancer as Enhancer
+    from longexposure.enhancing import load_enhancer as load_enhancer
+    from longexposure.errors import LongExposureError as LongExposureError
+    from longexposure.io import read_radiograph as read_radiograph
+    from longexposure.io import write_radiograph as write_radiograph
+    from longexposure.noise import NoiseProfile as NoiseProfile
+    from longexposure.noise import estimate_noise as estimate_noise
+    from longexposure.radiograph import Radiograph as Radiograph
+
+__version__ = version("longexposure")
+
+_HOME = {
+    "Enhancer": "longexposure.enhancing",
+    "LongExposureError": "longexposure.errors",
+    "NoiseProfile": "longexposure.noise",
+    "Radiograph": "longexposure.radiograph",
+    "estimate_noise": "longexposure.noise",
+    "load_enhancer": "longexposure.enhancing",
+    "read_radiograph": "longexposure.io",
+    "write_radiograph": "longexposure.io",
+}
+
+__all__ = [
+    "Enhancer",
+    "LongExposureError",
+    "NoiseProfile",
+    "Radiograph",
+    "__version__",
+    "estimate_noise",
+    "load_enhancer",
+    "read_radiograph",
+    "write_radiograph",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import the public names on first use, so that `--help` does not wait for torch (PEP 562)."""
+    if name not in _HOME:
+        raise AttributeError(f"module 'longexposure' has no attribute {name!r}")
+    return getattr(import_module(_HOME[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,8 @@
+"""`python -m longexposure` is the command line."""
+
+from __future__ import annotations
+
+from longexposure.cli import main
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,110 @@
+"""Hot and dead pixels: found by what no optics can make, and replaced before anything spreads them.
+
+A point in the part is blurred by focal spot and screen before it reaches the pixels, so its neighbours rise
+with it. A faulty pixel stands alone. A pixel is taken for faulty when it differs from the ring around its
+neighbours by far more than the noise allows while the neighbours themselves do not.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from longexposure.noise import NoiseProfile
+from longexposure.radiograph import Pixels
+
+NOISE_LIMIT = 7.0
+"""A faulty pixel differs from its surroundings by more than this many standard deviations of the noise."""
+NEIGHBOUR_SHARE = 0.08
+"""Its four neighbours follow by less than this share: a point blurred by 0.5 px has neighbours at 0.13."""
+SPREAD_LIMIT = 2.0
+"""It differs by more than this many times the spread of the ring, so that edges and texture stay."""
+STRIP_ROWS = 512
+
+_RING = tuple(
+    (dy, dx) for dy in range(-2, 3) for dx in range(-2, 3) if max(abs(dy), abs(dx)) == 2
+)
+_CROSS = ((-1, 0), (1, 0), (0, -1), (0, 1))
+
+
+@dataclass(frozen=True, eq=False)
+class Defects:
+    """Faulty pixels of one image: rows, columns, and the grey values (float32) to put in their place."""
+
+    y: npt.NDArray[np.intp]
+    x: npt.NDArray[np.intp]
+    value: npt.NDArray[np.float32]
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+    def within(self, window: tuple[slice, slice]) -> Defects:
+        """Those inside a window, with positions relative to it."""
+        rows, columns = window
+        first, last = np.searchsorted(self.y, (rows.start, rows.stop))
+        y, x, value = self.y[first:last], self.x[first:last], self.value[first:last]
+        keep = (x >= columns.start) & (x < columns.stop)
+        return Defects(y=y[keep] - rows.start, x=x[keep] - columns.start, value=value[keep])
+
+
+def find_defects(pixels: Pixels, noise: NoiseProfile) -> Defects:
+    """Hot and dead pixels of one image (H, W), single or in pairs; the image is not modified.
+
+    Args:
+        pixels: uint8, uint16 or float32.
+        noise: profile of this image, in its grey values.
+    """
+    found = [_in_strip(pixels, noise, top) for top in range(0, pixels.shape[0], STRIP_ROWS)]
+    return Defects(
+        y=np.concatenate([part.y for part in found]),
+        x=np.concatenate([part.x for part in found]),
+        value=np.concatenate([part.value for part in found]),
+    )
+
+
+def _in_strip(pixels: Pixels, noise: NoiseProfile, top: int) -> Defects:
+    """Defects in rows top .. top + STRIP_ROWS, judged with two rows more on either side."""
+    height, width = pixels.shape
+    bottom = min(top + STRIP_ROWS, height)
+    first, last = max(top - 2, 0), min(bottom + 2, height)
+    above, below = 2 - (top - first), 2 - (last - bottom)
+    strip = np.pad(
+        pixels[first:last].astype(np.float32), ((above, below), (2, 2)), mode="symmetric"
+    ) if min(height, width) > 1 else np.pad(pixels[first:last].astype(np.float32), 2, mode="edge")
+    rows, columns = bottom - top, width
+    centre = _shifted(strip, 0, 0, rows, columns)
+    cross = [_shifted(strip, dy, dx, rows, columns) for dy, dx in _CROSS]
+    middle = _middle_of_four(cross)
+    faintest = NOISE_LIMIT * (1 - NEIGHBOUR_SHARE) * _lowest_sigma(noise, centre)
+    y, x = np.nonzero(np.abs(centre - middle) > faintest)
+    if len(y) == 0:
+        return Defects(y=y, x=x, value=np.empty(0, np.float32))
+    ring = np.sort(np.stack([strip[y + 2 + dy, x + 2 + dx] for dy, dx in _RING]), axis=0)
+    surround = 0.5 * (ring[7] + ring[8])
+    spread = ring[12] - ring[3]
+    away = np.abs(centre[y, x] - surround)
+    follows = np.abs(middle[y, x] - surround)
+    sigma = np.sqrt(noise.variance(surround))
+    faulty = (away > NOISE_LIMIT * sigma) & (away > SPREAD_LIMIT * spread)
+    faulty &= follows < NEIGHBOUR_SHARE * away + 0.25 * sigma * (away > 1.5 * NOISE_LIMIT * sigma)
+    y, x = y[faulty], x[faulty]
+    return Defects(y=y + top, x=x, value=middle[y, x].astype(np.float32))
+
+
+def _shifted(strip: npt.NDArray[np.float32], dy: int, dx: int, rows: int, columns: int) -> npt.NDArray[np.float32]:
+    return strip[2 + dy : 2 + dy + rows, 2 + dx : 2 + dx + columns]
+
+
+def _middle_of_four(values: list[npt.NDArray[np.float32]]) -> npt.NDArray[np.float32]:
+    """Mean of the two middle values, which one faulty neighbour cannot move far."""
+    a, b, c, d = values
+    low = np.maximum(np.minimum(a, b), np.minimum(c, d))
+    high = np.minimum(np.maximum(a, b), np.maximum(c, d))
+    return np.float32(0.5) * (low + high)
+
+
+def _lowest_sigma(noise: NoiseProfile, centre: npt.NDArray[np.float32]) -> float:
+    ends = np.array([centre.min(), centre.max()], dtype=np.float64)
+    return float(np.sqrt(noise.variance(ends).min()))

@@ -1,0 +1,60 @@
+"""The grey map: how an image's own grey values become the unit domain that models work in, and back.
+
+The 1st and 99th percentile of the whole image become 0 and 1; values beyond go below 0 and above 1, nothing
+is cut off. The map is taken once per image, so every tile sees the same one, and it follows any rescaling
+a x + b of the grey values exactly, so that enhancing commutes with it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from longexposure.radiograph import Pixels
+
+PERCENTILES = (1.0, 99.0)
+SAMPLE = 1 << 22
+"""Percentiles are taken over about this many pixels, evenly spread, of images that have more."""
+
+
+@dataclass(frozen=True)
+class GreyMap:
+    """unit = scale * grey + offset, with scale > 0."""
+
+    scale: float
+    offset: float
+
+    def to_unit(self, pixels: Pixels) -> npt.NDArray[np.float32]:
+        """Grey values of any type in the unit domain, float32, same shape."""
+        return (pixels.astype(np.float64) * self.scale + self.offset).astype(np.float32)
+
+    def from_unit(self, unit: npt.NDArray[np.floating], dtype: npt.DTypeLike) -> Pixels:
+        """Back to grey values of a type; integers are rounded, and cut at the ends of the type."""
+        grey = (np.asarray(unit, dtype=np.float64) - self.offset) / self.scale
+        kind = np.dtype(dtype)
+        if kind.kind == "f":
+            return grey.astype(kind)
+        limits = np.iinfo(kind)
+        return np.clip(np.rint(grey), limits.min, limits.max).astype(kind)
+
+
+def measure_grey(pixels: Pixels) -> GreyMap:
+    """The map of one image (H, W); hot pixels, a bright spot or a dark corner below 1 % do not move it.
+
+    Where the two percentiles coincide, the lowest and highest value stand in for them; a constant image
+    is only shifted.
+    """
+    values = evenly_sampled(pixels, SAMPLE)
+    low, high = (float(v) for v in np.percentile(values, PERCENTILES))
+    if high <= low:
+        low, high = float(pixels.min()), float(pixels.max())
+    scale = 1.0 / (high - low) if high > low else 1.0
+    return GreyMap(scale=scale, offset=-low * scale)
+
+
+def evenly_sampled(pixels: Pixels, count: int) -> Pixels:
+    """Every k-th row and column of (H, W), with the smallest k that leaves at most `count` pixels."""
+    step = max(1, int(np.ceil(np.sqrt(pixels.size / count))))
+    return pixels[::step, ::step]

@@ -1,0 +1,26 @@
+"""Files: TIFF, PNG and the X-ray microscope's own format, to radiographs and back.
+
+The libraries that decode files are imported when a file is read, so that importing this is quick.
+"""
+
+from __future__ import annotations
+
+from longexposure.io.catalogue import FORMATS, Format, writable_suffix
+from longexposure.io.files import (
+    check_writable_folder,
+    expand_inputs,
+    read_radiograph,
+    sidecar_path,
+    write_radiograph,
+)
+
+__all__ = [
+    "FORMATS",
+    "Format",
+    "check_writable_folder",
+    "expand_inputs",
+    "read_radiograph",
+    "sidecar_path",
+    "writable_suffix",
+    "write_radiograph",
+]

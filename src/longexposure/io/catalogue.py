@@ -1,0 +1,67 @@
+"""The catalogue of formats: how each is recognised, read and written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from longexposure.io.png import is_png, read_png, write_png
+from longexposure.io.tiff import is_tiff, read_tiff, write_tiff
+from longexposure.io.xrm import is_xrm, read_xrm
+from longexposure.radiograph import Radiograph, Source
+
+
+@dataclass(frozen=True)
+class Format:
+    """One file format.
+
+    Attributes:
+        name: as in `Source.format`.
+        suffixes: lower case with the dot; the first is the one for new files.
+        sniff: whether a file with these first bytes is of this format.
+        read: the radiograph from the file's bytes; may raise `InputError`, and on a damaged file
+            whatever its library raises, which `read_radiograph` turns into one.
+        write: the radiograph into a file open for writing, None for a format that is only read.
+    """
+
+    name: str
+    suffixes: tuple[str, ...]
+    sniff: Callable[[bytes], bool]
+    read: Callable[[bytes, Source], Radiograph]
+    write: Callable[[Radiograph, BinaryIO], None] | None = None
+
+    @property
+    def reads(self) -> bool:
+        return True
+
+    @property
+    def writes(self) -> bool:
+        return self.write is not None
+
+
+FORMATS: dict[str, Format] = {
+    form.name: form
+    for form in (
+        Format("tiff", (".tif", ".tiff"), is_tiff, read_tiff, write_tiff),
+        Format("png", (".png",), is_png, read_png, write_png),
+        Format("xrm", (".xrm", ".txrm"), is_xrm, read_xrm),
+    )
+}
+"""Every format by its name."""
+
+
+def format_of_suffix(suffix: str) -> Format | None:
+    """The format whose files end so, in upper or lower case; None for a suffix nobody claims."""
+    return next((form for form in FORMATS.values() if suffix.lower() in form.suffixes), None)
+
+
+def writable_suffix(of: str | Path) -> str:
+    """The suffix for an enhanced copy: its own for a format that is written, .tif for all else.
+
+    Args:
+        of: a format's name, or a path, of which only the suffix counts.
+    """
+    form = FORMATS.get(str(of)) or format_of_suffix(Path(of).suffix)
+    return form.suffixes[0] if form is not None and form.writes else FORMATS["tiff"].suffixes[0]

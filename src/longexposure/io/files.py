@@ -1,0 +1,355 @@
+"""Radiographs on disk: reading by content, writing all or nothing, and lists of inputs."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import json
+import os
+import re
+import secrets
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import BinaryIO
+
+from longexposure.errors import InputError, LongExposureError, OutputError, ResourceError
+from longexposure.io.catalogue import FORMATS, Format, format_of_suffix
+from longexposure.io.checks import damaged
+from longexposure.io.record import record_fields
+from longexposure.radiograph import Radiograph, Source
+
+Content = Callable[[BinaryIO], None]
+
+_FOREIGN = {
+    b"\xff\xd8\xff": "a JPEG",
+    b"GIF8": "a GIF",
+    b"BM": "a BMP",
+    b"\x89HDF": "an HDF5 file",
+    b"%PDF": "a PDF",
+    b"PK\3\4": "a ZIP archive",
+    b"\x1f\x8b": "a gzip archive",
+    b"\x93NUMPY": "a NumPy array",
+}
+
+
+def read_radiograph(path: str | Path) -> Radiograph:
+    """Read one file; its format is told by its content, whatever its name.
+
+    Returns:
+        A radiograph of (H, W), or (N, H, W) for several pages, uint8, uint16 or float32 in native
+        byte order, values exactly as stored, turned upright, with polarity, resolution, pitch,
+        description, exposure, and the history where this package wrote the file.
+
+    Raises:
+        InputError: missing, unreadable, empty, damaged, or not a radiograph; always one line.
+        ResourceError: too large for the memory there is.
+    """
+    path = Path(path)
+    data = _content(path)
+    form = _format_of(path, data)
+    source = Source(path=str(path), sha256=hashlib.sha256(data).hexdigest(), format=form.name)
+    try:
+        return form.read(data, source)
+    except LongExposureError:
+        raise
+    except MemoryError as error:
+        raise _too_large(path) from error
+    except Exception as error:  # on damaged files the libraries raise whatever comes
+        expected = f"a {form.name.upper()} file that can be decoded"
+        raise damaged(str(path), expected=expected, found=_reason(error)) from error
+
+
+def write_radiograph(
+    radiograph: Radiograph, path: str | Path, *, overwrite: bool = False, sidecar: bool = False
+) -> Path:
+    """Write one file, all or nothing: into a temporary name beside it, then renamed.
+
+    Args:
+        radiograph: not modified; a TIFF takes all, a PNG one 8- or 16-bit image.
+        path: its suffix decides the format: .tif, .tiff or .png.
+        overwrite: whether an existing file may be replaced; the radiograph's own source never is.
+        sidecar: also write description, history and the rest as JSON to `sidecar_path(path)`.
+
+    Returns:
+        The path.
+
+    Raises:
+        OutputError: the file exists, is the source, cannot be written, or the format cannot hold it.
+    """
+    path = Path(path)
+    contents: dict[Path, Content] = {path: functools.partial(_writer(path), radiograph)}
+    if sidecar:
+        contents[sidecar_path(path)] = functools.partial(_write_sidecar, radiograph)
+    for target in contents:
+        _check_target(target, radiograph, overwrite=overwrite)
+    try:
+        _write_together(contents, overwrite=overwrite)
+    except LongExposureError as error:
+        if error.where == "PNG":
+            raise OutputError(
+                where=str(path), expected=error.expected, found=error.found, advice=error.advice
+            ) from error
+        raise
+    except OSError as error:
+        raise _cannot_write(path, error) from error
+    return path
+
+
+def sidecar_path(path: str | Path) -> Path:
+    """Where the history of `path` is written beside it: chip.tif gives chip.tif.json."""
+    path = Path(path)
+    return path.with_name(path.name + ".json")
+
+
+def expand_inputs(paths: Sequence[str | Path]) -> list[Path]:
+    """Files as given, each folder as its image files in natural order (view2 before view10).
+
+    Folders are not searched deeper, hidden files and unknown suffixes are left out, a file named
+    twice is taken once. A missing path stays in the list, so that its error arises when it is read
+    and the other files go on.
+
+    Raises:
+        InputError: a folder that cannot be listed or has no image in it, or nothing was given.
+    """
+    files: dict[Path, None] = {}
+    for path in map(Path, paths):
+        found = _images_in(path) if path.is_dir() else [path]
+        files.update(dict.fromkeys(found))
+    if not files:
+        raise InputError(
+            where="input", expected="at least one file or folder", found="none", advice="name some"
+        )
+    return list(files)
+
+
+def check_writable_folder(path: str | Path) -> Path:
+    """Create the folder, with its parents, and prove that files can be written in it.
+
+    Returns:
+        The folder.
+
+    Raises:
+        OutputError: a file is in the way, no permission, read-only, or the disk is full.
+    """
+    path = Path(path)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        probe = _temporary(path)
+        try:
+            probe.touch(exist_ok=False)
+        finally:
+            probe.unlink(missing_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise OutputError(
+            where=str(path),
+            expected="a folder",
+            found="a file in the way",
+            advice="choose another output folder",
+        ) from error
+    except OSError as error:
+        raise OutputError(
+            where=str(path),
+            expected="a folder that can be written to",
+            found=_reason(error),
+            advice="choose another output folder or correct its permissions",
+        ) from error
+    return path
+
+
+def _content(path: Path) -> bytes:
+    """All bytes of a regular file, which are then both hashed and decoded."""
+    try:
+        if path.is_dir():
+            raise _not_a_file(path, "a folder", "name the files in it, or use a command that takes folders")
+        if path.exists() and not path.is_file():
+            raise _not_a_file(path, "a device or pipe", "copy the image into a file first")
+        data = path.read_bytes()
+    except FileNotFoundError as error:
+        raise _not_a_file(path, "no such file", "check the path") from error
+    except MemoryError as error:
+        raise _too_large(path) from error
+    except (OSError, ValueError) as error:
+        raise _not_a_file(path, _reason(error), "check the path and the permissions") from error
+    if not data:
+        raise damaged(str(path), expected="an image file", found="an empty file")
+    return data
+
+
+def _not_a_file(path: Path, found: str, advice: str) -> InputError:
+    return InputError(where=str(path), expected="an image file that can be read", found=found, advice=advice)
+
+
+def _too_large(path: Path) -> ResourceError:
+    return ResourceError(
+        where=str(path),
+        expected="memory for the whole image",
+        found="too little",
+        advice="close other programs, or cut the image or the stack into several files",
+    )
+
+
+def _format_of(path: Path, data: bytes) -> Format:
+    start = data[:16]
+    for form in FORMATS.values():
+        if form.sniff(start):
+            return form
+    claimed = format_of_suffix(path.suffix)
+    if claimed is not None:
+        raise damaged(str(path), expected=f"a {claimed.name.upper()} file", found=_looks_like(data))
+    raise InputError(
+        where=str(path),
+        expected=f"one of {', '.join(form.name.upper() for form in FORMATS.values())}",
+        found=_looks_like(data),
+        advice="export the radiograph as 8- or 16-bit greyscale TIFF",
+    )
+
+
+def _looks_like(data: bytes) -> str:
+    if data[128:132] == b"DICM":
+        return "a DICOM file"
+    for magic, name in _FOREIGN.items():
+        if data.startswith(magic):
+            return name
+    start = data[:4096]
+    if not any(start):
+        return f"{len(data)} bytes that start with zeros"
+    if all(32 <= byte < 127 or byte in b"\t\r\n" for byte in start):
+        return "a text file"
+    return f"{len(data)} bytes of unknown kind, starting with {start[:4].hex()}"
+
+
+def _reason(error: BaseException) -> str:
+    """One short printable line for what a library or the system said."""
+    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    line = "".join(c if c.isprintable() else " " for c in " ".join(str(text).split()))
+    return line if len(line) <= 120 else line[:117] + "..."
+
+
+def _writer(path: Path) -> Callable[[Radiograph, BinaryIO], None]:
+    form = format_of_suffix(path.suffix)
+    if form is not None and form.write is not None:
+        return form.write
+    suffixes = [suffix for each in FORMATS.values() if each.writes for suffix in each.suffixes]
+    raise OutputError(
+        where=str(path),
+        expected=f"a name that ends with {', '.join(suffixes)}",
+        found=f"{path.suffix!r}",
+        advice="choose .tif, which holds everything",
+    )
+
+
+def _check_target(path: Path, radiograph: Radiograph, *, overwrite: bool) -> None:
+    if radiograph.source is not None and _same_file(path, Path(radiograph.source.path)):
+        raise OutputError(
+            where=str(path),
+            expected="an output other than the input",
+            found="the file the radiograph was read from",
+            advice="choose another folder or name; sources are never overwritten",
+        )
+    if path.is_dir():
+        raise OutputError(
+            where=str(path), expected="the name of a file", found="a folder", advice="add a file name"
+        )
+    if not overwrite and os.path.lexists(path):
+        raise _exists(path)
+    if not path.parent.is_dir():
+        raise OutputError(
+            where=str(path),
+            expected="an existing folder",
+            found=f"no folder {path.parent}",
+            advice="create it first",
+        )
+
+
+def _same_file(path: Path, source: Path) -> bool:
+    try:
+        return path.samefile(source)
+    except OSError:
+        return path.absolute() == source.absolute()
+
+
+def _exists(path: Path) -> OutputError:
+    return OutputError(
+        where=str(path),
+        expected="a name that is not taken",
+        found="an existing file",
+        advice="choose another name or folder, or allow overwriting",
+    )
+
+
+def _cannot_write(path: Path, error: OSError) -> OutputError:
+    return OutputError(
+        where=str(path),
+        expected="a place that can be written to",
+        found=_reason(error),
+        advice="free some space, correct the permissions or choose another folder",
+    )
+
+
+def _write_together(contents: dict[Path, Content], *, overwrite: bool) -> None:
+    """Write all files under temporary names, and only when all are complete give them their own."""
+    written: dict[Path, Path] = {}
+    placed: list[Path] = []
+    try:
+        for path, write in contents.items():
+            written[path] = _temporary(path.parent)
+            with written[path].open("x+b") as file:
+                write(file)
+                file.flush()
+                os.fsync(file.fileno())
+        for path, temporary in written.items():
+            if not overwrite and os.path.lexists(path):
+                raise _exists(path)
+            temporary.replace(path)
+            placed.append(path)
+    except BaseException:
+        leftover = [*written.values(), *([] if overwrite else placed)]
+        for path in leftover:
+            with contextlib.suppress(OSError):
+                path.unlink(missing_ok=True)
+        raise
+
+
+def _temporary(folder: Path) -> Path:
+    return folder / f".longexposure-{os.getpid()}-{secrets.token_hex(6)}.part"
+
+
+def _write_sidecar(radiograph: Radiograph, file: BinaryIO) -> None:
+    values = {"description": radiograph.description, "longexposure": record_fields(radiograph)}
+    file.write((json.dumps(values, indent=2) + "\n").encode("ascii"))
+
+
+def _images_in(folder: Path) -> list[Path]:
+    try:
+        files = [
+            path
+            for path in folder.iterdir()
+            if format_of_suffix(path.suffix) and not path.name.startswith(".") and not path.is_dir()
+        ]
+    except OSError as error:
+        raise InputError(
+            where=str(folder),
+            expected="a folder that can be listed",
+            found=_reason(error),
+            advice="check its permissions",
+        ) from error
+    if not files:
+        known = ", ".join(_suffixes())
+        raise InputError(
+            where=str(folder),
+            expected=f"a folder with images ({known})",
+            found="none",
+            advice="name the folder that holds them; folders inside it are not searched",
+        )
+    return sorted(files, key=_natural)
+
+
+def _suffixes() -> Iterator[str]:
+    return (suffix for form in FORMATS.values() for suffix in form.suffixes)
+
+
+def _natural(path: Path) -> tuple[list[tuple[int, int, str]], str]:
+    """Sort key under which numbers in names count as numbers."""
+    parts = re.findall(r"\d+|\D+", path.name.lower())
+    return [(0, int(p), "") if p.isdecimal() and p.isascii() else (1, 0, p) for p in parts], path.name

@@ -1,0 +1,379 @@
+"""TIFF and BigTIFF: every page one image of the stack."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import math
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal
+
+import numpy as np
+
+from longexposure.errors import InputError
+from longexposure.io.checks import (
+    check_finite,
+    check_plausible,
+    damaged,
+    one_channel,
+    upright,
+    upright_resolution,
+    wrong_type,
+)
+from longexposure.io.record import Record, parse_record, record_text, stated_resolution
+from longexposure.radiograph import Pixels, Polarity, Radiograph, Resolution, Source
+
+if TYPE_CHECKING:
+    import tifffile
+
+CLASSIC_BYTES = 2**32 - 2**26
+"""Pixels beyond this go into a BigTIFF: offsets of a classic TIFF have 32 bits; tags need room too."""
+
+_MINISWHITE, _RGB, _PALETTE, _YCBCR = 0, 2, 3, 6
+_PHOTOMETRIC = (0, 1, 2, 3, 6)
+_UNITS: dict[int, Literal["none", "inch", "cm"]] = {1: "none", 2: "inch", 3: "cm"}
+_REDUCED_OR_MASK = 0b101
+_SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+
+
+def is_tiff(start: bytes) -> bool:
+    """Whether a file that starts so is a TIFF or BigTIFF of either byte order."""
+    return start[:4] in _SIGNATURES
+
+
+def read_tiff(data: bytes, source: Source) -> Radiograph:
+    """Read all pages of a TIFF; thumbnails and masks among them are left out.
+
+    Taken: 8- to 16-bit unsigned and 32-bit float, strips or tiles, every compression that the
+    library reads, MinIsWhite, colour with all channels equal, palettes of greys, orientation,
+    ImageJ, OME and tifffile files with one axis beside y and x. Tags other than resolution,
+    description, orientation and photometric interpretation are not carried over.
+
+    Raises:
+        InputError: damaged, cut off, or holding something else, with the way out.
+    """
+    import tifffile
+
+    where = source.path
+    count = _count_directories(data, where)
+    with _quiet(), tifffile.TiffFile(io.BytesIO(data)) as tif:
+        if len(tif.pages) != count:
+            raise damaged(where, expected=f"{count} pages", found=f"{len(tif.pages)} that can be read")
+        pages: list[Any] = [tif.pages.get(index) for index in range(count)]
+        pages = [page for page in pages if not page.subfiletype & _REDUCED_OR_MASK] or pages
+        planes = _planes_promised(tif, where)
+        layout = _check_pages(pages, data, where)
+        if planes is not None and planes > len(pages):
+            pixels = _virtual_stack(pages, data, planes, where)
+        else:
+            pixels = _stack(pages, where)
+        record = parse_record(_description(pages[0]))
+    check_finite(pixels, where)
+    return _radiograph(pixels, layout, record, source)
+
+
+def write_tiff(radiograph: Radiograph, file: BinaryIO) -> None:
+    """Write every image as one uncompressed page, values, polarity and resolution as they are.
+
+    A stack of one image comes back as a single image. Pixels without resolution tags but with a
+    known pitch get the tags of that pitch.
+    """
+    import tifffile
+
+    resolution = _as_tags(stated_resolution(radiograph))
+    text = record_text(radiograph, resolution=_from_tags(resolution), polarity=radiograph.polarity)
+    with tifffile.TiffWriter(file, bigtiff=radiograph.pixels.nbytes > CLASSIC_BYTES) as tif:
+        tif.write(
+            radiograph.pixels,
+            photometric="miniswhite" if radiograph.polarity == "white-is-zero" else "minisblack",
+            resolution=resolution[:2] if resolution else None,
+            resolutionunit=resolution[2] if resolution else None,
+            description=text.encode() or None,
+            metadata=None,
+            software=False,
+            contiguous=False,
+        )
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """What all pages must have in common."""
+
+    shape: tuple[int, int]
+    dtype: np.dtype[Any]
+    polarity: Polarity
+    orientation: int
+    resolution: Resolution | None
+
+
+def _radiograph(pixels: Pixels, layout: _Layout, record: Record, source: Source) -> Radiograph:
+    resolution = layout.resolution
+    if record.resolution is not None and _from_tags(_as_tags(record.resolution)) == resolution:
+        resolution = record.resolution  # the same, before it was rounded to a fraction
+    resolution = upright_resolution(resolution, layout.orientation)
+    pitch_um = record.pitch_um or (resolution.pitch_um if resolution else None)
+    return Radiograph(
+        pixels=pixels,
+        domain=record.domain,
+        polarity=layout.polarity,
+        pitch_um=pitch_um,
+        resolution=resolution,
+        description=record.description,
+        exposure=record.exposure,
+        source=source,
+        history=record.history,
+    )
+
+
+def _count_directories(data: bytes, where: str) -> int:
+    """Follow the chain of pages to its end (TIFF 6.0, section 2), which libraries do not insist on."""
+    order = "<" if data[:2] == b"II" else ">"
+    big = data[2:4] in (b"+\0", b"\0+")
+    start, number, entry, link = (8, "Q", 20, "Q") if big else (4, "H", 12, "I")
+    seen: set[int] = set()
+    at = start
+    while True:
+        (offset,) = _unpack(order + link, data, at, where)
+        if offset == 0:
+            break
+        if offset in seen:
+            raise damaged(where, expected="a chain of pages that ends", found="one that runs in a circle")
+        seen.add(offset)
+        (tags,) = _unpack(order + number, data, offset, where)
+        at = offset + struct.calcsize(order + number) + tags * entry
+    if not seen:
+        raise damaged(where, expected="at least one page", found="none")
+    return len(seen)
+
+
+def _unpack(layout: str, data: bytes, offset: int, where: str) -> tuple[Any, ...]:
+    end = offset + struct.calcsize(layout)
+    if end > len(data):
+        raise damaged(
+            where, expected=f"page data up to byte {end}", found=f"a file of {len(data)} bytes, cut off"
+        )
+    return struct.unpack_from(layout, data, offset)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the library from logging what is checked here and reported as one error."""
+    logger = logging.getLogger("tifffile")
+
+    def drop(_: logging.LogRecord) -> bool:
+        return False
+
+    logger.addFilter(drop)
+    try:
+        yield
+    finally:
+        logger.removeFilter(drop)
+
+
+def _planes_promised(tif: tifffile.TiffFile, where: str) -> int | None:
+    """How many images the metadata of ImageJ, OME, tifffile or MetaMorph speak of, None without such."""
+    if not (tif.is_imagej or tif.is_ome or tif.is_shaped or tif.is_stk) or len(tif.series) != 1:
+        return None
+    series = tif.series[0]
+    long = [(a, n) for a, n in zip(series.axes, series.shape, strict=True) if a not in "YXS" and n > 1]
+    if len(long) > 1:
+        raise InputError(
+            where=where,
+            expected="one image or one stack of images",
+            found=f"{len(long) + 2} dimensions: axes {series.axes}, shape {series.shape}",
+            advice="export one stack at a time",
+        )
+    if any(page is None or page.parent is not tif for page in series.pages):
+        raise damaged(where, expected="all planes in this file", found="planes that are missing or elsewhere")
+    return long[0][1] if long else 1
+
+
+def _check_pages(pages: list[Any], data: bytes, where: str) -> _Layout:
+    """Check every page before any pixel is read, and that all agree."""
+    for page in pages:
+        _check_kind(page, where)
+    needed = [_check_segments(page, len(data), where) for page in pages]
+    packed = any(page.compression != 1 for page in pages)
+    check_plausible(where, needed=sum(needed), stored=len(data), packed=packed)
+    layouts = [_layout(page) for page in pages]
+    for number, layout in enumerate(layouts, start=1):
+        if (layout.shape, layout.dtype) != (layouts[0].shape, layouts[0].dtype):
+            first = f"{layouts[0].shape} {layouts[0].dtype}"
+            found = f"page {number} of {layout.shape} {layout.dtype} after page 1 of {first}"
+            raise _unlike(where, found)
+        if (layout.polarity, layout.orientation) != (layouts[0].polarity, layouts[0].orientation):
+            raise _unlike(where, f"page {number} of another polarity or orientation than page 1")
+    return layouts[0]
+
+
+def _unlike(where: str, found: str) -> InputError:
+    return InputError(
+        where=where,
+        expected="pages of one size and type",
+        found=found,
+        advice="save the pages as separate files",
+    )
+
+
+def _check_kind(page: Any, where: str) -> None:
+    """Refuse sample types, colour models and volumes that are no greyscale image."""
+    bits, kind = page.bitspersample, int(page.sampleformat)
+    unsigned = kind in (1, 4) and bits in (8, 10, 12, 14, 16)
+    if page.dtype is None or not (unsigned or (kind == 3 and bits == 32)):
+        names = {1: "unsigned integer", 2: "signed integer", 3: "floating-point", 5: "complex", 6: "complex"}
+        raise wrong_type(where, f"{bits}-bit {names.get(kind, f'format {kind}')} samples")
+    if int(page.photometric) not in _PHOTOMETRIC:
+        raise InputError(
+            where=where,
+            expected="greyscale",
+            found=f"photometric interpretation {int(page.photometric)}",
+            advice="save it as greyscale",
+        )
+    if page.imagedepth != 1:
+        raise InputError(
+            where=where,
+            expected="one image a page",
+            found=f"a volume of depth {page.imagedepth} in one page",
+            advice="save it with one slice a page",
+        )
+    if 0 in page.shape:
+        raise damaged(where, expected="at least one pixel", found=f"a page of shape {page.shape}")
+
+
+def _check_segments(page: Any, size: int, where: str) -> int:
+    """Check that all strips or tiles lie in the file; returns the bytes of the unpacked page."""
+    expected = math.prod(page.chunked)
+    offsets, counts = page.dataoffsets, page.databytecounts
+    present = min(len(offsets), len(counts))
+    if present < expected:
+        raise damaged(where, expected=f"{expected} strips or tiles of pixels", found=str(present))
+    ends = [o + c for o, c in zip(offsets[:expected], counts, strict=False)]
+    if min(offsets[:expected]) <= 0 or min(counts[:expected]) <= 0:
+        raise damaged(where, expected="strips or tiles with data", found="one without")
+    if max(ends) > size:
+        raise damaged(
+            where,
+            expected=f"pixels up to byte {max(ends)}",
+            found=f"a file of {size} bytes, cut off",
+        )
+    needed = _unpacked_bytes(page)
+    stored = min(sum(counts[:expected]), size)
+    check_plausible(where, needed=needed, stored=stored, packed=page.compression != 1)
+    return needed
+
+
+def _unpacked_bytes(page: Any) -> int:
+    samples = int(page.samplesperpixel)
+    if page.is_tiled:
+        pixels: int = math.prod(page.chunked) * int(page.tilewidth) * int(page.tilelength)
+        samples = samples if page.planarconfig == 1 else 1
+        return -(-pixels * samples * int(page.bitspersample) // 8)
+    return -(-int(page.imagewidth) * samples * int(page.bitspersample) // 8) * int(page.imagelength)
+
+
+def _layout(page: Any) -> _Layout:
+    orientation = page.tags.valueof(274) or 1
+    shape = (page.imagelength, page.imagewidth)
+    return _Layout(
+        shape=shape,
+        dtype=page.dtype.newbyteorder("="),
+        polarity="white-is-zero" if page.photometric == _MINISWHITE else "black-is-zero",
+        orientation=int(orientation),
+        resolution=_from_tags((page.tags.valueof(282), page.tags.valueof(283), page.tags.valueof(296))),
+    )
+
+
+def _stack(pages: list[Any], where: str) -> Pixels:
+    if len(pages) == 1:
+        return _read_page(pages[0], where)
+    first = _read_page(pages[0], where)
+    pixels = np.empty((len(pages), *first.shape), dtype=first.dtype)
+    pixels[0] = first
+    for index, page in enumerate(pages[1:], start=1):
+        pixels[index] = _read_page(page, where)
+    return pixels
+
+
+def _read_page(page: Any, where: str) -> Pixels:
+    pixels = page.asarray(maxworkers=1)
+    if page.photometric == _PALETTE:
+        pixels = _grey_palette(page, pixels, where)
+    elif "S" in page.axes:
+        samples = np.moveaxis(pixels, 0, -1) if page.axes == "SYX" else pixels
+        pixels = one_channel(samples, where, extra=len(page.extrasamples))
+    pixels = pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
+    return upright(pixels, int(page.tags.valueof(274) or 1))
+
+
+def _grey_palette(page: Any, indices: Pixels, where: str) -> Pixels:
+    colours = np.asarray(page.colormap)
+    if indices.ndim != 2 or colours.ndim != 2 or not np.all(colours == colours[0]):
+        raise InputError(
+            where=where,
+            expected="greyscale",
+            found="a palette of colours",
+            advice="save it as greyscale without a colour table",
+        )
+    grey = colours[0].astype(np.uint16)
+    high = grey >> 8
+    if np.array_equal(grey, high << 8) or np.array_equal(grey, high * 257):
+        grey = high.astype(np.uint8)  # an 8-bit palette; TIFF has only 16-bit colour tables
+    return np.ascontiguousarray(grey[indices])
+
+
+def _virtual_stack(pages: list[Any], data: bytes, planes: int, where: str) -> Pixels:
+    """Images behind one another after a single page, as ImageJ writes stacks of many gigabytes."""
+    page = pages[0]
+    simple = page.compression == 1 and page.predictor == 1 and page.fillorder == 1
+    simple = simple and page.samplesperpixel == 1 and page.photometric != _PALETTE
+    if len(pages) > 1 or page.is_tiled or page.bitspersample not in (8, 16, 32) or not simple:
+        raise damaged(where, expected=f"{planes} planes, as its metadata say", found=f"{len(pages)} pages")
+    shape = (planes, page.imagelength, page.imagewidth)
+    dtype = page.dtype.newbyteorder(page.parent.byteorder)
+    start, count = page.dataoffsets[0], math.prod(shape)
+    check_plausible(where, needed=count * dtype.itemsize, stored=len(data) - start, packed=False)
+    stack = np.frombuffer(data, dtype=dtype, count=count, offset=start).reshape(shape)
+    stack = stack.astype(dtype.newbyteorder("="))
+    return np.stack([upright(image, int(page.tags.valueof(274) or 1)) for image in stack])
+
+
+def _description(page: Any) -> str:
+    """The first description; tifffile's own note on the shape is no text of the source."""
+    text = str(page.description)
+    return "" if page.is_shaped and text == page.shaped_description else text
+
+
+_Tags = tuple[tuple[int, int], tuple[int, int], int]
+
+
+def _from_tags(tags: tuple[Any, Any, Any] | None) -> Resolution | None:
+    """Resolution from tags 282, 283 and 296; 1 to 1 without a unit says nothing and is None."""
+    if tags is None or not all(isinstance(value, tuple) and len(value) == 2 for value in tags[:2]):
+        return None
+    (nx, dx), (ny, dy), unit = tags
+    if not nx or not ny or not dx or not dy:
+        return None
+    resolution = Resolution(x=nx / dx, y=ny / dy, unit=_UNITS.get(2 if unit is None else int(unit), "none"))
+    return None if resolution == Resolution(1.0, 1.0) else resolution
+
+
+def _as_tags(resolution: Resolution | None) -> _Tags | None:
+    """The tags' fractions of 32-bit numbers, None where they cannot hold the values."""
+    if resolution is None:
+        return None
+    x, y = _fraction(resolution.x), _fraction(resolution.y)
+    if x is None or y is None:
+        return None
+    return x, y, {name: number for number, name in _UNITS.items()}[resolution.unit]
+
+
+def _fraction(value: float) -> tuple[int, int] | None:
+    most = 2**32 - 1
+    if not math.isfinite(value) or not 1 / most <= value <= most:
+        return None
+    near = Fraction(value).limit_denominator(max(1, min(most, int(most / value))))
+    return near.numerator, near.denominator

@@ -1,0 +1,15 @@
+"""What training minimises: pure functions on batches (B, 1, H, W), and their weighted sum."""
+
+from __future__ import annotations
+
+from longexposure.losses.combined import LossConfig, training_loss
+from longexposure.losses.focal_frequency import focal_frequency_loss
+from longexposure.losses.wavelet import band_weights, wavelet_high_frequency_loss
+
+__all__ = [
+    "LossConfig",
+    "band_weights",
+    "focal_frequency_loss",
+    "training_loss",
+    "wavelet_high_frequency_loss",
+]

@@ -1,0 +1,105 @@
+"""The training loss: pixels, focal frequency and wavelet high frequency, summed."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+
+from longexposure.errors import InputError
+from longexposure.losses.difference import difference
+from longexposure.losses.focal_frequency import focal_frequency_loss
+from longexposure.losses.wavelet import WaveletVariant, wavelet_high_frequency_loss
+
+REFERENCE_SIGMA = 0.05
+"""Noise level, in the unit domain, at which `noise_exponent` changes nothing."""
+FAINTEST_SIGMA = 0.004
+"""Noise below this level is weighed as if it were this strong."""
+
+PixelLoss = Literal["l1", "l2", "charbonnier"]
+
+
+class LossConfig(BaseModel):
+    """What the training loss is made of; a weight of 0 leaves its term out.
+
+    Attributes:
+        kind: distance of pixels: mean absolute, mean squared, or mean sqrt(d^2 + 1e-6).
+        focal_frequency_weight: lambda_1 of the paper's equation 4.
+        wavelet_weight: lambda_2 of the paper's equation 4.
+        wavelet_variant: "bands" or "packet", see `wavelet_high_frequency_loss`.
+        wavelet_levels: depth of the wavelet transform.
+        noise_exponent: 0 takes images as they are; 1 scales each pair so that its noise is equally
+            strong, whatever the exposure; values between lie between.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: PixelLoss = "l1"
+    focal_frequency_weight: float = Field(default=10.0, ge=0, allow_inf_nan=False)
+    wavelet_weight: float = Field(default=0.1, ge=0, allow_inf_nan=False)
+    wavelet_variant: WaveletVariant = "bands"
+    wavelet_levels: int = Field(default=3, ge=1, le=6)
+    noise_exponent: float = Field(default=0.0, ge=0, le=2)
+
+
+def training_loss(
+    prediction: torch.Tensor,
+    target: torch.Tensor,
+    *,
+    config: LossConfig,
+    sigma: torch.Tensor | None = None,
+) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+    """The loss and the terms that add up to it.
+
+    Computed in float32, under autocast too. Source: the X-ray paper, equation 4.
+
+    Args:
+        prediction: (B, 1, H, W) in the unit domain.
+        target: same shape.
+        config: terms and weights.
+        sigma: noise of each input, (B,) in the unit domain; with a `noise_exponent` e > 0 both images
+            of a pair are multiplied by (0.05 / max(sigma, 0.004))^e first. None scales nothing.
+
+    Returns:
+        The total, a scalar to differentiate, and its terms "pixel", "focal_frequency" and "wavelet",
+        detached, each with its weight in it.
+
+    Raises:
+        InputError: shapes differ.
+    """
+    with torch.autocast(prediction.device.type, enabled=False):
+        if sigma is not None and config.noise_exponent > 0:
+            factor = _noise_factor(sigma, prediction, config.noise_exponent)
+            prediction, target = prediction.float() * factor, target.float() * factor
+        terms = {"pixel": _pixel_loss(difference(prediction, target), config.kind)}
+        if config.focal_frequency_weight > 0:
+            focal = focal_frequency_loss(prediction, target)
+            terms["focal_frequency"] = config.focal_frequency_weight * focal
+        if config.wavelet_weight > 0:
+            wavelet = wavelet_high_frequency_loss(
+                prediction, target, levels=config.wavelet_levels, variant=config.wavelet_variant
+            )
+            terms["wavelet"] = config.wavelet_weight * wavelet
+        total = torch.stack(list(terms.values())).sum()
+    return total, {name: term.detach() for name, term in terms.items()}
+
+
+def _noise_factor(sigma: torch.Tensor, prediction: torch.Tensor, exponent: float) -> torch.Tensor:
+    if sigma.shape != prediction.shape[:1]:
+        raise InputError(
+            where="loss, sigma",
+            expected=f"one noise level for each image, shape ({prediction.shape[0]},)",
+            found=f"shape {tuple(sigma.shape)}",
+            advice="pass one number for each image of the batch",
+        )
+    level = sigma.detach().float().to(prediction.device).clamp_min(FAINTEST_SIGMA)
+    return (REFERENCE_SIGMA / level).pow(exponent).reshape(-1, 1, 1, 1)
+
+
+def _pixel_loss(residual: torch.Tensor, kind: PixelLoss) -> torch.Tensor:
+    if kind == "l1":
+        return residual.abs().mean()
+    if kind == "l2":
+        return residual.square().mean()
+    return (residual.square() + 1e-6).sqrt().mean()

@@ -1,0 +1,227 @@
+"""The paper's framework: a denoising encoder to a coarse grid, then a super-resolution network."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import nn
+
+from longexposure.errors import InputError
+from longexposure.models.bicubic import bicubic_downsample
+from longexposure.models.spec import ModelSpec
+
+_DENSE_LAYERS = 5
+_RESIDUAL_SCALE = 0.1
+_TRUNCATED_STD = 0.8796256610342398
+"""Standard deviation of a unit normal cut at +-2, so that the cut does not shrink the weights."""
+
+
+class FrameworkConfig(BaseModel):
+    """Size of the framework; the defaults are the paper's full setting.
+
+    Attributes:
+        z: channels of the coarse feature between the two modules; the paper asks for many more than
+            the one channel of the image. Not used by the "bicubic" encoder, whose feature is an image.
+        width: channels everywhere else.
+        scale: how many pixels of the image, along each axis, one pixel of the coarse grid covers.
+        encoder: "learned" is the denoising module; "bicubic" only shrinks the image (the paper's
+            rows without DM).
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Literal["framework"] = "framework"
+    z: int = Field(default=64, ge=1)
+    width: int = Field(default=64, ge=1)
+    scale: Literal[1, 2, 4] = 4
+    encoder: Literal["learned", "bicubic"] = "learned"
+
+
+class Framework(nn.Module):
+    """Maps a short exposure to a long one, in the unit domain; knows no noise level.
+
+    There is no skip from the input image to the output: all brightness goes through the coarse feature.
+    Source: the X-ray paper, section II.C; the super-resolution network is the fractal residual
+    network of Soh et al., CVPR 2019.
+    """
+
+    def __init__(self, config: FrameworkConfig) -> None:
+        super().__init__()
+        self.config = config
+        if config.encoder == "learned":
+            self.encoder: nn.Module = Encoder(z=config.z, width=config.width, scale=config.scale)
+            self.decoder = FractalResidualNetwork(config.z, width=config.width, scale=config.scale)
+        else:
+            self.encoder = BicubicEncoder(config.scale)
+            self.decoder = FractalResidualNetwork(1, width=config.width, scale=config.scale)
+
+    @property
+    def spec(self) -> ModelSpec:
+        radius = _receptive_field(self.config.scale, self.config.encoder)
+        return ModelSpec(size_multiple=self.config.scale, receptive_field=radius, conditioned=False)
+
+    def forward(self, image: torch.Tensor, condition: torch.Tensor | None = None) -> torch.Tensor:
+        """Enhance (B, 1, H, W), H and W multiples of `scale`; `condition` is not looked at.
+
+        Raises:
+            InputError: a height or width that is no multiple of the scale.
+        """
+        height, width = image.shape[-2:]
+        if height % self.config.scale or width % self.config.scale:
+            raise InputError(
+                where="framework",
+                expected=f"a height and width that are multiples of {self.config.scale}",
+                found=f"{height} x {width} pixels",
+                advice="pad the image as its spec says, or use `longexposure enhance`, which does",
+            )
+        enhanced: torch.Tensor = self.decoder(self.encoder(image))
+        return enhanced
+
+
+class Encoder(nn.Module):
+    """The denoising module: (B, 1, H, W) -> (B, z, H / scale, W / scale).
+
+    A 3x3 convolution; for each halving of the grid two residual blocks and a convolution of stride 2;
+    two more residual blocks; a convolution to z channels. No normalisation, which keeps brightness.
+    """
+
+    def __init__(self, *, z: int, width: int, scale: int) -> None:
+        super().__init__()
+        layers: list[nn.Module] = [_linear(1, width)]
+        for _ in range(_halvings(scale)):
+            layers += [ResidualBlock(width), ResidualBlock(width), _linear(width, width, stride=2)]
+        layers += [ResidualBlock(width), ResidualBlock(width), _linear(width, z)]
+        self.layers = nn.Sequential(*layers)
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        feature: torch.Tensor = self.layers(image)
+        return feature
+
+
+class ResidualBlock(nn.Module):
+    """x + conv(ReLU(conv(x))), no normalisation; starts near the identity, so that six keep scale."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.first = _before_relu(width, width)
+        self.second = _linear(width, width)
+        with torch.no_grad():
+            self.second.weight.mul_(_RESIDUAL_SCALE)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        change: torch.Tensor = self.second(torch.relu(self.first(x)))
+        return x + change
+
+
+class BicubicEncoder(nn.Module):
+    """Antialiased bicubic downsampling in place of the denoising module; nothing to learn."""
+
+    def __init__(self, scale: int) -> None:
+        super().__init__()
+        self.scale = scale
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        return bicubic_downsample(image, self.scale)
+
+
+class FractalResidualNetwork(nn.Module):
+    """The super-resolution module: (B, C, H, W) -> (B, 1, scale * H, scale * W).
+
+    Eight residual dense blocks with skips over every two, four and eight of them and over the tail
+    convolution, then one convolution and pixel shuffle for each doubling, and an output convolution.
+    """
+
+    def __init__(self, channels: int, *, width: int, scale: int) -> None:
+        super().__init__()
+        self.head = _linear(channels, width)
+        self.blocks = nn.ModuleList(ResidualDenseBlock(width) for _ in range(8))
+        self.tail = _linear(width, width)
+        ups: list[nn.Module] = []
+        for _ in range(_halvings(scale)):
+            ups += [_linear(width, 4 * width), nn.PixelShuffle(2)]
+        self.ups = nn.Sequential(*ups)
+        self.out = _linear(width, 1)
+
+    def forward(self, feature: torch.Tensor) -> torch.Tensor:
+        h = self.head(feature)
+        a1 = self._two(0, h) + h
+        a2 = self._two(2, a1) + a1 + h
+        a3 = self._two(4, a2) + a2
+        a4 = self._two(6, a3) + a3 + a2 + h
+        image: torch.Tensor = self.out(self.ups(self.tail(a4) + h))
+        return image
+
+    def _two(self, first: int, x: torch.Tensor) -> torch.Tensor:
+        result: torch.Tensor = self.blocks[first + 1](self.blocks[first](x))
+        return result
+
+
+class ResidualDenseBlock(nn.Module):
+    """x + 0.1 * fusion of x and five densely connected convolutions with ReLU."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.dense = nn.ModuleList(_before_relu(i * width, width) for i in range(1, _DENSE_LAYERS + 1))
+        self.fusion = _linear((_DENSE_LAYERS + 1) * width, width, kernel=1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        features = x
+        for convolution in self.dense:
+            features = torch.cat((features, torch.relu(convolution(features))), dim=1)
+        change: torch.Tensor = self.fusion(features)
+        return x + _RESIDUAL_SCALE * change
+
+
+def _before_relu(inputs: int, outputs: int) -> nn.Conv2d:
+    """A 3x3 convolution that a ReLU follows: He initialisation, truncated normal, fan in."""
+    convolution = nn.Conv2d(inputs, outputs, 3, padding=1)
+    std = math.sqrt(2.0 / (9 * inputs)) / _TRUNCATED_STD
+    nn.init.trunc_normal_(convolution.weight, std=std, a=-2 * std, b=2 * std)
+    nn.init.zeros_(convolution.get_parameter("bias"))
+    return convolution
+
+
+def _linear(inputs: int, outputs: int, *, kernel: int = 3, stride: int = 1) -> nn.Conv2d:
+    """A convolution without activation: Xavier uniform initialisation."""
+    convolution = nn.Conv2d(inputs, outputs, kernel, stride=stride, padding=kernel // 2)
+    nn.init.xavier_uniform_(convolution.weight)
+    nn.init.zeros_(convolution.get_parameter("bias"))
+    return convolution
+
+
+def _halvings(scale: int) -> int:
+    return scale.bit_length() - 1
+
+
+def _receptive_field(scale: int, encoder: str) -> int:
+    """Farthest input pixel that reaches an output pixel, over all positions of it within a coarse pixel."""
+    reach = 0
+    for position in range(scale):
+        first, last = _decoder_reach(position, scale)
+        if encoder == "bicubic":
+            border = 3 * scale // 2 if scale > 1 else 0
+            first, last = scale * first - border, scale * last + scale - 1 + border
+        else:
+            first, last = _encoder_reach(first, last, scale)
+        reach = max(reach, position - first, last - position)
+    return reach
+
+
+def _decoder_reach(position: int, scale: int) -> tuple[int, int]:
+    """First and last coarse pixel that one output pixel depends on, along one axis."""
+    first, last = position - 1, position + 1  # out
+    for _ in range(_halvings(scale)):
+        first, last = first // 2 - 1, last // 2 + 1  # pixel shuffle, convolution before it
+    radius = 1 + 8 * _DENSE_LAYERS + 1  # tail, blocks, head
+    return first - radius, last + radius
+
+
+def _encoder_reach(first: int, last: int, scale: int) -> tuple[int, int]:
+    """First and last image pixel that these coarse pixels depend on, along one axis."""
+    first, last = first - 1, last + 1  # to z
+    for _ in range(_halvings(scale)):
+        first, last = 2 * (first - 4) - 1, 2 * (last + 4) + 1  # two residual blocks, stride 2
+    return first - 5, last + 5  # two residual blocks, head

@@ -1,0 +1,51 @@
+"""The networks by kind: one config type that recipes and checkpoints share, and what it builds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import torch
+from pydantic import Field, TypeAdapter, ValidationError
+from torch import nn
+
+from longexposure.errors import CheckpointError
+from longexposure.models.checkpoint import Header, Weights
+from longexposure.models.fast import Fast, FastConfig
+from longexposure.models.framework import Framework, FrameworkConfig
+
+NetworkConfig = Annotated[FastConfig | FrameworkConfig, Field(discriminator="kind")]
+Network = Fast | Framework
+
+_CONFIG: TypeAdapter[FastConfig | FrameworkConfig] = TypeAdapter(NetworkConfig)
+
+
+def build_network(config: FastConfig | FrameworkConfig) -> Network:
+    """An untrained network; its weights follow torch's global seed."""
+    if isinstance(config, FastConfig):
+        return Fast(config)
+    return Framework(config)
+
+
+def parse_config(values: Mapping[str, Any]) -> FastConfig | FrameworkConfig:
+    """The config that a checkpoint's header holds (raises pydantic's ValidationError)."""
+    return _CONFIG.validate_python(values)
+
+
+def restore_network(header: Header, weights: Weights, *, where: str) -> Network:
+    """The network that a checkpoint describes, with its weights, ready for inference.
+
+    Raises:
+        CheckpointError: unknown kind, or weights that do not fit the config.
+    """
+    try:
+        network = build_network(parse_config(header.model))
+        network.load_state_dict({name: torch.from_numpy(array) for name, array in weights.items()})
+    except (ValidationError, RuntimeError) as error:
+        raise CheckpointError(
+            where=where,
+            expected="the weights of a network that this version knows",
+            found=str(error).splitlines()[0] + f" (header: {header.model})",
+            advice="use the version of longexposure that wrote it, or train it anew",
+        ) from error
+    return network.eval()

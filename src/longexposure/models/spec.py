@@ -1,0 +1,28 @@
+"""What a model tells the enhance path about itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """A model's needs, stated by the model and obeyed by tiles, training and export.
+
+    Attributes:
+        size_multiple: height and width it takes must be multiples of this many pixels.
+        receptive_field: how many pixels away, in any direction, an input pixel can still change an
+            output pixel (the radius, so that the field is 2 * radius + 1 wide).
+        conditioned: whether it wants the noise (`longexposure.noise.CONDITION`) beside the pixels.
+        bytes_per_px: memory that computing takes at its peak for each pixel of a tile, float32.
+    """
+
+    size_multiple: int
+    receptive_field: int
+    conditioned: bool
+    bytes_per_px: int = 1024
+
+    @property
+    def halo(self) -> int:
+        """Border in pixels that a tile needs: the receptive field, rounded up to the size multiple."""
+        return -(-self.receptive_field // self.size_multiple) * self.size_multiple

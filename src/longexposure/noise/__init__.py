@@ -1,0 +1,9 @@
+"""The noise of a radiograph: its profile, and how to measure it from the image alone."""
+
+from __future__ import annotations
+
+from longexposure.noise.blocks import flat_deviation
+from longexposure.noise.estimator import estimate_noise
+from longexposure.noise.profile import CONDITION, NoiseProfile
+
+__all__ = ["CONDITION", "NoiseProfile", "estimate_noise", "flat_deviation"]

@@ -1,0 +1,306 @@
+"""Recipes: everything a training needs to know, in one TOML document that is checked as a whole."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+from types import UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from longexposure.data.pairs import PairsConfig
+from longexposure.data.simulated import SimulatedConfig
+from longexposure.errors import RecipeError
+from longexposure.losses import LossConfig
+from longexposure.models.networks import NetworkConfig, build_network
+
+DataConfig = Annotated[SimulatedConfig | PairsConfig, Field(discriminator="kind")]
+
+
+class Section(BaseModel):
+    """A table of a recipe: frozen, and it knows every key it takes."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class ValidationConfig(Section):
+    """When and on what the weights are scored.
+
+    Attributes:
+        count: number of validation images; of held-out pairs at most as many as there are.
+        size_px: side of a simulated validation image; pairs on disk are scored whole.
+        every_steps: steps between two scorings; the last step is always scored.
+        seed: seed of the simulated validation images; it differs from the recipe's own.
+    """
+
+    count: int = Field(default=16, ge=1, le=1000)
+    size_px: int = Field(default=256, ge=16, le=4096)
+    every_steps: int = Field(default=1000, ge=1)
+    seed: int = Field(default=1_000_003, ge=0, lt=2**63)
+
+
+class OptimiserConfig(Section):
+    """AdamW (Loshchilov and Hutter, 2019) with a linear warm-up and then a cosine to the minimum.
+
+    Attributes:
+        lr: learning rate at the top of the schedule.
+        betas: decay of the first and second moment.
+        weight_decay: decoupled weight decay; 0 makes it Adam.
+        batch: patches a step.
+        clip_norm: the gradient's norm is cut to this.
+        warmup_steps: steps over which the learning rate rises from 0 to `lr`.
+        minimum_lr: learning rate at the last step.
+        ema_decay: decay of the moving average of the weights, which is what is scored and kept.
+    """
+
+    lr: float = Field(default=5e-4, gt=0, le=0.1)
+    betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = (0.9, 0.99)
+    weight_decay: float = Field(default=0.0, ge=0, le=1)
+    batch: int = Field(default=16, ge=1, le=4096)
+    clip_norm: float = Field(default=1.0, gt=0)
+    warmup_steps: int = Field(default=500, ge=0)
+    minimum_lr: float = Field(default=1e-6, ge=0)
+    ema_decay: float = Field(default=0.999, ge=0, lt=1)
+
+
+class Recipe(Section):
+    """What the user writes to train a network, and what a checkpoint says it was trained with.
+
+    Attributes:
+        name: short name, also the default name of the checkpoint.
+        seed: seed of the weights and of the stream of patches.
+        summary: one line for the catalogue of models.
+        licence: licence of the weights.
+        network: kind and sizes of the network.
+        loss: weights of the terms of the loss.
+        data: where the patches come from: simulated, or pairs on disk.
+        validation: when and on what the weights are scored.
+        optimiser: how the weights move.
+        steps: number of steps.
+        precision: arithmetic of the network; loss, moments and average are always float32.
+        workers: processes that prepare patches; 0 prepares them between the steps.
+        checkpoint_every_steps: steps between two saves of the run state.
+        start_from: checkpoint to take the first weights from; random weights where it is left out.
+
+    Raises:
+        RecipeError: two settings contradict each other.
+    """
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]*$", max_length=60)
+    seed: int = Field(default=0, ge=0, lt=2**63)
+    summary: str = ""
+    licence: str = "Apache-2.0"
+    network: NetworkConfig
+    loss: LossConfig = Field(default_factory=LossConfig)
+    data: DataConfig
+    validation: ValidationConfig = Field(default_factory=ValidationConfig)
+    optimiser: OptimiserConfig = Field(default_factory=OptimiserConfig)
+    steps: int = Field(ge=1)
+    precision: Literal["bf16", "f32"] = "bf16"
+    workers: int = Field(default=1, ge=0, le=256)
+    checkpoint_every_steps: int = Field(default=500, ge=1)
+    start_from: str | None = None
+
+    @model_validator(mode="after")
+    def _sections_agree(self) -> Recipe:
+        optimiser, multiple = self.optimiser, size_multiple(self.network)
+        if optimiser.warmup_steps >= self.steps:
+            raise _contradiction(
+                "optimiser.warmup_steps",
+                f"fewer than steps = {self.steps}",
+                optimiser.warmup_steps,
+                advice="train longer or warm up for fewer steps",
+            )
+        if optimiser.minimum_lr > optimiser.lr:
+            raise _contradiction(
+                "optimiser.minimum_lr",
+                f"at most optimiser.lr = {optimiser.lr}",
+                optimiser.minimum_lr,
+                advice="lower the one or raise the other",
+            )
+        if self.data.patch_px % multiple:
+            lower = max(self.data.patch_px // multiple, 1) * multiple
+            raise _contradiction(
+                "data.patch_px",
+                f"a multiple of {multiple} px, which network.kind = {self.network.kind!r} takes",
+                self.data.patch_px,
+                advice=f"use {lower} or {lower + multiple}",
+            )
+        if self.data.kind == "simulated" and self.validation.seed == self.seed:
+            raise _contradiction(
+                "validation.seed",
+                f"another number than seed = {self.seed}",
+                self.validation.seed,
+                advice="change one of them, or the network is scored on what it was trained on",
+            )
+        return self
+
+
+@lru_cache(maxsize=64)
+def size_multiple(network: NetworkConfig) -> int:
+    """Height and width, in pixels, of which the network's patches must be multiples."""
+    with torch.device("meta"):
+        return build_network(network).spec.size_multiple
+
+
+def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
+    """Read a recipe, put the overrides in place and check the whole document.
+
+    Paths inside a recipe are relative to the folder the command runs in.
+
+    Args:
+        path: TOML file.
+        overrides: "dotted.key=value", the value written as in TOML; what is no TOML is taken as text.
+
+    Raises:
+        RecipeError: not readable, not TOML, an unknown key, a wrong type, a value out of range, or two
+            settings that contradict each other.
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+        values = tomllib.loads(text)
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        found = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise RecipeError(
+            where=str(path),
+            expected="a recipe in TOML",
+            found=found,
+            advice="start from one of the files in recipes/",
+        ) from error
+    for override in overrides:
+        _put(values, override)
+    return recipe_from(values, where=str(path))
+
+
+def recipe_from(values: Mapping[str, Any], *, where: str) -> Recipe:
+    """The recipe that a mapping describes; numbers in quotes and other near misses are refused.
+
+    Raises:
+        RecipeError: as `load_recipe`, with `where` before the dotted key.
+    """
+    try:
+        return Recipe.model_validate_json(json.dumps(values, default=str), strict=True)
+    except ValidationError as error:
+        raise _explained(error, where=where) from error
+
+
+def first_difference(first: Recipe, second: Recipe, *, ignore: Sequence[str] = ()) -> str | None:
+    """Dotted key and both values of the first setting that differs, or None."""
+    ones, others = (dict(_flat(recipe.model_dump(mode="json"))) for recipe in (first, second))
+    for key in [*ones, *(key for key in others if key not in ones)]:
+        if key not in ignore and ones.get(key) != others.get(key):
+            return f"{key} = {ones.get(key)!r} and {others.get(key)!r}"
+    return None
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key, value
+
+
+def _put(values: dict[str, Any], override: str) -> None:
+    key, equals, text = override.partition("=")
+    parts = [part.strip() for part in key.split(".")]
+    if not equals or not all(parts):
+        raise RecipeError(
+            where=f"--set {override}",
+            expected="key=value with a dotted key",
+            found=repr(override),
+            advice="write it like --set optimiser.lr=2e-4",
+        )
+    table = values
+    for depth, part in enumerate(parts[:-1], start=1):
+        table = table.setdefault(part, {})
+        if not isinstance(table, dict):
+            raise RecipeError(
+                where=f"--set {override}",
+                expected=f"{'.'.join(parts[:depth])} to be a table",
+                found=repr(table),
+                advice=f"use --set {'.'.join(parts[:depth])}=value",
+            )
+    table[parts[-1]] = _toml_value(text.strip())
+
+
+def _toml_value(text: str) -> Any:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _contradiction(key: str, expected: str, found: object, *, advice: str) -> RecipeError:
+    return RecipeError(where=key, expected=expected, found=repr(found), advice=advice)
+
+
+def _explained(error: ValidationError, *, where: str) -> RecipeError:
+    """The first complaint in full, and the keys of the others."""
+    complaints = error.errors()
+    first, *others = complaints
+    location = _location(first["loc"])
+    expected = first["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
+    found = repr(first["input"])
+    if first["type"] == "extra_forbidden":
+        expected, found = f"one of {', '.join(_keys_at(first['loc'][:-1]))}", f"unknown key {location!r}"
+    elif first["type"] == "missing":
+        expected, found = f"a value for {location!r}", "none"
+    advice = "correct the recipe or the --set option"
+    if others:
+        advice += f", as well as {', '.join(sorted({_location(other['loc']) for other in others}))}"
+    if len(found) > 80:
+        found = f"{found[:77]}..."
+    return RecipeError(where=f"{where}: {location}", expected=expected, found=found, advice=advice)
+
+
+def _location(loc: tuple[int | str, ...]) -> str:
+    """Dotted key of a complaint, without the names of union members that pydantic puts in between."""
+    parts: list[str] = []
+    kind: Any = Recipe
+    for part in loc:
+        if isinstance(part, str) and (member := _member(kind, part)) is not None:
+            kind = member
+            continue
+        parts.append(str(part))
+        kind = _field(kind, part)
+    return ".".join(parts) or "recipe"
+
+
+def _keys_at(loc: tuple[int | str, ...]) -> list[str]:
+    kind: Any = Recipe
+    for part in loc:
+        member = _member(kind, str(part))
+        kind = member if member is not None else _field(kind, part)
+    kind = _bare(kind)
+    return sorted(kind.model_fields) if isinstance(kind, type) and issubclass(kind, BaseModel) else []
+
+
+def _bare(kind: Any) -> Any:
+    while get_origin(kind) is Annotated:
+        kind = get_args(kind)[0]
+    return kind
+
+
+def _field(kind: Any, part: int | str) -> Any:
+    kind = _bare(kind)
+    if isinstance(kind, type) and issubclass(kind, BaseModel) and part in kind.model_fields:
+        return kind.model_fields[str(part)].annotation
+    return None
+
+
+def _member(kind: Any, tag: str) -> Any:
+    """The member of a discriminated union whose `kind` is this tag, or None."""
+    kind = _bare(kind)
+    if get_origin(kind) not in (Union, UnionType):
+        return None
+    for member in map(_bare, get_args(kind)):
+        fields = member.model_fields if isinstance(member, type) and issubclass(member, BaseModel) else {}
+        if "kind" in fields and tag in get_args(fields["kind"].annotation):
+            return member
+    return None

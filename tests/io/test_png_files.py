@@ -1,0 +1,260 @@
+"""PNG as other programs write it; Pillow and hand-made chunks are the references."""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+from pathlib import Path
+
+import imagecodecs
+import numpy as np
+import pytest
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+
+from longexposure.errors import InputError, OutputError
+from longexposure.io import read_radiograph, write_radiograph
+from longexposure.radiograph import Radiograph, Resolution, Step
+
+
+def ramp(shape: tuple[int, ...], dtype: str = "uint16") -> np.ndarray:
+    return (np.arange(np.prod(shape)).reshape(shape) * 37 % (np.iinfo(dtype).max + 1)).astype(dtype)
+
+
+def chunk(name: bytes, body: bytes) -> bytes:
+    return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(body, zlib.crc32(name)))
+
+
+def handmade(
+    rows: bytes,
+    *,
+    size: tuple[int, int],
+    depth: int = 8,
+    colour: int = 0,
+    extra: bytes = b"",
+    interlaced: int = 0,
+) -> bytes:
+    head = struct.pack(">IIBBBBB", *size, depth, colour, 0, 0, interlaced)
+    body = chunk(b"IDAT", zlib.compress(rows)) if rows is not None else b""
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + extra + body + chunk(b"IEND", b"")
+
+
+def save(path: Path, image: Image.Image, **options: object) -> Path:
+    image.save(path, "PNG", **options)
+    return path
+
+
+@pytest.fixture
+def file(tmp_path):
+    return tmp_path / "a.png"
+
+
+def test_sixteen_bit_values_written_by_pillow_are_exact(file):
+    pixels = ramp((300, 250))
+    back = read_radiograph(save(file, Image.fromarray(pixels))).pixels
+    assert back.dtype == np.uint16
+    np.testing.assert_array_equal(back, pixels)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
+def test_pillow_reads_what_was_written(dtype, file):
+    pixels = ramp((30, 25), dtype)
+    step = Step("longexposure", "0.1.0", "enhance", {})
+    write_radiograph(Radiograph(pixels, resolution=Resolution(300, 300, "inch"), history=(step,)), file)
+    with Image.open(file) as image:
+        np.testing.assert_array_equal(np.asarray(image), pixels)
+        assert image.info["dpi"] == pytest.approx((300, 300), abs=0.01)
+        assert '"enhance"' in image.info["Description"]
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
+@pytest.mark.parametrize("channels", [2, 3, 4])
+def test_equal_channels_and_constant_alpha_are_grey(dtype, channels, file):
+    grey = ramp((9, 7), dtype)
+    samples = np.repeat(grey[..., None], channels, axis=2)
+    if channels % 2 == 0:
+        samples[..., -1] = np.iinfo(dtype).max
+    file.write_bytes(imagecodecs.png_encode(samples))
+    np.testing.assert_array_equal(read_radiograph(file).pixels, grey)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
+@pytest.mark.parametrize(("channels", "changed"), [(2, 1), (3, 0), (3, 1), (4, 2), (4, 3)])
+def test_colour_and_changing_alpha_are_refused_even_by_one_count(dtype, channels, changed, file):
+    samples = np.repeat(ramp((9, 7), dtype)[..., None], channels, axis=2)
+    if channels % 2 == 0:
+        samples[..., -1] = np.iinfo(dtype).max
+    samples[4, 3, changed] ^= 1
+    file.write_bytes(imagecodecs.png_encode(samples))
+    with pytest.raises(InputError, match="greyscale"):
+        read_radiograph(file)
+
+
+@pytest.mark.parametrize("depth", [1, 2, 4])
+def test_fewer_than_eight_bits_are_refused(depth, file):
+    file.write_bytes(handmade(bytes(2 * 3), size=(2, 3), depth=depth))
+    with pytest.raises(InputError, match=f"{depth}-bit samples.*convert it yourself"):
+        read_radiograph(file)
+
+
+@pytest.mark.parametrize("depth", [1, 2, 4, 8])
+def test_palette_of_greys_gives_its_greys(depth, file):
+    size = 2**depth
+    greys = (np.arange(size) * 7 + 3).astype(np.uint8)
+    indices = (np.arange(24).reshape(3, 8) % size).astype(np.uint8)
+    bits = np.unpackbits(indices[..., None], axis=-1)[..., 8 - depth :].reshape(3, -1)
+    rows = b"".join(b"\0" + row.tobytes() for row in np.packbits(bits, axis=1))
+    palette = chunk(b"PLTE", np.repeat(greys, 3).tobytes())
+    file.write_bytes(handmade(rows, size=(8, 3), depth=depth, colour=3, extra=palette))
+    back = read_radiograph(file).pixels
+    np.testing.assert_array_equal(back, greys[indices])
+    np.testing.assert_array_equal(back, np.asarray(Image.open(file).convert("L")))
+
+
+def test_palette_of_colours_is_refused(file):
+    image = Image.fromarray(np.dstack([ramp((9, 7), "uint8")] * 2 + [np.zeros((9, 7), np.uint8)]))
+    with pytest.raises(InputError, match="channels that differ"):
+        read_radiograph(save(file, image.convert("P", palette=Image.Palette.ADAPTIVE)))
+
+
+def test_index_beyond_the_palette_is_refused(file, capfd):
+    palette = chunk(b"PLTE", bytes([1, 1, 1, 2, 2, 2]))
+    file.write_bytes(handmade(b"\0\0\1\2", size=(3, 1), colour=3, extra=palette))
+    with pytest.raises(InputError, match="palette of 2"):
+        read_radiograph(file)
+    assert capfd.readouterr().err == ""
+
+
+def test_transparent_grey_value_is_refused_where_it_occurs(file):
+    pixels = ramp((9, 7), "uint8")
+    with pytest.raises(InputError, match="transparency"):
+        read_radiograph(save(file, Image.fromarray(pixels), transparency=int(pixels[2, 2])))
+    absent = next(value for value in range(256) if value not in pixels)
+    path = save(file, Image.fromarray(pixels), transparency=absent)
+    np.testing.assert_array_equal(read_radiograph(path).pixels, pixels)
+
+
+def test_interlaced_image_is_read(file):
+    # The seven passes (Adam7) of a 5 x 3 image, by the table in the specification.
+    pixels = ramp((3, 5), "uint8")
+    passes = [
+        (0, 0, 8, 8),
+        (4, 0, 8, 8),
+        (0, 4, 4, 8),
+        (2, 0, 4, 4),
+        (0, 2, 2, 4),
+        (1, 0, 2, 2),
+        (0, 1, 1, 2),
+    ]
+    rows = b"".join(
+        b"\0" + row.tobytes()
+        for x, y, dx, dy in passes
+        for row in pixels[y::dy, x::dx]
+        if row.size
+    )  # fmt: skip
+    file.write_bytes(handmade(rows, size=(5, 3), interlaced=1))
+    np.testing.assert_array_equal(read_radiograph(file).pixels, pixels)
+    np.testing.assert_array_equal(np.asarray(Image.open(file)), pixels)
+
+
+@pytest.mark.parametrize("how", ["eXIf", "raw profile"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_orientation_is_honoured_as_pillow_does(how, orientation, file, tmp_path):
+    from PIL import ImageOps
+
+    image = Image.fromarray(ramp((3, 5), "uint8"))
+    exif = Image.Exif()
+    exif[274] = orientation
+    if how == "eXIf":
+        save(file, image, exif=exif, dpi=(300, 150))
+    else:
+        info = PngInfo()
+        info.add_text(
+            "Raw profile type exif", f"\nexif\n{len(exif.tobytes()):8}\n{exif.tobytes().hex()}\n", zip=True
+        )
+        save(file, image, pnginfo=info, dpi=(300, 150))
+    expected = np.asarray(ImageOps.exif_transpose(Image.open(file)))
+    radiograph = read_radiograph(file)
+    np.testing.assert_array_equal(radiograph.pixels, expected)
+    x, y = (150, 300) if orientation >= 5 else (300, 150)
+    assert (radiograph.resolution.x * 2.54, radiograph.resolution.y * 2.54) == pytest.approx((x, y), rel=1e-4)
+    copy = write_radiograph(radiograph, tmp_path / "b.png")
+    np.testing.assert_array_equal(np.asarray(ImageOps.exif_transpose(Image.open(copy))), expected)
+
+
+@pytest.mark.parametrize("kind", ["tEXt", "zTXt", "iTXt", "iTXt packed"])
+def test_description_is_read_from_every_kind_of_text(kind, file):
+    info = PngInfo()
+    text = "board 7, 5 µm"
+    if kind.startswith("iTXt"):
+        info.add_itxt("Description", text, zip=kind.endswith("packed"))
+    else:
+        info.add_text("Description", text, zip=kind == "zTXt")
+    assert read_radiograph(save(file, Image.fromarray(ramp((3, 5))), pnginfo=info)).description == text
+
+
+def test_other_chunks_are_left_alone_and_print_nothing(file, capfd):
+    extra = (
+        chunk(b"iCCP", b"broken\0\0rubbish")
+        + chunk(b"gAMA", b"\0")
+        + chunk(b"prVt", b"x")
+        + chunk(b"sRGB", b"")
+    )
+    extra += chunk(b"tRNS", b"odd") + chunk(b"tIME", b"1")
+    file.write_bytes(handmade(b"\0\1\2\0\3\4", size=(2, 2), extra=extra) + b"trailing bytes")
+    np.testing.assert_array_equal(read_radiograph(file).pixels, [[1, 2], [3, 4]])
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("rows", [b"\0\1\2", b"\0\1\2\0\3", b"\0\1\2\0\3\4\5", bytes(10**6), b""])
+def test_more_or_fewer_pixels_than_the_header_says_are_refused(rows, file, capfd):
+    file.write_bytes(handmade(rows, size=(2, 2)))
+    with pytest.raises(InputError, match="6 bytes of pixels"):
+        read_radiograph(file)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_unknown_row_filter_is_refused(file):
+    file.write_bytes(handmade(b"\x09\1\2\0\3\4", size=(2, 2)))
+    with pytest.raises(InputError):
+        read_radiograph(file)
+
+
+@pytest.mark.parametrize("size", [(2**31 - 1, 2**31 - 1), (100_000, 100_000), (2**32 - 1, 1)])
+def test_header_that_claims_too_much_is_refused_before_decoding(size, file, monkeypatch):
+    monkeypatch.setattr(imagecodecs, "png_decode", lambda *_, **__: pytest.fail("decoded"))
+    file.write_bytes(handmade(bytes(1000), size=size))
+    with pytest.raises(InputError):
+        read_radiograph(file)
+
+
+@pytest.mark.parametrize(("depth", "colour"), [(3, 0), (16, 3), (4, 2), (8, 1), (8, 7), (0, 0)])
+def test_invalid_header_is_refused(depth, colour, file):
+    file.write_bytes(handmade(bytes(100), size=(2, 2), depth=depth, colour=colour))
+    with pytest.raises(InputError, match="valid PNG header"):
+        read_radiograph(file)
+
+
+def test_every_flipped_byte_is_noticed_by_its_checksum(file):
+    sound = io.BytesIO()
+    Image.fromarray(ramp((6, 5))).save(sound, "PNG")
+    for place in range(8, len(sound.getvalue())):
+        data = bytearray(sound.getvalue())
+        data[place] ^= 0x40
+        file.write_bytes(data)
+        with pytest.raises(InputError):
+            read_radiograph(file)
+
+
+def test_animation_is_refused(file):
+    frames = [Image.fromarray(ramp((4, 4), "uint8") + i) for i in range(2)]
+    with pytest.raises(InputError, match="animated"):
+        read_radiograph(save(file, frames[0], save_all=True, append_images=frames[1:]))
+
+
+@pytest.mark.parametrize("pixels", [ramp((2, 3, 4)), np.zeros((3, 4), np.float32)], ids=["stack", "float32"])
+def test_stack_and_float_are_not_written_and_the_way_out_is_named(pixels, tmp_path):
+    with pytest.raises(OutputError, match=r"a\.png.*write a \.tif"):
+        write_radiograph(Radiograph(pixels), tmp_path / "a.png")
+    assert list(tmp_path.iterdir()) == []
