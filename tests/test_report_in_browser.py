@@ -162,7 +162,7 @@ def show(chromium: Any, tmp_path: Path) -> Iterator[Callable[..., Viewer]]:
 
     def open_report(*comparisons: Comparison, setup: str = "", **options: Any) -> Viewer:
         path = write_report(comparisons, tmp_path / "report.html", overwrite=True)
-        contexts.append(chromium.new_context(viewport={"width": 1280, "height": 900}, **options))
+        contexts.append(chromium.new_context(viewport={"width": 1024, "height": 600}, **options))
         page = contexts[-1].new_page()
         if setup:
             page.add_init_script(setup)

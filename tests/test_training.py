@@ -15,14 +15,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tifffile
 import torch
 from lightning_fabric import Fabric
 
 from longexposure import training
-from longexposure.errors import CheckpointError, OutputError, RecipeError, ResourceError
+from longexposure.errors import CheckpointError, InputError, OutputError, RecipeError, ResourceError
 from longexposure.models.checkpoint import read_checkpoint, read_header
 from longexposure.models.networks import build_network, restore_network
-from longexposure.recipes import Recipe, load_recipe, recipe_from
+from longexposure.recipes import Recipe, recipe_from
 from longexposure.training import Progress, learning_rate, train, validate
 
 TINY: dict[str, Any] = {
@@ -65,14 +66,14 @@ def weights(path: Path) -> dict[str, bytes]:
     return {name: array.tobytes() for name, array in read_checkpoint(path)[1].items()}
 
 
-class Stop(Exception):
+class CrashError(Exception):
     """Stands for a crash between two steps."""
 
 
 def crash_at(step: int) -> Any:
     def on_step(progress: Progress) -> None:
         if progress.step == step:
-            raise Stop
+            raise CrashError
 
     return on_step
 
@@ -147,7 +148,7 @@ def test_another_seed_gives_other_weights(tmp_path: Path) -> None:
 @pytest.mark.parametrize("crash", [1, 4, 5])
 def test_a_run_that_crashed_resumes_to_the_same_bits(tmp_path: Path, crash: int) -> None:
     train(tiny(), tmp_path / "whole")
-    with pytest.raises(Stop):
+    with pytest.raises(CrashError):
         train(tiny(), tmp_path / "halved", on_step=crash_at(crash))
     train(tiny(), tmp_path / "halved", resume=True)
     for name in ("checkpoint.safetensors", "last.safetensors"):
@@ -218,7 +219,7 @@ def test_resuming_a_finished_run_changes_nothing(tmp_path: Path) -> None:
 
 
 def test_resume_drops_the_log_of_steps_done_again_and_a_torn_line(tmp_path: Path) -> None:
-    with pytest.raises(Stop):
+    with pytest.raises(CrashError):
         train(tiny(), tmp_path / "run", on_step=crash_at(5))
     with (tmp_path / "run/log.jsonl").open("a") as log:
         log.write('{"kind": "train", "step": 4, "loss": 1.0}\n{"kind": "tra')
@@ -263,7 +264,7 @@ def test_resume_with_another_recipe_names_the_first_setting_that_differs(tmp_pat
 
 
 def test_resume_may_change_what_no_number_depends_on(tmp_path: Path) -> None:
-    with pytest.raises(Stop):
+    with pytest.raises(CrashError):
         train(tiny(), tmp_path / "run", on_step=crash_at(4))
     train(tiny(checkpoint_every_steps=1), tmp_path / "run", resume=True)
 
@@ -351,6 +352,26 @@ def test_the_other_network_trains_too(tmp_path: Path) -> None:
     assert read_header(train(recipe, tmp_path / "run")).model["kind"] == "framework"
 
 
+def test_pairs_on_disk_train_too(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    for name in "abcd":
+        for part, noise in (("LQ", 900), ("HQ", 90)):
+            pixels = 20000 + 200.0 * np.arange(80) + random.normal(0, noise, (70, 80))
+            (tmp_path / "pairs" / part).mkdir(parents=True, exist_ok=True)
+            tifffile.imwrite(tmp_path / "pairs" / part / f"{name}.tif", pixels.astype(np.uint16))
+    data = {"kind": "pairs", "path": str(tmp_path / "pairs"), "patch_px": 32, "held_out": 0.3}
+    header = read_header(train(tiny(data=data), tmp_path / "run"))
+    assert header.scores["validation"]["images"] == 1
+    assert "pairs in pairs" in header.trained_on
+
+
+def test_pairs_that_cannot_be_used_are_refused_before_anything_is_written(tmp_path: Path) -> None:
+    data = {"kind": "pairs", "path": str(tmp_path / "none"), "patch_px": 32}
+    with pytest.raises(InputError, match="LQ and HQ"):
+        train(tiny(data=data), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
 def test_start_from_takes_over_the_weights(tmp_path: Path) -> None:
     first = train(tiny(), tmp_path / "first")
     network = training.first_network(tiny(start_from=str(first)))
@@ -360,7 +381,7 @@ def test_start_from_takes_over_the_weights(tmp_path: Path) -> None:
 
 def test_start_from_another_size_of_network_is_refused(tmp_path: Path) -> None:
     first = train(tiny(), tmp_path / "first")
-    with pytest.raises(CheckpointError, match="'width': 12.*'width': 8"):
+    with pytest.raises(CheckpointError, match=r"'width': 12.*'width': 8"):
         train(tiny(network={"width": 12}, start_from=str(first)), tmp_path / "second")
     assert not (tmp_path / "second").exists()
 

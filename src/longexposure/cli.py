@@ -68,7 +68,7 @@ class _Command(TyperCommand):
         except (typer.Exit, typer.Abort):
             raise
         except KeyboardInterrupt:
-            typer.echo("interrupted: files that were finished stay, no partial file is left", err=True)
+            typer.echo("interrupted: finished files stay; a training run goes on with --resume", err=True)
             raise typer.Exit(INTERRUPTED) from None
         except Exception as error:
             if isinstance(error, OSError) and error.errno == errno.EPIPE:
@@ -162,22 +162,19 @@ def models() -> None:
     """List the models: name, what it was trained on, size, licence, scores."""
     from longexposure.models import catalogue
 
-    _print_table(
-        [
-            {
-                "name": entry.name,
-                "kind": entry.kind,
-                "summary": entry.summary,
-                "trained on": entry.trained_on,
-                "parameters": entry.parameters,
-                "MB": None if entry.size_bytes is None else entry.size_bytes / 1e6,
-                "licence": entry.licence,
-                "scores": entry.scores,
-                "ships": "yes" if entry.shipped else "no",
-            }
-            for entry in catalogue()
-        ]
-    )
+    for entry in catalogue():
+        typer.echo(entry.name)
+        facts = {
+            "kind": entry.kind,
+            "summary": entry.summary,
+            "trained on": entry.trained_on,
+            "parameters": entry.parameters,
+            "size": None if entry.size_bytes is None else f"{entry.size_bytes / 1e6:.2f} MB",
+            "licence": entry.licence,
+            "scores": _numbers(entry.scores),
+            "ships": entry.shipped,
+        }
+        _print_facts({name: fact for name, fact in facts.items() if fact not in (None, {})}, indent="  ")
 
 
 @app.command(cls=_Command)
@@ -473,6 +470,12 @@ def _print_facts(facts: Mapping[str, Any], *, indent: str = "") -> None:
             _print_facts(value, indent=indent + "  ")
         else:
             typer.echo(f"{indent}{name:{width}}  {_shown(value)}")
+
+
+def _numbers(scores: Mapping[str, Any]) -> dict[str, Any]:
+    """The scores without their lists, of which `info` on the checkpoint shows all."""
+    kept = {name: _numbers(value) if isinstance(value, Mapping) else value for name, value in scores.items()}
+    return {name: value for name, value in kept.items() if not isinstance(value, list | tuple)}
 
 
 def _shown(value: object) -> str:

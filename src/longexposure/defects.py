@@ -23,9 +23,7 @@ SPREAD_LIMIT = 2.0
 """It differs by more than this many times the spread of the ring, so that edges and texture stay."""
 STRIP_ROWS = 512
 
-_RING = tuple(
-    (dy, dx) for dy in range(-2, 3) for dx in range(-2, 3) if max(abs(dy), abs(dx)) == 2
-)
+_RING = tuple((dy, dx) for dy in range(-2, 3) for dx in range(-2, 3) if max(abs(dy), abs(dx)) == 2)
 _CROSS = ((-1, 0), (1, 0), (0, -1), (0, 1))
 
 
@@ -70,9 +68,11 @@ def _in_strip(pixels: Pixels, noise: NoiseProfile, top: int) -> Defects:
     bottom = min(top + STRIP_ROWS, height)
     first, last = max(top - 2, 0), min(bottom + 2, height)
     above, below = 2 - (top - first), 2 - (last - bottom)
-    strip = np.pad(
-        pixels[first:last].astype(np.float32), ((above, below), (2, 2)), mode="symmetric"
-    ) if min(height, width) > 1 else np.pad(pixels[first:last].astype(np.float32), 2, mode="edge")
+    strip = (
+        np.pad(pixels[first:last].astype(np.float32), ((above, below), (2, 2)), mode="symmetric")
+        if min(height, width) > 1
+        else np.pad(pixels[first:last].astype(np.float32), 2, mode="edge")
+    )
     rows, columns = bottom - top, width
     centre = _shifted(strip, 0, 0, rows, columns)
     cross = [_shifted(strip, dy, dx, rows, columns) for dy, dx in _CROSS]
@@ -93,7 +93,9 @@ def _in_strip(pixels: Pixels, noise: NoiseProfile, top: int) -> Defects:
     return Defects(y=y + top, x=x, value=middle[y, x].astype(np.float32))
 
 
-def _shifted(strip: npt.NDArray[np.float32], dy: int, dx: int, rows: int, columns: int) -> npt.NDArray[np.float32]:
+def _shifted(
+    strip: npt.NDArray[np.float32], dy: int, dx: int, rows: int, columns: int
+) -> npt.NDArray[np.float32]:
     return strip[2 + dy : 2 + dy + rows, 2 + dx : 2 + dx + columns]
 
 

@@ -192,9 +192,7 @@ class Enhancer:
 
         with_smaller_cores(core, spec.size_multiple, attempt)
 
-    def _window(
-        self, window: Pixels, found: Findings, defects: Defects
-    ) -> npt.NDArray[np.float64]:
+    def _window(self, window: Pixels, found: Findings, defects: Defects) -> npt.NDArray[np.float64]:
         """Enhanced grey values of one window, not yet rounded."""
         base = window.astype(np.float64)
         base[defects.y, defects.x] = defects.value
@@ -399,7 +397,10 @@ def _check_finite(pixels: Pixels) -> None:
 def _check_strength(strength: float) -> None:
     if not 0.0 <= strength <= 1.0:
         raise RecipeError(
-            where="strength", expected="a number from 0 to 1", found=str(strength), advice="choose one of these"
+            where="strength",
+            expected="a number from 0 to 1",
+            found=str(strength),
+            advice="choose one of these",
         )
 
 

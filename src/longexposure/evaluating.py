@@ -146,6 +146,7 @@ def evaluate(
     ranges = [_data_range(pair, data_range) for pair in folder.pairs]
     images = []
     for model, enhancer in enhancers.items():
+        _warm_up(enhancer, folder.pairs[0])
         for pair, full_scale in zip(folder.pairs, ranges, strict=True):
             images.append(_score(pair, enhancer, model=model, data_range=full_scale))
             if on_image is not None:
@@ -217,6 +218,11 @@ def _data_range(pair: Pair, given: float | None) -> float:
             advice="say what black to white spans, e.g. --data-range 1",
         )
     return full_scale
+
+
+def _warm_up(enhancer: Enhancer, pair: Pair) -> None:
+    """Let libraries load and compile before the clock runs."""
+    enhancer.enhance(read_radiograph(pair.lq).pixels[:64, :64])
 
 
 def _score(pair: Pair, enhancer: Enhancer, *, model: str, data_range: float) -> ImageScore:

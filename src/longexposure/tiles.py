@@ -39,7 +39,8 @@ def plan(height: int, width: int, *, core_px: int, halo_px: int) -> Iterator[Til
     """Tiles of an image, row by row.
 
     Args:
-        height, width: the image, px.
+        height: of the image, px.
+        width: of the image, px.
         core_px: side of a core.
         halo_px: how far a window reaches beyond its core.
     """

@@ -43,7 +43,7 @@ from longexposure.losses import training_loss
 from longexposure.metrics import psnr, ssim
 from longexposure.models import find_weights
 from longexposure.models.checkpoint import FORMAT, Header, checkpoint_bytes, read_checkpoint
-from longexposure.models.networks import build_network
+from longexposure.models.networks import build_network, restore_network
 from longexposure.recipes import Recipe, first_difference, recipe_from
 
 if TYPE_CHECKING:
@@ -206,21 +206,20 @@ def first_network(recipe: Recipe) -> nn.Module:
     Raises:
         CheckpointError: `start_from` cannot be read, or is another kind or size of network.
     """
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(recipe.seed)
-        network = build_network(recipe.network)
-    if recipe.start_from is not None:
-        header, weights = read_checkpoint(find_weights(recipe.start_from))
-        wanted = recipe.network.model_dump(mode="json")
-        if header.model != wanted:
-            raise CheckpointError(
-                where=recipe.start_from,
-                expected=f"the network of the recipe, {wanted}",
-                found=str(header.model),
-                advice="take over its [network] table, or leave start_from out",
-            )
-        network.load_state_dict({name: torch.from_numpy(value) for name, value in weights.items()})
-    return network
+    if recipe.start_from is None:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(recipe.seed)
+            return build_network(recipe.network)
+    header, weights = read_checkpoint(find_weights(recipe.start_from))
+    network = restore_network(header, weights, where=recipe.start_from)
+    if network.config != recipe.network:
+        raise CheckpointError(
+            where=recipe.start_from,
+            expected=f"the network of the recipe, {recipe.network.model_dump(mode='json')}",
+            found=str(header.model),
+            advice="take over its [network] table, or leave start_from out",
+        )
+    return network.train()
 
 
 def validate(network: nn.Module, images: Samples, *, fabric: Fabric) -> Scores:

@@ -258,3 +258,57 @@ def test_stack_and_float_are_not_written_and_the_way_out_is_named(pixels, tmp_pa
     with pytest.raises(OutputError, match=r"a\.png.*write a \.tif"):
         write_radiograph(Radiograph(pixels), tmp_path / "a.png")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_file_that_does_not_start_with_its_header_is_refused(file):
+    file.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"tEXt", b"a\0b") + chunk(b"IEND", b""))
+    with pytest.raises(InputError, match="IHDR as first chunk, found tEXt"):
+        read_radiograph(file)
+
+
+def test_pixels_that_are_no_compressed_data_are_refused(file):
+    sound = handmade(b"\0\1", size=(1, 1))
+    good = chunk(b"IDAT", zlib.compress(b"\0\1"))
+    for bad in (b"rubbish", zlib.compress(b"\0\1")[:-4], b""):
+        file.write_bytes(sound.replace(good, chunk(b"IDAT", bad)))
+        with pytest.raises(InputError, match="pixels"):
+            read_radiograph(file)
+
+
+@pytest.mark.parametrize(
+    "text", [zlib.compress(b"x" * 100)[:-9], zlib.compress(bytes(2**24 + 1)), b"rubbish"]
+)
+def test_text_that_is_cut_off_or_a_bomb_is_refused(text, file):
+    file.write_bytes(handmade(b"\0\1", size=(1, 1), extra=chunk(b"zTXt", b"Description\0\0" + text)))
+    with pytest.raises(InputError):
+        read_radiograph(file)
+
+
+@pytest.mark.parametrize(
+    ("resolution", "phys"),
+    [
+        (Resolution(2.0, 1.0), (2, 1, 0)),
+        (Resolution(3.0, 3.0), None),
+        (Resolution(0.0, 1.0, "cm"), None),
+        (Resolution(1e30, 1.0, "inch"), None),
+        (Resolution(100.0, 50.0, "cm"), (10000, 5000, 1)),
+    ],
+    ids=str,
+)
+def test_resolution_is_written_where_png_can_say_it_and_always_comes_back(resolution, phys, file):
+    write_radiograph(Radiograph(ramp((3, 5)), resolution=resolution), file)
+    data = file.read_bytes()
+    assert (b"pHYs" in data) == (phys is not None)
+    if phys is not None:
+        assert struct.unpack_from(">IIB", data, data.index(b"pHYs") + 4) == phys
+    assert read_radiograph(file).resolution == resolution
+
+
+def test_square_pixels_without_unit_and_exif_without_orientation_say_nothing(file):
+    exif = Image.Exif()
+    exif[271] = "maker"
+    extra = chunk(b"pHYs", struct.pack(">IIB", 1, 1, 0)) + chunk(b"eXIf", exif.tobytes()[6:])
+    file.write_bytes(handmade(b"\0\1\2", size=(2, 1), extra=extra))
+    radiograph = read_radiograph(file)
+    assert radiograph.resolution is None
+    np.testing.assert_array_equal(radiograph.pixels, [[1, 2]])

@@ -447,3 +447,117 @@ def test_float_values_are_exact_to_the_bit(tmp_path):
     pixels = np.array([[0.1, -0.0, 1e-45, 3.4e38]], np.float32)
     path = write_radiograph(Radiograph(pixels), tmp_path / "a.tif")
     np.testing.assert_array_equal(tifffile.imread(path).view(np.uint32), pixels.view(np.uint32))
+
+
+def end_chain_after(path: Path, page: int) -> Path:
+    """Make a classic TIFF end after its page of this index."""
+    data = bytearray(path.read_bytes())
+    order = "<" if data[:2] == b"II" else ">"
+    with tifffile.TiffFile(path) as tif:
+        start = tif.pages.get(page).offset
+    (tags,) = struct.unpack_from(order + "H", data, start)
+    struct.pack_into(order + "I", data, start + 2 + 12 * tags, 0)
+    path.write_bytes(data)
+    return path
+
+
+def test_ome_file_that_lost_planes_is_refused(tmp_path):
+    path = save(tmp_path / "a.tif", ramp((4, 7, 6)), ome=True, metadata={"axes": "ZYX"}, contiguous=False)
+    with pytest.raises(InputError, match="planes that are missing"):
+        read_radiograph(end_chain_after(path, 1))
+
+
+def test_ome_file_with_planes_in_another_order_is_refused(tmp_path):
+    xml = (
+        '<?xml version="1.0" encoding="UTF-8"?><OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06">'
+        '<Image ID="Image:0"><Pixels ID="Pixels:0" DimensionOrder="XYZCT" Type="uint16" SizeX="6" SizeY="7" '
+        'SizeZ="2" SizeC="1" SizeT="1"><Channel ID="Channel:0:0" SamplesPerPixel="1"/>'
+        '<TiffData IFD="1" FirstZ="0" PlaneCount="1"/><TiffData IFD="0" FirstZ="1" PlaneCount="1"/>'
+        "</Pixels></Image></OME>"
+    )
+    with pytest.raises(InputError, match="OME planes"):
+        read_radiograph(save(tmp_path / "a.tif", ramp((2, 7, 6)), description=xml))
+
+
+def test_imagej_file_that_promises_more_images_than_it_has_is_refused(tmp_path):
+    text = "ImageJ=1.53t\nimages=7\nslices=7\n"
+    path = save(tmp_path / "a.tif", ramp((8, 40, 40)), compression="zlib", description=text)
+    with pytest.raises(InputError, match="metadata that fit the pages"):
+        read_radiograph(end_chain_after(path, 0))
+
+
+def test_stack_behind_a_single_page_with_a_colour_table_is_refused(tmp_path):
+    path = save(tmp_path / "a.tif", ramp((4, 7, 6), "uint8"), metadata={}, truncate=True)
+    with pytest.raises(InputError, match=r"4 planes.*found 1 pages"):
+        read_radiograph(patched(path, 262, 3))
+
+
+def test_page_with_a_damaged_tag_list_is_noticed(tmp_path):
+    path = save(tmp_path / "a.tif", ramp((5, 4)))
+    data = bytearray(path.read_bytes())
+    (start,) = struct.unpack_from("<I", data, 4)
+    (tags,) = struct.unpack_from("<H", data, start)
+    struct.pack_into("<I", data, start + 2 + 12 * tags, len(data))
+    path.write_bytes(data + struct.pack("<H", 5000) + bytes(5000 * 12 + 4))
+    with pytest.raises(InputError, match="2 pages"):
+        read_radiograph(path)
+
+
+def test_palette_of_sixteen_bit_greys_gives_sixteen_bits(tmp_path):
+    greys = (np.arange(256) * 201 + 5).astype(np.uint16)
+    indices = ramp((5, 4), "uint8")
+    path = save(tmp_path / "a.tif", indices, photometric="palette", colormap=np.stack([greys] * 3))
+    np.testing.assert_array_equal(read_radiograph(path).pixels, greys[indices])
+
+
+@pytest.mark.parametrize("value", [0.0, -1.0, float("nan"), float("inf"), 1e30])
+def test_resolution_that_no_tag_can_hold_is_kept_in_our_json_only(value, tmp_path):
+    path = write_radiograph(
+        Radiograph(ramp((5, 4)), resolution=Resolution(value, 1.0, "cm")), tmp_path / "a.tif"
+    )
+    with tifffile.TiffFile(path) as tif:
+        assert tif.pages[0].tags[282].value == (1, 1)
+        assert "resolution" in tif.pages[0].description
+
+
+def test_resolution_of_zero_says_nothing(tmp_path):
+    path = save(tmp_path / "a.tif", ramp((5, 4)), resolution=(300, 300), resolutionunit="INCH")
+    assert read_radiograph(path).resolution == Resolution(300, 300, "inch")
+    assert read_radiograph(patched(path, 282, 0)).resolution is None
+
+
+@pytest.mark.parametrize("domain", ["volts", 3, None])
+def test_json_with_an_unknown_domain_is_kept_as_text(domain, tmp_path):
+    path = write_radiograph(Radiograph(ramp((5, 4)), domain="attenuation"), tmp_path / "a.tif")
+    with tifffile.TiffFile(path) as tif:
+        text = tif.pages[0].description.replace('"attenuation"', json.dumps(domain))
+    radiograph = read_radiograph(save(tmp_path / "b.tif", ramp((5, 4)), description=text))
+    assert radiograph.description == text
+    assert radiograph.domain == "counts"
+
+
+def test_settings_of_any_type_can_be_written(tmp_path):
+    settings = {"path": Path("a") / "b", "size": (3, 4), "table": np.eye(2), "on": True, "none": None}
+    step = Step("longexposure", "0.1.0", "enhance", settings)
+    path = write_radiograph(Radiograph(ramp((5, 4)), history=(step,)), tmp_path / "a.tif")
+    back = read_radiograph(path).history[0].settings
+    assert back == {
+        "path": str(Path("a/b")),
+        "size": [3, 4],
+        "table": [[1, 0], [0, 1]],
+        "on": True,
+        "none": None,
+    }
+
+
+@pytest.mark.parametrize("truncate", [False, True])
+def test_two_stacks_in_one_file_are_joined_or_refused_but_never_cut(truncate, tmp_path):
+    pixels = ramp((2, 3, 7, 6))
+    with tifffile.TiffWriter(tmp_path / "a.tif") as tif:
+        for stack in pixels:
+            tif.write(stack, photometric="minisblack", truncate=truncate, contiguous=False)
+    if truncate:  # one page stands for three images
+        with pytest.raises(InputError, match="planes, as its metadata say, found 2 pages"):
+            read_radiograph(tmp_path / "a.tif")
+    else:
+        np.testing.assert_array_equal(read_radiograph(tmp_path / "a.tif").pixels, pixels.reshape(6, 7, 6))

@@ -120,9 +120,27 @@ def test_energy_per_image_list_gives_the_first(altered):
     assert radiograph.exposure["energy_kev"] == 8.0
 
 
+def without(name: str, folder: Path) -> Path:
+    """A copy in whose directory this stream has another name."""
+    path = folder / "without.txrm"
+    last = name[:-1] + ("z" if name[-1] != "z" else "y")
+    old, new = (text.encode("utf-16-le") + bytes(2) for text in (name, last))
+    path.write_bytes(TOMOGRAPHY.read_bytes().replace(old, new))
+    return path
+
+
 def test_another_program_s_compound_file_is_refused(tmp_path):
-    path = tmp_path / "letter.doc"
-    data = TOMOGRAPHY.read_bytes().replace("ImageWidth".encode("utf-16-le"), "ImageWeird".encode("utf-16-le"))
-    path.write_bytes(data)
     with pytest.raises(InputError, match="another program's compound file"):
-        read_radiograph(path)
+        read_radiograph(without("ImageWidth", tmp_path))
+
+
+def test_image_that_is_missing_is_noticed(tmp_path):
+    with pytest.raises(InputError, match=r"7 or 7 image\(s\), found 2"):
+        read_radiograph(without("Image3", tmp_path))
+
+
+def test_optional_streams_may_be_missing(tmp_path):
+    assert "exposure_s" not in read_radiograph(without("ExpTimes", tmp_path)).exposure
+    assert read_radiograph(without("DataType", tmp_path)).pixels.dtype == np.uint16
+    assert read_radiograph(without("NoOfImages", tmp_path)).pages == 7
+    assert "acquired" not in read_radiograph(without("Date", tmp_path)).exposure

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import fnmatch
+import functools
 import os
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
@@ -17,9 +18,10 @@ import numpy.typing as npt
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 
-from longexposure import io
+from longexposure.defects import Defects, find_defects
 from longexposure.errors import InputError, LongExposureError
 from longexposure.grey import GreyMap, measure_grey
+from longexposure.io import read_radiograph
 from longexposure.noise import NoiseProfile, estimate_noise
 from longexposure.radiograph import Pixels
 
@@ -64,6 +66,12 @@ class PairsError(InputError):
     ) -> None:
         super().__init__(where=where, expected=expected, found=found, advice=advice)
         self.problems = tuple(problems)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        make = functools.partial(
+            PairsError, where=self.where, expected=self.expected, found=self.found, advice=self.advice
+        )
+        return functools.partial(make, problems=self.problems), ()
 
 
 @dataclass(frozen=True)
@@ -224,7 +232,7 @@ class _UnitPairs:
 
     def __init__(self, pairs: Sequence[Pair], *, target: Literal["hq", "clean"]) -> None:
         self._pairs, self._target = pairs, target
-        self._measured: dict[int, tuple[GreyMap, NoiseProfile]] = {}
+        self._measured: dict[int, tuple[GreyMap, NoiseProfile, Defects]] = {}
         self._images: OrderedDict[int, tuple[Unit, Unit]] = OrderedDict()
         self._bytes = 0
 
@@ -237,18 +245,21 @@ class _UnitPairs:
         while self._bytes > CACHE_BYTES:
             _, dropped = self._images.popitem(last=False)
             self._bytes -= sum(image.nbytes for image in dropped)
-        return noisy, target, self._measured[index][1]
+        grey, noise, _ = self._measured[index]
+        return noisy, target, noise.mapped(scale=grey.scale, offset=grey.offset)
 
     def _load(self, index: int) -> tuple[Unit, Unit]:
+        """Both images, the short exposure without its faulty pixels, as the enhance path computes it."""
         pair = self._pairs[index]
-        pixels = io.read_radiograph(pair.lq).pixels
+        pixels = read_radiograph(pair.lq).pixels
         if index not in self._measured:
-            grey = measure_grey(pixels)
-            profile = estimate_noise(pixels).mapped(scale=grey.scale, offset=grey.offset)
-            self._measured[index] = grey, profile
-        grey = self._measured[index][0]
+            noise = estimate_noise(pixels)
+            self._measured[index] = measure_grey(pixels), noise, find_defects(pixels, noise)
+        grey, _, defects = self._measured[index]
+        noisy = grey.to_unit(pixels)
+        noisy[defects.y, defects.x] = grey.to_unit(defects.value)
         better = pair.clean if self._target == "clean" and pair.clean is not None else pair.hq
-        return grey.to_unit(pixels), grey.to_unit(io.read_radiograph(better).pixels)
+        return noisy, grey.to_unit(read_radiograph(better).pixels)
 
 
 def _turned(image: Unit, transposed: bool, mirrored: bool, flipped: bool) -> Unit:
@@ -325,7 +336,7 @@ def _checked(
         if file is None:
             continue
         try:
-            pixels: Pixels = io.read_radiograph(file).pixels
+            pixels: Pixels = read_radiograph(file).pixels
         except LongExposureError as error:
             problems.append(str(error))
             continue

@@ -27,11 +27,13 @@ class TorchEngine:
     def __init__(self, network: Network, *, device: Device = "auto", precision: Precision = "auto") -> None:
         self.device = choose_device(device)
         self.precision: Literal["f32", "bf16"] = "f32" if precision == "auto" else precision
-        self._network = network.eval().to(self.device, memory_format=torch.channels_last)
+        self._network = network.eval().to(self.device)
+        self._network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     @property
     def spec(self) -> ModelSpec:
-        return self._network.spec
+        spec: ModelSpec = self._network.spec
+        return spec
 
     def run(self, tile: Unit, condition: Unit) -> Unit:
         """See `Engine.run`."""

@@ -207,10 +207,11 @@ def _exact(body: bytes, needed: int, where: str) -> bytes:
     unpacker = zlib.decompressobj()
     found, left = 0, body
     try:
-        while not unpacker.eof and found <= needed and left:
-            found += len(unpacker.decompress(left, 2**20))
-            left = unpacker.unconsumed_tail
-        found += len(unpacker.flush()) if found <= needed and not unpacker.eof else 0
+        while not unpacker.eof and found <= needed:
+            step = len(unpacker.decompress(left, 2**20))
+            found, left = found + step, unpacker.unconsumed_tail
+            if not step and not left:
+                break
     except zlib.error as error:
         raise damaged(where, expected="compressed pixels", found=str(error)) from error
     if found != needed or not unpacker.eof:

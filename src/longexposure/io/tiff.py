@@ -176,10 +176,29 @@ def _quiet() -> Iterator[None]:
 
 def _planes_promised(tif: tifffile.TiffFile, where: str) -> int | None:
     """How many images the metadata of ImageJ, OME, tifffile or MetaMorph speak of, None without such."""
-    if not (tif.is_imagej or tif.is_ome or tif.is_shaped or tif.is_stk) or len(tif.series) != 1:
+    if not (tif.is_imagej or tif.is_ome or tif.is_shaped or tif.is_stk):
         return None
-    series = tif.series[0]
-    long = [(a, n) for a, n in zip(series.axes, series.shape, strict=True) if a not in "YXS" and n > 1]
+    try:
+        several = [(series, list(series.pages)) for series in tif.series]
+    except (LookupError, ValueError, TypeError) as error:
+        raise damaged(where, expected="metadata that fit the pages", found=str(error)) from error
+    several = [each for each in several if not each[0].keyframe.subfiletype & _REDUCED_OR_MASK]
+    planes = [plane for _, pages in several for plane in pages]
+    if any(plane is None or plane.parent is not tif for plane in planes):
+        raise damaged(where, expected="all planes in this file", found="planes that are missing or elsewhere")
+    if tif.is_ome and [plane.index for plane in planes if plane] != list(range(len(tif.pages))):
+        raise InputError(
+            where=where,
+            expected="OME planes in the order of the pages",
+            found="another order or number",
+            advice="save it as a plain multi-page TIFF",
+        )
+    return sum(_length(series, where) for series, _ in several)
+
+
+def _length(series: tifffile.TiffPageSeries, where: str) -> int:
+    """Number of images in a series, which may have one axis beside y, x and samples."""
+    long = [n for axis, n in zip(series.axes, series.shape, strict=True) if axis not in "YXS" and n > 1]
     if len(long) > 1:
         raise InputError(
             where=where,
@@ -187,9 +206,7 @@ def _planes_promised(tif: tifffile.TiffFile, where: str) -> int | None:
             found=f"{len(long) + 2} dimensions: axes {series.axes}, shape {series.shape}",
             advice="export one stack at a time",
         )
-    if any(page is None or page.parent is not tif for page in series.pages):
-        raise damaged(where, expected="all planes in this file", found="planes that are missing or elsewhere")
-    return long[0][1] if long else 1
+    return long[0] if long else 1
 
 
 def _check_pages(pages: list[Any], data: bytes, where: str) -> _Layout:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import struct
 from typing import Any
 
 import numpy as np
@@ -122,10 +123,7 @@ class _File:
 
     def whole(self, name: str) -> int:
         """One 32-bit integer, which must be there."""
-        stored = self.stream(name)
-        if len(stored) < 4:
-            raise damaged(self.where, expected=f"a number in {name}", found=f"{len(stored)} bytes")
-        return int.from_bytes(stored[:4], "little", signed=True)
+        return int(struct.unpack_from("<i", self.stream(name))[0])
 
     def number(self, name: str) -> float | None:
         """The first number of a stream, None where it is missing, zero or no number."""
@@ -143,8 +141,6 @@ class _File:
 
     def stream(self, name: str) -> bytes:
         """The bytes of one stream, which must be there."""
-        if not self.ole.exists(name):
-            raise damaged(self.where, expected=f"a stream {name}", found="none")
         with self.ole.openstream(name) as stream:
             return bytes(stream.read())
 

@@ -87,7 +87,7 @@ def find_weights(model: str | Path) -> Path:
 def _entry(name: str, file: Path) -> Entry:
     header: Header = read_header(file)
     with safe_open(file, framework="numpy") as tensors:
-        parameters = sum(prod(tensors.get_slice(key).get_shape()) for key in tensors.keys())
+        parameters = sum(prod(tensors.get_slice(key).get_shape()) for key in tensors.keys())  # noqa: SIM118
     return Entry(
         name=name,
         kind="network",

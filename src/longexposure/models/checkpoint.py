@@ -84,7 +84,7 @@ def _open(path: Path, *, weights: bool) -> tuple[Header, Weights]:
         with safe_open(path, framework="numpy") as file:
             metadata = file.metadata() or {}
             header = _parse(path, metadata.get(KEY))
-            tensors = {name: file.get_tensor(name) for name in file.keys()} if weights else {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()} if weights else {}  # noqa: SIM118
     except (SafetensorError, OSError, ValueError) as error:
         raise CheckpointError(
             where=str(path),

@@ -106,5 +106,5 @@ def _box_mean(blocks: Tensor, radius: int) -> Tensor:
 
 
 def _tamed(noise_units: Tensor) -> Tensor:
-    """z / sqrt(1 + |z| / 8): linear within the noise, a square root on edges, so that bf16 keeps both."""
+    """The map z / sqrt(1 + |z| / 8): linear within the noise, a root on edges, so that bf16 keeps both."""
     return noise_units * torch.rsqrt(1.0 + noise_units.abs() / 8.0)

@@ -7,7 +7,6 @@ from typing import Annotated, Any
 
 import torch
 from pydantic import Field, TypeAdapter, ValidationError
-from torch import nn
 
 from longexposure.errors import CheckpointError
 from longexposure.models.checkpoint import Header, Weights

@@ -1,4 +1,4 @@
-"""What the noise estimator looks at: numbers about small blocks that do not change when grey values are rescaled.
+"""What the noise estimator looks at: numbers about small blocks, the same for any grey scale.
 
 An image is cut into blocks of 8 x 8 pixels. Several differences are taken inside each block, each blind to
 some structure and sensitive to some colour of noise; low quantiles over the blocks tell what the flattest

@@ -95,13 +95,9 @@ function drawOverlay() {
     }
     const [cx, cy] = toScreen(state.cursor[0] + 0.5, state.cursor[1] + 0.5);
     const tick = 12 * scale;
-    const far = overlay.height - tick;
-    for (const mark of [[pane.from, cy, tick, 0], [pane.to - tick, cy, tick, 0], [cx, 0, 0, tick], [cx, far, 0, tick]]) {
-      outline(pen, mark, scale);
-    }
-    if (state.zoom >= 4) {
-      outline(pen, [...toScreen(...state.cursor), state.zoom, state.zoom], scale);
-    }
+    for (const x of [pane.from, pane.to - tick]) outline(pen, [x, cy, tick, 0], scale);
+    for (const y of [0, overlay.height - tick]) outline(pen, [cx, y, 0, tick], scale);
+    if (state.zoom >= 4) outline(pen, [...toScreen(...state.cursor), state.zoom, state.zoom], scale);
     pen.restore();
   }
   const split = byId("split");
@@ -127,7 +123,8 @@ function drawReadout() {
   byId("read-difference").textContent = rounded(images.before[index] - images.after[index]);
   const gaps = state.zoom < 1 ? " (pixels left out)" : "";
   byId("read-zoom").textContent = `${Number(state.zoom.toPrecision(3))}×${gaps}`;
-  press("[data-zoom]", ({ dataset }) => (dataset.zoom === "fit" ? state.fit : Number(dataset.zoom) === state.zoom));
+  press("[data-zoom]", ({ dataset }) => (dataset.zoom === "fit") === state.fit
+    && (state.fit || Number(dataset.zoom) === state.zoom));
   byId("profile-row").textContent = cursor[1] + record.top;
 }
 

@@ -197,7 +197,7 @@ function regionValues(values) {
     const start = (y + r) * state.record.width + x;
     inside.set(values.subarray(start, start + width), r * width);
   }
-  return inside.filter(Number.isFinite);
+  return state.record.whole ? inside : inside.filter(Number.isFinite);
 }
 
 function measureRegion() {
@@ -211,9 +211,9 @@ function measureRegion() {
     const row = document.createElement("tr");
     row.dataset.role = role;
     const head = Object.assign(document.createElement("th"), { scope: "row", textContent: role });
-    row.append(head, ...[rounded(mean), rounded(deviation), exactly(least, record.whole), exactly(most, record.whole)].map((text) => {
-      return Object.assign(document.createElement("td"), { textContent: text });
-    }));
+    const texts = [rounded(mean), rounded(deviation), exactly(least, record.whole), exactly(most, record.whole)];
+    const cells = texts.map((textContent) => Object.assign(document.createElement("td"), { textContent }));
+    row.append(head, ...cells);
     return row;
   }));
 }
@@ -236,7 +236,8 @@ function markRegion(left, top, width, height) { // what of it lies inside the im
 }
 
 function typedRegion() {
-  const [x, y, width, height] = ["x", "y", "width", "height"].map((key) => Math.round(Number(byId(`region-${key}`).value)));
+  const typed = (key) => Math.round(byId(`region-${key}`).valueAsNumber || 0);
+  const [x, y, width, height] = ["x", "y", "width", "height"].map(typed);
   markRegion(x - state.record.left, y - state.record.top, width, height);
 }
 

@@ -1,4 +1,4 @@
-"""Drawing optical depth: antialiased slabs, balls, wires and lattices whose edges are exact to a pixel's share.
+"""Drawing optical depth: antialiased slabs, balls, wires and lattices, edges exact to a pixel's share.
 
 Coordinates are pixels, (0, 0) at the centre of the first pixel, y down. Depths are optical depths
 (attenuation coefficient times thickness, no unit) along the beam through the thickest part. A slab's edge
@@ -61,17 +61,13 @@ class Canvas:
         cover = cover * np.clip(0.5 * sides[1] + 0.5 - np.abs(u), 0.0, 1.0)
         self.depth[box] += depth * cover
 
-    def line(
-        self, start: tuple[float, float], end: tuple[float, float], width: float, depth: float
-    ) -> None:
+    def line(self, start: tuple[float, float], end: tuple[float, float], width: float, depth: float) -> None:
         """A flat track of constant thickness with round ends: a copper trace."""
         box, distance = self._to_segment(start, end, 0.5 * width + 1.0)
         cover = np.clip(0.5 * width + 0.5 - distance, 0.0, 1.0) * min(width, 1.0)
         self.depth[box] += depth * cover
 
-    def wire(
-        self, start: tuple[float, float], end: tuple[float, float], width: float, depth: float
-    ) -> None:
+    def wire(self, start: tuple[float, float], end: tuple[float, float], width: float, depth: float) -> None:
         """A round wire: the chord law across it, kept true below a pixel by its area pi/4 width."""
         drawn = max(width, 1.5)
         box, distance = self._to_segment(start, end, 0.5 * drawn + 1.0)
@@ -92,9 +88,7 @@ class Canvas:
         x0, x1 = max(int(x - reach), 0), min(int(x + reach) + 2, width)
         return slice(y0, max(y1, y0)), slice(x0, max(x1, x0))
 
-    def _turned(
-        self, box: tuple[slice, slice], y: float, x: float, angle: float
-    ) -> tuple[Image, Image]:
+    def _turned(self, box: tuple[slice, slice], y: float, x: float, angle: float) -> tuple[Image, Image]:
         down, right = self.y[box[0]] - np.float32(y), self.x[:, box[1]] - np.float32(x)
         cosine, sine = np.float32(np.cos(angle)), np.float32(np.sin(angle))
         return cosine * down - sine * right, sine * down + cosine * right

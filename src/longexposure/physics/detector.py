@@ -91,7 +91,7 @@ class Noise:
     clip: tuple[float, float] | None = field(default=None)
 
     def profile(self) -> NoiseProfile:
-        """The true profile, with bands and pattern in level and slope and white parts diluting correlation."""
+        """The true profile: bands and pattern count in level and slope, white parts dilute correlation."""
         coloured_variance = self.sigma**2
         bands = coloured_variance * (self.bands[0] ** 2 + self.bands[1] ** 2)
         white = (0.5 * self.pattern) ** 2 + self.step**2 / 12

@@ -7,7 +7,8 @@ of traces, lattices of cells, weave, small voids, sharp ball edges.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -63,7 +64,7 @@ def _grid(
     return np.stack([y[inside], x[inside]], axis=1)
 
 
-def _voids(canvas: Canvas, random: Random, y: float, x: float, radius: float, depth: float) -> None:
+def _voids(canvas: Canvas, random: Random, at: tuple[float, float], radius: float, depth: float) -> None:
     """Gas bubbles in solder: a few large or many small, kept inside the body that holds them."""
     for _ in range(int(random.integers(1, 12) if _chance(random, 0.3) else random.integers(1, 4))):
         size = radius * _spread(random, 0.06, 0.45)
@@ -71,7 +72,7 @@ def _voids(canvas: Canvas, random: Random, y: float, x: float, radius: float, de
             continue
         away, turn = (radius - size) * np.sqrt(random.random()), _between(random, 0, 2 * np.pi)
         lost = -depth * min(size / radius, 0.9) * _between(random, 0.5, 1.0)
-        canvas.ball(y + away * np.sin(turn), x + away * np.cos(turn), size, lost)
+        canvas.ball(at[0] + away * np.sin(turn), at[1] + away * np.cos(turn), size, lost)
 
 
 def ball_array(canvas: Canvas, random: Random) -> None:
@@ -93,11 +94,13 @@ def ball_array(canvas: Canvas, random: Random) -> None:
         if pad:
             canvas.disc(y, x, size * 0.75, depth * 0.15)
         if radius > 3 and random.random() < voided:
-            _voids(canvas, random, y, x, size * 0.9, depth)
+            _voids(canvas, random, (y, x), size * 0.9, depth)
     if len(points) > 1 and _chance(random, 0.2):
         y, x = points[int(random.integers(len(points)))]
         along = pitch * np.exp(1j * _angle(random))
-        canvas.line((y, x), (y + along.imag, x + along.real), radius * _between(random, 0.5, 1.3), depth * 0.6)
+        canvas.line(
+            (y, x), (y + along.imag, x + along.real), radius * _between(random, 0.5, 1.3), depth * 0.6
+        )
 
 
 def traces(canvas: Canvas, random: Random) -> None:
@@ -116,7 +119,10 @@ def traces(canvas: Canvas, random: Random) -> None:
     two = np.array([np.sin(first + turn), -np.cos(first + turn)])
     for k in range(count):
         corner = middle + (k - count / 2) * step * bend
-        a, b = corner + one * reach * _between(random, 0.3, 1), corner - two * reach * _between(random, 0.3, 1)
+        a, b = (
+            corner + one * reach * _between(random, 0.3, 1),
+            corner - two * reach * _between(random, 0.3, 1),
+        )
         canvas.line((a[0], a[1]), (corner[0], corner[1]), width, depth)
         canvas.line((corner[0], corner[1]), (b[0], b[1]), width, depth)
         if width > 2 and _chance(random, 0.15):
@@ -178,11 +184,11 @@ def bond_wires(canvas: Canvas, random: Random) -> None:
         share = np.linspace(0.0, 1.0, 7)[:, None]
         path = a + share * (b - a) + 4 * share * (1 - share) * bow
         last = int(random.integers(2, 6)) if _chance(random, 0.02) else 6
-        for p, q in zip(path[:last], path[1 : last + 1], strict=True):
+        for p, q in pairwise(path[: last + 1]):
             canvas.wire((p[0], p[1]), (q[0], q[1]), width, depth)
         canvas.ball(a[0], a[1], max(ball, 1.0), depth * 1.5)
         if finger:
-            canvas.line((b[0], b[1]), tuple(b + 40 * out), outer * 0.6, depth * 0.7)  # type: ignore[arg-type]
+            canvas.line((b[0], b[1]), tuple(b + 40 * out), outer * 0.6, depth * 0.7)
 
 
 def cells(canvas: Canvas, random: Random) -> None:
@@ -200,9 +206,7 @@ def cells(canvas: Canvas, random: Random) -> None:
     elif kind == 2:
         shape = bars(v, pitch[0], max(pitch[0] * fill, 1.0))
     elif kind == 3:
-        near = np.hypot(
-            v - pitch[0] * np.round(v / pitch[0]), u - pitch[1] * np.round(u / pitch[1])
-        )
+        near = np.hypot(v - pitch[0] * np.round(v / pitch[0]), u - pitch[1] * np.round(u / pitch[1]))
         shape = edge(min(pitch) * fill * 0.6 - near)
     else:
         shift = 0.5 * pitch[1] * (np.round(v / pitch[0]) % 2)
@@ -329,15 +333,26 @@ PARTS: tuple[tuple[Part, float], ...] = (
 """Every part with how often it is drawn, relative to the others."""
 
 
-def draw_scene(random: Random, *, size_px: tuple[int, int]) -> Image:
-    """Transmission (H, W), float32 in 0..1, of a random scene under uneven light, before blur."""
+def draw_scene(random: Random, *, size_px: tuple[int, int], parts: Sequence[Part] | None = None) -> Image:
+    """Transmission (H, W), float32 in 0..1, of a scene under uneven light, before blur.
+
+    Args:
+        random: the scene's chance.
+        size_px: height and width.
+        parts: what to draw, in this order; None draws one to five of `PARTS` at random.
+    """
     canvas = Canvas(*size_px)
-    weights = np.array([weight for _, weight in PARTS])
-    for index in random.choice(len(PARTS), size=int(random.integers(1, 6)), p=weights / weights.sum()):
-        PARTS[int(index)][0](canvas, random)
+    for part in _any_parts(random) if parts is None else parts:
+        part(canvas, random)
     np.maximum(canvas.depth, 0.0, out=canvas.depth)
     hardness = _spread(random, 0.15, 1.5)
     return np.exp(-hardness * canvas.depth) * illumination(random, size_px=size_px)
+
+
+def _any_parts(random: Random) -> list[Part]:
+    weights = np.array([weight for _, weight in PARTS])
+    chosen = random.choice(len(PARTS), size=int(random.integers(1, 6)), p=weights / weights.sum())
+    return [PARTS[int(index)][0] for index in chosen]
 
 
 def illumination(random: Random, *, size_px: tuple[int, int]) -> Image:
