@@ -10,14 +10,10 @@ from __future__ import annotations
 import dataclasses
 import errno
 import itertools
-import json
 import logging
-import math
-import time
 import traceback
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -26,24 +22,14 @@ import typer
 from typer.core import TyperCommand
 
 from longexposure.errors import LongExposureError, OutputError
+from longexposure.printing import json_text, numbers, print_facts, print_table, progress
 
 if TYPE_CHECKING:
-    from rich.console import Console
-    from rich.progress import Progress
-
     from longexposure.enhancing import FileResult
-    from longexposure.radiograph import Pixels
-    from longexposure.reporting import Comparison
     from longexposure.training import Progress as TrainingProgress
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells give it (128 + SIGINT)."""
-
-PIPE_WIDTH = 240
-"""Columns of a table that goes to a file or a pipe, where no terminal says how many there are."""
-
-SHOWN_VALUES = 8
-"""Of a longer list, `info` shows this many values; `--json` has all."""
 
 PERCENTILES = (0, 1, 25, 50, 75, 99, 100)
 """Marks of the grey values that `info` tells."""
@@ -150,7 +136,7 @@ def enhance(
     try:
         _consume(followed, report=report, overwrite=overwrite)
     finally:
-        _print_table(followed.rows, to_stderr=str(json_file) == "-")
+        print_table(followed.rows, to_stderr=str(json_file) == "-")
         if json_file is not None and followed.records:
             _put_json(followed.records, json_file, overwrite=overwrite)
     if followed.first_error is not None:
@@ -171,10 +157,10 @@ def models() -> None:
             "parameters": entry.parameters,
             "size": None if entry.size_bytes is None else f"{entry.size_bytes / 1e6:.2f} MB",
             "licence": entry.licence,
-            "scores": _numbers(entry.scores),
+            "scores": numbers(entry.scores),
             "ships": entry.shipped,
         }
-        _print_facts({name: fact for name, fact in facts.items() if fact not in (None, {})}, indent="  ")
+        print_facts({name: fact for name, fact in facts.items() if fact not in (None, {})}, indent="  ")
 
 
 @app.command(cls=_Command)
@@ -186,9 +172,9 @@ def info(
     """Say what the tool sees in an image or a checkpoint."""
     facts = _checkpoint_facts(file) if file.suffix.lower() in CHECKPOINTS else _image_facts(file)
     if as_json:
-        typer.echo(_json_text(facts))
+        typer.echo(json_text(facts))
     else:
-        _print_facts(facts)
+        print_facts(facts)
 
 
 @app.command(cls=_Command)
@@ -207,13 +193,13 @@ def train(
     from longexposure.training import train as train_network
 
     resolved = load_recipe(recipe, overrides or [])
-    with _progress("training", total=resolved.steps, every_s=10.0) as progress:
+    with progress("training", total=resolved.steps, every_s=10.0) as shown_progress:
         checkpoint = train_network(
             resolved,
             out,
             resume=resume,
             device=device,
-            on_step=lambda at: progress.update(at.step, _training_line(at)),
+            on_step=lambda at: shown_progress.update(at.step, _training_line(at)),
         )
     typer.echo(str(checkpoint))
 
@@ -238,17 +224,17 @@ def evaluate(
 
     _refuse_existing(out, overwrite=overwrite)
     done = itertools.count(1)
-    with _progress("scoring", total=None, every_s=10.0) as progress:
+    with progress("scoring", total=None, every_s=10.0) as shown_progress:
         evaluation = evaluate_models(
             data,
             model,
             device=device,
             precision=precision,
             data_range=data_range,
-            on_image=lambda score: progress.update(next(done), f"{score.model}, {score.name}"),
+            on_image=lambda score: shown_progress.update(next(done), f"{score.model}, {score.name}"),
         )
     write_evaluation(evaluation, out, overwrite=overwrite)
-    _print_table(evaluation.summary())
+    print_table(evaluation.summary())
 
 
 def _image_facts(path: Path) -> dict[str, Any]:
@@ -298,14 +284,10 @@ def _consume(stream: Iterable[FileResult], *, report: Path | None, overwrite: bo
         deque(stream, maxlen=0)
         return
     from longexposure.io import check_writable_folder
-    from longexposure.reporting import write_report
+    from longexposure.reporting import comparisons_of, write_report
 
     check_writable_folder(report.parent)
-    comparisons = (
-        _comparison(result, result.before.pixels, result.after.pixels)
-        for result in stream
-        if result.before is not None and result.after is not None
-    )
+    comparisons = itertools.chain.from_iterable(map(comparisons_of, stream))
     write_report(comparisons, report, title="Enhanced radiographs", overwrite=overwrite)
 
 
@@ -320,47 +302,20 @@ class _Followed:
         self.first_error: LongExposureError | None = None
 
     def __iter__(self) -> Iterator[FileResult]:
-        with _progress("enhancing", total=self._total) as progress:
+        from longexposure.reporting import row_of
+
+        with progress("enhancing", total=self._total) as shown_progress:
             for done, result in enumerate(self._stream, start=1):
                 if result.error is not None:
-                    progress.say(f"error: {result.error}")
+                    shown_progress.say(f"error: {result.error}")
                     self.first_error = self.first_error or result.error
                 for warning in result.warnings:
-                    progress.say(f"warning: {result.source}: {warning}")
+                    shown_progress.say(f"warning: {result.source}: {warning}")
                 became = "failed" if result.error else f"{result.seconds:.2f} s"
-                progress.update(done, f"{result.source.name}, {became}")
-                self.rows.append(_result_row(result))
+                shown_progress.update(done, f"{result.source.name}, {became}")
+                self.rows.append(row_of(result))
                 self.records.append(result.as_dict())
                 yield result
-
-
-def _comparison(result: FileResult, before: Pixels, after: Pixels) -> Comparison:
-    """The report's view of a result; of a stack, its first page."""
-    from longexposure.reporting import Comparison
-
-    stacked = before.ndim == 3
-    return Comparison(
-        name=result.source.name,
-        before=before[0] if stacked else before,
-        after=after[0] if stacked else after,
-        facts={key: _shown(value) for key, value in _result_row(result).items() if key != "file"},
-        history=[step.as_dict() for step in result.after.history] if result.after else (),
-        note=f"page 1 of {len(before)}" if stacked else "",
-    )
-
-
-def _result_row(result: FileResult) -> dict[str, Any]:
-    if result.error is not None:
-        return {"file": result.source.name, "output": "failed"}
-    return {
-        "file": result.source.name,
-        "size": " x ".join(map(str, result.shape)) + f" {result.dtype}",
-        "noise before": result.sigma_before,
-        "after": result.sigma_after,
-        "defect pixels": result.defect_pixels,
-        "s/Mpx": result.seconds / max(result.megapixels, 1e-6),
-        "output": result.output.name if result.output else None,
-    }
 
 
 def _training_line(at: TrainingProgress) -> str:
@@ -381,129 +336,6 @@ def _report(error: Exception, *, debug: bool) -> int:
     return 1
 
 
-class _Lines:
-    """Progress for a log: one line per item, or one every few seconds."""
-
-    def __init__(self, label: str, *, total: int | None, every_s: float) -> None:
-        self._label = label
-        self._total = total
-        self._every_s = every_s
-        self._told = -float("inf")
-
-    def update(self, done: int, text: str) -> None:
-        now = time.monotonic()
-        if now - self._told >= self._every_s or done == self._total:
-            self._told = now
-            count = f"{done}/{self._total}" if self._total else str(done)
-            self.say(f"{self._label} {count}: {text}")
-
-    def say(self, text: str) -> None:
-        typer.echo(_printable(text), err=True)
-
-
-class _Bar:
-    """Progress on a terminal: a bar that goes when it is done; what is said stays above it."""
-
-    def __init__(self, bar: Progress, label: str, *, total: int | None) -> None:
-        self._bar = bar
-        self._task = bar.add_task(label, total=total, text="")
-
-    def update(self, done: int, text: str) -> None:
-        self._bar.update(self._task, completed=done, text=text)
-
-    def say(self, text: str) -> None:
-        self._bar.console.print(_printable(text), soft_wrap=True)
-
-
-@contextmanager
-def _progress(label: str, *, total: int | None, every_s: float = 0.0) -> Iterator[_Bar | _Lines]:
-    """A bar on a terminal, lines elsewhere; both on stderr."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-    console = _console(to_stderr=True)
-    if not console.is_terminal:
-        yield _Lines(label, total=total, every_s=every_s)
-        return
-    columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("{task.fields[text]}", markup=False),
-    )
-    with Progress(*columns, console=console, transient=True) as bar:
-        yield _Bar(bar, label, total=total)
-
-
-def _console(*, to_stderr: bool = False) -> Console:
-    from rich.console import Console
-
-    console = Console(stderr=to_stderr, markup=False, highlight=False, emoji=False)
-    if not console.is_terminal:
-        console.width = PIPE_WIDTH
-    return console
-
-
-def _print_table(rows: Sequence[Mapping[str, Any]], *, to_stderr: bool = False) -> None:
-    """One row a line; numbers to the right, with four digits that count."""
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
-
-    if not rows:
-        return
-    titles = list(dict.fromkeys(title for row in rows for title in row))
-    table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False)
-    for title in titles:
-        numeric = any(isinstance(row.get(title), int | float) for row in rows)
-        table.add_column(title, justify="right" if numeric else "left", overflow="fold")
-    for row in rows:
-        table.add_row(*(_shown(row.get(title)) for title in titles))
-    _console(to_stderr=to_stderr).print(table)
-
-
-def _print_facts(facts: Mapping[str, Any], *, indent: str = "") -> None:
-    """One fact a line; a mapping inside is indented under its name."""
-    width = max((len(name) for name in facts), default=0)
-    for name, value in facts.items():
-        if isinstance(value, Mapping) and value:
-            typer.echo(f"{indent}{name}")
-            _print_facts(value, indent=indent + "  ")
-        else:
-            typer.echo(f"{indent}{name:{width}}  {_shown(value)}")
-
-
-def _numbers(scores: Mapping[str, Any]) -> dict[str, Any]:
-    """The scores without their lists, of which `info` on the checkpoint shows all."""
-    kept = {name: _numbers(value) if isinstance(value, Mapping) else value for name, value in scores.items()}
-    return {name: value for name, value in kept.items() if not isinstance(value, list | tuple)}
-
-
-def _shown(value: object) -> str:
-    """A value as a person reads it."""
-    if value is None or value == "" or value == {} or value == [] or value == ():
-        return "-"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, float):
-        return f"{value:.0f}" if 1e3 <= abs(value) < 1e7 else f"{value:.4g}"
-    if isinstance(value, Mapping):
-        return ", ".join(f"{name} {_shown(item)}" for name, item in value.items())
-    if isinstance(value, list | tuple):
-        more = f", ... ({len(value)} values)" if len(value) > SHOWN_VALUES else ""
-        return ", ".join(map(_shown, value[:SHOWN_VALUES])) + more
-    return _printable(" ".join(str(value).split()))
-
-
-def _printable(text: str) -> str:
-    """The text without what a terminal would obey or an encoding would refuse."""
-    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
-
-
-def _json_text(value: object) -> str:
-    """JSON that any reader takes: numbers that are not finite become null."""
-    return json.dumps(_finite(value), indent=2, default=str)
-
-
 def _refuse_existing(path: Path | None, *, overwrite: bool) -> None:
     """Refuse a file that may not be replaced before the work is done, rather than after it."""
     if path is not None and path.exists() and not overwrite:
@@ -518,18 +350,8 @@ def _refuse_existing(path: Path | None, *, overwrite: bool) -> None:
 def _put_json(value: object, path: Path, *, overwrite: bool) -> None:
     """JSON into a file, whole or not at all; "-" is stdout."""
     if str(path) == "-":
-        typer.echo(_json_text(value))
+        typer.echo(json_text(value))
         return
     from longexposure.evaluating import write_whole
 
-    write_whole(path, (_json_text(value) + "\n").encode(), overwrite=overwrite)
-
-
-def _finite(value: object) -> object:
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, Mapping):
-        return {str(name): _finite(item) for name, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    return value
+    write_whole(path, (json_text(value) + "\n").encode(), overwrite=overwrite)

@@ -19,6 +19,8 @@ NOISE_LIMIT = 7.0
 """A faulty pixel differs from its surroundings by more than this many standard deviations of the noise."""
 NEIGHBOUR_SHARE = 0.08
 """Its four neighbours follow by less than this share: a point blurred by 0.5 px has neighbours at 0.13."""
+NEIGHBOUR_NOISE = 0.8
+"""Their own noise may add this many standard deviations to that share."""
 SPREAD_LIMIT = 2.0
 """It differs by more than this many times the spread of the ring, so that edges and texture stay."""
 STRIP_ROWS = 512
@@ -66,18 +68,12 @@ def _in_strip(pixels: Pixels, noise: NoiseProfile, top: int) -> Defects:
     """Defects in rows top .. top + STRIP_ROWS, judged with two rows more on either side."""
     height, width = pixels.shape
     bottom = min(top + STRIP_ROWS, height)
-    first, last = max(top - 2, 0), min(bottom + 2, height)
-    above, below = 2 - (top - first), 2 - (last - bottom)
-    strip = (
-        np.pad(pixels[first:last].astype(np.float32), ((above, below), (2, 2)), mode="symmetric")
-        if min(height, width) > 1
-        else np.pad(pixels[first:last].astype(np.float32), 2, mode="edge")
-    )
+    strip = pixels[_beyond(top, bottom, height)][:, _beyond(0, width, width)].astype(np.float32)
     rows, columns = bottom - top, width
     centre = _shifted(strip, 0, 0, rows, columns)
     cross = [_shifted(strip, dy, dx, rows, columns) for dy, dx in _CROSS]
     middle = _middle_of_four(cross)
-    faintest = NOISE_LIMIT * (1 - NEIGHBOUR_SHARE) * _lowest_sigma(noise, centre)
+    faintest = (NOISE_LIMIT * (1 - NEIGHBOUR_SHARE) - NEIGHBOUR_NOISE) * _lowest_sigma(noise, strip)
     y, x = np.nonzero(np.abs(centre - middle) > faintest)
     if len(y) == 0:
         return Defects(y=y, x=x, value=np.empty(0, np.float32))
@@ -88,9 +84,19 @@ def _in_strip(pixels: Pixels, noise: NoiseProfile, top: int) -> Defects:
     follows = np.abs(middle[y, x] - surround)
     sigma = np.sqrt(noise.variance(surround))
     faulty = (away > NOISE_LIMIT * sigma) & (away > SPREAD_LIMIT * spread)
-    faulty &= follows < NEIGHBOUR_SHARE * away + 0.25 * sigma * (away > 1.5 * NOISE_LIMIT * sigma)
+    faulty &= follows < NEIGHBOUR_SHARE * away + NEIGHBOUR_NOISE * sigma
     y, x = y[faulty], x[faulty]
     return Defects(y=y + top, x=x, value=middle[y, x].astype(np.float32))
+
+
+def _beyond(first: int, last: int, size: int) -> npt.NDArray[np.intp]:
+    """Indices first - 2 .. last + 2 into an axis; beyond its ends others stand in, none of them next to an end.
+
+    So a faulty pixel at the border, or a pair across it, has no copy among its own neighbours.
+    """
+    index = np.arange(first - 2, last + 2)
+    index = np.where(index < 0, 1 - index, np.where(index >= size, 2 * size - 3 - index, index))
+    return index.clip(0, size - 1)
 
 
 def _shifted(
@@ -107,6 +113,6 @@ def _middle_of_four(values: list[npt.NDArray[np.float32]]) -> npt.NDArray[np.flo
     return np.float32(0.5) * (low + high)
 
 
-def _lowest_sigma(noise: NoiseProfile, centre: npt.NDArray[np.float32]) -> float:
-    ends = np.array([centre.min(), centre.max()], dtype=np.float64)
+def _lowest_sigma(noise: NoiseProfile, strip: npt.NDArray[np.float32]) -> float:
+    ends = np.array([strip.min(), strip.max()], dtype=np.float64)
     return float(np.sqrt(noise.variance(ends).min()))

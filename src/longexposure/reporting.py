@@ -25,11 +25,16 @@ from typing import IO, Any
 
 import numpy as np
 
+from longexposure.enhancing import FileResult
 from longexposure.errors import InputError, OutputError
+from longexposure.printing import shown
 from longexposure.radiograph import Pixels, check_pixels
 
 CROP_PX = 2048
 """An image of more than CROP_PX * CROP_PX pixels is embedded as its central crop of this side."""
+
+PAGES = 12
+"""Pages of a stack that a report shows."""
 
 _RECORDS = "<!-- records -->"
 _SCRIPTS = ("grey.js", "drawing.js", "report.js")
@@ -77,6 +82,53 @@ class Comparison:
         """The images by role: before, after and, where there is one, reference."""
         pair = {"before": self.before, "after": self.after}
         return pair if self.reference is None else {**pair, "reference": self.reference}
+
+
+def row_of(result: FileResult) -> dict[str, Any]:
+    """What the tables of command line and report say of a file."""
+    if result.error is not None:
+        return {"file": result.source.name, "output": "failed"}
+    return {
+        "file": result.source.name,
+        "size": " x ".join(map(str, result.shape)) + f" {result.dtype}",
+        "noise before": result.sigma_before,
+        "after": result.sigma_after,
+        "defect pixels": result.defect_pixels,
+        "s/Mpx": result.seconds / max(result.megapixels, 1e-6),
+        "output": result.output.name if result.output else None,
+    }
+
+
+def comparisons_of(
+    result: FileResult, *, reference: Pixels | None = None, facts: Mapping[str, Any] | None = None
+) -> Iterator[Comparison]:
+    """The report's view of a file: a comparison a page, of a long stack the first `PAGES`; none if it failed.
+
+    Args:
+        result: an enhanced file, with its pixels.
+        reference: a known long exposure of a single image.
+        facts: further columns of the table.
+    """
+    if result.before is None or result.after is None:
+        return
+    row = {key: value for key, value in {**row_of(result), **(facts or {})}.items() if key != "file"}
+    pages = [
+        image.pixels if image.pixels.ndim == 3 else image.pixels[None]
+        for image in (result.before, result.after)
+    ]
+    count = len(pages[0])
+    for number, (before, after) in enumerate(zip(*pages, strict=True)):
+        if number == PAGES:
+            break
+        yield Comparison(
+            name=result.source.name + (f", page {number + 1}" if count > 1 else ""),
+            before=before,
+            after=after,
+            reference=reference,
+            facts={key: shown(value) for key, value in row.items()},
+            history=[step.as_dict() for step in result.after.history],
+            note=f"{count} pages, of which the first {PAGES} are shown" if count > PAGES else "",
+        )
 
 
 def write_report(
