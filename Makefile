@@ -5,7 +5,7 @@
 #   test    the tests, offline and on the CPU; `make test-slow` runs the long ones
 #   check   lint, format, types, layer rule
 #   bench   speed on this machine
-#   docs    check the links between the documents
+#   docs    write the results pages from benchmarks/*.json, check the links between documents
 #   clean   remove what the other targets made, except .venv
 
 # The Python that makes .venv; empty: the first of these that is new enough.
@@ -61,6 +61,7 @@ bench: $(READY)
 	$(BIN)/python benchmarks/speed.py --short
 
 docs: $(READY)
+	$(BIN)/python benchmarks/tables.py
 	$(BIN)/python -m pytest -q tests/test_project.py -k markdown
 
 clean:

@@ -208,7 +208,7 @@ def test_equal_images_are_written_as_valid_json(tmp_path: Path) -> None:
 def test_a_result_that_exists_is_kept_unless_overwriting(evaluation: Evaluation, tmp_path: Path) -> None:
     path = tmp_path / "scores.json"
     path.write_text("mine")
-    with pytest.raises(OutputError, match="a file of that name"):
+    with pytest.raises(OutputError, match="an existing file"):
         write_evaluation(evaluation, path)
     assert path.read_text() == "mine"
     write_evaluation(evaluation, path, overwrite=True)

@@ -352,6 +352,6 @@ def _put_json(value: object, path: Path, *, overwrite: bool) -> None:
     if str(path) == "-":
         typer.echo(json_text(value))
         return
-    from longexposure.evaluating import write_whole
+    from longexposure.io import write_whole
 
-    write_whole(path, (json_text(value) + "\n").encode(), overwrite=overwrite)
+    write_whole(path, (json_text(value) + "\n").encode(), overwrite=overwrite, parents=True)

@@ -19,7 +19,7 @@ NOISE_LIMIT = 7.0
 """A faulty pixel differs from its surroundings by more than this many standard deviations of the noise."""
 NEIGHBOUR_SHARE = 0.08
 """Its four neighbours follow by less than this share: a point blurred by 0.5 px has neighbours at 0.13."""
-NEIGHBOUR_NOISE = 0.8
+NEIGHBOUR_NOISE = 0.7
 """Their own noise may add this many standard deviations to that share."""
 SPREAD_LIMIT = 2.0
 """It differs by more than this many times the spread of the ring, so that edges and texture stay."""
@@ -52,10 +52,14 @@ class Defects:
 def find_defects(pixels: Pixels, noise: NoiseProfile) -> Defects:
     """Hot and dead pixels of one image (H, W), single or in pairs; the image is not modified.
 
+    Without noise nothing tells a faulty pixel from the sharpest detail, and none is found.
+
     Args:
         pixels: uint8, uint16 or float32.
         noise: profile of this image, in its grey values.
     """
+    if noise.sigma == 0 and noise.slope == 0:
+        return Defects(y=np.empty(0, np.intp), x=np.empty(0, np.intp), value=np.empty(0, np.float32))
     found = [_in_strip(pixels, noise, top) for top in range(0, pixels.shape[0], STRIP_ROWS)]
     return Defects(
         y=np.concatenate([part.y for part in found]),
@@ -77,22 +81,23 @@ def _in_strip(pixels: Pixels, noise: NoiseProfile, top: int) -> Defects:
     y, x = np.nonzero(np.abs(centre - middle) > faintest)
     if len(y) == 0:
         return Defects(y=y, x=x, value=np.empty(0, np.float32))
+    value = centre[y, x]
     ring = np.sort(np.stack([strip[y + 2 + dy, x + 2 + dx] for dy, dx in _RING]), axis=0)
     surround = 0.5 * (ring[7] + ring[8])
     spread = ring[12] - ring[3]
-    away = np.abs(centre[y, x] - surround)
-    follows = np.abs(middle[y, x] - surround)
+    away = np.abs(value - surround)
+    middle = _without_partner([each[y, x] for each in cross], value=value, surround=surround)
+    follows = np.abs(middle - surround)
     sigma = np.sqrt(noise.variance(surround))
     faulty = (away > NOISE_LIMIT * sigma) & (away > SPREAD_LIMIT * spread)
     faulty &= follows < NEIGHBOUR_SHARE * away + NEIGHBOUR_NOISE * sigma
-    y, x = y[faulty], x[faulty]
-    return Defects(y=y + top, x=x, value=middle[y, x].astype(np.float32))
+    return Defects(y=y[faulty] + top, x=x[faulty], value=middle[faulty].astype(np.float32))
 
 
 def _beyond(first: int, last: int, size: int) -> npt.NDArray[np.intp]:
-    """Indices first - 2 .. last + 2 into an axis; beyond its ends others stand in, none of them next to an end.
+    """Indices first - 2 .. last + 2 into an axis; beyond its ends stand in those two and three px inside.
 
-    So a faulty pixel at the border, or a pair across it, has no copy among its own neighbours.
+    So a faulty pixel at the border, single or in a pair, has no copy among its own neighbours.
     """
     index = np.arange(first - 2, last + 2)
     index = np.where(index < 0, 1 - index, np.where(index >= size, 2 * size - 3 - index, index))
@@ -111,6 +116,17 @@ def _middle_of_four(values: list[npt.NDArray[np.float32]]) -> npt.NDArray[np.flo
     low = np.maximum(np.minimum(a, b), np.minimum(c, d))
     high = np.minimum(np.maximum(a, b), np.maximum(c, d))
     return np.float32(0.5) * (low + high)
+
+
+def _without_partner(
+    cross: list[npt.NDArray[np.float32]], *, value: npt.NDArray[np.float32], surround: npt.NDArray[np.float32]
+) -> npt.NDArray[np.float32]:
+    """The middle of the four neighbours; of three where the fourth is the other half of a faulty pair."""
+    four = np.sort(np.stack(cross), axis=0)
+    halfway = 0.5 * (value + surround)
+    hot = value > surround
+    paired = np.where(hot, four[3] > halfway, four[0] < halfway)
+    return np.where(paired, np.where(hot, four[1], four[2]), 0.5 * (four[1] + four[2]))
 
 
 def _lowest_sigma(noise: NoiseProfile, strip: npt.NDArray[np.float32]) -> float:

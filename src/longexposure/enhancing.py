@@ -8,6 +8,7 @@ nothing is lost to the arithmetic in between.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
 from collections.abc import Iterator, Sequence
@@ -20,9 +21,10 @@ import numpy.typing as npt
 
 from longexposure.defects import Defects, find_defects
 from longexposure.engines import Engine
-from longexposure.errors import InputError, LongExposureError, OutputError, RecipeError
-from longexposure.grey import GreyMap, measure_grey
+from longexposure.errors import LongExposureError, OutputError, RecipeError, ResourceError
+from longexposure.grey import GreyMap, measure_grey, to_type
 from longexposure.io import check_writable_folder, read_radiograph, writable_suffix, write_radiograph
+from longexposure.io.checks import check_finite
 from longexposure.models import CLASSICAL, DEFAULT, find_weights
 from longexposure.models.checkpoint import read_checkpoint, sha256_of
 from longexposure.noise import NoiseProfile, estimate_noise, flat_deviation
@@ -49,10 +51,15 @@ class Findings:
         return self.noise.mapped(scale=self.grey.scale, offset=self.grey.offset).condition()
 
     @property
+    def noiseless(self) -> bool:
+        """Whether there is nothing to take away."""
+        return self.noise.sigma == 0 and self.noise.slope == 0
+
+    @property
     def warnings(self) -> tuple[str, ...]:
         """Where the image lies outside what the shipped network was trained for."""
         sigma = float(self.condition[0])
-        if self.noise.sigma == 0 or TOLD_RANGE[0] <= sigma <= TOLD_RANGE[1]:
+        if self.noiseless or TOLD_RANGE[0] <= sigma <= TOLD_RANGE[1]:
             return ()
         low, high = TOLD_RANGE
         kind = "fainter" if sigma < low else "stronger"
@@ -136,7 +143,7 @@ class Enhancer:
     ) -> tuple[Pixels, list[Findings]]:
         """`enhance` for arrays, with what was found on each page."""
         check_pixels(pixels, where="image")
-        _check_finite(pixels)
+        check_finite(pixels, "image")
         _check_strength(strength)
         pages = pixels[None] if pixels.ndim == 2 else pixels
         result = np.empty_like(pages)
@@ -163,7 +170,7 @@ class Enhancer:
                         "unit_scale": found.grey.scale,
                         "unit_offset": found.grey.offset,
                         "noise": found.noise.as_dict(),
-                        "defect_pixels_replaced": len(found.defects),
+                        "defect_pixels_replaced": len(found.defects) if strength > 0 else 0,
                     }
                     for found in findings
                 ],
@@ -171,7 +178,7 @@ class Enhancer:
         )
 
     def _compute(self, page: Pixels, found: Findings, *, strength: float, out: Pixels) -> None:
-        if strength == 0 or found.noise.sigma == 0:
+        if strength == 0 or found.noiseless:
             out[...] = page
             return
         spec = self.engine.spec
@@ -188,7 +195,7 @@ class Enhancer:
                 window = page[tile.window]
                 enhanced = self._window(window, found, found.defects.within(tile.window))
                 mixed = window + strength * (enhanced - window) if strength < 1 else enhanced
-                out[tile.core] = _to_type(mixed[tile.inside], page.dtype)
+                out[tile.core] = to_type(mixed[tile.inside], page.dtype)
 
         with_smaller_cores(core, spec.size_multiple, attempt)
 
@@ -313,12 +320,12 @@ def enhance_files(
     _check_strength(strength)
     out = Path(out)
     check_writable_folder(out)
-    for source in inputs:
-        if Path(source).parent.resolve() == out.resolve():
+    for source in map(Path, inputs):
+        if out.resolve() in _folders_of(source):
             raise OutputError(
                 where=str(out),
                 expected="an output folder that holds none of the inputs",
-                found=f"the folder of {Path(source).name}",
+                found=f"the folder of {source.name}",
                 advice="choose another folder for --out, so that no original is at risk",
             )
     written: dict[str, Path] = {}
@@ -332,6 +339,8 @@ def enhance_files(
             written[target.name.lower()] = source
         except LongExposureError as error:
             yield FileResult(source=source, error=error)
+        except MemoryError:
+            yield FileResult(source=source, error=_no_memory(source))
 
 
 def _enhance_file(
@@ -368,6 +377,15 @@ def _enhance_file(
     )
 
 
+def _folders_of(source: Path) -> set[Path]:
+    """Where a file lies, by its own name and by what it links to."""
+    folders = set()
+    with contextlib.suppress(OSError, RuntimeError, ValueError):  # its reading will tell what is wrong
+        folders.add(source.parent.resolve())
+        folders.add(source.resolve().parent)
+    return folders
+
+
 def _check_new_name(source: Path, target: Path, written: dict[str, Path]) -> None:
     earlier = written.get(target.name.lower())
     if earlier is not None:
@@ -379,19 +397,13 @@ def _check_new_name(source: Path, target: Path, written: dict[str, Path]) -> Non
         )
 
 
-def _check_finite(pixels: Pixels) -> None:
-    if pixels.dtype.kind != "f":
-        return
-    for index, row in enumerate(pixels.reshape(-1, pixels.shape[-1])):
-        if not np.isfinite(row).all():
-            column = int(np.flatnonzero(~np.isfinite(row))[0])
-            page, y = divmod(index, pixels.shape[-2])
-            raise InputError(
-                where=f"image, page {page}, row {y}, column {column}",
-                expected="finite grey values",
-                found=str(row[column]),
-                advice="replace NaN and infinity first, by the median of their neighbours for example",
-            )
+def _no_memory(source: Path) -> ResourceError:
+    return ResourceError(
+        where=str(source),
+        expected="memory for the whole image and its enhanced copy",
+        found="too little",
+        advice="close other programs, or cut the image or the stack into several files",
+    )
 
 
 def _check_strength(strength: float) -> None:
@@ -409,11 +421,3 @@ def _check_choice(name: str, value: str, choices: Sequence[str]) -> None:
         raise RecipeError(
             where=name, expected=" or ".join(choices), found=repr(value), advice="choose one of these"
         )
-
-
-def _to_type(grey: npt.NDArray[np.float64], dtype: npt.DTypeLike) -> Pixels:
-    kind = np.dtype(dtype)
-    if kind.kind == "f":
-        return grey.astype(kind)
-    limits = np.iinfo(kind)
-    return np.clip(np.rint(grey), limits.min, limits.max).astype(kind)

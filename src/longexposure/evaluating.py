@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import math
 import os
 import platform
-import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -20,8 +18,8 @@ import torch
 
 from longexposure.data.pairs import Pair, PairedFolder
 from longexposure.enhancing import Enhancer, load_enhancer
-from longexposure.errors import InputError, OutputError
-from longexposure.io import read_radiograph
+from longexposure.errors import InputError
+from longexposure.io import read_radiograph, write_whole
 from longexposure.metrics import psnr, ssim
 from longexposure.radiograph import Pixels
 
@@ -166,42 +164,7 @@ def write_evaluation(evaluation: Evaluation, path: Path, *, overwrite: bool = Fa
         OutputError: the file exists and `overwrite` is false, or it cannot be written.
     """
     text = json.dumps(evaluation.as_dict(), indent=2, allow_nan=False) + "\n"
-    write_whole(Path(path), text.encode(), overwrite=overwrite)
-
-
-def write_whole(path: Path, content: bytes, *, overwrite: bool) -> None:
-    """Write a file under a temporary name beside it and rename it, so that it is whole or not there.
-
-    Folders on the way are made.
-
-    Raises:
-        OutputError: the file exists and `overwrite` is false, or it cannot be written.
-    """
-    if path.is_dir() or (path.exists() and not overwrite):
-        raise OutputError(
-            where=str(path),
-            expected="a name that is free",
-            found="a folder" if path.is_dir() else "a file of that name",
-            advice="choose another name" + ("" if path.is_dir() else " or allow overwriting"),
-        )
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        raise OutputError(
-            where=str(path),
-            expected="a file that can be written",
-            found=error.strerror or str(error),
-            advice="check the folder, its permissions and the space on the disk",
-        ) from error
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
+    write_whole(Path(path), text.encode(), overwrite=overwrite, parents=True)
 
 
 def _data_range(pair: Pair, given: float | None) -> float:

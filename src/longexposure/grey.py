@@ -32,12 +32,7 @@ class GreyMap:
 
     def from_unit(self, unit: npt.NDArray[np.floating], dtype: npt.DTypeLike) -> Pixels:
         """Back to grey values of a type; integers are rounded, and cut at the ends of the type."""
-        grey = (np.asarray(unit, dtype=np.float64) - self.offset) / self.scale
-        kind = np.dtype(dtype)
-        if kind.kind == "f":
-            return grey.astype(kind)
-        limits = np.iinfo(kind)
-        return np.clip(np.rint(grey), limits.min, limits.max).astype(kind)
+        return to_type((np.asarray(unit, dtype=np.float64) - self.offset) / self.scale, dtype)
 
 
 def measure_grey(pixels: Pixels) -> GreyMap:
@@ -54,7 +49,19 @@ def measure_grey(pixels: Pixels) -> GreyMap:
     return GreyMap(scale=scale, offset=-low * scale)
 
 
+def to_type(grey: npt.NDArray[np.float64], dtype: npt.DTypeLike) -> Pixels:
+    """Grey values in a type; integers are rounded, and cut at the ends of the type."""
+    kind = np.dtype(dtype)
+    if kind.kind == "f":
+        return grey.astype(kind)
+    limits = np.iinfo(kind)
+    return np.clip(np.rint(grey), limits.min, limits.max).astype(kind)
+
+
 def evenly_sampled(pixels: Pixels, count: int) -> Pixels:
     """Every k-th row and column of (H, W), with the smallest k that leaves at most `count` pixels."""
-    step = max(1, int(np.ceil(np.sqrt(pixels.size / count))))
+    height, width = pixels.shape
+    step = 1
+    while -(-height // step) * -(-width // step) > count:
+        step += 1
     return pixels[::step, ::step]

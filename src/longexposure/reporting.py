@@ -8,25 +8,24 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import os
-import secrets
 import shutil
 import tempfile
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from html import escape
 from importlib import metadata, resources
 from pathlib import Path
 from string import Template
-from typing import IO, Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
 from longexposure.enhancing import FileResult
-from longexposure.errors import InputError, OutputError
+from longexposure.errors import InputError
+from longexposure.io.writing import failing_as_output_error, refuse_taken, write_whole
 from longexposure.printing import shown
 from longexposure.radiograph import Pixels, check_pixels
 
@@ -150,60 +149,29 @@ def write_report(
         OutputError: the file exists and may not be overwritten, or cannot be written.
         InputError: from a comparison that is made while they are taken.
     """
-    _refuse_existing(path, overwrite=overwrite)
+    refuse_taken(path, overwrite=overwrite)
     rows: list[tuple[str, Mapping[str, str]]] = []
-    with _failing_as_output_error(path):
+    with failing_as_output_error(path):
         records = tempfile.TemporaryFile(dir=path.parent)  # noqa: SIM115 (closing it may fail too)
     try:
         for comparison in comparisons:
-            with _failing_as_output_error(path):
+            with failing_as_output_error(path):
                 records.writelines(_record(len(rows), comparison))
             rows.append((comparison.name, dict(comparison.facts)))
             del comparison  # else it would live on while the next one is made
         head, tail = _page(title, rows).split(_RECORDS)
-        with _failing_as_output_error(path):
-            _publish(path, head.encode(), records, tail.encode(), overwrite=overwrite)
+
+        def page(file: BinaryIO) -> None:
+            file.write(head.encode())
+            records.seek(0)
+            shutil.copyfileobj(records, file, 1 << 20)
+            file.write(tail.encode())
+
+        write_whole(path, page, overwrite=overwrite)
     finally:
         with suppress(OSError):
             records.close()
     return path
-
-
-def _publish(path: Path, head: bytes, records: IO[bytes], tail: bytes, *, overwrite: bool) -> None:
-    temporary = path.with_name(f".{secrets.token_hex(8)}.tmp")
-    try:
-        with temporary.open("xb") as file:
-            file.write(head)
-            records.seek(0)
-            shutil.copyfileobj(records, file, 1 << 20)
-            file.write(tail)
-        _refuse_existing(path, overwrite=overwrite)
-        os.replace(temporary, path)  # noqa: PTH105 (Path.replace hides that it overwrites)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _refuse_existing(path: Path, *, overwrite: bool) -> None:
-    if path.is_dir() or (path.exists() and not overwrite):
-        raise OutputError(
-            where=str(path),
-            expected="a file name that is free",
-            found="a folder of that name" if path.is_dir() else "a file of that name",
-            advice="choose another name" + ("" if path.is_dir() else " or allow overwriting"),
-        )
-
-
-@contextmanager
-def _failing_as_output_error(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise OutputError(
-            where=str(path),
-            expected="a report that can be written",
-            found=error.strerror or str(error),
-            advice="check that the folder exists, may be written to and has free space",
-        ) from error
 
 
 def _page(title: str, rows: Sequence[tuple[str, Mapping[str, str]]]) -> str:

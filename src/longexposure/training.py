@@ -38,7 +38,7 @@ from torch.utils.data import DataLoader, Sampler
 from longexposure.data.pairs import PairedFolder, PairImages, PairPatches, PairsConfig
 from longexposure.data.simulated import SimulatedImages, SimulatedPatches
 from longexposure.errors import CheckpointError, OutputError, RecipeError, ResourceError
-from longexposure.evaluating import write_whole
+from longexposure.io import write_whole
 from longexposure.losses import training_loss
 from longexposure.metrics import psnr, ssim
 from longexposure.models import find_weights
@@ -516,9 +516,10 @@ def _loader(recipe: Recipe, patches: Samples, *, first_step: int, pin: bool) -> 
 
 
 def _start_worker(_: int) -> None:
-    """One thread a worker; Ctrl-C reaches the whole group, and the parent alone decides when to stop."""
+    """One thread a worker; signals reach the whole group, and the parent alone decides when to stop."""
     torch.set_num_threads(1)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for kind in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(kind, signal.SIG_IGN)
 
 
 def _average_of(network: nn.Module) -> nn.Module:
@@ -640,4 +641,4 @@ def _versions() -> dict[str, str]:
 
 
 def _write(path: Path, content: bytes) -> None:
-    write_whole(path, content, overwrite=True)
+    write_whole(path, content, overwrite=True, parents=True)

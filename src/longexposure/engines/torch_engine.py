@@ -38,11 +38,11 @@ class TorchEngine:
     def run(self, tile: Unit, condition: Unit) -> Unit:
         """See `Engine.run`."""
         half = self.precision == "bf16"
-        image = torch.from_numpy(np.ascontiguousarray(tile))[:, None].to(self.device)
-        told = torch.from_numpy(np.tile(condition, (len(tile), 1))).to(self.device)
+        image = torch.tensor(np.ascontiguousarray(tile), device=self.device)[:, None]
+        told = torch.tensor(np.tile(condition, (len(tile), 1)), device=self.device)
         with (
             torch.inference_mode(),
-            torch.backends.cudnn.flags(allow_tf32=False),
+            torch.backends.cudnn.flags(enabled=True, allow_tf32=False),
             torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=half),
         ):
             output = self._network(image.contiguous(memory_format=torch.channels_last), told)

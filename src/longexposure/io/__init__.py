@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from longexposure.io.catalogue import FORMATS, Format, writable_suffix
 from longexposure.io.files import (
-    check_writable_folder,
     expand_inputs,
     read_radiograph,
     sidecar_path,
     write_radiograph,
 )
+from longexposure.io.writing import check_writable_folder, write_whole
 
 __all__ = [
     "FORMATS",
@@ -23,4 +23,5 @@ __all__ = [
     "sidecar_path",
     "writable_suffix",
     "write_radiograph",
+    "write_whole",
 ]

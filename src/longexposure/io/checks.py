@@ -32,6 +32,13 @@ def damaged(where: str, *, expected: str, found: str) -> InputError:
     )
 
 
+def reason_of(error: BaseException) -> str:
+    """One short printable line for what a library or the system said."""
+    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    line = "".join(c if c.isprintable() else " " for c in " ".join(str(text).split()))
+    return line if len(line) <= 120 else line[:117] + "..."
+
+
 def wrong_type(where: str, found: str) -> InputError:
     """The error for grey values of a type that is not taken."""
     return InputError(

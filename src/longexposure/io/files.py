@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import hashlib
 import json
 import os
 import re
-import secrets
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
 from longexposure.errors import InputError, LongExposureError, OutputError, ResourceError
 from longexposure.io.catalogue import FORMATS, Format, format_of_suffix
-from longexposure.io.checks import damaged
+from longexposure.io.checks import damaged, reason_of
 from longexposure.io.record import record_fields
+from longexposure.io.writing import Content, refuse_taken, write_together
 from longexposure.radiograph import Radiograph, Source
-
-Content = Callable[[BinaryIO], None]
 
 _FOREIGN = {
     b"\xff\xd8\xff": "a JPEG",
@@ -57,7 +54,7 @@ def read_radiograph(path: str | Path) -> Radiograph:
         raise _too_large(path) from error
     except Exception as error:  # on damaged files the libraries raise whatever comes
         expected = f"a {form.name.upper()} file that can be decoded"
-        raise damaged(str(path), expected=expected, found=_reason(error)) from error
+        raise damaged(str(path), expected=expected, found=reason_of(error)) from error
 
 
 def write_radiograph(
@@ -84,15 +81,13 @@ def write_radiograph(
     for target in contents:
         _check_target(target, radiograph, overwrite=overwrite)
     try:
-        _write_together(contents, overwrite=overwrite)
+        write_together(contents, overwrite=overwrite)
     except LongExposureError as error:
         if error.where == "PNG":
             raise OutputError(
                 where=str(path), expected=error.expected, found=error.found, advice=error.advice
             ) from error
         raise
-    except OSError as error:
-        raise _cannot_write(path, error) from error
     return path
 
 
@@ -123,40 +118,6 @@ def expand_inputs(paths: Sequence[str | Path]) -> list[Path]:
     return list(files)
 
 
-def check_writable_folder(path: str | Path) -> Path:
-    """Create the folder, with its parents, and prove that files can be written in it.
-
-    Returns:
-        The folder.
-
-    Raises:
-        OutputError: a file is in the way, no permission, read-only, or the disk is full.
-    """
-    path = Path(path)
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-        probe = _temporary(path)
-        try:
-            probe.touch(exist_ok=False)
-        finally:
-            probe.unlink(missing_ok=True)
-    except (FileExistsError, NotADirectoryError) as error:
-        raise OutputError(
-            where=str(path),
-            expected="a folder",
-            found="a file in the way",
-            advice="choose another output folder",
-        ) from error
-    except OSError as error:
-        raise OutputError(
-            where=str(path),
-            expected="a folder that can be written to",
-            found=_reason(error),
-            advice="choose another output folder or correct its permissions",
-        ) from error
-    return path
-
-
 def _content(path: Path) -> bytes:
     """All bytes of a regular file, which are then both hashed and decoded."""
     try:
@@ -170,7 +131,7 @@ def _content(path: Path) -> bytes:
     except MemoryError as error:
         raise _too_large(path) from error
     except (OSError, ValueError) as error:
-        raise _not_a_file(path, _reason(error), "check the path and the permissions") from error
+        raise _not_a_file(path, reason_of(error), "check the path and the permissions") from error
     if not data:
         raise damaged(str(path), expected="an image file", found="an empty file")
     return data
@@ -219,13 +180,6 @@ def _looks_like(data: bytes) -> str:
     return f"{len(data)} bytes of unknown kind, starting with {start[:4].hex()}"
 
 
-def _reason(error: BaseException) -> str:
-    """One short printable line for what a library or the system said."""
-    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
-    line = "".join(c if c.isprintable() else " " for c in " ".join(str(text).split()))
-    return line if len(line) <= 120 else line[:117] + "..."
-
-
 def _writer(path: Path) -> Callable[[Radiograph, BinaryIO], None]:
     form = format_of_suffix(path.suffix)
     if form is not None and form.write is not None:
@@ -247,12 +201,7 @@ def _check_target(path: Path, radiograph: Radiograph, *, overwrite: bool) -> Non
             found="the file the radiograph was read from",
             advice="choose another folder or name; sources are never overwritten",
         )
-    if path.is_dir():
-        raise OutputError(
-            where=str(path), expected="the name of a file", found="a folder", advice="add a file name"
-        )
-    if not overwrite and os.path.lexists(path):
-        raise _exists(path)
+    refuse_taken(path, overwrite=overwrite)
     if not path.parent.is_dir():
         raise OutputError(
             where=str(path),
@@ -267,52 +216,6 @@ def _same_file(path: Path, source: Path) -> bool:
         return path.samefile(source)
     except OSError:
         return path.absolute() == source.absolute()
-
-
-def _exists(path: Path) -> OutputError:
-    return OutputError(
-        where=str(path),
-        expected="a name that is not taken",
-        found="an existing file",
-        advice="choose another name or folder, or allow overwriting",
-    )
-
-
-def _cannot_write(path: Path, error: OSError) -> OutputError:
-    return OutputError(
-        where=str(path),
-        expected="a place that can be written to",
-        found=_reason(error),
-        advice="free some space, correct the permissions or choose another folder",
-    )
-
-
-def _write_together(contents: dict[Path, Content], *, overwrite: bool) -> None:
-    """Write all files under temporary names, and only when all are complete give them their own."""
-    written: dict[Path, Path] = {}
-    placed: list[Path] = []
-    try:
-        for path, write in contents.items():
-            written[path] = _temporary(path.parent)
-            with written[path].open("x+b") as file:
-                write(file)
-                file.flush()
-                os.fsync(file.fileno())
-        for path, temporary in written.items():
-            if not overwrite and os.path.lexists(path):
-                raise _exists(path)
-            temporary.replace(path)
-            placed.append(path)
-    except BaseException:
-        leftover = [*written.values(), *([] if overwrite else placed)]
-        for path in leftover:
-            with contextlib.suppress(OSError):
-                path.unlink(missing_ok=True)
-        raise
-
-
-def _temporary(folder: Path) -> Path:
-    return folder / f".longexposure-{os.getpid()}-{secrets.token_hex(6)}.part"
 
 
 def _write_sidecar(radiograph: Radiograph, file: BinaryIO) -> None:
@@ -331,7 +234,7 @@ def _images_in(folder: Path) -> list[Path]:
         raise InputError(
             where=str(folder),
             expected="a folder that can be listed",
-            found=_reason(error),
+            found=reason_of(error),
             advice="check its permissions",
         ) from error
     if not files:

@@ -19,6 +19,9 @@ from longexposure.errors import CheckpointError
 FORMAT = 1
 KEY = "longexposure"
 
+_UNKNOWN_TYPE = (TypeError, AttributeError)
+"""What safetensors raises for a tensor of a type that NumPy has not, bfloat16 for example."""
+
 Weights = dict[str, npt.NDArray[Any]]
 
 
@@ -85,7 +88,7 @@ def _open(path: Path, *, weights: bool) -> tuple[Header, Weights]:
             metadata = file.metadata() or {}
             header = _parse(path, metadata.get(KEY))
             tensors = {name: file.get_tensor(name) for name in file.keys()} if weights else {}  # noqa: SIM118
-    except (SafetensorError, OSError, ValueError) as error:
+    except (SafetensorError, OSError, ValueError, *_UNKNOWN_TYPE) as error:
         raise CheckpointError(
             where=str(path),
             expected="a safetensors checkpoint",
@@ -126,7 +129,7 @@ def _parse(path: Path, text: str | None) -> Header:
         )
     try:
         values = json.loads(text)
-    except json.JSONDecodeError:
+    except (ValueError, RecursionError):
         values = None
     version = values.get("format") if isinstance(values, dict) else None
     if version != FORMAT:

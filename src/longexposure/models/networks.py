@@ -38,13 +38,29 @@ def restore_network(header: Header, weights: Weights, *, where: str) -> Network:
         CheckpointError: unknown kind, or weights that do not fit the config.
     """
     try:
-        network = build_network(parse_config(header.model))
-        network.load_state_dict({name: torch.from_numpy(array) for name, array in weights.items()})
+        with torch.device("meta"):  # no memory and no random numbers for weights that are replaced at once
+            network = build_network(parse_config(header.model))
+        tensors = {name: torch.tensor(array, dtype=torch.float32) for name, array in weights.items()}
+        network.load_state_dict(tensors, assign=True)
     except (ValidationError, RuntimeError) as error:
         raise CheckpointError(
             where=where,
             expected="the weights of a network that this version knows",
-            found=str(error).splitlines()[0] + f" (header: {header.model})",
+            found=f"{_reason(error)} (header: {header.model})",
             advice="use the version of longexposure that wrote it, or train it anew",
         ) from error
+    damaged = [name for name, tensor in tensors.items() if not tensor.isfinite().all()]
+    if damaged:
+        raise CheckpointError(
+            where=where,
+            expected="finite weights",
+            found=f"NaN or infinity in {len(damaged)} of {len(tensors)} tensors, the first {damaged[0]}",
+            advice="copy the file again, or train it anew with a lower learning rate",
+        )
     return network.eval()
+
+
+def _reason(error: Exception) -> str:
+    """What does not fit, without the title line that says only that something does not."""
+    lines = [line.strip() for line in str(error).splitlines()]
+    return " ".join(lines[1:3] or lines)[:300]

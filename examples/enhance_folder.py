@@ -1,0 +1,26 @@
+"""Enhance the images of a folder and write a page with before/after sliders."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from longexposure import load_enhancer
+from longexposure.enhancing import enhance_files
+from longexposure.io import expand_inputs
+from longexposure.reporting import Comparison, comparisons_of, write_report
+
+OUT = Path("enhanced")
+
+
+def comparisons() -> Iterator[Comparison]:
+    """Enhance file by file; a bad one is told and the others go on."""
+    sources = expand_inputs(["examples/radiographs"])
+    for result in enhance_files(sources, OUT, load_enhancer()):
+        if result.error is not None:
+            print(f"failed: {result.error}")
+            continue
+        print(f"{result.source.name}: noise {result.sigma_before:.3g} -> {result.sigma_after:.3g} counts")
+        yield from comparisons_of(result)
+
+
+page = write_report(comparisons(), Path("enhanced.html"), title="Example radiographs")
+print(f"open {page} in a browser")

@@ -1,0 +1,129 @@
+"""Block statistics: what they are blind to, what white noise gives, and independence of the grey scale."""
+
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from longexposure.noise.blocks import (
+    BLOCK,
+    MAX_BLOCKS,
+    cut_blocks,
+    energies,
+    features,
+    flat_deviation,
+    unclipped,
+)
+
+
+def _blocks(image):
+    return cut_blocks(np.asarray(image, dtype=np.float32))
+
+
+def _white(shape, seed=0, sigma=1.0):
+    return sigma * np.random.default_rng(seed).standard_normal(shape)
+
+
+def test_blocks_are_the_squares_of_the_image_in_reading_order():
+    image = np.arange(20 * 27, dtype=np.uint16).reshape(20, 27)
+    blocks = cut_blocks(image)
+    assert blocks.shape == (6, BLOCK, BLOCK)
+    assert blocks.dtype == np.float32
+    assert np.array_equal(blocks[4], image[8:16, 8:16])
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (7, 200), (200, 7), (5, 5)])
+def test_an_image_narrower_than_a_block_has_none(shape):
+    image = np.ones(shape, dtype=np.float32)
+    assert cut_blocks(image).shape == (0, BLOCK, BLOCK)
+    assert flat_deviation(image) == 0
+
+
+def test_of_a_large_image_blocks_are_taken_evenly_and_their_number_is_bounded():
+    image = np.broadcast_to(np.arange(4096, dtype=np.float32), (1024, 4096))
+    wide = np.concatenate([image, image])
+    blocks = cut_blocks(wide)
+    assert MAX_BLOCKS / 4 <= len(blocks) <= MAX_BLOCKS
+    assert blocks.mean() == pytest.approx(2047.5, rel=0.01)
+
+
+def test_white_noise_of_variance_4_has_all_energies_near_4():
+    power = energies(_blocks(_white((400, 400), sigma=2.0)))
+    assert power.shape == (2500, 8)
+    np.testing.assert_allclose(power.mean(axis=0), 4.0, rtol=0.03)
+
+
+def test_every_energy_is_blind_to_a_constant_and_the_last_and_second_differences_to_a_plane():
+    y, x = np.mgrid[:32, :40].astype(np.float32)
+    plane = 3 * y - 2 * x + 100
+    np.testing.assert_allclose(energies(_blocks(np.full((32, 40), 7.0))), 0, atol=1e-9)
+    power = energies(_blocks(plane))
+    np.testing.assert_allclose(power[:, [0, 1, 2, 7]], 0, atol=1e-6)
+    np.testing.assert_allclose(power[:, 3:7], [[4 / 2, 9 / 2, 1 / 2, (16 + 36) / 4]] * len(power), rtol=1e-6)
+
+
+def test_variance_about_the_plane_equals_least_squares():
+    blocks = _blocks(_white((24, 24), seed=3))
+    y, x = np.mgrid[:8, :8]
+    design = np.stack([np.ones(64), y.ravel(), x.ravel()], axis=1)
+    for block, power in zip(blocks, energies(blocks), strict=True):
+        residual = np.linalg.lstsq(design, block.ravel().astype(float), rcond=None)[1]
+        assert power[7] == pytest.approx(float(residual[0]) / (64 - 3), rel=1e-5)
+
+
+def test_stripes_along_x_are_seen_along_y_only():
+    stripes = np.repeat(_white((64, 1)), 64, axis=1)
+    second_both, second_x, second_y, first_x, first_y = energies(_blocks(stripes)).mean(axis=0)[:5]
+    assert (second_both, second_x, first_x) == (0, 0, 0)
+    assert min(second_y, first_y) > 0.5
+
+
+def test_smooth_noise_has_less_energy_in_higher_differences():
+    smooth = ndimage.gaussian_filter(_white((256, 256)), 1.0)
+    second, first, plane = energies(_blocks(smooth)).mean(axis=0)[[0, 3, 7]]
+    assert second < 0.3 * first < 0.3 * plane
+
+
+def test_blocks_at_either_end_of_the_scale_are_left_out_beyond_two_pixels():
+    blocks = np.full((4, 8, 8), 50.0, dtype=np.float32)
+    blocks[0, 0, :2] = 0
+    blocks[1, 0, :3] = 0
+    blocks[2, 0, :2] = 100
+    blocks[3, 0, :3] = 101
+    assert unclipped(blocks, low=0, high=100).tolist() == [True, False, True, False]
+
+
+def test_features_do_not_depend_on_scale_and_zero_of_the_grey_values():
+    image = np.round(_white((128, 128), sigma=30) + 1000)
+    first, reference = features(_blocks(image), span=150.0, low=930.0)
+    second, other = features(_blocks(image * 8 + 5000), span=1200.0, low=930.0 * 8 + 5000)
+    assert first.dtype == np.float32
+    np.testing.assert_allclose(first, second, rtol=1e-6, atol=1e-6)
+    assert other == pytest.approx(8 * reference, rel=1e-9)
+
+
+def test_features_have_one_length_whatever_the_number_of_blocks():
+    lengths = {
+        features(_blocks(_white((size, 64), seed=size)), span=4.0, low=-2.0)[0].shape
+        for size in (16, 64, 200)
+    }
+    assert len(lengths) == 1
+
+
+def test_features_of_blocks_without_any_noise_are_finite():
+    values, reference = features(_blocks(np.zeros((64, 64))), span=1.0, low=0.0)
+    assert np.isfinite(values).all()
+    assert reference < 1e-6
+
+
+def test_flat_deviation_is_that_of_the_flat_tenth_of_an_image():
+    image = _white((256, 256), sigma=5.0)
+    image[:, 128:] += 300 * _white((256, 128), seed=1)
+    assert flat_deviation(image.astype(np.float32)) == pytest.approx(5.0, rel=0.1)
+
+
+def test_flat_deviation_follows_the_grey_scale_and_ignores_slopes():
+    image = np.round(_white((160, 160), sigma=40)) + 3 * np.arange(160)
+    first = flat_deviation(image.astype(np.float32))
+    assert flat_deviation((4 * image + 100).astype(np.float32)) == pytest.approx(4 * first, rel=1e-6)
+    assert first == pytest.approx(40, rel=0.15)
+    assert flat_deviation(np.full((64, 64), 9, dtype=np.uint8)) == 0

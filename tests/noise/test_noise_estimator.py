@@ -1,0 +1,299 @@
+"""The estimator on noise that is known: drawn here, or measured in repeats of a real detector."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from longexposure.data.simulated import SimulatedConfig, draw_clean
+from longexposure.noise import estimate_noise
+from longexposure.noise.estimator import FEWEST_BLOCKS
+from longexposure.physics.detector import Noise, exponential_kernel, gaussian_kernel
+
+GOLDEN = Path(__file__).parents[1] / "golden"
+
+
+def _numbers(profile):
+    return np.array(
+        [profile.level, profile.sigma, profile.slope, profile.corr_x, profile.corr_y], dtype=float
+    )
+
+
+def _sigma_at(profile, grey):
+    return float(np.sqrt(profile.variance(grey)))
+
+
+# Noise that is known
+
+
+@pytest.mark.parametrize("sigma", [3.0, 20.0, 300.0])
+@pytest.mark.parametrize(("side", "tolerance"), [(64, 0.10), (128, 0.06), (256, 0.05), (512, 0.05)])
+def test_white_noise_on_a_flat_field_is_measured(side, sigma, tolerance):
+    """The mean over seeds, where the image is small; one in 64 blocks says what the others say."""
+    found = []
+    for seed in range(max(1, 512 // side)):
+        image = 20000 + sigma * np.random.default_rng(seed).standard_normal((side, side))
+        profile = estimate_noise(np.round(image).astype(np.uint16))
+        found.append(_sigma_at(profile, 20000))
+        assert abs(profile.corr_x) < 0.15
+        assert abs(profile.corr_y) < 0.15
+    truth = np.sqrt(sigma**2 + 1 / 12)
+    assert np.mean(found) == pytest.approx(truth, rel=tolerance)
+    np.testing.assert_allclose(found, truth, rtol=0.15)
+
+
+@pytest.mark.parametrize(
+    ("kernel", "correlation"), [(exponential_kernel(0.6), 0.594), (gaussian_kernel(0.7), 0.60)]
+)
+def test_correlation_along_lines_is_measured(kernel, correlation):
+    noise = Noise(sigma=0.05, along_x=kernel)
+    for seed in range(2):
+        flat = np.full((256, 256), 0.5, dtype=np.float32)
+        profile = estimate_noise(noise.add_to(flat, np.random.default_rng(seed)))
+        turned = estimate_noise(np.ascontiguousarray(noise.add_to(flat, np.random.default_rng(seed)).T))
+        assert profile.corr_x == pytest.approx(correlation, abs=0.1)
+        assert profile.corr_y == pytest.approx(0.0, abs=0.1)
+        assert turned.corr_y == pytest.approx(correlation, abs=0.1)
+        assert _sigma_at(profile, 0.5) == pytest.approx(0.05, rel=0.1)
+
+
+@pytest.mark.parametrize("gain", [0.5, 4.0])
+def test_the_slope_of_quantum_noise_is_the_gain(gain):
+    ramp = np.broadcast_to(np.linspace(200, 3000, 256), (256, 256))
+    slopes = []
+    for seed in range(4):
+        image = gain * np.random.default_rng(seed).poisson(ramp)
+        profile = estimate_noise(image.astype(np.float32))
+        slopes.append(profile.slope)
+        assert _sigma_at(profile, gain * 1600) == pytest.approx(gain * 40, rel=0.12)
+    assert np.mean(slopes) == pytest.approx(gain, rel=0.15)
+    np.testing.assert_allclose(slopes, gain, rtol=0.25)
+
+
+def test_noise_that_does_not_depend_on_the_signal_has_no_slope():
+    ramp = np.broadcast_to(np.linspace(0, 1, 256, dtype=np.float32), (256, 256))
+    for seed in range(3):
+        profile = estimate_noise(Noise(sigma=0.05).add_to(ramp, np.random.default_rng(seed)))
+        assert abs(profile.condition()[2]) < 0.25
+
+
+COLOURS = ((1.0,), gaussian_kernel(0.6), exponential_kernel(0.5))
+
+
+def test_noise_of_textured_scenes_is_measured():
+    """Twelve scenes full of fine structure; one that is all texture may fool it, most may not."""
+    ratios = []
+    for number, sigma in enumerate(np.geomspace(0.003, 0.2, 12)):
+        clean = draw_clean(np.random.default_rng((31, number)), config=SimulatedConfig(), size_px=256)
+        kernel = COLOURS[number % 3]
+        noise = Noise(sigma=float(sigma), signal_share=float(number % 2), along_x=kernel, along_y=kernel)
+        profile = estimate_noise(noise.add_to(clean, np.random.default_rng((32, number))))
+        ratios.append(_sigma_at(profile, 0.5) / sigma)
+    assert 0.93 < np.median(ratios) < 1.07
+    assert np.mean(np.abs(np.array(ratios) - 1) < 0.25) >= 0.75
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        1500,
+        10000,
+        pytest.param(60000, marks=pytest.mark.xfail(reason="brightness of the top group is a mean")),
+    ],
+)
+def test_hot_pixels_hardly_move_the_estimate(value):
+    random = np.random.default_rng(0)
+    image = np.round(1000 + 20 * random.standard_normal((256, 256)))
+    hot = image.copy()
+    hot[tuple(random.integers(0, 256, (2, 60)))] = value
+    before, after = (estimate_noise(each.astype(np.uint16)) for each in (image, hot))
+    assert _sigma_at(after, 1000) == pytest.approx(_sigma_at(before, 1000), rel=0.1)
+
+
+def test_noise_is_measured_where_a_third_of_the_image_is_saturated():
+    image = 0.5 + 0.03 * np.random.default_rng(0).standard_normal((256, 256))
+    image[:, 170:] = 1.0
+    profile = estimate_noise(image.astype(np.float32))
+    assert _sigma_at(profile, 0.5) == pytest.approx(0.03, rel=0.2)
+
+
+# Laws
+
+
+@pytest.mark.parametrize(("scale", "shift"), [(1, 4096), (7, 1234), (64, 0), (0.125, -100)])
+@pytest.mark.parametrize("shape", [(160, 130), (20, 25)])
+def test_the_estimate_follows_a_rescaling_of_the_grey_values(shape, scale, shift):
+    image = np.round(np.random.default_rng(1).normal(1000, 30, shape)) + np.arange(shape[1])
+    first = estimate_noise(image.astype(np.float32))
+    second = estimate_noise((image * scale + shift).astype(np.float32))
+    np.testing.assert_allclose(
+        _numbers(second), _numbers(first.mapped(scale=scale, offset=shift)), rtol=1e-6, atol=1e-9
+    )
+
+
+def test_the_estimate_does_not_depend_on_the_type_of_the_pixels():
+    image = np.round(np.random.default_rng(1).normal(120, 9, (128, 128))).astype(np.uint8)
+    first = _numbers(estimate_noise(image))
+    for dtype in (np.uint16, np.float32):
+        np.testing.assert_allclose(_numbers(estimate_noise(image.astype(dtype))), first, rtol=1e-9)
+
+
+def test_the_image_is_not_modified_and_need_not_be_contiguous():
+    image = np.random.default_rng(1).normal(0.5, 0.1, (100, 120)).astype(np.float32)
+    before = image.copy()
+    image.flags.writeable = False
+    profile = estimate_noise(image)
+    assert np.array_equal(image, before)
+    assert estimate_noise(np.asfortranarray(image)) == profile
+    assert estimate_noise(np.repeat(image, 2, axis=1)[:, ::2]) == profile
+
+
+def test_an_estimated_profile_says_so():
+    image = np.random.default_rng(1).normal(0.5, 0.1, (100, 120)).astype(np.float32)
+    assert estimate_noise(image).origin == estimate_noise(image[:5]).origin == "estimated"
+
+
+# Images that say little
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (3, 5), (7, 200), (64, 64)])
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
+def test_a_constant_image_has_no_noise(shape, dtype):
+    profile = estimate_noise(np.full(shape, 77, dtype=dtype))
+    assert (profile.level, profile.sigma, profile.slope) == (77, 0, 0)
+
+
+@pytest.mark.parametrize("shape", [(1, 200), (200, 1), (7, 200), (20, 25)])
+def test_an_image_without_room_for_blocks_is_judged_by_its_neighbours(shape):
+    assert (shape[0] // 8) * (shape[1] // 8) < FEWEST_BLOCKS
+    found = [
+        estimate_noise((1000 + 20 * np.random.default_rng(seed).standard_normal(shape)).astype(np.float32))
+        for seed in range(20)
+    ]
+    assert np.mean([profile.sigma for profile in found]) == pytest.approx(20, rel=0.05)
+
+
+def _poor_images():
+    random = np.random.default_rng(0)
+    noise = random.standard_normal((100, 100)).astype(np.float32)
+    hot = np.full((100, 100), 1000, dtype=np.uint16)
+    hot[::3, ::3] = 65535
+    return {
+        "one pixel": np.array([[3]], dtype=np.uint8),
+        "3 x 5": np.arange(15, dtype=np.uint8).reshape(3, 5),
+        "7 x 200": random.integers(0, 65535, (7, 200), dtype=np.uint16),
+        "half clipped": np.maximum(noise, 0),
+        "half saturated": np.minimum(noise, 0),
+        "two values": 255 * random.integers(0, 2, (100, 100), dtype=np.uint8),
+        "two values, halves": np.repeat(np.array([[0, 65535]], dtype=np.uint16), 50, axis=1).repeat(
+            99, axis=0
+        ),
+        "all hot": np.full((100, 100), 65535, dtype=np.uint16),
+        "hot everywhere": hot,
+        "one hot": np.pad(np.array([[65535]], dtype=np.uint16), 50),
+        "noiseless ramp": np.broadcast_to(np.arange(256, dtype=np.uint8), (64, 256)),
+        "checkerboard": (np.indices((64, 64)).sum(axis=0) % 2).astype(np.float32),
+        "tiny": noise * np.float32(1e-30),
+        "large": noise * np.float32(1e30),
+        "small beside its level": 1e6 + noise,
+    }
+
+
+@pytest.mark.parametrize("image", _poor_images().values(), ids=_poor_images())
+def test_poor_images_give_a_finite_profile(image):
+    profile = estimate_noise(image)
+    assert np.isfinite(_numbers(profile)).all()
+    assert profile.sigma >= 0
+    assert np.isfinite(profile.condition()).all()
+
+
+@st.composite
+def _any_images(draw):
+    """Any size and type, from one value to all of them, a few pixels of any value on top."""
+    dtype = draw(st.sampled_from(["uint8", "uint16", "float32"]))
+    shape = draw(st.integers(1, 60)), draw(st.integers(1, 60))
+    random = np.random.default_rng(draw(st.integers(0, 2**32)))
+    if dtype == "float32":
+        extreme = st.floats(-(2.0**80), 2.0**80, width=32)
+        image = random.normal(draw(extreme), draw(st.floats(0, 2.0**80, width=32)), shape).astype(dtype)
+    else:
+        extreme = st.integers(0, np.iinfo(dtype).max)
+        ends = sorted((draw(extreme), draw(extreme)))
+        image = random.integers(*ends, shape, dtype=dtype, endpoint=True)
+    for value in draw(st.lists(extreme, max_size=4)):
+        image[random.random(shape) < 0.2] = value
+    return image
+
+
+@settings(max_examples=80, deadline=None)
+@given(image=_any_images())
+def test_any_image_gives_a_finite_profile(image):
+    profile = estimate_noise(image)
+    assert np.isfinite(_numbers(profile)).all()
+    assert profile.sigma >= 0
+    assert abs(profile.corr_x) <= 1
+    assert abs(profile.corr_y) <= 1
+
+
+# A real detector, whose noise repeats tell
+
+
+@pytest.fixture(scope="module")
+def detector():
+    """Flats and darks (100, 22, 26) of a scientific camera, float64."""
+    with np.load(GOLDEN / "k11_flats_darks.npz", allow_pickle=False) as stored:
+        return {name: stored[name].astype(np.float64) for name in ("flats", "darks")}
+
+
+def _differences(frames):
+    """Noise of single frames without anything that is fixed: differences of successive ones over sqrt 2."""
+    difference = (frames[1::2] - frames[::2]) / np.sqrt(2)
+    return difference - difference.mean(axis=(1, 2), keepdims=True)
+
+
+def _mosaic(frames):
+    """49 frames of 22 x 26 as one image of 154 x 182."""
+    return np.concatenate([np.concatenate(list(frames[k : k + 7]), axis=1) for k in range(0, 49, 7)])
+
+
+def test_photon_transfer_of_the_real_flats_gives_their_gain(detector):
+    """A check of the truth that the tests below rely on, against what is published of the files."""
+    quantum = _differences(detector["flats"]).var() - _differences(detector["darks"]).var()
+    signal = detector["flats"].mean() - detector["darks"].mean()
+    assert quantum / signal == pytest.approx(1.55, rel=0.02)
+    assert detector["darks"].mean() == pytest.approx(99.2, abs=0.1)
+
+
+def test_quantum_noise_of_the_real_detector_is_measured_in_one_image(detector):
+    image = 45000 + _mosaic(_differences(detector["flats"]))
+    profile = estimate_noise(np.round(image).astype(np.uint16))
+    assert _sigma_at(profile, 45000) == pytest.approx(image.std(), rel=0.08)
+    assert abs(profile.corr_x) < 0.1
+    assert abs(profile.corr_y) < 0.1
+    gain = (_sigma_at(profile, 45000) ** 2 - detector["darks"].var()) / (45000 - 99.2)
+    assert gain == pytest.approx(1.55, rel=0.16)
+
+
+def test_read_noise_of_the_real_detector_is_measured_in_one_image(detector):
+    """Its pixels differ in read noise, so that flat places look quieter than the mean square is."""
+    image = 99.2 + _mosaic(_differences(detector["darks"]))
+    profile = estimate_noise(image.astype(np.float32))
+    assert _sigma_at(profile, 99.2) == pytest.approx(image.std(), rel=0.2)
+
+
+def test_neighbours_in_one_real_flat_tell_temporal_noise_and_fixed_pattern(detector):
+    """Independent truth: temporal variance from differences in time, pattern from the mean of 100 frames.
+
+    The pattern counts by its neighbours' differences, as it does in one frame, taken robustly: a few
+    pixels stand far out.
+    """
+    flats = detector["flats"]
+    temporal = np.median(_differences(flats).var(axis=(1, 2)))
+    fixed = flats.mean(axis=0)
+    steps = np.concatenate([np.abs(np.diff(fixed, axis=axis)).ravel() for axis in (0, 1)])
+    pattern = (np.median(steps) / 0.6745) ** 2 / 2 - temporal / 100
+    for frame in flats[::10].astype(np.uint16):
+        profile = estimate_noise(frame)
+        assert profile.sigma == pytest.approx(np.sqrt(temporal + pattern), rel=0.12)

@@ -1,0 +1,260 @@
+"""Faulty pixels: found where they stand alone, never where optics could have made them."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+from scipy.ndimage import gaussian_filter
+
+from longexposure.defects import STRIP_ROWS, Defects, find_defects
+from longexposure.enhancing import load_enhancer
+from longexposure.noise import NoiseProfile, estimate_noise
+
+SIGMA = 100.0
+LEVEL = 30000.0
+NOISE = NoiseProfile(level=LEVEL, sigma=SIGMA)
+GRID = [*itertools.product(range(8, 196, 10), range(7, 196, 10))]
+EDGE = [*itertools.product((0, 199), range(6, 196, 10)), *itertools.product(range(11, 196, 10), (0, 199))]
+NEXT = [*itertools.product((1, 198), range(6, 196, 10)), *itertools.product(range(11, 196, 10), (1, 198))]
+CORNERS = [*itertools.product((0, 199), (0, 199))]
+PLACES = {"inside": GRID, "border": EDGE, "next-to-border": NEXT, "corner": CORNERS}
+PARTNERS = {"single": None, "along-x": (0, 1), "along-y": (1, 0), "diagonal": (1, 1)}
+
+
+def grain(seed: int, shape: tuple[int, int] = (200, 200)) -> np.ndarray:
+    """A flat area with noise, float64."""
+    return np.random.default_rng(seed).normal(LEVEL, SIGMA, shape)
+
+
+def counts(values: np.ndarray) -> np.ndarray:
+    return np.rint(values.clip(0, 65535)).astype(np.uint16)
+
+
+def places(defects: Defects) -> set[tuple[int, int]]:
+    return {(int(y), int(x)) for y, x in zip(defects.y, defects.x, strict=True)}
+
+
+def plant(image: np.ndarray, at: list[tuple[int, int]], depth: float, partner=None) -> set[tuple[int, int]]:
+    """Make pixels hot and dead in turn, alone or with a neighbour towards the middle of the image."""
+    planted = set()
+    for index, (y, x) in enumerate(at):
+        pixels = {(y, x)}
+        if partner:
+            pixels.add((y + (-1 if y > 100 else 1) * partner[0], x + (-1 if x > 100 else 1) * partner[1]))
+        for place in pixels:
+            image[place] += depth if index % 2 else -depth
+        planted |= pixels
+    return planted
+
+
+@pytest.mark.parametrize("partner", PARTNERS.values(), ids=PARTNERS)
+@pytest.mark.parametrize("at", PLACES.values(), ids=PLACES)
+@pytest.mark.parametrize("depth", [10, 15, 100])
+def test_hot_and_dead_pixels_are_found_and_nothing_else(at, partner, depth):
+    found = missed = others = 0
+    for seed in range(2 if at is GRID else 24):
+        image = grain(seed)
+        planted = plant(image, at, depth * SIGMA, partner)
+        seen = places(find_defects(counts(image), NOISE))
+        found += len(seen & planted)
+        missed += len(planted - seen)
+        others += len(seen - planted)
+    assert found / (found + missed) >= (0.95 if depth < 15 else 0.98)
+    assert others == 0
+
+
+@pytest.mark.parametrize("partner", PARTNERS.values(), ids=PARTNERS)
+@pytest.mark.parametrize("at", PLACES.values(), ids=PLACES)
+def test_the_replacement_is_near_the_truth(at, partner):
+    image = grain(5)
+    plant(image, at, 50 * SIGMA, partner)
+    found = find_defects(counts(image), NOISE)
+    error = (found.value - LEVEL) / SIGMA
+    assert np.abs(error).max() < 4
+    assert np.square(error).mean() < 1, "no worse than an ordinary pixel"
+
+
+def test_the_replacement_follows_a_slope():
+    y, x = np.mgrid[:100, :100]
+    clean = LEVEL + 30 * x - 20 * y
+    image = clean + np.random.default_rng(0).normal(0, SIGMA, clean.shape)
+    at = [*itertools.product(range(5, 95, 10), range(5, 95, 10))]
+    planted = plant(image, at, 30 * SIGMA)
+    found = find_defects(counts(image), NOISE)
+    assert places(found) == planted
+    assert np.abs(found.value - clean[found.y, found.x]).mean() < 0.7 * SIGMA
+
+
+@pytest.mark.parametrize(
+    "height", [STRIP_ROWS - 1, STRIP_ROWS, STRIP_ROWS + 1, STRIP_ROWS + 3, 2 * STRIP_ROWS + 2]
+)
+def test_strips_have_no_seam(height):
+    rows = [y for y in range(height) if min(y % STRIP_ROWS, -y % STRIP_ROWS) <= 3 or y >= height - 3]
+    image = grain(1, (height, 12 * len(rows)))
+    at = [(y, 12 * index + 6) for index, y in enumerate(rows)]
+    for index, place in enumerate(at):
+        image[place] += (40 if index % 2 else -40) * SIGMA
+    found = find_defects(counts(image), NOISE)
+    assert places(found) == set(at)
+    assert np.abs(found.value - LEVEL).max() < 4 * SIGMA
+
+
+@pytest.mark.parametrize("kind", ["white", "correlated", "quantum"])
+def test_pure_noise_has_no_faulty_pixels(kind):
+    found = 0
+    for seed in range(2):
+        image = grain(seed, (512, 512))
+        noise = NOISE
+        if kind == "correlated":
+            image = LEVEL + 3 * gaussian_filter(image - LEVEL, 0.7)
+        if kind == "quantum":
+            image = np.random.default_rng(seed).poisson(np.linspace(5, 400, 512), (512, 512)) * 10.0
+            noise = NoiseProfile(level=0.0, sigma=0.0, slope=10.0)
+        found += len(find_defects(counts(image), noise))
+        found += len(find_defects(counts(image), estimate_noise(counts(image))))
+    assert found <= 1e-5 * 2 * 2 * 512 * 512
+
+
+def _points(contrast: float, blur_px: float, offset: tuple[float, float], seed: int) -> np.ndarray:
+    image = grain(seed)
+    y, x = np.mgrid[-4:5, -4:5]
+    bump = np.exp(-((y - offset[0]) ** 2 + (x - offset[1]) ** 2) / (2 * blur_px**2))
+    for index, (top, left) in enumerate(GRID):
+        image[top - 4 : top + 5, left - 4 : left + 5] += (-1) ** index * contrast * SIGMA * bump
+    return image
+
+
+@pytest.mark.parametrize(
+    ("contrast", "blur_px", "most_lost"),
+    [(10, 0.6, 0.1), (20, 0.6, 0.01), (50, 0.6, 0.002), (200, 0.6, 0.002), (50, 0.5, 0.02), (8, 0.8, 0.01)],
+)
+@pytest.mark.parametrize("offset", [(0.0, 0.0), (0.5, 0.0), (0.3, -0.4)])
+def test_points_that_optics_could_have_made_stay(contrast, blur_px, most_lost, offset):
+    lost = sum(len(find_defects(counts(_points(contrast, blur_px, offset, s)), NOISE)) for s in range(3))
+    assert lost <= most_lost * 3 * len(GRID)
+
+
+def _shapes() -> dict[str, np.ndarray]:
+    y, x = np.mgrid[:200, :200].astype(float)
+    lines, ends, corners, balls = (np.zeros((200, 200)) for _ in range(4))
+    lines[::9] = lines[:, ::11] = 1
+    for row in range(5, 190, 8):
+        ends[row, 20 : 30 + row // 2] = ends[row + 3, 120 : 125 + row // 4] = 1
+        ends[row : row + 5, 195] = 1
+    for row, column in itertools.product(range(5, 180, 12), range(5, 180, 12)):
+        corners[row : row + 5, column : column + 5] = 1
+        balls[np.hypot(y - row - 0.3, x - column) <= 2] = 1
+    diagonal = ((x + 2 * y) % 14 < 1).astype(float)
+    return {"lines": lines, "line-ends": ends, "corners": corners, "balls": balls, "diagonals": diagonal}
+
+
+@pytest.mark.parametrize("contrast", [10, 20, 60, 250])
+@pytest.mark.parametrize("shape", _shapes().values(), ids=_shapes())
+def test_structure_blurred_by_0_6_px_stays(shape, contrast):
+    blurred = gaussian_filter(shape, 0.6) * contrast * SIGMA
+    for sign, seed in ((1, 0), (-1, 1)):
+        found = find_defects(counts(grain(seed) + sign * blurred), NOISE)
+        assert len(found) <= 2e-5 * blurred.size
+
+
+def test_a_faulty_pixel_beside_an_edge_is_found():
+    image = grain(0)
+    image[:, 100:] += 40 * SIGMA
+    at = [(y, x) for y, x in itertools.product(range(8, 195, 10), (94, 97, 102, 105))]
+    planted = plant(image, at, 100 * SIGMA)
+    assert places(find_defects(counts(image), NOISE)) == planted
+
+
+@pytest.mark.parametrize(("a", "b"), [(2.0, 500.0), (0.5, 0.0), (4.0, -1000.0)])
+def test_found_pixels_and_their_values_follow_a_rescaling(a, b):
+    image = grain(3).astype(np.float32).round()
+    planted = plant(image, GRID, 40 * SIGMA)
+    plain = find_defects(image, NOISE)
+    scaled = find_defects(np.float32(a) * image + np.float32(b), NOISE.mapped(scale=a, offset=b))
+    assert places(plain) == planted == places(scaled)
+    np.testing.assert_allclose(scaled.value, a * plain.value + b, rtol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
+def test_every_type_is_taken_and_not_modified(dtype):
+    image = np.random.default_rng(0).normal(120, 4, (40, 50)).round()
+    image[20, 30], image[9, 5] = 250, 0
+    image = image.astype(dtype)
+    before = image.copy()
+    image.flags.writeable = False
+    found = find_defects(image, NoiseProfile(level=120, sigma=4))
+    assert places(found) == {(20, 30), (9, 5)}
+    assert found.value.dtype == np.float32
+    assert np.array_equal(image, before)
+    assert places(find_defects(image[::-1, ::-1], NoiseProfile(level=120, sigma=4))) == {(19, 19), (30, 44)}
+
+
+@pytest.mark.parametrize(
+    "shape", [(1, 1), (1, 5), (5, 1), (2, 2), (2, 3), (3, 3), (4, 4), (1, 600), (1100, 1)]
+)
+def test_tiny_and_thin_images_are_taken(shape):
+    found = find_defects(counts(grain(0, shape)), NOISE)
+    assert len(found) == 0
+    assert np.all(found.y < shape[0])
+
+
+def test_a_faulty_pixel_of_a_tiny_image_is_found():
+    for y, x in itertools.product(range(4), range(4)):
+        image = np.full((4, 4), LEVEL)
+        image[y, x] += 50 * SIGMA
+        found = find_defects(counts(image), NOISE)
+        assert places(found) == {(y, x)}
+        assert found.value == [LEVEL]
+
+
+def test_without_noise_nothing_is_called_faulty():
+    image = np.zeros((20, 20), np.uint8)
+    image[10, 10] = 255
+    found = find_defects(image, NoiseProfile(level=0, sigma=0))
+    assert len(found) == 0
+    assert find_defects(image, NoiseProfile(level=0, sigma=1)).value == [0]
+
+
+def test_within_a_window_are_those_inside_with_their_places_in_it():
+    image = grain(0)
+    planted = plant(image, GRID, 50 * SIGMA)
+    found = find_defects(counts(image), NOISE)
+    window = (slice(20, 88), slice(27, 78))
+    inside = found.within(window)
+    assert places(inside) == {(y - 20, x - 27) for y, x in planted if 20 <= y < 88 and 27 <= x < 78}
+    assert 0 < len(inside) < len(found)
+    whole = found.within((slice(0, 200), slice(0, 200)))
+    assert np.array_equal(whole.value, found.value)
+    assert len(found.within((slice(0, 5), slice(0, 5)))) == 0
+
+
+@pytest.mark.parametrize("model", ["identity", "gaussian", "nlm"])
+@pytest.mark.parametrize("depth", [15, 100])
+def test_faulty_pixels_do_not_spread(model, depth):
+    image = grain(0, (96, 96)) + 3000 * (np.mgrid[:96, :96][1] > 50)
+    at = [*itertools.product(range(8, 90, 14), (10, 24, 38, 66, 80))]
+    spoilt = image.copy()
+    plant(spoilt, at, depth * SIGMA)
+    enhancer = load_enhancer(model)
+    clean = enhancer.enhance(counts(image), noise=NOISE).astype(float)
+    change = np.abs(enhancer.enhance(counts(spoilt), noise=NOISE) - clean)
+    far = np.ones_like(change, dtype=bool)
+    for y, x in at:
+        far[y - 3 : y + 4, x - 3 : x + 4] = False
+    reach = change[~far].max()
+    assert change[far].max() <= 0.5 * SIGMA
+    assert reach <= 5 * SIGMA, "not even at the spot itself is more than noise left"
+
+
+def test_faulty_pixels_do_not_spread_through_the_default(default_enhancer):
+    image = grain(0, (96, 96)) + 3000 * (np.mgrid[:96, :96][1] > 50)
+    spoilt = image.copy()
+    plant(spoilt, [(20, 20), (70, 30), (48, 80)], 100 * SIGMA)
+    clean = default_enhancer.enhance(counts(image), noise=NOISE).astype(float)
+    change = np.abs(default_enhancer.enhance(counts(spoilt), noise=NOISE) - clean)
+    assert change.max() < 5 * SIGMA
+    for y, x in ((20, 20), (70, 30), (48, 80)):
+        change[y - 3 : y + 4, x - 3 : x + 4] = 0
+    assert change.max() < 0.5 * SIGMA

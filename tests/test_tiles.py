@@ -1,0 +1,199 @@
+"""Tiles: cover everything once, shrink with the memory, and give up only with one clear line."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from longexposure import tiles
+from longexposure.errors import ResourceError
+from longexposure.tiles import (
+    LARGEST_PX,
+    SMALLEST_PX,
+    core_size,
+    free_memory,
+    plan,
+    with_smaller_cores,
+)
+
+GIB = 1 << 30
+
+
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (3, 5), (64, 64), (65, 63), (1, 300), (203, 157)])
+@pytest.mark.parametrize("core_px", [1, 16, 64, 500])
+@pytest.mark.parametrize("halo_px", [0, 8, 68])
+def test_cores_cover_every_pixel_once_and_windows_reach_a_halo_beyond(height, width, core_px, halo_px):
+    if core_px == 1 and height * width > 2000:
+        core_px = 7
+    covered = np.zeros((height, width), int)
+    place = np.arange(height * width).reshape(height, width)
+    for tile in plan(height, width, core_px=core_px, halo_px=halo_px):
+        covered[tile.core] += 1
+        assert np.array_equal(place[tile.window][tile.inside], place[tile.core])
+        for core, window, size in zip(tile.core, tile.window, (height, width), strict=True):
+            assert core.stop - core.start <= core_px
+            assert window.start == max(0, core.start - halo_px)
+            assert window.stop == min(size, core.stop + halo_px)
+    assert (covered == 1).all()
+
+
+def test_windows_start_on_the_grid_when_core_and_halo_do():
+    starts = [tile.window for tile in plan(203, 157, core_px=64, halo_px=20)]
+    assert all(part.start % 4 == 0 for window in starts for part in window)
+
+
+@pytest.mark.parametrize("multiple", [1, 4, 24])
+@pytest.mark.parametrize("halo_px", [0, 68, 216])
+def test_core_grows_with_memory_within_its_limits_and_stays_a_multiple(halo_px, multiple):
+    sizes = [
+        core_size(halo_px=halo_px, multiple=multiple, bytes_per_px=1024, free_bytes=free)
+        for free in (-5, 0, 1, 10**6, 10**9, 4 * 10**9, 10**10, 10**11, 10**15)
+    ]
+    assert sizes == sorted(sizes)
+    assert all(size % multiple == 0 for size in sizes)
+    assert sizes[0] == SMALLEST_PX // multiple * multiple
+    assert sizes[-1] == LARGEST_PX // multiple * multiple
+    assert len(set(sizes)) > 3
+
+
+@pytest.mark.parametrize("free", [GIB, 4 * GIB, 16 * GIB])
+def test_window_takes_at_most_a_quarter_of_the_free_memory(free):
+    core = core_size(halo_px=68, multiple=4, bytes_per_px=1024, free_bytes=free)
+    assert (core + 2 * 68) ** 2 * 1024 <= free / 4
+    assert (core + 4 + 1 + 2 * 68) ** 2 * 1024 > free / 4
+
+
+def test_core_is_never_smaller_than_the_grid():
+    assert core_size(halo_px=0, multiple=100, bytes_per_px=1, free_bytes=0) == 100
+
+
+def _torch_cannot_allocate() -> None:
+    torch.empty(1 << 52, dtype=torch.uint8)
+
+
+def _raise(error: Exception) -> None:
+    raise error
+
+
+OUT_OF_MEMORY = {
+    "numpy": lambda: np.empty((1 << 56,), np.uint8),
+    "torch-cpu": _torch_cannot_allocate,
+    "torch-cuda": lambda: _raise(
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB. GPU 0 has ...")
+    ),
+    "bare": lambda: _raise(MemoryError()),
+}
+every_way = pytest.mark.parametrize("fail", OUT_OF_MEMORY.values(), ids=OUT_OF_MEMORY)
+
+
+@every_way
+def test_out_of_memory_means_smaller_cores(fail, caplog):
+    tried = []
+
+    def attempt(core_px: int) -> None:
+        tried.append(core_px)
+        if core_px > 128:
+            fail()
+
+    assert with_smaller_cores(1000, 4, attempt) == 124
+    assert tried == [1000, 500, 248, 124]
+    assert [record.levelname for record in caplog.records] == ["WARNING"] * 3
+    assert "124 px" in caplog.records[-1].getMessage()
+
+
+@every_way
+def test_no_room_for_the_smallest_core_is_a_resource_error(fail):
+    tried = []
+
+    def attempt(core_px: int) -> None:
+        tried.append(core_px)
+        fail()
+
+    with pytest.raises(ResourceError, match=r"memory: expected room for a tile of 6\d px, found none; close"):
+        with_smaller_cores(500, 4, attempt)
+    assert tried == [500, 248, 124, 60]
+
+
+def test_grid_coarser_than_the_smallest_core_ends_too():
+    with pytest.raises(ResourceError, match="tile of 100 px"):
+        with_smaller_cores(400, 100, lambda core_px: _raise(MemoryError()))
+
+
+@pytest.mark.parametrize(
+    "error", [RuntimeError("mat1 and mat2 shapes cannot be multiplied"), ValueError("x"), KeyboardInterrupt()]
+)
+def test_other_errors_pass_through_at_once(error):
+    tried = []
+
+    def attempt(core_px: int) -> None:
+        tried.append(core_px)
+        raise error
+
+    with pytest.raises(type(error)) as caught:
+        with_smaller_cores(500, 4, attempt)
+    assert caught.value is error
+    assert tried == [500]
+
+
+MACHINE = {"/proc/meminfo": "MemTotal:       16000000 kB\nMemFree: 5 kB\nMemAvailable:    8000000 kB\n"}
+CGROUP = "/sys/fs/cgroup/memory."
+
+
+def pretend(monkeypatch: pytest.MonkeyPatch, files: dict[str, str]) -> None:
+    """A machine whose kernel tells this and nothing else."""
+
+    def read_text(path: Path) -> str:
+        if str(path) not in files:
+            raise FileNotFoundError(str(path))
+        return files[str(path)]
+
+    monkeypatch.setattr(Path, "read_text", read_text)
+
+
+def test_free_memory_is_positive_and_no_more_than_the_machine_has():
+    assert 0 < free_memory() <= os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+def test_free_memory_is_what_the_kernel_calls_available(monkeypatch):
+    pretend(monkeypatch, MACHINE)
+    assert free_memory() == 8000000 * 1024
+
+
+@pytest.mark.parametrize(
+    ("limit", "used", "files", "expected"),
+    [
+        ("max", 3 * GIB, 0, 8000000 * 1024),
+        (4 * GIB, 3 * GIB, 0, GIB),
+        (4 * GIB, 4 * GIB, 3 * GIB, 3 * GIB),
+        (4 * GIB, 5 * GIB, 0, 0),
+        (100 * GIB, GIB, 0, 8000000 * 1024),
+    ],
+    ids=["no-limit", "limit", "full-of-files", "beyond", "limit-above-machine"],
+)
+def test_free_memory_keeps_to_the_limit_of_a_container(monkeypatch, limit, used, files, expected):
+    stat = f"anon 12345\nfile {files}\ninactive_file {files // 2}\nactive_file {files - files // 2}\n"
+    container = {CGROUP + "max": f"{limit}\n", CGROUP + "current": f"{used}\n", CGROUP + "stat": stat}
+    pretend(monkeypatch, MACHINE | container)
+    assert free_memory() == expected
+
+
+@pytest.mark.parametrize("meminfo", [None, "", "MemAvailable:\n", "MemAvailable: much\n"])
+def test_free_memory_without_meminfo_is_half_the_machine(monkeypatch, meminfo):
+    pretend(monkeypatch, {} if meminfo is None else {"/proc/meminfo": meminfo})
+    monkeypatch.setattr(os, "sysconf", {"SC_PHYS_PAGES": 1000, "SC_PAGE_SIZE": 4096}.__getitem__)
+    assert free_memory() == 1000 * 4096 // 2
+
+
+def test_free_memory_on_a_machine_that_tells_nothing_is_a_careful_guess(monkeypatch):
+    pretend(monkeypatch, {})
+
+    def unknown(name: str) -> int:
+        raise ValueError("unrecognized configuration name")
+
+    monkeypatch.setattr(os, "sysconf", unknown)
+    assert free_memory() == 2 * GIB
+    assert tiles.free_memory is free_memory
