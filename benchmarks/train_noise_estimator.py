@@ -88,7 +88,8 @@ def plain_light(random: np.random.Generator, size: int) -> Array:
     """An image of nothing but light, of any contrast from none to all of the domain."""
     light = illumination(random, size_px=(size, size))
     span = max(float(np.ptp(light)), 1e-6)
-    return (np.float32(random.uniform(0, 1) ** 2) * (light - light.min()) / span).astype(np.float32)
+    contrast = np.float32(random.uniform(0, 1) ** 2)
+    return np.asarray(contrast * (light - light.min()) / span, dtype=np.float32)
 
 
 def with_faults(noisy: Array, random: np.random.Generator) -> Array:
@@ -322,7 +323,7 @@ def main() -> None:
         **settings,
     }
     np.savez_compressed(asked.out, **layers, provenance=np.array(json.dumps(provenance)))
-    result = {
+    result: dict[str, Any] = {
         "what": __doc__.split("\n")[0],
         "machine": machine(),
         "provenance": provenance,

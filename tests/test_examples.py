@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import inspect
 import re
 import runpy
@@ -135,12 +136,11 @@ def commands(text: str) -> Iterator[str]:
 
 
 def parse(line: str) -> None:
-    """Parse as the command line would, without running anything."""
-    words = shlex.split(line.split(";")[0], comments=True)
-    with APP.make_context("longexposure", list(words), resilient_parsing=False) as context:
-        rest = [*context._protected_args, *context.args] if hasattr(context, "_protected_args") else []
-        name, command, arguments = APP.resolve_command(context, rest or words)
-        assert command is not None, f"no command {name!r}"
+    """Parse as the command line would, without running a command; `--help` and the like end it well."""
+    words = shlex.split(line, comments=True)
+    with contextlib.suppress(typer.Exit), APP.make_context("longexposure", list(words)) as context:
+        own = {option for p in APP.params for option in p.opts}
+        name, command, arguments = APP.resolve_command(context, [word for word in words if word not in own])
         command.make_context(name, list(arguments), parent=context)
 
 

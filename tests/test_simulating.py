@@ -148,7 +148,6 @@ def test_written_pairs_are_read_back_pixel_by_pixel(tmp_path):
             assert back.history[-1].action == "simulate"
 
 
-@pytest.mark.xfail(reason="a clean image in float32 is refused beside integer exposures")
 def test_written_pairs_are_a_folder_of_pairs(tmp_path):
     write_pairs([_pair(seed=seed) for seed in range(2)], tmp_path)
     found = PairedFolder(tmp_path).pairs

@@ -19,8 +19,10 @@ NOISE_LIMIT = 7.0
 """A faulty pixel differs from its surroundings by more than this many standard deviations of the noise."""
 NEIGHBOUR_SHARE = 0.08
 """Its four neighbours follow by less than this share: a point blurred by 0.5 px has neighbours at 0.13."""
-NEIGHBOUR_NOISE = 0.7
+NEIGHBOUR_NOISE = 0.8
 """Their own noise may add this many standard deviations to that share."""
+SKIRT_LIMIT = 2.0
+"""No neighbour differs by more than this many times as much, or the pixel is the skirt of that neighbour."""
 SPREAD_LIMIT = 2.0
 """It differs by more than this many times the spread of the ring, so that edges and texture stay."""
 STRIP_ROWS = 512
@@ -85,13 +87,15 @@ def _in_strip(pixels: Pixels, noise: NoiseProfile, top: int) -> Defects:
     ring = np.sort(np.stack([strip[y + 2 + dy, x + 2 + dx] for dy, dx in _RING]), axis=0)
     surround = 0.5 * (ring[7] + ring[8])
     spread = ring[12] - ring[3]
-    away = np.abs(value - surround)
-    middle = _without_partner([each[y, x] for each in cross], value=value, surround=surround)
-    follows = np.abs(middle - surround)
+    sign = np.where(value > surround, np.float32(1), np.float32(-1))
+    away = sign * (value - surround)
+    follows = np.abs(middle[y, x] - surround)
+    beside = np.max([each[y, x] * sign for each in cross], axis=0) - surround * sign
     sigma = np.sqrt(noise.variance(surround))
     faulty = (away > NOISE_LIMIT * sigma) & (away > SPREAD_LIMIT * spread)
-    faulty &= follows < NEIGHBOUR_SHARE * away + NEIGHBOUR_NOISE * sigma
-    return Defects(y=y[faulty] + top, x=x[faulty], value=middle[faulty].astype(np.float32))
+    faulty &= (follows < NEIGHBOUR_SHARE * away + NEIGHBOUR_NOISE * sigma) & (beside < SKIRT_LIMIT * away)
+    y, x = y[faulty], x[faulty]
+    return Defects(y=y + top, x=x, value=middle[y, x].astype(np.float32))
 
 
 def _beyond(first: int, last: int, size: int) -> npt.NDArray[np.intp]:
@@ -116,17 +120,6 @@ def _middle_of_four(values: list[npt.NDArray[np.float32]]) -> npt.NDArray[np.flo
     low = np.maximum(np.minimum(a, b), np.minimum(c, d))
     high = np.minimum(np.maximum(a, b), np.maximum(c, d))
     return np.float32(0.5) * (low + high)
-
-
-def _without_partner(
-    cross: list[npt.NDArray[np.float32]], *, value: npt.NDArray[np.float32], surround: npt.NDArray[np.float32]
-) -> npt.NDArray[np.float32]:
-    """The middle of the four neighbours; of three where the fourth is the other half of a faulty pair."""
-    four = np.sort(np.stack(cross), axis=0)
-    halfway = 0.5 * (value + surround)
-    hot = value > surround
-    paired = np.where(hot, four[3] > halfway, four[0] < halfway)
-    return np.where(paired, np.where(hot, four[1], four[2]), 0.5 * (four[1] + four[2]))
 
 
 def _lowest_sigma(noise: NoiseProfile, strip: npt.NDArray[np.float32]) -> float:

@@ -88,7 +88,7 @@ def test_a_file_that_exists_is_refused_before_anything_is_done(tmp_path):
 @pytest.mark.parametrize("overwrite", [False, True])
 def test_a_folder_of_that_name_is_refused(tmp_path, overwrite):
     (tmp_path / "a").mkdir()
-    with pytest.raises(OutputError, match="a folder of that name; choose another name$"):
+    with pytest.raises(OutputError, match=r"a folder of that name; choose another name$"):
         write_whole(tmp_path / "a", b"x", overwrite=overwrite)
     assert _files(tmp_path) == {}
 
@@ -130,7 +130,7 @@ def test_a_file_where_a_folder_should_be_is_told(tmp_path):
 @every_failure
 @pytest.mark.parametrize("overwrite", [False, True])
 @pytest.mark.parametrize("moment", ["content", "fsync", "replace"])
-def test_any_failure_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch, failure, overwrite, moment):  # noqa: PLR0917
+def test_any_failure_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch, failure, overwrite, moment):
     def fail(*_: object) -> None:
         raise failure
 
@@ -161,7 +161,7 @@ def test_any_failure_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch,
 @pytest.mark.parametrize("moment", ["content", "replace"])
 def test_of_files_that_belong_together_none_is_left_after_a_failure(
     tmp_path, monkeypatch, failure, number, moment
-):  # noqa: PLR0917
+):
     paths = [tmp_path / "a.bin", tmp_path / "b.bin"]
     replace = Path.replace
 

@@ -342,7 +342,8 @@ def _checked(
             continue
         if pixels.ndim != 2:
             problems.append(f"{name}: {part} holds {pixels.shape[0]} images where one is expected")
-        seen[part] = pixels.shape, pixels.dtype.name
+        unrounded = part == "clean" and pixels.dtype == np.float32 and "LQ" in seen
+        seen[part] = pixels.shape, seen["LQ"][1] if unrounded else pixels.dtype.name
     if len(set(seen.values())) > 1:
         facts = ", ".join(f"{part} {_words(*facts)}" for part, facts in seen.items())
         problems.append(f"{name}: sizes or types differ: {facts}")

@@ -7,8 +7,9 @@ from typing import Literal
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from longexposure.errors import RecipeError
 from longexposure.noise import NoiseProfile
 from longexposure.physics.canvas import Image
 from longexposure.physics.detector import Noise, blurred, exponential_kernel, gaussian_kernel
@@ -41,6 +42,25 @@ class SimulatedConfig(BaseModel):
     sigma: tuple[float, float] = (0.0015, 0.35)
     blur_px: tuple[float, float] = (0.35, 1.8)
     told_error: float = Field(default=0.12, ge=0, le=1)
+
+    @model_validator(mode="after")
+    def _ranges_are_ranges(self) -> SimulatedConfig:
+        for name in ("sigma", "blur_px"):
+            low, high = getattr(self, name)
+            if not 0 < low < high < np.inf:
+                raise _out_of_range(name, "two finite numbers above 0, the smaller one first", [low, high])
+        if self.patch_px > self.scene_px:
+            raise _out_of_range("patch_px", f"at most scene_px = {self.scene_px}", self.patch_px)
+        return self
+
+
+def _out_of_range(key: str, expected: str, found: object) -> RecipeError:
+    return RecipeError(
+        where=f"data.{key}",
+        expected=expected,
+        found=str(found),
+        advice="correct the recipe or the --set option",
+    )
 
 
 def draw_clean(random: Random, *, config: SimulatedConfig, size_px: int) -> Image:

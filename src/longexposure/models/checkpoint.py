@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -100,9 +101,11 @@ def _open(path: Path, *, weights: bool) -> tuple[Header, Weights]:
 
 
 def _refuse_pickle(path: Path) -> None:
+    """Tell pickles apart; safetensors start with the length of their header, which may look like one."""
     try:
         with path.open("rb") as file:
-            start = file.read(4)
+            start = file.read(8)
+            size = file.seek(0, os.SEEK_END)
     except OSError as error:
         raise CheckpointError(
             where=str(path),
@@ -110,7 +113,7 @@ def _refuse_pickle(path: Path) -> None:
             found=error.strerror or str(error),
             advice="check the path, or run `longexposure models` for the names that ship",
         ) from error
-    if start[:2] == b"PK" or start[:1] == b"\x80":
+    if start.startswith((b"PK", b"\x80")) and int.from_bytes(start, "little") > size - 8:
         raise CheckpointError(
             where=str(path),
             expected="a safetensors checkpoint",

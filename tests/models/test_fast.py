@@ -1,0 +1,226 @@
+"""The fast network: identity before training, honest about the mean, local, and in units of the noise."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from pydantic import ValidationError
+
+from longexposure.models.fast import FAINTEST, Fast, FastConfig
+from longexposure.models.spec import ModelSpec
+from longexposure.noise import CONDITION, NoiseProfile
+
+SIGMA = 0.05
+SIZES = [FastConfig(width=4, blocks=0), FastConfig(width=8, blocks=2)]
+every_size = pytest.mark.parametrize("config", SIZES, ids=lambda c: f"{c.width}x{c.blocks}")
+
+
+@pytest.fixture(autouse=True)
+def _seeded_on_one_thread():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        yield
+    torch.set_num_threads(threads)
+
+
+def randomised(config: FastConfig, std: float = 0.2) -> Fast:
+    """As if trained badly: every weight random, in double precision."""
+    network = Fast(config).double()
+    for parameter in network.parameters():
+        torch.nn.init.normal_(parameter, std=std)
+    return network.eval()
+
+
+def told(sigma: float = SIGMA, batch: int = 1) -> torch.Tensor:
+    condition = NoiseProfile(level=0.5, sigma=sigma, corr_x=0.2).condition()
+    return torch.from_numpy(condition).double().expand(batch, -1)
+
+
+def noisy(*shape: int, sigma: float = SIGMA) -> torch.Tensor:
+    return 0.5 + sigma * torch.randn(*shape, dtype=torch.float64)
+
+
+def test_parameters_follow_from_the_layers():
+    def conv(inputs: int, outputs: int) -> int:
+        return inputs * outputs * 9 + outputs
+
+    for config in (*SIZES, FastConfig()):
+        expected = conv(16 + 2 + len(CONDITION), config.width) + conv(config.width, 16)
+        expected += 2 * config.blocks * conv(config.width, config.width)
+        with torch.device("meta"):
+            assert sum(parameter.numel() for parameter in Fast(config).parameters()) == expected
+
+
+@every_size
+def test_untrained_it_is_the_identity(config):
+    image = noisy(2, 1, 16, 24).float()
+    assert torch.equal(Fast(config)(image, told(batch=2).float()), image)
+
+
+@every_size
+def test_output_has_the_size_of_the_input(config):
+    network = randomised(config)
+    for size in ((4, 4), (8, 40), (52, 4)):
+        assert network(noisy(2, 1, *size), told(batch=2)).shape == (2, 1, *size)
+
+
+@every_size
+def test_every_parameter_learns(config):
+    network = randomised(config).train()
+    (network(noisy(2, 1, 32, 32), told(batch=2)) - 0.5).square().mean().backward()
+    silent = [name for name, p in network.named_parameters() if p.grad is None or not p.grad.any()]
+    assert silent == []
+
+
+@every_size
+def test_it_looks_at_the_noise_it_is_told(config):
+    network, image = randomised(config), noisy(1, 1, 16, 16)
+    for index in range(len(CONDITION)):
+        other = told().clone()
+        other[:, index] += 0.1
+        assert not torch.equal(network(image, other), network(image, told())), CONDITION[index]
+
+
+def test_correction_is_in_units_of_the_noise():
+    """Blind to the absolute level and the numbers it is told, it scales with the noise exactly."""
+    network = randomised(FastConfig(width=8, blocks=2))
+    with torch.no_grad():
+        network.head.weight[:, 17:] = 0
+    pattern = torch.randn(1, 1, 32, 32, dtype=torch.float64)
+
+    def correction(sigma: float) -> torch.Tensor:
+        image = 0.5 + sigma * pattern
+        return (network(image, told(sigma)) - image) / sigma
+
+    torch.testing.assert_close(correction(0.2), correction(0.01), rtol=1e-6, atol=1e-6)
+    assert correction(0.01).std() > 0.01
+
+
+def test_without_noise_almost_nothing_is_changed():
+    network = randomised(FastConfig(width=8, blocks=2), std=0.1)
+    image = torch.rand(1, 1, 32, 32, dtype=torch.float64)
+    for sigma in (0.0, FAINTEST / 10, FAINTEST):
+        condition = told(FAINTEST).clone()
+        condition[:, 0] = sigma
+        output = network(image, condition)
+        assert torch.isfinite(output).all()
+        assert torch.equal(output, network(image, told(FAINTEST)))
+    loud = (network(image, told(0.1)) - image).abs().max()
+    assert (output - image).abs().max() < 0.1 * loud
+
+
+@every_size
+@pytest.mark.parametrize("seed", range(3))
+def test_the_mean_of_a_large_area_is_kept_whatever_the_weights(config, seed):
+    torch.manual_seed(seed)
+    network = randomised(config)
+    image = noisy(1, 1, 256, 256)
+    change = network(image, told()) - image
+    assert change.std() > 0.1 * SIGMA, "the weights do something"
+    inside = change[..., 40:-40, 40:-40]
+    assert inside.mean().abs() < 0.02 * SIGMA
+    assert change.mean().abs() < 0.02 * SIGMA
+
+
+@every_size
+def test_a_shift_that_the_weights_want_is_taken_out_entirely(config):
+    network = Fast(config).double()
+    torch.nn.init.ones_(network.tail.bias)
+    image = noisy(1, 1, 48, 60)
+    torch.testing.assert_close(network(image, told()), image, rtol=0, atol=1e-12)
+
+
+@every_size
+def test_flat_grey_stays_flat(config):
+    network = randomised(config)
+    with torch.no_grad():
+        network.tail.bias.fill_(0.3)
+    image = torch.full((1, 1, 160, 160), 0.37, dtype=torch.float64)
+    change = network(image, told()) - image
+    reach = network.spec.receptive_field
+    if reach < 76:
+        blocks = change[..., 76:84, 76:84].reshape(2, 4, 2, 4).mean(dim=(1, 3))
+        assert blocks.abs().max() < 1e-12
+
+
+@every_size
+@pytest.mark.parametrize("axis", [2, 3])
+def test_receptive_field_is_exactly_the_stated_radius(config, axis):
+    network = randomised(config)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.abs_()  # no ReLU closes
+    radius = network.spec.receptive_field
+    centre = 4 * (radius // 4 + 2)
+    shape = [1, 1, 8, 8]
+    shape[axis] = 2 * centre + 4
+    farthest = 0
+    for position in range(4):
+        image = (0.5 + 0.01 * torch.randn(shape, dtype=torch.float64)).requires_grad_()
+        network(image, told()).select(axis, centre + position).sum().backward()
+        touched = (image.grad.sum(dim=5 - axis).flatten() != 0).nonzero().flatten()
+        farthest = max(farthest, int((touched - centre - position).abs().max()))
+    assert farthest == radius
+
+
+def test_default_size_and_reach():
+    with torch.device("meta"):
+        spec = Fast(FastConfig()).spec
+    assert (spec.size_multiple, spec.conditioned) == (4, True)
+    assert spec == ModelSpec(
+        size_multiple=4,
+        receptive_field=4 * (2 + 20 + 2 + 8) + 3,
+        conditioned=True,
+        bytes_per_px=spec.bytes_per_px,
+    )
+    assert spec.halo == 132
+
+
+@every_size
+def test_a_window_with_halo_equals_the_whole(config):
+    network = randomised(config)
+    halo = network.spec.halo
+    image = noisy(1, 1, 8, 2 * halo + 24)
+    whole = network(image, told())[..., halo + 8 : halo + 16]
+    window = network(image[..., 8 : 2 * halo + 16], told())[..., halo : halo + 8]
+    torch.testing.assert_close(window, whole, rtol=0, atol=1e-12)
+    assert whole.std() > 1e-3
+
+
+@every_size
+def test_pages_of_a_batch_do_not_mix(config):
+    network, images = randomised(config), noisy(3, 1, 16, 16)
+    conditions = torch.cat([told(sigma) for sigma in (0.02, 0.05, 0.2)])
+    together = network(images, conditions)
+    for index in range(3):
+        alone = network(images[index : index + 1], conditions[index : index + 1])
+        torch.testing.assert_close(together[index : index + 1], alone, rtol=0, atol=1e-12)
+
+
+def test_runs_in_bfloat16_with_a_correction_in_single_precision():
+    network = randomised(FastConfig(width=8, blocks=2)).float()
+    image = noisy(1, 1, 32, 32).float()
+    exact = network(image, told().float()) - image
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        half = network(image, told().float())
+    assert half.dtype == torch.float32
+    assert (half - image - exact).square().mean().sqrt() < 0.05 * exact.square().mean().sqrt()
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"width": 3}, {"width": 513}, {"blocks": -1}, {"blocks": 65}, {"depth": 2}, {"kind": "framework"}],
+)
+def test_config_refuses_what_it_does_not_know(wrong):
+    with pytest.raises(ValidationError):
+        FastConfig(**wrong)
+
+
+def test_config_survives_json_and_does_not_change():
+    config = FastConfig(width=16, blocks=3)
+    assert FastConfig.model_validate_json(config.model_dump_json()) == config
+    assert config.kind == "fast"
+    with pytest.raises(ValidationError):
+        config.width = 5
