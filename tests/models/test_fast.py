@@ -106,7 +106,7 @@ def test_without_noise_almost_nothing_is_changed():
         condition[:, 0] = sigma
         output = network(image, condition)
         assert torch.isfinite(output).all()
-        assert torch.equal(output, network(image, told(FAINTEST)))
+        torch.testing.assert_close(output, network(image, told(FAINTEST)), rtol=0, atol=1e-2 * FAINTEST)
     loud = (network(image, told(0.1)) - image).abs().max()
     assert (output - image).abs().max() < 0.1 * loud
 
@@ -119,9 +119,8 @@ def test_the_mean_of_a_large_area_is_kept_whatever_the_weights(config, seed):
     image = noisy(1, 1, 256, 256)
     change = network(image, told()) - image
     assert change.std() > 0.1 * SIGMA, "the weights do something"
-    inside = change[..., 40:-40, 40:-40]
-    assert inside.mean().abs() < 0.02 * SIGMA
-    assert change.mean().abs() < 0.02 * SIGMA
+    assert change[..., 40:-40, 40:-40].mean().abs() < 0.02 * change.std()
+    assert change.mean().abs() < 0.02 * change.std()
 
 
 @every_size
@@ -133,16 +132,13 @@ def test_a_shift_that_the_weights_want_is_taken_out_entirely(config):
 
 
 @every_size
-def test_flat_grey_stays_flat(config):
+def test_flat_grey_far_from_the_border_keeps_its_level(config):
     network = randomised(config)
-    with torch.no_grad():
-        network.tail.bias.fill_(0.3)
-    image = torch.full((1, 1, 160, 160), 0.37, dtype=torch.float64)
-    change = network(image, told()) - image
-    reach = network.spec.receptive_field
-    if reach < 76:
-        blocks = change[..., 76:84, 76:84].reshape(2, 4, 2, 4).mean(dim=(1, 3))
-        assert blocks.abs().max() < 1e-12
+    side = 8 * (network.spec.halo // 4 + 1)
+    change = network(torch.full((1, 1, side, side), 0.37, dtype=torch.float64), told()) - 0.37
+    block = change[..., side // 2 - 4 : side // 2, side // 2 - 4 : side // 2]
+    assert block.mean().abs() < 1e-12
+    assert block.std() > 1e-3, "a bad network draws a pattern, but of mean zero"
 
 
 @every_size
