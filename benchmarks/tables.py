@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,32 @@ def speed_table(speed: dict[str, Any]) -> str:
     return table(["what", "median", "of this machine's convolution rate"], rows)
 
 
+def noise_paragraph(noise: dict[str, Any]) -> str:
+    unseen = noise["held-out scenes"]
+    ratio, errors = unseen["ln(sigma estimated / true)"], unseen["mean absolute error"]
+    rows = []
+    for name, level in {"all": ratio["all"], **ratio["by true sigma"]}.items():
+        low, high = level["quantiles"]["0.05"], level["quantiles"]["0.95"]
+        spread = f"{math.exp(low):.2f} to {math.exp(high):.2f}"
+        within = f"{100 * level['within 10 %']:.0f} %"
+        rows.append([name, f"{level['images']}", f"{math.exp(level['bias']):.3f}", spread, within])
+    titles = [
+        "true sigma, share of the contrast",
+        "images",
+        "estimated / true, median",
+        "nine in ten",
+        "within 10 %",
+    ]
+    return f"""On {noise["provenance"]["held-out scenes"]} scenes that it never saw, three noises each, of sizes from 128 to 448 px and full of
+texture:
+
+{table(titles, rows)}
+
+Mean absolute error of the lag-1 correlations: {errors["corr_x"]:.3f} along x, {errors["corr_y"]:.3f} along y; of the share
+that depends on the signal: {errors["signal_share"]:.3f}. What this costs is the difference of the columns "blind" and
+"told the noise" above."""
+
+
 def provenance(result: dict[str, Any]) -> str:
     at = result["machine"]
     versions = ", ".join(f"{name} {number}" for name, number in at["versions"].items())
@@ -90,11 +117,7 @@ and ahead of both in PSNR and SSIM in {lead["won"]} of {lead["cases"]} rows.
 
 ## The noise estimator
 
-On {noise["held_out"]["images"]} held-out images of random scenes and noise: sigma estimated / true has a median of
-{noise["held_out"]["ratio_median"]:.3f}; half of the images lie between {noise["held_out"]["ratio_quartiles"][0]:.3f} and
-{noise["held_out"]["ratio_quartiles"][1]:.3f}, nine in ten between {noise["held_out"]["ratio_5_95"][0]:.3f} and
-{noise["held_out"]["ratio_5_95"][1]:.3f}. Mean absolute error of the lag-1 correlation: {noise["held_out"]["corr_mae"]:.3f};
-of the share that depends on the signal: {noise["held_out"]["share_mae"]:.3f}.
+{noise_paragraph(noise)}
 
 {provenance(noise)}
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +27,9 @@ needs_weights = pytest.mark.skipif(DEFAULT not in shipped_weights(), reason="the
 
 
 @pytest.fixture(scope="module")
-def demonstration(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, list[dict[str, Any]]]]:
+def demonstration(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[dict[str, Any]]]:
     out = tmp_path_factory.mktemp("demo")
-    yield out, demonstrating.demonstrate(out)
+    return out, demonstrating.demonstrate(out)
 
 
 @needs_weights

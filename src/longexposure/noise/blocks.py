@@ -82,10 +82,10 @@ def features(blocks: Blocks, *, span: float, low: float) -> tuple[npt.NDArray[np
         for share in (0.02, 0.08, 0.25):
             flattest = power[order[: max(2, int(share * len(order)))]].mean(axis=0)
             parts.append(np.log(np.maximum(flattest, floor)) - reference)
-    means = blocks.mean(axis=(1, 2), dtype=np.float64)
-    for group in np.array_split(np.argsort(means, kind="stable"), LEVELS):
+    levels = np.median(blocks, axis=(1, 2)).astype(np.float64)
+    for group in np.array_split(np.argsort(levels, kind="stable"), LEVELS):
         parts.append(np.quantile(logs[group][:, (0, 7)], 0.1, axis=0) - reference)
-        parts.append(np.array([(means[group].mean() - low) / span - 0.5]))
+        parts.append(np.array([(np.median(levels[group]) - low) / span - 0.5]))
     parts.append(np.array([0.5 * (reference - 2 * np.log(span)), np.log(len(blocks)) / 10]))
     values = np.clip(np.concatenate(parts), -12, 12)
     return values.astype(np.float32), float(np.exp(0.5 * reference))

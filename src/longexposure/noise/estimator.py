@@ -3,7 +3,7 @@
 Whether a small fluctuation is coloured noise or fine texture cannot be told from one place. It can be told
 from a whole image: noise is everywhere, and every kind of difference sees it in fixed proportion. How the
 low quantiles of those differences point to level, dependence on signal and correlation was learned, once,
-from simulated scenes whose noise is known (benchmarks/train_noise_estimator.py); the weights, 60 kB, are in
+from simulated scenes whose noise is known (benchmarks/train_noise_estimator.py); the weights are in
 estimator.npz with their provenance.
 """
 
@@ -62,7 +62,7 @@ def _from_neighbours(pixels: Pixels) -> NoiseProfile:
     values = evenly_sampled(pixels, 1 << 16).astype(np.float64)
     steps = [np.abs(np.diff(values, axis=axis)).ravel() for axis in (0, 1)]
     together = np.concatenate(steps)
-    sigma = float(np.median(together)) / (0.6745 * np.sqrt(2)) if together.size else 0.0
+    sigma = float(np.median(together) / (0.6745 * np.sqrt(2))) if together.size else 0.0
     return NoiseProfile(level=float(np.median(values)), sigma=sigma, origin="estimated")
 
 
