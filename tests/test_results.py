@@ -1,0 +1,58 @@
+"""Numbers in the documents are those of the benchmark files; the shipped weights are what they say."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from longexposure.models import shipped_weights
+from longexposure.models.checkpoint import read_header, sha256_of
+from longexposure.recipes import load_recipe
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def test_documents_show_what_the_benchmark_files_say() -> None:
+    script = ROOT / "benchmarks" / "tables.py"
+    done = subprocess.run(
+        [sys.executable, str(script), "--check"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("name", ["quality.json", "speed.json", "noise_estimator.json"])
+def test_every_benchmark_file_says_where_it_was_measured(name: str) -> None:
+    at = json.loads((ROOT / "benchmarks" / name).read_text())["machine"]
+    assert at["processor"]
+    assert at["versions"]["torch"]
+    assert len(at["commit"]) == 40
+
+
+def test_quality_was_measured_with_the_weights_that_ship() -> None:
+    measured = json.loads((ROOT / "benchmarks" / "quality.json").read_text())["settings"]["weights_sha256"]
+    assert measured == sha256_of(shipped_weights()["fast"])
+
+
+def test_shipped_weights_are_small_and_were_trained_by_the_recipe_in_the_repository() -> None:
+    file = shipped_weights()["fast"]
+    assert file.stat().st_size <= 16e6
+    header = read_header(file)
+    recipe = load_recipe(ROOT / "recipes" / "fast.toml")
+    assert header.recipe == recipe.model_dump(mode="json")
+    assert header.licence == "Apache-2.0"
+    assert header.scores
+    assert (file.parent / "fast.md").is_file()
+
+
+def test_the_default_beats_both_classical_filters_on_every_row() -> None:
+    quality = json.loads((ROOT / "benchmarks" / "quality.json").read_text())
+    for name, case in quality["cases"].items():
+        ours = case["methods"]["fast, blind"]
+        for other in ("best Gaussian", "best non-local means, told the noise"):
+            theirs = case["methods"][other]
+            assert ours["psnr"] > theirs["psnr"], (name, other)
+            assert ours["ssim"] > theirs["ssim"], (name, other)
