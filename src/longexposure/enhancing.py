@@ -27,7 +27,7 @@ from longexposure.io import check_writable_folder, read_radiograph, writable_suf
 from longexposure.io.checks import check_finite
 from longexposure.models import CLASSICAL, DEFAULT, find_weights
 from longexposure.models.checkpoint import read_checkpoint, sha256_of
-from longexposure.noise import NoiseProfile, estimate_noise, flat_deviation
+from longexposure.noise import NoiseProfile, estimate_noise, flat_blocks, flat_deviation
 from longexposure.radiograph import Pixels, Radiograph, Step, check_pixels
 from longexposure.tiles import core_size, free_memory, plan, with_smaller_cores
 
@@ -360,13 +360,14 @@ def _enhance_file(
     after = before.with_pixels(pixels, enhancer.step(findings, strength=strength))
     write_radiograph(after, target, overwrite=overwrite, sidecar=sidecar)
     pages = before.pixels if before.pixels.ndim == 3 else before.pixels[None]
+    flat = flat_blocks(pages[0], findings[0].noise)
     return FileResult(
         source=source,
         output=target,
         shape=before.pixels.shape,
         dtype=before.pixels.dtype.name,
-        sigma_before=flat_deviation(pages[0]),
-        sigma_after=flat_deviation(pixels if pixels.ndim == 2 else pixels[0]),
+        sigma_before=flat_deviation(pages[0], flat),
+        sigma_after=flat_deviation(pixels if pixels.ndim == 2 else pixels[0], flat),
         defect_pixels=sum(len(found.defects) for found in findings),
         seconds=seconds,
         megapixels=before.pixels.size / 1e6,

@@ -10,7 +10,6 @@ from longexposure.noise.blocks import (
     cut_blocks,
     energies,
     features,
-    flat_deviation,
     unclipped,
 )
 
@@ -35,7 +34,6 @@ def test_blocks_are_the_squares_of_the_image_in_reading_order():
 def test_an_image_narrower_than_a_block_has_none(shape):
     image = np.ones(shape, dtype=np.float32)
     assert cut_blocks(image).shape == (0, BLOCK, BLOCK)
-    assert flat_deviation(image) == 0
 
 
 def test_of_a_large_image_blocks_are_taken_evenly_and_their_number_is_bounded():
@@ -113,17 +111,3 @@ def test_features_of_blocks_without_any_noise_are_finite():
     values, reference = features(_blocks(np.zeros((64, 64))), span=1.0, low=0.0)
     assert np.isfinite(values).all()
     assert reference < 1e-6
-
-
-def test_flat_deviation_is_that_of_the_flat_tenth_of_an_image():
-    image = _white((256, 256), sigma=5.0)
-    image[:, 128:] += 300 * _white((256, 128), seed=1)
-    assert flat_deviation(image.astype(np.float32)) == pytest.approx(5.0, rel=0.1)
-
-
-def test_flat_deviation_follows_the_grey_scale_and_ignores_slopes():
-    image = np.round(_white((160, 160), sigma=40)) + 3 * np.arange(160)
-    first = flat_deviation(image.astype(np.float32))
-    assert flat_deviation((4 * image + 100).astype(np.float32)) == pytest.approx(4 * first, rel=1e-6)
-    assert first == pytest.approx(40, rel=0.15)
-    assert flat_deviation(np.full((64, 64), 9, dtype=np.uint8)) == 0

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from longexposure.noise.blocks import flat_deviation
 from longexposure.noise.estimator import estimate_noise
+from longexposure.noise.flatness import flat_blocks, flat_deviation
 from longexposure.noise.profile import CONDITION, NoiseProfile
 
-__all__ = ["CONDITION", "NoiseProfile", "estimate_noise", "flat_deviation"]
+__all__ = ["CONDITION", "NoiseProfile", "estimate_noise", "flat_blocks", "flat_deviation"]

@@ -59,7 +59,7 @@ def energies(blocks: Blocks) -> Numbers:
         _mean_square(dy) / 2,
         _mean_square(across) / 2,
         apart / 2,
-        _about_plane(b),
+        about_plane(b),
     ]
     return np.stack(columns, axis=1)
 
@@ -95,24 +95,13 @@ def _mean_square(values: Blocks) -> Numbers:
     return np.einsum("nij,nij->n", values, values, dtype=np.float64) / (values.shape[1] * values.shape[2])
 
 
-def _about_plane(blocks: Blocks) -> Numbers:
-    """Unbiased variance of each block about its least-squares plane."""
-    along = np.arange(BLOCK, dtype=np.float64) - 0.5 * (BLOCK - 1)
+def about_plane(blocks: Blocks) -> Numbers:
+    """Unbiased variance (N,) of each square block (N, S, S) about its least-squares plane."""
+    side = blocks.shape[-1]
+    along = np.arange(side, dtype=np.float64) - 0.5 * (side - 1)
     centred = blocks - blocks.mean(axis=(1, 2), keepdims=True)
-    norm = BLOCK * float(along @ along)
+    norm = side * float(along @ along)
     slope_y = np.einsum("nij,i->n", centred, along) / norm
     slope_x = np.einsum("nij,j->n", centred, along) / norm
     total = np.einsum("nij,nij->n", centred, centred, dtype=np.float64)
-    return np.maximum(total - norm * (slope_y**2 + slope_x**2), 0.0) / (BLOCK * BLOCK - 3)
-
-
-def flat_deviation(pixels: Pixels) -> float:
-    """Standard deviation in flat areas, grey values: the 10th percentile over blocks, each about its plane.
-
-    Plain and the same before and after enhancing; it says how rough flat areas are, not what made them so.
-    0 for images smaller than a block.
-    """
-    blocks = cut_blocks(pixels)
-    if len(blocks) == 0:
-        return 0.0
-    return float(np.sqrt(np.quantile(_about_plane(blocks), 0.1)))
+    return np.maximum(total - norm * (slope_y**2 + slope_x**2), 0.0) / (side * side - 3)
