@@ -5,13 +5,15 @@ python benchmarks/pictures.py
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
+from quality import repaired
 
 from longexposure import load_enhancer, read_radiograph
-from longexposure.demonstrating import EXAMPLES, simulate_board
+from longexposure.demonstrating import BOARD, EXAMPLES, simulate_board
 
 IMAGES = Path(__file__).resolve().parents[1] / "docs" / "images"
 GAP = 8
@@ -39,13 +41,17 @@ def main() -> None:
     rows = [row([v, enhancer.enhance(v)], zoom=2, percentiles=(0.5, 99)) for v in views]
     space = np.full((GAP, rows[0].shape[1]), 255, np.uint8)
     save(np.vstack([part for each in rows for part in (space, each)][1:]), "more-views.png")
-    pair = simulate_board()
-    images = [pair.lq.pixels, enhancer.enhance(pair.lq.pixels), pair.hq.pixels]
-    balls = [image[440:600, 180:500] for image in images]
-    wires = [image[120:360, 180:500] for image in images]
-    parts = [row(part, zoom=2, percentiles=(0.5, 99.5)) for part in (wires, balls)]
-    space = np.full((GAP, parts[0].shape[1]), 255, np.uint8)
-    save(np.vstack([parts[0], space, parts[1]]), "simulated-board.png")
+    starved = replace(BOARD, quanta_per_s=60.0, gain=140.0)
+    for pair, name in (
+        (simulate_board(), "simulated-board.png"),
+        (simulate_board(starved), "too-little-dose.png"),
+    ):
+        images = [repaired(pair.lq.pixels), enhancer.enhance(pair.lq.pixels), repaired(pair.hq.pixels)]
+        balls = [image[440:600, 180:500] for image in images]
+        wires = [image[120:360, 180:500] for image in images]
+        parts = [row(part, zoom=2, percentiles=(0.5, 99.5)) for part in (wires, balls)]
+        space = np.full((GAP, parts[0].shape[1]), 255, np.uint8)
+        save(np.vstack([parts[0], space, parts[1]]), name)
 
 
 def save(picture: np.ndarray, name: str) -> None:

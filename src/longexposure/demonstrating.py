@@ -29,9 +29,9 @@ from longexposure.simulating import Pair, simulate_pair, write_pairs
 FULL_SCALE = 65535.0
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples" / "radiographs"
 BOARD = Detector(
-    quanta_per_s=60.0, gain=140.0, offset=800.0, read_noise=400.0, colour=0.45, pattern=0.004, hot=2e-4
+    quanta_per_s=200.0, gain=42.0, offset=800.0, read_noise=300.0, colour=0.45, pattern=0.004, hot=2e-4
 )
-"""A flat panel after 5 s: 300 quanta a pixel in the open beam, 42,000 of 65,535 grey values."""
+"""A flat panel after 5 s: 1000 quanta a pixel in the open beam, 42,000 of 65,535 grey values."""
 BOARD_SEED = 3
 
 
@@ -72,10 +72,10 @@ def demonstrate(out: Path, *, examples: Path = EXAMPLES) -> list[dict[str, Any]]
     return rows
 
 
-def simulate_board() -> Pair:
+def simulate_board(detector: Detector = BOARD) -> Pair:
     """The pair of the demonstration: solder balls with voids, a bridge, a wire fan, traces, over laminate."""
     parts = (weave, _die_with_wires, _solder_balls, _traces)
-    return simulate_pair(BOARD, seed=BOARD_SEED, size_px=(768, 768), blur_px=0.7, parts=parts)
+    return simulate_pair(detector, seed=BOARD_SEED, size_px=(768, 768), blur_px=0.7, parts=parts)
 
 
 def _solder_balls(canvas: Canvas, random: np.random.Generator) -> None:

@@ -163,13 +163,21 @@ def test_tiled_equals_whole_within_one_count(enhancer, size):
     assert np.abs(small - whole).max() <= 1
 
 
-@pytest.mark.slow
-def test_tiled_equals_whole_at_an_awkward_large_size(enhancer):
+def check_large(enhancer: Enhancer) -> None:
     image = typed(scene((1023, 1537)) * 5, "uint16")
-    reach = enhancer.engine.spec.halo
-    small = with_cores(enhancer, 512 if reach > 64 else 128).enhance(image).astype(int)
+    core_px = 512 if enhancer.engine.spec.halo > 64 else 128
+    small = with_cores(enhancer, core_px).enhance(image).astype(int)
     whole = with_cores(enhancer, 2048).enhance(image).astype(int)
     assert np.abs(small - whole).max() <= 1
+
+
+def test_tiled_equals_whole_at_an_awkward_large_size():
+    check_large(Enhancer(TorchEngine(_small_fast(), device="cpu"), name="random-fast"))
+
+
+@pytest.mark.slow
+def test_tiled_equals_whole_at_an_awkward_large_size_for_every_model(enhancer):
+    check_large(enhancer)
 
 
 def test_models_do_something(enhancer):
