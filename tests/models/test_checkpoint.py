@@ -251,7 +251,7 @@ def _restoring(model: dict[str, object], weights: dict[str, np.ndarray]) -> str:
     [
         ({"kind": "transformer"}, "transformer"),
         ({"width": 5}, "size mismatch"),
-        ({"width": 512, "blocks": 64}, "Missing key"),
+        ({"width": 64, "blocks": 64}, "Missing key"),
         ({"blocks": 2}, "body.1"),
         ({"blocks": 0}, "Unexpected key"),
         ({"depth": 3}, "depth"),

@@ -39,7 +39,7 @@ class FastConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: Literal["fast"] = "fast"
-    width: int = Field(default=48, ge=4, le=512)
+    width: int = Field(default=48, ge=4, le=256)
     blocks: int = Field(default=10, ge=0, le=64)
 
 

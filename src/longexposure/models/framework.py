@@ -34,8 +34,8 @@ class FrameworkConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: Literal["framework"] = "framework"
-    z: int = Field(default=64, ge=1)
-    width: int = Field(default=64, ge=1)
+    z: int = Field(default=64, ge=1, le=1024)
+    width: int = Field(default=64, ge=1, le=256)
     scale: Literal[1, 2, 4] = 4
     encoder: Literal["learned", "bicubic"] = "learned"
 

@@ -38,7 +38,7 @@ def restore_network(header: Header, weights: Weights, *, where: str) -> Network:
         CheckpointError: unknown kind, or weights that do not fit the config.
     """
     try:
-        with torch.device("meta"):  # no memory and no random numbers for weights that are replaced at once
+        with torch.random.fork_rng(devices=[]):  # on the meta device the first weights would cost a second
             network = build_network(parse_config(header.model))
         tensors = {name: torch.tensor(array, dtype=torch.float32) for name, array in weights.items()}
         network.load_state_dict(tensors, assign=True)
