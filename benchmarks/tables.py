@@ -108,6 +108,10 @@ PSNR in dB / SSIM against the noise-free image of simulated pairs ({quality["set
 The width of the Gaussian and the strength of non-local means were chosen for each row by looking at the truth, and
 non-local means were told the true noise; the default model was told nothing unless the column says so.
 
+The scenes come from the same generator as the training scenes, with seeds that training never used, and their noise
+from a detector that counts quanta, which training never saw. So the table says what the model does on parts of the kind
+it knows. On real radiographs, which it never saw either, there is no truth to compare with: look at the pictures.
+
 {quality_table(quality)}
 
 The default, blind, is ahead of the better of the two filters in PSNR by {lead["least"]:.2f} to {lead["most"]:.2f} dB,
@@ -143,7 +147,8 @@ def readme_section() -> str:
 
 On simulated pairs at {lead["cases"]} combinations of machine and dose, the default model, told nothing, is
 {lead["least"]:.1f} to {lead["most"]:.1f} dB closer to the noise-free image than the better of the best Gaussian and the
-best non-local means, which were told the true noise and tuned on the truth. PSNR in dB / SSIM:
+best non-local means, which were told the true noise and tuned on the truth. The scenes are new, but of the kind that
+the model was trained on; real radiographs with a known truth were not to be had. PSNR in dB / SSIM:
 
 {quality_table(quality)}
 
