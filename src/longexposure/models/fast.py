@@ -80,7 +80,10 @@ class Fast(nn.Module):
         convolutions = 2 + 2 * self.config.blocks
         blocks_away = convolutions + CONTRAST_RADIUS + 2 * LOCK_RADIUS
         return ModelSpec(
-            size_multiple=SCALE, receptive_field=SCALE * blocks_away + SCALE - 1, conditioned=True
+            size_multiple=SCALE,
+            receptive_field=SCALE * blocks_away + SCALE - 1,
+            conditioned=True,
+            bytes_per_px=160,
         )
 
     def forward(self, image: Tensor, condition: Tensor) -> Tensor:
