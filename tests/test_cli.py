@@ -196,6 +196,11 @@ def test_existing_output_is_kept_unless_overwriting_is_asked_for(folder: Path, t
     assert "--overwrite" in outcome.errors[0]
     assert (out / "b.tif").read_bytes() == b"precious"
     assert sorted(content(out)) == ["a.tif", "b.tif", "c.tif"]
+    outcome = run(*command, "--overwrite")
+    assert outcome.code == 4, "b.tif has no history of ours: it may be an original"
+    assert (out / "b.tif").read_bytes() == b"precious"
+    (out / "b.tif").unlink()
+    assert run(*command, "--overwrite").code == 0
     assert run(*command, "--overwrite").code == 0
     assert tifffile.imread(out / "b.tif").shape == (48, 64)
 
@@ -280,8 +285,25 @@ def test_json_on_stdout_stands_there_alone(folder: Path, tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("option", ["--json", "--report"])
+def test_a_result_file_never_replaces_a_radiograph(option: str, folder: Path, tmp_path: Path) -> None:
+    before = content(folder)
+    command = ("enhance", folder, "--out", tmp_path / "out", "--model", "identity", option, folder / "b.tif")
+    outcome = run(*command, "--overwrite")
+    assert outcome.code == 4
+    assert "name that ends in" in outcome.errors[0]
+    assert content(folder) == before
+
+
+def test_scores_never_replace_a_radiograph(folder: Path, tmp_path: Path) -> None:
+    before = content(folder)
+    options = ("--data", folder, "--model", "identity", "--out", folder / "b.tif", "--overwrite")
+    assert run("evaluate", *options).code == 4
+    assert content(folder) == before
+
+
+@pytest.mark.parametrize("option", ["--json", "--report"])
 def test_existing_result_file_is_refused_before_the_work(option: str, folder: Path, tmp_path: Path) -> None:
-    file = tmp_path / "results"
+    file = tmp_path / ("results.json" if option == "--json" else "results.html")
     file.write_text("precious")
     command = ("enhance", folder, "--out", tmp_path / "out", "--model", "identity", option, file)
     assert run(*command).code == 4

@@ -191,7 +191,12 @@ def test_an_existing_output_is_refused_and_replaced_only_on_request(folder, out)
     assert [type(result.error) for result in results] == [type(None), OutputError, type(None)]
     assert "--overwrite" in str(results[1].error)
     assert (out / "b.tif").read_bytes() == b"precious"
-    assert all(result.error is None for result in run(files(folder), out, overwrite=True))
+    results = run(files(folder), out, overwrite=True)
+    assert "perhaps an original" in str(results[1].error)
+    assert (out / "b.tif").read_bytes() == b"precious"
+    (out / "b.tif").unlink()
+    for _ in range(2):
+        assert all(result.error is None for result in run(files(folder), out, overwrite=True))
     assert np.array_equal(tifffile.imread(out / "b.tif"), GAUSSIAN.enhance(noisy(1)))
     assert sorted(content(out)) == ["a.tif", "b.tif", "c.tif"]
 
@@ -250,7 +255,8 @@ def test_bad_files_in_the_middle_do_not_stop_the_others(folder, tmp_path, out):
 def test_a_full_disk_leaves_no_partial_file_and_the_others_go_on(folder, out, monkeypatch, call, overwrite):
     out.mkdir()
     if overwrite:
-        (out / "b.tif").write_bytes(b"precious")
+        list(enhance_files(files(folder)[1:2], out, GAUSSIAN))
+    earlier = content(out)
     owner, name = (os, "fsync") if call == "fsync" else (Path, call)
     original = getattr(owner, name)
     full = []
@@ -270,8 +276,7 @@ def test_a_full_disk_leaves_no_partial_file_and_the_others_go_on(folder, out, mo
     assert "No space left on device" in str(results[1].error)
     expected = {"a.tif", "a.tif.json", "c.tif", "c.tif.json"} | ({"b.tif"} if overwrite else set())
     assert set(content(out)) == expected
-    if overwrite:
-        assert (out / "b.tif").read_bytes() == b"precious"
+    assert content(out).items() >= earlier.items()
 
 
 def test_too_little_memory_for_one_image_does_not_stop_the_others(folder, out, monkeypatch):
@@ -329,3 +334,11 @@ def test_default_enhances_a_file(default_enhancer, folder, out):
     assert result.error is None
     assert result.sigma_after < 0.5 * result.sigma_before
     assert len(read_radiograph(out / "a.tif").history[-1].settings["weights_sha256"]) == 64
+
+
+def test_an_original_in_the_output_folder_is_not_replaced_even_on_request(folder, out):
+    out.mkdir()
+    (out / "a.tif").write_bytes((folder / "c.tif").read_bytes())
+    (result,) = run(files(folder)[:1], out, overwrite=True)
+    assert "perhaps an original" in str(result.error)
+    assert (out / "a.tif").read_bytes() == (folder / "c.tif").read_bytes()

@@ -10,7 +10,7 @@ import pytest
 from longexposure.enhancing import FileResult
 from longexposure.errors import InputError
 from longexposure.radiograph import Radiograph, Step
-from longexposure.reporting import PAGES, comparisons_of, row_of
+from longexposure.reporting import PAGES, Comparison, comparisons_of, row_of, write_report
 
 FAILURE = InputError(where="a.tif", expected="an image", found="text", advice="look at it")
 
@@ -65,3 +65,11 @@ def test_a_reference_and_further_facts_are_passed_on() -> None:
 def test_a_failed_file_has_a_row_and_no_comparison(failed: FileResult) -> None:
     assert list(comparisons_of(failed)) == []
     assert row_of(failed) == {"file": "a.tif", "output": "failed"}
+
+
+def test_a_name_that_is_no_text_does_not_stop_the_report(tmp_path: Path) -> None:
+    odd = "lat\udcff.tif"
+    image = np.zeros((4, 5), np.uint16)
+    shown = Comparison(name=odd, before=image, after=image, note=odd, history=[{"file": odd}])
+    text = write_report([shown], tmp_path / "page.html").read_text(encoding="utf-8")
+    assert "lat?.tif" in text

@@ -11,6 +11,7 @@ import dataclasses
 import errno
 import itertools
 import logging
+import os
 import traceback
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -127,8 +128,8 @@ def enhance(
     from longexposure.enhancing import enhance_files, load_enhancer
     from longexposure.io import expand_inputs
 
-    for file in (report, json_file):
-        _refuse_existing(file, overwrite=overwrite)
+    _refuse_target(report, suffixes=(".html", ".htm"), overwrite=overwrite)
+    _refuse_target(json_file, suffixes=(".json",), overwrite=overwrite)
     sources = expand_inputs(inputs)
     enhancer = load_enhancer(model, device=device, precision=precision)
     stream = enhance_files(sources, out, enhancer, strength=strength, overwrite=overwrite, sidecar=sidecar)
@@ -222,7 +223,7 @@ def evaluate(
     from longexposure.evaluating import evaluate as evaluate_models
     from longexposure.evaluating import write_evaluation
 
-    _refuse_existing(out, overwrite=overwrite)
+    _refuse_target(out, suffixes=(".json",), overwrite=overwrite)
     done = itertools.count(1)
     with progress("scoring", total=None, every_s=10.0) as shown_progress:
         evaluation = evaluate_models(
@@ -336,9 +337,21 @@ def _report(error: Exception, *, debug: bool) -> int:
     return 1
 
 
-def _refuse_existing(path: Path | None, *, overwrite: bool) -> None:
-    """Refuse a file that may not be replaced before the work is done, rather than after it."""
-    if path is not None and path.exists() and not overwrite:
+def _refuse_target(path: Path | None, *, suffixes: tuple[str, ...], overwrite: bool) -> None:
+    """Refuse a file that may not be written before the work is done, rather than after it.
+
+    The suffix is held to what is written there, so that no option can replace a radiograph or a checkpoint.
+    """
+    if path is None or str(path) == "-":
+        return
+    if path.suffix.lower() not in suffixes:
+        raise OutputError(
+            where=str(path),
+            expected=f"a name that ends in {' or '.join(suffixes)}",
+            found=repr(path.suffix),
+            advice="choose such a name; images and checkpoints are never replaced by reports",
+        )
+    if os.path.exists(path) and not overwrite:  # noqa: PTH110 (never raises, unlike Path.exists)
         raise OutputError(
             where=str(path),
             expected="a name that is free",

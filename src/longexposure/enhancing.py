@@ -310,7 +310,8 @@ def enhance_files(
         out: output folder, made where it is missing; never the folder of an input.
         enhancer: the model.
         strength: see `Enhancer.enhance`.
-        overwrite: replace enhanced files from an earlier run; originals are never replaced.
+        overwrite: replace enhanced files from an earlier run, which their history tells; nothing else is
+            ever replaced.
         sidecar: write each history beside the image too, as JSON.
 
     Raises:
@@ -347,13 +348,7 @@ def _enhance_file(
     source: Path, target: Path, enhancer: Enhancer, *, strength: float, overwrite: bool, sidecar: bool
 ) -> FileResult:
     before = read_radiograph(source)
-    if target.exists() and not overwrite:
-        raise OutputError(
-            where=str(target),
-            expected="a name that is free",
-            found="an existing file",
-            advice="use --overwrite or another --out",
-        )
+    _refuse_taken(target, overwrite=overwrite)
     started = time.perf_counter()
     pixels, findings = enhancer.enhance_pages(before.pixels, strength=strength)
     seconds = time.perf_counter() - started
@@ -385,6 +380,30 @@ def _folders_of(source: Path) -> set[Path]:
         folders.add(source.parent.resolve())
         folders.add(source.resolve().parent)
     return folders
+
+
+def _refuse_taken(target: Path, *, overwrite: bool) -> None:
+    """Refuse to replace a file unless that is asked for and the file is one that this package enhanced."""
+    if not target.exists():
+        return
+    if not overwrite:
+        raise OutputError(
+            where=str(target),
+            expected="a name that is free",
+            found="an existing file",
+            advice="use --overwrite or another --out",
+        )
+    try:
+        ours = any(step.action == "enhance" for step in read_radiograph(target).history)
+    except LongExposureError:
+        ours = False
+    if not ours:
+        raise OutputError(
+            where=str(target),
+            expected="an enhanced file of an earlier run, which --overwrite may replace",
+            found="a file without such a history, perhaps an original",
+            advice="use another --out, or move that file away",
+        )
 
 
 def _check_new_name(source: Path, target: Path, written: dict[str, Path]) -> None:

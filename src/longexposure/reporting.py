@@ -162,10 +162,10 @@ def write_report(
         head, tail = _page(title, rows).split(_RECORDS)
 
         def page(file: BinaryIO) -> None:
-            file.write(head.encode())
+            file.write(head.encode(errors="replace"))
             records.seek(0)
             shutil.copyfileobj(records, file, 1 << 20)
-            file.write(tail.encode())
+            file.write(tail.encode(errors="replace"))
 
         write_whole(path, page, overwrite=overwrite)
     finally:
@@ -196,7 +196,7 @@ def _asset(name: str) -> str:
 
 def _csp_hash(text: str) -> str:
     """The source expression that lets a Content-Security-Policy accept exactly this inline text."""
-    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode(errors="replace")).digest()).decode()
 
 
 def _table(rows: Sequence[tuple[str, Mapping[str, str]]]) -> str:
@@ -225,16 +225,16 @@ def _record(number: int, comparison: Comparison) -> Iterator[bytes]:
         **_grey_ranges(comparison),
     }
     attributes = " ".join(f'data-{key}="{value}"' for key, value in numbers.items())
-    yield f'<article class="record" id="image-{number}" {attributes}>\n'.encode()
-    yield f"<h2>{escape(comparison.name) or '(no name)'}</h2>\n".encode()
-    yield f"<p>{_kind(comparison.before)}</p>\n".encode()
+    yield f'<article class="record" id="image-{number}" {attributes}>\n'.encode(errors="replace")
+    yield f"<h2>{escape(comparison.name) or '(no name)'}</h2>\n".encode(errors="replace")
+    yield f"<p>{_kind(comparison.before)}</p>\n".encode(errors="replace")
     if (numbers["height"], numbers["width"]) != (height, width):
-        yield f'<p class="crop">{_crop_text(rows, columns, height, width)}</p>\n'.encode()
+        yield f'<p class="crop">{_crop_text(rows, columns, height, width)}</p>\n'.encode(errors="replace")
     if comparison.note:
-        yield f'<p class="note">{escape(comparison.note)}</p>\n'.encode()
-    yield _history(comparison.history).encode()
+        yield f'<p class="note">{escape(comparison.note)}</p>\n'.encode(errors="replace")
+    yield _history(comparison.history).encode(errors="replace")
     for role, pixels in comparison.images().items():
-        yield f'<script type="application/octet-stream" class="{role}">'.encode()
+        yield f'<script type="application/octet-stream" class="{role}">'.encode(errors="replace")
         yield _encoded(pixels[rows, columns])
         yield b"</script>\n"
     yield b"</article>\n"

@@ -54,3 +54,9 @@ def test_a_constant_image_and_one_smaller_than_a_block_have_none() -> None:
     assert measured(np.full((64, 64), 9, dtype=np.uint8), still) == 0
     assert measured(np.ones((5, 5), dtype=np.float32), still) == 0
     assert measured(np.ones((1, 300), dtype=np.float32), still) == 0
+
+
+def test_a_saturated_corner_is_not_taken_for_the_flat_area() -> None:
+    image = 1000 + white((256, 256), sigma=5.0)
+    image[:48, :48] = 60000.0
+    assert measured(image) == pytest.approx(5.0, rel=0.15)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+import os
 import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -108,7 +109,7 @@ def expand_inputs(paths: Sequence[str | Path]) -> list[Path]:
     """
     files: dict[Path, None] = {}
     for path in map(Path, paths):
-        found = _images_in(path) if path.is_dir() else [path]
+        found = _images_in(path) if os.path.isdir(path) else [path]  # noqa: PTH112 (never raises)
         files.update(dict.fromkeys(found))
     if not files:
         raise InputError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
@@ -71,15 +72,15 @@ def find_weights(model: str | Path) -> Path:
     if str(model) in shipped:
         return shipped[str(model)]
     path = Path(model)
-    if path.is_dir() and (path / CHECKPOINT).is_file():
+    if os.path.isfile(path / CHECKPOINT):  # noqa: PTH113 (never raises, unlike Path.is_file)
         return path / CHECKPOINT
-    if path.is_file():
+    if os.path.isfile(path):  # noqa: PTH113
         return path
     names = ", ".join([*shipped, *CLASSICAL])
     raise CheckpointError(
         where=str(model),
         expected=f"a model's name ({names}), a .safetensors file or the folder of a training run",
-        found="a folder without " + CHECKPOINT if path.is_dir() else "nothing of that name",
+        found="a folder without " + CHECKPOINT if os.path.isdir(path) else "nothing of that name",  # noqa: PTH112
         advice="choose one of the names, or check the path",
     )
 

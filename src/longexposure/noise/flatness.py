@@ -28,7 +28,10 @@ def flat_blocks(pixels: Pixels, noise: NoiseProfile) -> npt.NDArray[np.intp]:
         return np.empty(0, dtype=np.intp)
     binned = blocks.reshape(-1, 4, 2, 4, 2).mean(axis=(2, 4))
     expected = np.maximum(noise.variance(np.median(blocks, axis=(1, 2))), 1e-6 * noise.sigma**2 + 1e-30)
-    order = np.argsort(about_plane(binned) / expected, kind="stable")
+    structure = np.where(
+        blocks.min(axis=(1, 2)) < blocks.max(axis=(1, 2)), about_plane(binned) / expected, np.inf
+    )
+    order = np.argsort(structure, kind="stable")  # constant blocks, clipped as a rule, come last
     return order[: max(FEWEST, int(SHARE * len(order)))]
 
 
