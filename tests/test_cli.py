@@ -563,3 +563,24 @@ def test_evaluate_without_pairs_is_an_input_error(tmp_path: Path) -> None:
     options = ("--model", "identity", "--out", tmp_path / "scores.json")
     assert run("evaluate", "--data", tmp_path / "none", *options).code == 3
     assert not (tmp_path / "scores.json").exists()
+
+
+def test_a_folder_that_may_not_be_looked_into_is_one_line(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As root nothing is forbidden, so the refusal is played by `stat` itself."""
+    original = os.stat
+
+    def stat(path: Any, *arguments: Any, **settings: Any) -> os.stat_result:
+        if "locked" in os.fspath(path if not isinstance(path, int) else ""):
+            raise PermissionError(13, "Permission denied", str(path))
+        return original(path, *arguments, **settings)
+
+    monkeypatch.setattr(os, "stat", stat)
+    locked = tmp_path / "locked" / "l.tif"
+    outcome = run("enhance", folder / "a.tif", locked, "--out", tmp_path / "out", "--model", "identity")
+    assert outcome.code == 3
+    assert len(outcome.errors) == 1
+    assert (tmp_path / "out" / "a.tif").exists()
+    model = tmp_path / "locked" / "m.safetensors"
+    assert run("enhance", folder / "b.tif", "--out", tmp_path / "out", "--model", model).code == 6

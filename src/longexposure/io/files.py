@@ -202,7 +202,7 @@ def _check_target(path: Path, radiograph: Radiograph, *, overwrite: bool) -> Non
             advice="choose another folder or name; sources are never overwritten",
         )
     refuse_taken(path, overwrite=overwrite)
-    if not path.parent.is_dir():
+    if not os.path.isdir(path.parent):  # noqa: PTH112
         raise OutputError(
             where=str(path),
             expected="an existing folder",

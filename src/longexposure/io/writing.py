@@ -77,7 +77,7 @@ def refuse_taken(path: Path, *, overwrite: bool) -> None:
     Raises:
         OutputError: a folder has that name, or a file has and may not be overwritten.
     """
-    folder = path.is_dir()
+    folder = os.path.isdir(path)  # noqa: PTH112 (never raises, unlike Path.is_dir)
     if folder or (not overwrite and os.path.lexists(path)):
         raise OutputError(
             where=str(path),
