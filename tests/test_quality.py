@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from quality import CASES, best, filtered, score
 
-from longexposure import load_enhancer
 from longexposure.enhancing import Enhancer
 from longexposure.metrics import psnr
 from longexposure.models.classical import Gaussian, NonLocalMeans
@@ -62,7 +61,3 @@ def test_an_image_that_is_nearly_clean_loses_nothing(
         noisy = np.clip(np.rint(clean + noise), 0, 65535).astype(np.uint16)
         after = psnr(default_enhancer.enhance(noisy), clean, data_range=50000)
         assert after > psnr(noisy, clean, data_range=50000) - most_lost_db
-
-
-def test_the_shipped_default_is_what_load_enhancer_loads(default_enhancer: Enhancer) -> None:
-    assert load_enhancer().describe() == default_enhancer.describe()
