@@ -107,6 +107,8 @@ def _catalogue() -> dict[str, Material]:
         Material("epoxy", 1.20, epoxy, "diglycidyl ether of bisphenol A, C21H24O4; typical when cured"),
         Material("FR-4", 1.85, fr4, f"typical: 60 % {glass}; 40 % epoxy with a fifth bromine"),
         Material("EMC", 1.95, emc, "typical mould compound: 86 % fused silica, 14 % epoxy"),
+        Material("Ni", 8.908, (("Ni", 1.0),), _NIST),
+        Material("BaTiO3", 6.02, (("Ba", 0.588915), ("Ti", 0.205267), ("O", 0.205818)), "dense ceramic"),
         Material("alumina", 3.97, (("Al", 0.529257), ("O", 0.470743)), "NIST; dense Al2O3"),
         Material("CsI", 4.51, (("Cs", 0.511547), ("I", 0.488453)), f"{_NIST}; crystal"),
         Material("Gd2O2S", 7.44, gadox, f"{_NIST}; crystal"),
