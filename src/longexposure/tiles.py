@@ -57,11 +57,17 @@ def plan(height: int, width: int, *, core_px: int, halo_px: int) -> Iterator[Til
             )
 
 
-def core_size(*, halo_px: int, multiple: int, bytes_per_px: int, free_bytes: int) -> int:
+def core_size(
+    *, halo_px: int, multiple: int, bytes_per_px: int, free_bytes: int, longest_px: int | None = None
+) -> int:
     """Side of the largest core, px, whose window takes at most a quarter of the free memory.
 
-    Between `SMALLEST_PX` and `LARGEST_PX`, a multiple of `multiple`, so that every window starts on one.
+    Between `SMALLEST_PX` and `LARGEST_PX`, a multiple of `multiple`, so that every window starts on one. Where
+    the halo covers the image, whose longer side is `longest_px`, every window is the whole image however
+    small its core: then one core holds it all.
     """
+    if longest_px is not None and halo_px >= longest_px:
+        return -(-longest_px // multiple) * multiple
     window = int((max(free_bytes, 1) / 4 / bytes_per_px) ** 0.5)
     core = min(max(window - 2 * halo_px, SMALLEST_PX), LARGEST_PX)
     return max(core // multiple, 1) * multiple

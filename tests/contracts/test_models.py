@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -11,8 +12,11 @@ import torch
 from longexposure.engines.torch_engine import TorchEngine
 from longexposure.enhancing import Enhancer, load_enhancer
 from longexposure.models import CLASSICAL
+from longexposure.models.dncnn import DnCNN, DnCNNConfig
+from longexposure.models.edcnn import EDCNN, EDCNNConfig
 from longexposure.models.fast import Fast, FastConfig
 from longexposure.models.framework import Framework, FrameworkConfig
+from longexposure.models.nafnet import NAFNet, NAFNetConfig
 from longexposure.models.networks import Network
 from longexposure.radiograph import DTYPES, Radiograph
 
@@ -35,12 +39,38 @@ def _small_framework(config: FrameworkConfig) -> Network:
     return network
 
 
+def _small_nafnet() -> Network:
+    """Random, with every block open and squares of 12, 6 and 3 px, far smaller than the images."""
+    network = NAFNet(
+        NAFNetConfig(width=4, encoder_blocks=(1, 1), middle_blocks=1, decoder_blocks=(1, 1), patch_px=8)
+    )
+    for name, parameter in network.named_parameters():
+        if name.endswith(("beta", "gamma")):
+            torch.nn.init.normal_(parameter, std=0.5)
+    return network
+
+
+def _small_dncnn(normalisation: Literal["batch", "none"]) -> Network:
+    """Random, with statistics as if trained."""
+    network = DnCNN(DnCNNConfig(depth=4, width=4, normalisation=normalisation))
+    for name, buffer in network.named_buffers():
+        if name.endswith("running_mean"):
+            torch.nn.init.normal_(buffer, std=0.2)
+    with torch.no_grad():
+        network.layers[-1].get_parameter("weight").mul_(0.2)
+    return network
+
+
 NETWORKS: dict[str, Callable[[], Network]] = {
     "random-fast": _small_fast,
     "random-framework": lambda: _small_framework(FrameworkConfig(z=2, width=4)),
     "random-framework-bicubic-x2": lambda: _small_framework(
         FrameworkConfig(width=4, scale=2, encoder="bicubic")
     ),
+    "random-edcnn": lambda: EDCNN(EDCNNConfig(width=4)),
+    "random-nafnet": _small_nafnet,
+    "random-dncnn": lambda: _small_dncnn("batch"),
+    "random-dncnn-without-normalisation": lambda: _small_dncnn("none"),
 }
 MODELS = [*CLASSICAL, *NETWORKS, "shipped"]
 

@@ -10,23 +10,35 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from longexposure.errors import CheckpointError
 from longexposure.models.checkpoint import Header, Weights
+from longexposure.models.dncnn import DnCNN, DnCNNConfig
+from longexposure.models.edcnn import EDCNN, EDCNNConfig
 from longexposure.models.fast import Fast, FastConfig
 from longexposure.models.framework import Framework, FrameworkConfig
+from longexposure.models.nafnet import NAFNet, NAFNetConfig
 
-NetworkConfig = Annotated[FastConfig | FrameworkConfig, Field(discriminator="kind")]
-Network = Fast | Framework
+AnyConfig = FastConfig | FrameworkConfig | EDCNNConfig | NAFNetConfig | DnCNNConfig
+NetworkConfig = Annotated[AnyConfig, Field(discriminator="kind")]
+Network = Fast | Framework | EDCNN | NAFNet | DnCNN
 
-_CONFIG: TypeAdapter[FastConfig | FrameworkConfig] = TypeAdapter(NetworkConfig)
+_CONFIG: TypeAdapter[AnyConfig] = TypeAdapter(NetworkConfig)
 
 
-def build_network(config: FastConfig | FrameworkConfig) -> Network:
+def build_network(config: AnyConfig) -> Network:
     """An untrained network; its weights follow torch's global seed."""
-    if isinstance(config, FastConfig):
-        return Fast(config)
-    return Framework(config)
+    match config:
+        case FastConfig():
+            return Fast(config)
+        case FrameworkConfig():
+            return Framework(config)
+        case EDCNNConfig():
+            return EDCNN(config)
+        case NAFNetConfig():
+            return NAFNet(config)
+        case DnCNNConfig():
+            return DnCNN(config)
 
 
-def parse_config(values: Mapping[str, Any]) -> FastConfig | FrameworkConfig:
+def parse_config(values: Mapping[str, Any]) -> AnyConfig:
     """The config that a checkpoint's header holds (raises pydantic's ValidationError)."""
     return _CONFIG.validate_python(values)
 
