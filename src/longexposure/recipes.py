@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import json
-import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
-from types import UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from longexposure.data.pairs import PairsConfig
 from longexposure.data.simulated import SimulatedConfig
+from longexposure.documents import parsed, read_document
 from longexposure.errors import RecipeError
 from longexposure.losses import LossConfig
 from longexposure.models.networks import NetworkConfig, build_network
@@ -161,19 +159,7 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
         RecipeError: not readable, not TOML, an unknown key, a wrong type, a value out of range, or two
             settings that contradict each other.
     """
-    try:
-        text = Path(path).read_text(encoding="utf-8")
-        values = tomllib.loads(text)
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        found = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        raise RecipeError(
-            where=str(path),
-            expected="a recipe in TOML",
-            found=found,
-            advice="start from one of the files in recipes/",
-        ) from error
-    for override in overrides:
-        _put(values, override)
+    values = read_document(path, overrides, advice="start from one of the files in recipes/")
     return recipe_from(values, where=str(path))
 
 
@@ -183,10 +169,7 @@ def recipe_from(values: Mapping[str, Any], *, where: str) -> Recipe:
     Raises:
         RecipeError: as `load_recipe`, with `where` before the dotted key.
     """
-    try:
-        return Recipe.model_validate_json(json.dumps(values, default=str), strict=True)
-    except ValidationError as error:
-        raise _explained(error, where=where) from error
+    return parsed(Recipe, values, where=where)
 
 
 def first_difference(first: Recipe, second: Recipe, *, ignore: Sequence[str] = ()) -> str | None:
@@ -206,101 +189,5 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, An
             yield prefix + key, value
 
 
-def _put(values: dict[str, Any], override: str) -> None:
-    key, equals, text = override.partition("=")
-    parts = [part.strip() for part in key.split(".")]
-    if not equals or not all(parts):
-        raise RecipeError(
-            where=f"--set {override}",
-            expected="key=value with a dotted key",
-            found=repr(override),
-            advice="write it like --set optimiser.lr=2e-4",
-        )
-    table = values
-    for depth, part in enumerate(parts[:-1], start=1):
-        table = table.setdefault(part, {})
-        if not isinstance(table, dict):
-            raise RecipeError(
-                where=f"--set {override}",
-                expected=f"{'.'.join(parts[:depth])} to be a table",
-                found=repr(table),
-                advice=f"use --set {'.'.join(parts[:depth])}=value",
-            )
-    table[parts[-1]] = _toml_value(text.strip())
-
-
-def _toml_value(text: str) -> Any:
-    try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        return text
-
-
 def _contradiction(key: str, expected: str, found: object, *, advice: str) -> RecipeError:
     return RecipeError(where=key, expected=expected, found=repr(found), advice=advice)
-
-
-def _explained(error: ValidationError, *, where: str) -> RecipeError:
-    """The first complaint in full, and the keys of the others."""
-    complaints = error.errors()
-    first, *others = complaints
-    location = _location(first["loc"])
-    expected = first["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
-    found = repr(first["input"])
-    if first["type"] == "extra_forbidden":
-        expected, found = f"one of {', '.join(_keys_at(first['loc'][:-1]))}", f"unknown key {location!r}"
-    elif first["type"] == "missing":
-        expected, found = f"a value for {location!r}", "none"
-    advice = "correct the recipe or the --set option"
-    if others:
-        advice += f", as well as {', '.join(sorted({_location(other['loc']) for other in others}))}"
-    if len(found) > 80:
-        found = f"{found[:77]}..."
-    return RecipeError(where=f"{where}: {location}", expected=expected, found=found, advice=advice)
-
-
-def _location(loc: tuple[int | str, ...]) -> str:
-    """Dotted key of a complaint, without the names of union members that pydantic puts in between."""
-    parts: list[str] = []
-    kind: Any = Recipe
-    for part in loc:
-        if isinstance(part, str) and (member := _member(kind, part)) is not None:
-            kind = member
-            continue
-        parts.append(str(part))
-        kind = _field(kind, part)
-    return ".".join(parts) or "recipe"
-
-
-def _keys_at(loc: tuple[int | str, ...]) -> list[str]:
-    kind: Any = Recipe
-    for part in loc:
-        member = _member(kind, str(part))
-        kind = member if member is not None else _field(kind, part)
-    kind = _bare(kind)
-    return sorted(kind.model_fields) if isinstance(kind, type) and issubclass(kind, BaseModel) else []
-
-
-def _bare(kind: Any) -> Any:
-    while get_origin(kind) is Annotated:
-        kind = get_args(kind)[0]
-    return kind
-
-
-def _field(kind: Any, part: int | str) -> Any:
-    kind = _bare(kind)
-    if isinstance(kind, type) and issubclass(kind, BaseModel) and part in kind.model_fields:
-        return kind.model_fields[str(part)].annotation
-    return None
-
-
-def _member(kind: Any, tag: str) -> Any:
-    """The member of a discriminated union whose `kind` is this tag, or None."""
-    kind = _bare(kind)
-    if get_origin(kind) not in (Union, UnionType):
-        return None
-    for member in map(_bare, get_args(kind)):
-        fields = member.model_fields if isinstance(member, type) and issubclass(member, BaseModel) else {}
-        if "kind" in fields and tag in get_args(fields["kind"].annotation):
-            return member
-    return None

@@ -1,0 +1,162 @@
+"""Documents that users write: TOML read, single values overridden, and what is wrong told in one line."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import UnionType
+from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
+
+from pydantic import BaseModel, ValidationError
+
+from longexposure.errors import RecipeError
+
+Document = TypeVar("Document", bound=BaseModel)
+
+
+def read_document(path: Path, overrides: Sequence[str] = (), *, advice: str) -> dict[str, Any]:
+    """The tables of a TOML file with the overrides in place.
+
+    Args:
+        path: TOML file.
+        overrides: "dotted.key=value", the value written as in TOML; what is no TOML is taken as text.
+        advice: what to do when the file cannot be read.
+
+    Raises:
+        RecipeError: not readable, not TOML, or an override that does not fit.
+    """
+    try:
+        values = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        found = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise RecipeError(where=str(path), expected="a recipe in TOML", found=found, advice=advice) from error
+    for line in overrides:
+        override(values, line)
+    return values
+
+
+def parsed(model: type[Document], values: Mapping[str, Any], *, where: str) -> Document:
+    """The model that a mapping describes; numbers in quotes and other near misses are refused.
+
+    Raises:
+        RecipeError: with `where` and the dotted key, the value and what is allowed there.
+    """
+    try:
+        return model.model_validate_json(json.dumps(values, default=str), strict=True)
+    except ValidationError as error:
+        raise _explained(error, model, where=where) from error
+    except RecipeError as error:
+        raise RecipeError(
+            where=f"{where}: {error.where}", expected=error.expected, found=error.found, advice=error.advice
+        ) from error
+
+
+def override(values: dict[str, Any], line: str) -> None:
+    """Put one "dotted.key=value" in place, the value written as in TOML; what is no TOML is taken as text.
+
+    Raises:
+        RecipeError: no key, no equals sign, or a key inside what is no table.
+    """
+    key, equals, text = line.partition("=")
+    parts = [part.strip() for part in key.split(".")]
+    if not equals or not all(parts):
+        raise RecipeError(
+            where=f"--set {line}",
+            expected="key=value with a dotted key",
+            found=repr(line),
+            advice="write it like --set optimiser.lr=2e-4",
+        )
+    table = values
+    for depth, part in enumerate(parts[:-1], start=1):
+        table = table.setdefault(part, {})
+        if not isinstance(table, dict):
+            raise RecipeError(
+                where=f"--set {line}",
+                expected=f"{'.'.join(parts[:depth])} to be a table",
+                found=repr(table),
+                advice=f"use --set {'.'.join(parts[:depth])}=value",
+            )
+    table[parts[-1]] = _toml_value(text.strip())
+
+
+def _toml_value(text: str) -> Any:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _explained(error: ValidationError, root: type[BaseModel], *, where: str) -> RecipeError:
+    """The first complaint in full, and the keys of the others."""
+    complaints = error.errors()
+    first, *others = complaints
+    location = _location(root, first["loc"])
+    expected = first["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
+    found = repr(first["input"])
+    if first["type"] == "extra_forbidden":
+        keys = ", ".join(_keys_at(root, first["loc"][:-1]))
+        expected, found = f"one of {keys}", f"unknown key {location!r}"
+    elif first["type"] == "missing":
+        expected, found = f"a value for {location!r}", "none"
+    advice = "correct the recipe or the --set option"
+    if others:
+        keys = ", ".join(sorted({_location(root, other["loc"]) for other in others}))
+        advice += f", as well as {keys}"
+    if len(found) > 80:
+        found = f"{found[:77]}..."
+    return RecipeError(where=f"{where}: {location}", expected=expected, found=found, advice=advice)
+
+
+def _location(root: type[BaseModel], loc: tuple[int | str, ...]) -> str:
+    """Dotted key of a complaint, without the names of union members that pydantic puts in between."""
+    parts: list[str] = []
+    kind: Any = root
+    for part in loc:
+        if isinstance(part, str) and (member := _member(kind, part)) is not None:
+            kind = member
+            continue
+        parts.append(str(part))
+        kind = _field(kind, part)
+    return ".".join(parts) or "recipe"
+
+
+def _keys_at(root: type[BaseModel], loc: tuple[int | str, ...]) -> list[str]:
+    kind: Any = root
+    for part in loc:
+        member = _member(kind, str(part))
+        kind = member if member is not None else _field(kind, part)
+    kind = _bare(kind)
+    return sorted(kind.model_fields) if isinstance(kind, type) and issubclass(kind, BaseModel) else []
+
+
+def _bare(kind: Any) -> Any:
+    """A type without its annotations and without the `None` of an optional one."""
+    while get_origin(kind) is Annotated:
+        kind = get_args(kind)[0]
+    if get_origin(kind) in (Union, UnionType):
+        members = [member for member in get_args(kind) if member is not type(None)]
+        return _bare(members[0]) if len(members) == 1 else kind
+    return kind
+
+
+def _field(kind: Any, part: int | str) -> Any:
+    kind = _bare(kind)
+    if isinstance(kind, type) and issubclass(kind, BaseModel) and part in kind.model_fields:
+        return kind.model_fields[str(part)].annotation
+    if get_origin(kind) in (tuple, list) and isinstance(part, int):
+        return get_args(kind)[0]
+    return None
+
+
+def _member(kind: Any, tag: str) -> Any:
+    """The member of a discriminated union whose `kind` is this tag, or None."""
+    kind = _bare(kind)
+    if get_origin(kind) not in (Union, UnionType):
+        return None
+    for member in map(_bare, get_args(kind)):
+        fields = member.model_fields if isinstance(member, type) and issubclass(member, BaseModel) else {}
+        if "kind" in fields and tag in get_args(fields["kind"].annotation):
+            return member
+    return None
