@@ -1,0 +1,296 @@
+"""Solids: what a scene is made of. Plain data in um; `thickness.py` finds the rays' paths through them.
+
+Every solid has a `material` (a name of `physics.materials`) and an `amount`: 1 for material that is there,
+-1 for material that is taken away, as by a void. z is the height above the plane of the part, `bottom` and
+`top` are heights, `at` is a place (x, y) or (x, y, z), and `turn_deg` turns about z, from x towards y.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from math import isfinite
+from typing import Any, Literal
+
+from longexposure.errors import RecipeError
+
+Place = tuple[float, float]
+Point = tuple[float, float, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Solid:
+    """Checks that all solids share: finite numbers, lengths above 0, a top above the bottom."""
+
+    material: str
+    amount: float = 1.0
+
+    def __post_init__(self) -> None:
+        for name, depth, is_length in _checked_fields(type(self)):
+            value = getattr(self, name)
+            if depth == 0:
+                finite, least = isfinite(value), value
+            elif depth == 1:
+                finite, least = isfinite(sum(value)), min(value)
+            else:
+                if len(value) == 0:
+                    self._refuse(name, "one point or more", value)
+                finite, least = isfinite(sum(map(sum, value))), 1.0
+            if not finite:
+                self._refuse(name, "finite numbers", value)
+            if is_length and not least > 0:
+                self._refuse(name, "lengths above 0 um", value)
+        bottom, top = getattr(self, "bottom", None), getattr(self, "top", None)
+        if bottom is not None and top is not None and not top > bottom:
+            self._refuse("top", f"a height above the bottom, {bottom:g} um", top)
+
+    def _check_seed(self, seed: int) -> None:
+        if seed < 0:
+            self._refuse("seed", "0 or more", seed)
+
+    def _refuse(self, name: str, expected: str, found: object) -> None:
+        raise RecipeError(
+            where=f"{type(self).__name__.lower()}, {name}",
+            expected=expected,
+            found=str(found),
+            advice="correct the dimensions of the part",
+        )
+
+
+_LENGTHS = {"radius", "radii", "sides", "width", "diameter", "pitch", "cell", "period", "roughness"}
+"""Fields that must be above 0."""
+
+_DEPTHS = {"at": 1, "sides": 1, "radii": 1, "pitch": 1, "cell": 1, "period": 1, "points": 2}
+"""Fields that are tuples of numbers, or of places."""
+
+
+_CHECKED: dict[type, tuple[tuple[str, int, bool], ...]] = {}
+"""What `_checked_fields` has found out about each kind of solid: thousands of each are made."""
+
+
+def _checked_fields(kind: type[Any]) -> tuple[tuple[str, int, bool], ...]:
+    """Name, depth of nesting and whether it is a length, for each field that holds numbers."""
+    if kind not in _CHECKED:
+        names = (field.name for field in fields(kind) if field.name not in {"material", "pattern"})
+        _CHECKED[kind] = tuple((name, _DEPTHS.get(name, 0), name in _LENGTHS) for name in names)
+    return _CHECKED[kind]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ball(_Solid):
+    """A sphere cut off below `bottom` and above `top`: a ball, a bump, a void."""
+
+    at: Point
+    radius: float
+    bottom: float = -1e9
+    top: float = 1e9
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ellipsoid(_Solid):
+    """An ellipsoid with half axes `radii` (along its own x, y and z), cut off like a ball."""
+
+    at: Point
+    radii: Point
+    turn_deg: float = 0.0
+    bottom: float = -1e9
+    top: float = 1e9
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cylinder(_Solid):
+    """An upright cylinder; with `inner_radius` a tube, such as the barrel of a via."""
+
+    at: Place
+    radius: float
+    bottom: float
+    top: float
+    inner_radius: float = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 <= self.inner_radius < self.radius:
+            self._refuse("inner_radius", f"0 to below the radius, {self.radius:g} um", self.inner_radius)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cone(_Solid):
+    """An upright frustum of a cone, of different radii at the bottom and at the top, not both 0."""
+
+    at: Place
+    bottom_radius: float
+    top_radius: float
+    bottom: float
+    top: float
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if min(self.bottom_radius, self.top_radius) < 0 or self.bottom_radius == self.top_radius:
+            found = (self.bottom_radius, self.top_radius)
+            self._refuse("radii", "two different radii of 0 um or more", found)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Slab(_Solid):
+    """An upright box with `sides` along its own x and y: a die, a pad, a body, a plane."""
+
+    at: Place
+    sides: Place
+    bottom: float
+    top: float
+    turn_deg: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wedge(_Solid):
+    """A slab whose top falls from `top` at its own -x side to `bottom` at its +x side: a solder fillet."""
+
+    at: Place
+    sides: Place
+    bottom: float
+    top: float
+    turn_deg: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Track(_Solid):
+    """A flat strip of one width along a line of places, round at its ends and corners: a trace, a stroke.
+
+    Where it crosses itself it is no thicker. It is closed where its last point is its first.
+    """
+
+    points: tuple[Place, ...]
+    width: float
+    bottom: float
+    top: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wire(_Solid):
+    """A round wire with round ends along a line of points in space; at its bends it is no thicker.
+
+    It is closed where its last point is its first.
+    """
+
+    points: tuple[Point, ...]
+    diameter: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lattice(_Solid):
+    """Equal cells in rows and columns within a rectangle: memory, a mesh, dummy fill.
+
+    Attributes:
+        at, sides, turn_deg: the rectangle, the cells turn with it.
+        pitch: from cell to cell, along its own x and y.
+        cell: size of a cell along x and y; of a dot, its diameters; of a mesh, the width of its bars.
+        pattern: upright blocks, round dots, or a mesh of crossing bars.
+        stagger: shift of every second row along x, as a share of the pitch.
+    """
+
+    at: Place
+    sides: Place
+    pitch: Place
+    cell: Place
+    bottom: float
+    top: float
+    turn_deg: float = 0.0
+    pattern: Literal["block", "dot", "mesh"] = "block"
+    stagger: float = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.pattern not in {"block", "dot", "mesh"}:
+            self._refuse("pattern", "block, dot or mesh", self.pattern)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Weave(_Solid):
+    """Glass cloth in laminate: warp and weft as a thickness that varies about its mean, all over the image.
+
+    Attributes:
+        period: distance of the yarns along x and y.
+        mean: mean thickness along z.
+        swing: largest deviation of the thickness from the mean, at most the mean.
+        seed: of the yarns' unevenness.
+    """
+
+    period: Place
+    mean: float
+    swing: float
+    turn_deg: float = 0.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 <= self.swing <= self.mean:
+            self._refuse("swing", f"0 to the mean thickness, {self.mean:g} um", self.swing)
+        self._check_seed(self.seed)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grain(_Solid):
+    """Random texture of the material itself, all over the image: filler in mould compound, rough copper.
+
+    Attributes:
+        mean: mean thickness along z.
+        rms: standard deviation of the thickness.
+        roughness: correlation length, the sigma of the Gaussian that smooths white noise.
+        seed: of the noise.
+    """
+
+    mean: float
+    rms: float
+    roughness: float
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("mean", "rms"):
+            if getattr(self, name) < 0:
+                self._refuse(name, "0 um or more", getattr(self, name))
+        self._check_seed(self.seed)
+
+
+Solid = Ball | Ellipsoid | Cylinder | Cone | Slab | Wedge | Track | Wire | Lattice | Weave | Grain
+
+
+@dataclass(frozen=True)
+class Feature:
+    """One thing that an inspector can name and that can be defective.
+
+    Attributes:
+        kind: "ball", "bump", "pillar", "wire", "trace", "via", "thermal pad", "joint", "die", "body", ...
+        at: its middle, um.
+        size_um: its diameter or width.
+        solids: what it is made of.
+        about: what a defect must know of it, such as {"height_um": 240}; see the builders.
+    """
+
+    kind: str
+    at: Point
+    size_um: float
+    solids: tuple[Solid, ...]
+    about: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What lies in the beam.
+
+    Attributes:
+        kind: name of its builder in the catalogue.
+        features: things that can be defective.
+        surroundings: everything else: laminate, mould compound, texture, marks.
+        facts: the values that were drawn for it, in um where the name says so.
+    """
+
+    kind: str
+    features: tuple[Feature, ...]
+    surroundings: tuple[Solid, ...]
+    facts: Mapping[str, float | str]
+
+    @property
+    def solids(self) -> tuple[Solid, ...]:
+        """All solids of the scene."""
+        return (*self.surroundings, *(solid for feature in self.features for solid in feature.solids))
