@@ -1,173 +1,375 @@
-"""Simulated pairs: two exposures of one scene, their clean image and the true profile."""
+"""Sets of pairs on disk: equal bytes always, whole files always, and the truth beside them."""
 
+from __future__ import annotations
+
+import hashlib
+import json
 import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from scipy import ndimage
+from PIL import Image
 
+from longexposure import simulating
 from longexposure.data.pairs import PairedFolder
-from longexposure.errors import OutputError, RecipeError
-from longexposure.io import read_radiograph
-from longexposure.physics.detector import Detector, blurred
-from longexposure.physics.scenes import draw_scene, slabs
-from longexposure.simulating import LONG_S, SHORT_S, simulate_pair, true_profile, write_pairs
+from longexposure.errors import OutputError, RecipeError, ResourceError
+from longexposure.io import read_radiograph, remove_temporaries
+from longexposure.machines.machine import load_machine
+from longexposure.machines.pairs import draw_pair
+from longexposure.simulating import SetPlan, preview, read_truth, write_set
 
-DETECTOR = Detector(quanta_per_s=100, gain=40.0, offset=400, read_noise=50.0)
-SIZE = (72, 90)
-
-
-def _pair(detector=DETECTOR, *, seed=1, **more):
-    return simulate_pair(detector, seed=seed, **{"size_px": SIZE, **more})
-
-
-def _empty(canvas, random):
-    """Nothing in the beam."""
-
-
-def _flat_pair(detector, *, seed=0, size=(256, 256)):
-    """Of nothing but light; its unevenness is known from the clean image."""
-    return simulate_pair(detector, seed=seed, size_px=size, parts=[_empty])
-
-
-@pytest.mark.parametrize(("bits", "dtype"), [(8, np.uint8), (16, np.uint16)])
-def test_a_pair_is_two_integer_exposures_and_one_float_expectation(bits, dtype):
-    pair = _pair(Detector(quanta_per_s=100, gain=0.4, bits=bits))
-    assert pair.lq.pixels.shape == pair.hq.pixels.shape == pair.clean.pixels.shape == SIZE
-    assert pair.lq.pixels.dtype == pair.hq.pixels.dtype == dtype
-    assert pair.clean.pixels.dtype == np.float32
+SMALL = """
+name = "small"
+[image]
+height = 48
+width = 64
+[tube]
+tube_kv = 90
+current_ua = 30
+[geometry]
+source_object_mm = { uniform = [40, 60] }
+source_detector_mm = 600
+[screen]
+f50_lp_mm = 1.4
+[detector]
+pitch_um = 200
+[panel]
+read_noise = 20
+[scenes]
+bga = 1
+vias = 1
+"""
 
 
-def test_equal_arguments_give_equal_pixels_and_other_seeds_others():
-    first, second, other = _pair(), _pair(), _pair(seed=2)
-    for name in ("lq", "hq", "clean"):
-        pixels = [getattr(pair, name).pixels for pair in (first, second, other)]
-        assert pixels[0].tobytes() == pixels[1].tobytes()
-        assert not np.array_equal(pixels[0], pixels[2])
-    assert first.noise == second.noise
+@pytest.fixture
+def recipe(tmp_path: Path) -> Path:
+    path = tmp_path / "small.toml"
+    path.write_text(SMALL)
+    return path
 
 
-def test_the_clean_image_is_the_expectation_of_both_exposures():
-    pair = _pair(size_px=(200, 200))
-    clean = pair.clean.pixels.astype(np.float64)
-    short, long = (image.pixels - clean for image in (pair.lq, pair.hq))
-    assert abs(short.mean()) < 4 * short.std() / 200
-    assert abs(long.mean()) < 4 * long.std() / 200
-    smooth = ndimage.gaussian_filter(short, 3)
-    assert smooth.std() < 0.15 * short.std()
-    assert long.std() < 0.3 * short.std()
+def _plan(recipe: Path, out: Path, **more: Any) -> SetPlan:
+    return SetPlan(**{"machine": str(recipe), "split": "test", "count": 3, "seed": 0, "out": out, **more})
 
 
-def test_the_clean_image_is_the_blurred_scene_in_grey_values():
-    pair = _pair(parts=[slabs], blur_px=1.2)
-    scene = draw_scene(np.random.default_rng((1, 0)), size_px=SIZE, parts=[slabs])
-    open_beam = 40.0 * 100 * 5
-    np.testing.assert_allclose(pair.clean.pixels, 400 + open_beam * blurred(scene, 1.2), rtol=1e-5)
+def _bytes(folder: Path) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
 
 
-def test_noise_of_the_two_exposures_is_independent_and_the_panel_is_shared():
-    quanta = _flat_pair(Detector(quanta_per_s=100, gain=40.0))
-    shared = _flat_pair(Detector(quanta_per_s=2000, gain=2.0, pattern=0.03))
-    for pair, low, high in ((quanta, -0.02, 0.02), (shared, 0.8, 1.0)):
-        clean = pair.clean.pixels
-        short, long = ((image.pixels / clean - 1).ravel() for image in (pair.lq, pair.hq))
-        assert low < np.corrcoef(short, long)[0, 1] < high
+def test_a_set_has_pairs_truth_recipe_and_manifest(recipe: Path, tmp_path: Path) -> None:
+    manifest = write_set(_plan(recipe, tmp_path / "out"), workers=0)
+    root = tmp_path / "out" / "small" / "test"
+    assert manifest == root / "manifest.json"
+    numbers = ("00000", "00001", "00002")
+    expected = {f"{folder}/{n}.tif" for folder in ("LQ", "HQ", "clean") for n in numbers}
+    expected |= {f"truth/{n}.json" for n in numbers} | {"manifest.json", "recipe.json"}
+    assert set(_bytes(root)) == expected
+    values = json.loads(manifest.read_text())
+    assert (values["seed"], values["split"], values["defects"]) == (0, "test", False)
+    assert values["versions"].keys() >= {"longexposure", "numpy", "scipy"}
+    assert values["machine"]["geometry"]["source_object_mm"] == {"uniform": [40, 60]}
+    for index, pair in enumerate(values["pairs"]):
+        assert pair == read_truth(root / f"truth/{index:05}.json")
+        assert 40 <= pair["drawn"]["geometry.source_object_mm"] <= 60
+        assert set(pair["sha256"]) == {f"{folder}/{index:05}.tif" for folder in ("LQ", "HQ", "clean")}
+        for name, digest in pair["sha256"].items():
+            assert hashlib.sha256((root / name).read_bytes()).hexdigest() == digest
+
+
+def test_the_files_hold_the_pixels_and_what_is_known_of_them(recipe: Path, tmp_path: Path) -> None:
+    write_set(_plan(recipe, tmp_path, split="train", seed=7), workers=0)
+    pair = draw_pair(load_machine(recipe), seed=7, index=2, split="train")
+    root = tmp_path / "small" / "train"
+    lq, hq, clean = (read_radiograph(root / folder / "00002.tif") for folder in ("LQ", "HQ", "clean"))
+    assert np.array_equal(lq.pixels, pair.lq)
+    assert np.array_equal(hq.pixels, pair.hq)
+    assert clean.pixels.dtype == np.uint16
+    assert np.abs(clean.pixels - pair.clean).max() <= 0.51
+    assert (lq.exposure["exposure_s"], hq.exposure["exposure_s"]) == (5, 90)
+    assert lq.pitch_um == pytest.approx((pair.setting.pixel_um,) * 2)
+    assert lq.history[-1].settings == {"machine": "small", "seed": 7, "split": "train", "index": 2}
+
+
+def test_sets_are_paired_folders_that_trainings_read(recipe: Path, tmp_path: Path) -> None:
+    write_set(_plan(recipe, tmp_path / "out", count=2), workers=0)
+    assert len(PairedFolder(tmp_path / "out" / "small" / "test", clean=True)) == 2
+
+
+def test_defects_bring_twins_masks_and_records(recipe: Path, tmp_path: Path) -> None:
+    plan = _plan(recipe, tmp_path / "out", count=2, defects=True)
+    write_set(plan, workers=0)
+    for index in range(2):
+        truth = read_truth(plan.root / f"truth/{index:05}.json")
+        mask = read_radiograph(plan.root / f"truth/{index:05}.tif").pixels
+        assert mask.dtype == np.uint8
+        assert 0 < mask.max() <= len(truth["defects"])
+        assert f"truth/{index:05}.tif" in truth["sha256"]
+        clean, twin = (
+            read_radiograph(plan.root / folder / f"{index:05}.tif").pixels.astype(int)
+            for folder in ("clean", "twin")
+        )
+        assert np.abs(clean - twin)[mask > 0].max() > 50
+        for defect in truth["defects"]:
+            assert {"kind", "feature", "at_um", "size_um", "at_px", "contrast"} <= defect.keys()
+
+
+def test_an_eight_bit_machine_writes_eight_bits(recipe: Path, tmp_path: Path) -> None:
+    plan = _plan(recipe, tmp_path, count=1, overrides=("panel.bits=8", "panel.read_noise=0"))
+    write_set(plan, workers=0)
+    for folder in ("LQ", "HQ", "clean"):
+        assert read_radiograph(plan.root / folder / "00000.tif").pixels.dtype == np.uint8
+
+
+def test_any_number_of_workers_gives_the_same_bytes(recipe: Path, tmp_path: Path) -> None:
+    told: list[tuple[int, str]] = []
+    for workers in (0, 2):
+        plan = _plan(recipe, tmp_path / str(workers), count=4, defects=True)
+        write_set(plan, workers=workers, on_pair=lambda done, path: told.append((done, path.stem)))
+    assert _bytes(tmp_path / "0") == _bytes(tmp_path / "2")
+    assert [done for done, _ in told] == [1, 2, 3, 4] * 2
+    assert sorted(stem for _, stem in told[4:]) == [f"{n:05}" for n in range(4)]
+
+
+@pytest.mark.slow
+def test_any_number_of_threads_gives_the_same_bytes(recipe: Path, tmp_path: Path) -> None:
+    for threads in ("1", "3"):
+        names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+        environment = os.environ | dict.fromkeys(names, threads)
+        subprocess.run(_command(recipe, tmp_path / threads, workers=0), env=environment, check=True)
+    assert _bytes(tmp_path / "1") == _bytes(tmp_path / "3")
+
+
+def test_a_set_grows_and_is_the_same_as_one_made_at_once(recipe: Path, tmp_path: Path) -> None:
+    for count in (1, 3, 2):
+        write_set(_plan(recipe, tmp_path / "grown", count=count), workers=0)
+    write_set(_plan(recipe, tmp_path / "once", count=3), workers=0)
+    assert _bytes(tmp_path / "grown") == _bytes(tmp_path / "once")
+
+
+def test_what_is_done_is_not_done_again_and_what_is_missing_is(recipe: Path, tmp_path: Path) -> None:
+    plan = _plan(recipe, tmp_path / "out")
+    write_set(plan, workers=0)
+    before = _bytes(plan.root)
+    kept = (plan.root / "LQ/00000.tif").stat().st_mtime_ns
+    (plan.root / "truth/00001.json").unlink()
+    (plan.root / "HQ/00002.tif").unlink()
+    (plan.root / "manifest.json").unlink()
+    told: list[int] = []
+    write_set(plan, workers=0, on_pair=lambda done, _: told.append(done))
+    assert told == [2, 3]
+    assert _bytes(plan.root) == before
+    assert (plan.root / "LQ/00000.tif").stat().st_mtime_ns == kept
 
 
 @pytest.mark.parametrize(
-    "detector",
-    [
-        Detector(quanta_per_s=100, gain=40.0),
-        Detector(quanta_per_s=100, gain=20.0, offset=1000, read_noise=300.0),
-        Detector(quanta_per_s=400, gain=4.0, offset=100, read_noise=40.0, pattern=0.03),
-        Detector(quanta_per_s=400, gain=4.0, colour=0.6),
-        Detector(quanta_per_s=10, gain=1.0, reference_s=90.0, offset=5, read_noise=1.5),
-    ],
-    ids=["quanta", "read noise", "pattern", "colour", "long reference"],
+    "other",
+    [{"seed": 1}, {"overrides": ("tube.current_ua=31",)}, {"defects": True}],
+    ids=["seed", "recipe", "defects"],
 )
-def test_the_true_profile_is_that_of_the_short_exposure(detector):
-    pair = _flat_pair(detector)
-    clean = pair.clean.pixels.astype(np.float64)
-    noise = pair.lq.pixels - clean
-    expected = pair.noise.variance(clean)
-    assert pair.noise.level == pytest.approx(clean.mean(), rel=1e-4)
-    assert (noise**2).mean() == pytest.approx(expected.mean(), rel=0.03)
-    scaled = noise / np.sqrt(expected)
-    assert (scaled[:, 1:] * scaled[:, :-1]).mean() == pytest.approx(pair.noise.corr_x, abs=0.03)
-    assert (scaled[1:] * scaled[:-1]).mean() == pytest.approx(pair.noise.corr_y, abs=0.03)
+def test_another_set_into_the_same_folder_is_refused_and_nothing_changes(
+    recipe: Path, tmp_path: Path, other: dict[str, Any]
+) -> None:
+    write_set(_plan(recipe, tmp_path / "out"), workers=0)
+    before = _bytes(tmp_path / "out")
+    folders = sorted(tmp_path.rglob("*"))
+    with pytest.raises(OutputError, match="another recipe, seed or version"):
+        write_set(_plan(recipe, tmp_path / "out", **other), workers=0)
+    assert _bytes(tmp_path / "out") == before
+    assert sorted(tmp_path.rglob("*")) == folders
 
 
-def test_the_slope_of_the_profile_is_the_derivative_of_the_variance():
-    detector = Detector(quanta_per_s=100, gain=30.0, offset=500, read_noise=100.0, pattern=0.02)
-    variances, levels = [], np.array([0.3, 0.5])
-    for level in levels:
-        transmission = np.full((400, 400), level, dtype=np.float32)
-        frame = detector.expose(
-            transmission,
-            exposure_s=SHORT_S,
-            random=np.random.default_rng(1),
-            panel=np.random.default_rng(2),
-        )
-        variances.append(frame.var())
-    middle = np.full((2, 2), 500 + 15000 * levels.mean(), dtype=np.float32)
-    profile = true_profile(detector, middle)
-    assert np.diff(variances)[0] / (15000 * np.diff(levels)[0]) == pytest.approx(profile.slope, rel=0.05)
+def test_another_version_is_refused(recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = _plan(recipe, tmp_path / "out", count=1)
+    write_set(plan, workers=0)
+    monkeypatch.setattr(simulating.metadata, "version", lambda _: "0.0.0")
+    with pytest.raises(OutputError, match="another recipe, seed or version"):
+        write_set(plan, workers=0)
 
 
-def test_a_pair_tells_its_exposure_times_and_how_it_was_made():
-    pair = _pair(blur_px=0.6)
-    assert pair.lq.exposure == {"exposure_s": SHORT_S}
-    assert pair.hq.exposure == {"exposure_s": LONG_S}
-    assert dict(pair.clean.exposure) == {}
-    (step,) = pair.lq.history
-    assert (step.tool, step.action) == ("longexposure", "simulate")
-    assert step.settings["seed"] == 1
-    assert step.settings["blur_px"] == 0.6
-    assert step.settings["detector"]["gain"] == 40.0
+@pytest.mark.parametrize("name", ["notes.txt", "LQ/00000.tif", "truth/mine.json"])
+def test_a_folder_with_files_of_something_else_is_refused_and_left_as_it_is(
+    recipe: Path, tmp_path: Path, name: str
+) -> None:
+    plan = _plan(recipe, tmp_path / "out")
+    (plan.root / name).parent.mkdir(parents=True)
+    (plan.root / name).write_text("mine")
+    before = sorted((tmp_path / "out").rglob("*"))
+    with pytest.raises(OutputError, match="something else"):
+        write_set(plan, workers=0)
+    assert sorted((tmp_path / "out").rglob("*")) == before
+    assert (plan.root / name).read_text() == "mine"
 
 
-@pytest.mark.parametrize(("size", "blur"), [((0, 5), 0.8), ((5, 0), 0.8), ((-1, 4), 0.8), ((5, 5), -0.1)])
-def test_sizes_without_pixels_and_negative_blur_are_refused(size, blur):
-    with pytest.raises(RecipeError, match="simulate_pair: expected a size"):
-        simulate_pair(DETECTOR, seed=0, size_px=size, blur_px=blur)
+def test_a_folder_that_cannot_be_is_refused(recipe: Path, tmp_path: Path) -> None:
+    (tmp_path / "out").write_text("a file")
+    with pytest.raises(OutputError, match="folder"):
+        write_set(_plan(recipe, tmp_path / "out"), workers=0)
 
 
-def test_one_pixel_can_be_simulated():
-    assert _pair(size_px=(1, 1)).lq.pixels.shape == (1, 1)
+@pytest.mark.parametrize(
+    ("more", "where"),
+    [
+        ({"overrides": ("geometry.source_object_mm=700",)}, "geometry.source_detector_mm"),
+        ({"overrides": ("exposures.short_s=0",)}, "exposures.short_s"),
+        ({"count": 0}, "count"),
+        ({"count": 100_001}, "count"),
+        ({"seed": -1}, "seed"),
+        ({"machine": "S9"}, "machine"),
+    ],
+)
+def test_an_impossible_plan_is_refused_before_anything_is_written(
+    recipe: Path, tmp_path: Path, more: dict[str, Any], where: str
+) -> None:
+    with pytest.raises(RecipeError) as caught:
+        write_set(_plan(recipe, tmp_path / "out", **more), workers=0)
+    assert caught.value.where.endswith(where)
+    assert not (tmp_path / "out").exists()
 
 
-def test_written_pairs_are_read_back_pixel_by_pixel(tmp_path):
-    pairs = [_pair(seed=seed) for seed in range(2)]
-    write_pairs(pairs, tmp_path / "out")
-    files = sorted(str(path.relative_to(tmp_path / "out")) for path in (tmp_path / "out").rglob("*.tif"))
-    assert files == sorted(f"{f}/{n:05}.tif" for f in ("LQ", "HQ", "clean") for n in range(2))
-    for number, pair in enumerate(pairs):
-        for folder, image in (("LQ", pair.lq), ("HQ", pair.hq), ("clean", pair.clean)):
-            back = read_radiograph(tmp_path / "out" / folder / f"{number:05}.tif")
-            assert np.array_equal(back.pixels, image.pixels)
-            assert back.history[-1].action == "simulate"
+def test_every_setting_of_a_set_is_drawn_before_anything_is_written(
+    recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn = simulating.setting_of
+
+    def one_is_impossible(machine: object, key: tuple[int, int, int]) -> object:
+        if key[2] == 2:
+            raise RecipeError(where="scenes", expected="a kind", found="none", advice="add one")
+        return drawn(machine, key)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(simulating, "setting_of", one_is_impossible)
+    with pytest.raises(RecipeError, match="scenes"):
+        write_set(_plan(recipe, tmp_path / "out"), workers=0)
+    assert not (tmp_path / "out").exists()
 
 
-def test_written_pairs_are_a_folder_of_pairs(tmp_path):
-    write_pairs([_pair(seed=seed) for seed in range(2)], tmp_path)
-    found = PairedFolder(tmp_path).pairs
-    assert [pair.name for pair in found] == ["00000", "00001"]
-    assert all(pair.clean is not None for pair in found)
+def test_a_failure_while_drawing_names_machine_and_pair(
+    recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def impossible(*_: object, **__: object) -> None:
+        raise RecipeError(where="ball, at", expected="below the source", found="above", advice="move it")
+
+    monkeypatch.setattr(simulating, "draw_pair", impossible)
+    with pytest.raises(RecipeError, match=r"small\.toml, pair 0: ball, at"):
+        write_set(_plan(recipe, tmp_path / "out"), workers=0)
 
 
-def test_written_pairs_are_not_overwritten_unasked(tmp_path):
-    write_pairs([_pair()], tmp_path)
-    before = (tmp_path / "LQ" / "00000.tif").read_bytes()
+def test_a_torn_truth_is_refused_with_advice(recipe: Path, tmp_path: Path) -> None:
+    plan = _plan(recipe, tmp_path / "out", count=1)
+    write_set(plan, workers=0)
+    for content in (b"{", b"[]", b"\xff", b"{}"):
+        (plan.root / "truth/00000.json").write_bytes(content)
+        with pytest.raises(OutputError, match="run the same command again"):
+            write_set(plan, workers=0)
+
+
+@pytest.mark.slow
+def test_a_worker_that_is_killed_is_told_in_one_line(
+    recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(simulating, "_make", _die)
+    with pytest.raises(ResourceError, match="fewer --workers"):
+        write_set(_plan(recipe, tmp_path / "out"), workers=2)
+
+
+def _die(*_: object) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _command(recipe: Path, out: Path, *, workers: int, count: int = 3) -> list[str]:
+    options = [
+        "--count",
+        str(count),
+        "--workers",
+        str(workers),
+        "--set",
+        "image.height=400",
+        "--set",
+        "image.width=400",
+    ]
+    return [
+        sys.executable,
+        "-m",
+        "longexposure",
+        "simulate",
+        "--machine",
+        str(recipe),
+        "--out",
+        str(out),
+        *options,
+    ]
+
+
+@pytest.mark.parametrize("workers", [0, pytest.param(2, marks=pytest.mark.slow)])
+def test_a_killed_run_leaves_no_half_file_and_is_gone_on_with_to_the_same_bytes(
+    recipe: Path, tmp_path: Path, workers: int
+) -> None:
+    count = 12
+    larger = {"count": count, "overrides": ("image.height=400", "image.width=400")}
+    plan = _plan(recipe, tmp_path / "killed", **larger)
+    process = subprocess.Popen(_command(recipe, tmp_path / "killed", workers=workers, count=count))
+    try:
+        _wait_for(lambda: len(list(plan.root.glob("truth/*.json"))) >= 2)
+    finally:
+        process.kill()
+        process.wait()
+    time.sleep(0.5 if workers else 0)
+    left = _bytes(plan.root)
+    assert 2 <= sum(name.startswith("truth/0") for name in left) < count
+    write_set(_plan(recipe, tmp_path / "whole", **larger), workers=0)
+    whole = _bytes(tmp_path / "whole" / "small" / "test")
+    for name, content in left.items():
+        assert name.endswith(".part") or content == whole[name]
+    write_set(plan, workers=0)
+    assert _bytes(plan.root) == whole
+
+
+def _wait_for(holds: Any, seconds: float = 60.0) -> None:
+    until = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < until, "nothing was written"
+        time.sleep(0.005)
+
+
+def test_half_files_of_dead_processes_are_removed_and_nothing_else(tmp_path: Path) -> None:
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    running = os.getppid()
+    names = {
+        f".longexposure-{dead.pid}-0a1b.part": False,
+        f".longexposure-{os.getpid()}-0a1b.part": False,
+        f".longexposure-{running}-0a1b.part": True,
+        ".longexposure-x-0a1b.part": True,
+        ".other-1-0a1b.part": True,
+        "00000.tif": True,
+    }
+    for name in names:
+        (tmp_path / name).write_text("half")
+    remove_temporaries([tmp_path, tmp_path / "missing"])
+    assert {path.name for path in tmp_path.iterdir()} == {name for name, stays in names.items() if stays}
+
+
+def test_a_preview_shows_each_pair_in_a_row_with_its_mask(recipe: Path, tmp_path: Path) -> None:
+    machine = load_machine(recipe)
+    pairs = [draw_pair(machine, seed=0, index=index, defects=index == 1) for index in range(2)]
+    preview(pairs, tmp_path / "sheet.png")
+    sheet = np.asarray(Image.open(tmp_path / "sheet.png"))
+    assert (sheet.dtype, sheet.shape) == (np.uint8, (2 * 54, 4 * 70))
+    lq, hq, clean = (sheet[:48, n * 70 : n * 70 + 64].astype(float) for n in range(3))
+    low, high = np.percentile(pairs[0].hq, (0.2, 99.8))
+    assert np.abs(hq - np.clip((pairs[0].hq - low) / (high - low) * 255, 0, 255)).max() <= 1
+    assert (lq - clean).std() > 2 * (hq - clean).std()
+    assert not sheet[:48, 210:].any()
+    assert set(np.unique(sheet[54:102, 210:274])) == {0, 255}
     with pytest.raises(OutputError, match="existing file"):
-        write_pairs([_pair(seed=2)], tmp_path)
-    assert (tmp_path / "LQ" / "00000.tif").read_bytes() == before
-    write_pairs([_pair(seed=2)], tmp_path, overwrite=True)
-    assert (tmp_path / "LQ" / "00000.tif").read_bytes() != before
-    assert not [name for _, _, names in os.walk(tmp_path) for name in names if name.startswith(".")]
-
-
-def test_a_file_in_the_way_of_the_folder_is_refused(tmp_path):
-    (tmp_path / "HQ").write_text("mine")
-    with pytest.raises(OutputError, match="a file in the way"):
-        write_pairs([_pair()], tmp_path)
-    assert (tmp_path / "HQ").read_text() == "mine"
+        preview(pairs, tmp_path / "sheet.png")
+    preview(pairs, tmp_path / "sheet.png", overwrite=True)

@@ -15,6 +15,13 @@ from longexposure.errors import RecipeError
 
 Document = TypeVar("Document", bound=BaseModel)
 
+_BOUNDS = {
+    "gt": "greater than",
+    "ge": "greater than or equal to",
+    "lt": "less than",
+    "le": "less than or equal to",
+}
+
 
 def read_document(path: Path, overrides: Sequence[str] = (), *, advice: str) -> dict[str, Any]:
     """The tables of a TOML file with the overrides in place.
@@ -95,7 +102,9 @@ def _explained(error: ValidationError, root: type[BaseModel], *, where: str) -> 
     location = _location(root, first["loc"])
     expected = first["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
     found = repr(first["input"])
-    if first["type"] == "extra_forbidden":
+    if first["type"].startswith(("greater_than", "less_than")):
+        expected = _range_at(root, first["loc"]) or expected
+    elif first["type"] == "extra_forbidden":
         keys = ", ".join(_keys_at(root, first["loc"][:-1]))
         expected, found = f"one of {keys}", f"unknown key {location!r}"
     elif first["type"] == "missing":
@@ -107,6 +116,20 @@ def _explained(error: ValidationError, root: type[BaseModel], *, where: str) -> 
     if len(found) > 80:
         found = f"{found[:77]}..."
     return RecipeError(where=f"{where}: {location}", expected=expected, found=found, advice=advice)
+
+
+def _range_at(root: type[BaseModel], loc: tuple[int | str, ...]) -> str:
+    """All that a number in a table is held to, both ends of its range."""
+    model = _model_at(root, loc[:-1])
+    field = model.model_fields.get(str(loc[-1])) if model is not None else None
+    limits = field.metadata if field is not None else []
+    found = [
+        f"{words} {value:g}"
+        for name, words in _BOUNDS.items()
+        for limit in limits
+        if (value := getattr(limit, name, None)) is not None
+    ]
+    return " and ".join(found)
 
 
 def _location(root: type[BaseModel], loc: tuple[int | str, ...]) -> str:
@@ -123,12 +146,18 @@ def _location(root: type[BaseModel], loc: tuple[int | str, ...]) -> str:
 
 
 def _keys_at(root: type[BaseModel], loc: tuple[int | str, ...]) -> list[str]:
+    model = _model_at(root, loc)
+    return sorted(model.model_fields) if model is not None else []
+
+
+def _model_at(root: type[BaseModel], loc: tuple[int | str, ...]) -> type[BaseModel] | None:
+    """The table at a place of a document, None where there is something else."""
     kind: Any = root
     for part in loc:
         member = _member(kind, str(part))
         kind = member if member is not None else _field(kind, part)
     kind = _bare(kind)
-    return sorted(kind.model_fields) if isinstance(kind, type) and issubclass(kind, BaseModel) else []
+    return kind if isinstance(kind, type) and issubclass(kind, BaseModel) else None
 
 
 def _bare(kind: Any) -> Any:

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 import torch
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from longexposure.data.exposures import ExposuresConfig
 from longexposure.data.pairs import PairsConfig
 from longexposure.data.simulated import SimulatedConfig
 from longexposure.documents import parsed, read_document
@@ -17,7 +18,7 @@ from longexposure.errors import RecipeError
 from longexposure.losses import LossConfig
 from longexposure.models.networks import NetworkConfig, build_network
 
-DataConfig = Annotated[SimulatedConfig | PairsConfig, Field(discriminator="kind")]
+DataConfig = Annotated[ExposuresConfig | SimulatedConfig | PairsConfig, Field(discriminator="kind")]
 
 
 class Section(BaseModel):
@@ -76,7 +77,7 @@ class Recipe(Section):
         licence: licence of the weights.
         network: kind and sizes of the network.
         loss: weights of the terms of the loss.
-        data: where the patches come from: simulated, or pairs on disk.
+        data: where the patches come from: simulated machines, simulated patches, or pairs on disk.
         validation: when and on what the weights are scored.
         optimiser: how the weights move.
         steps: number of steps.
@@ -129,7 +130,7 @@ class Recipe(Section):
                 self.data.patch_px,
                 advice=f"use {lower} or {lower + multiple}",
             )
-        if self.data.kind == "simulated" and self.validation.seed == self.seed:
+        if self.data.kind != "pairs" and self.validation.seed == self.seed:
             raise _contradiction(
                 "validation.seed",
                 f"another number than seed = {self.seed}",

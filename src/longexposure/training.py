@@ -35,6 +35,7 @@ from torch import nn
 from torch.nn import functional
 from torch.utils.data import DataLoader, Sampler
 
+from longexposure.data.exposures import ExposedImages, ExposedPatches, ExposuresConfig
 from longexposure.data.pairs import PairedFolder, PairImages, PairPatches, PairsConfig
 from longexposure.data.simulated import SimulatedImages, SimulatedPatches
 from longexposure.errors import CheckpointError, OutputError, RecipeError, ResourceError
@@ -196,8 +197,10 @@ def datasets(recipe: Recipe) -> tuple[Samples, Samples]:
             PairPatches(training, recipe.data, seed=recipe.seed),
             PairImages(held_out[: held.count], recipe.data),
         )
-    images = SimulatedImages(recipe.data, seed=held.seed, count=held.count, size_px=held.size_px)
-    return SimulatedPatches(recipe.data, seed=recipe.seed), images
+    validation = {"seed": held.seed, "count": held.count, "size_px": held.size_px}
+    if isinstance(recipe.data, ExposuresConfig):
+        return ExposedPatches(recipe.data, seed=recipe.seed), ExposedImages(recipe.data, **validation)
+    return SimulatedPatches(recipe.data, seed=recipe.seed), SimulatedImages(recipe.data, **validation)
 
 
 def first_network(recipe: Recipe) -> nn.Module:
@@ -628,9 +631,11 @@ def _keep_log(path: Path, *, steps: int) -> None:
 
 
 def _trained_on(recipe: Recipe, step: int) -> str:
-    source = (
-        "simulated pairs" if recipe.data.kind == "simulated" else f"pairs in {Path(recipe.data.path).name}"
-    )
+    source = "simulated pairs"
+    if recipe.data.kind == "pairs":
+        source = f"pairs in {Path(recipe.data.path).name}"
+    elif recipe.data.kind == "machines":
+        source = f"simulated exposures of {', '.join(Path(name).name for name in recipe.data.machines)}"
     side = recipe.data.patch_px
     return f"{source}: {step} steps of {recipe.optimiser.batch} patches of {side} x {side} px"
 

@@ -12,7 +12,7 @@ from longexposure.io.files import (
     sidecar_path,
     write_radiograph,
 )
-from longexposure.io.writing import check_writable_folder, write_whole
+from longexposure.io.writing import check_writable_folder, remove_temporaries, write_whole
 
 __all__ = [
     "FORMATS",
@@ -20,6 +20,7 @@ __all__ = [
     "check_writable_folder",
     "expand_inputs",
     "read_radiograph",
+    "remove_temporaries",
     "sidecar_path",
     "writable_suffix",
     "write_radiograph",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
@@ -142,3 +142,28 @@ def check_writable_folder(path: str | Path) -> Path:
 def temporary_in(folder: Path) -> Path:
     """A name in this folder that no one else uses, hidden from listings."""
     return folder / f".longexposure-{os.getpid()}-{secrets.token_hex(6)}.part"
+
+
+def remove_temporaries(folders: Iterable[Path]) -> None:
+    """Delete what killed processes of this package left half-written in these folders.
+
+    Files of processes that still run stay, and so does everything that this package did not name.
+    """
+    for folder in folders:
+        for path in folder.glob(".longexposure-*-*.part"):
+            process = path.name.split("-")[1]
+            if process.isdecimal() and not _runs(int(process)):
+                with suppress(OSError):
+                    path.unlink()
+
+
+def _runs(process: int) -> bool:
+    if os.name != "posix":  # elsewhere this very question ends the process
+        return True
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return process != os.getpid()

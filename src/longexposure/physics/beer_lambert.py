@@ -41,7 +41,7 @@ MANY = 48
 """With more nodes than this the full sum is taken."""
 MOST_ROWS = 1 << 14
 """With more rows of a table than this the full sum is taken."""
-_PIXELS_AT_ONCE = 1 << 15
+_PIXELS_AT_ONCE = 1 << 14
 
 Numbers = npt.NDArray[np.float64]
 Maps = npt.NDArray[np.floating[Any]]
@@ -174,17 +174,23 @@ def _full(spectrum: Spectrum, materials: tuple[Material, ...], response: Respons
 
 
 def _summed(nodes: _Nodes, maps: list[Maps]) -> Maps:
-    """The sum over the nodes, a few thousand pixels at a time."""
+    """The sum over the nodes, a few thousand pixels at a time.
+
+    Not as products of matrices, whose last bits depend on the number of threads that BLAS takes.
+    """
     kind = maps[0].dtype
-    weights, mu = nodes.weights.astype(kind), nodes.mu.astype(kind)
+    weights, mu = nodes.weights.astype(kind), -nodes.mu.astype(kind)
     flat = [np.ravel(map_) for map_ in maps]
-    result = np.empty(maps[0].size, kind)
+    result = np.zeros(maps[0].size, kind)
     for start in range(0, result.size, _PIXELS_AT_ONCE):
-        part = slice(start, start + _PIXELS_AT_ONCE)
-        paths = np.stack([map_[part] for map_ in flat])
-        exponent = mu @ paths
-        np.exp(np.negative(exponent, out=exponent), out=exponent)
-        result[part] = weights @ exponent
+        total = result[start : start + _PIXELS_AT_ONCE]
+        first, *others = [map_[start : start + _PIXELS_AT_ONCE] for map_ in flat]
+        term, path = np.empty_like(total), np.empty_like(total)
+        for weight, (mu_first, *mu_others) in zip(weights, mu, strict=True):
+            np.multiply(first, mu_first, out=term)
+            for map_, mu_other in zip(others, mu_others, strict=True):
+                np.add(term, np.multiply(map_, mu_other, out=path), out=term)
+            np.add(total, np.multiply(np.exp(term, out=term), weight, out=term), out=total)
     return result.reshape(maps[0].shape)
 
 
