@@ -38,7 +38,7 @@ $(READY): pyproject.toml constraints.txt
 	echo "Creating .venv with $$("$$python" --version)"; \
 	"$$python" -m venv .venv
 	@echo "Installing the package and its tools (torch is large: minutes on the first run)"
-	@$(BIN)/python -m pip install --quiet --editable '.[train,dev]'
+	@$(BIN)/python -m pip install --quiet --editable '.[train,engines,export,dev]'
 	@touch $@
 	@echo "Ready: $(BIN)/longexposure --help"
 

@@ -162,7 +162,7 @@ def test_setup_finds_a_newer_python_and_installs_once_under_the_constraints(bare
     constraint, arguments = call.split(": ")
     assert Path(constraint).samefile(bare_clone / "constraints.txt")
     assert arguments.split()[:3] == ["-m", "pip", "install"]
-    assert arguments.endswith(".[train,dev]")
+    assert arguments.endswith(".[train,engines,export,dev]")
 
 
 def documents() -> Iterator[Path]:

@@ -197,3 +197,9 @@ def test_free_memory_on_a_machine_that_tells_nothing_is_a_careful_guess(monkeypa
     monkeypatch.setattr(os, "sysconf", unknown)
     assert free_memory() == 2 * GIB
     assert tiles.free_memory is free_memory
+
+
+def test_one_core_holds_an_image_that_the_halo_covers() -> None:
+    facts = {"multiple": 16, "bytes_per_px": 1500, "free_bytes": 2**33}
+    assert core_size(halo_px=7424, longest_px=1900, **facts) == 1904
+    assert core_size(halo_px=132, longest_px=1900, **facts) == core_size(halo_px=132, **facts)

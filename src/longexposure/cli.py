@@ -35,6 +35,9 @@ INTERRUPTED = 130
 PERCENTILES = (0, 1, 25, 50, 75, 99, 100)
 """Marks of the grey values that `info` tells."""
 
+PREVIEWED = 4
+"""Pairs on the sheet of `simulate --preview`."""
+
 CHECKPOINTS = (".safetensors", ".pt", ".pth", ".ckpt")
 """Suffixes that `info` takes for checkpoints; all but the first are refused there with advice."""
 
@@ -42,6 +45,10 @@ DeviceOption = Annotated[Literal["auto", "cpu", "cuda"], typer.Option(help="Wher
 PrecisionOption = Annotated[
     Literal["auto", "f32", "bf16"],
     typer.Option(help="Arithmetic; bf16 is faster where the processor has it, f32 is exact."),
+]
+EngineOption = Annotated[
+    Literal["auto", "torch", "openvino", "onnx"],
+    typer.Option(help="What computes; auto: the fastest installed one that gives what torch gives."),
 ]
 OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace outputs that exist.")]
 
@@ -52,7 +59,7 @@ class _Command(TyperCommand):
     def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
-        except (typer.Exit, typer.Abort):
+        except (typer.Exit, typer.Abort, typer.BadParameter):
             raise
         except KeyboardInterrupt:
             typer.echo("interrupted: finished files stay; a training run goes on with --resume", err=True)
@@ -108,6 +115,7 @@ def enhance(
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the enhanced files.")],
     *,
     model: Annotated[str, typer.Option(help="A name that `longexposure models` lists, or a file.")] = "fast",
+    engine: EngineOption = "auto",
     device: DeviceOption = "auto",
     precision: PrecisionOption = "auto",
     strength: Annotated[
@@ -131,9 +139,9 @@ def enhance(
     _refuse_target(report, suffixes=(".html", ".htm"), overwrite=overwrite)
     _refuse_target(json_file, suffixes=(".json",), overwrite=overwrite)
     sources = expand_inputs(inputs)
-    enhancer = load_enhancer(model, device=device, precision=precision)
+    enhancer = load_enhancer(model, engine=engine, device=device, precision=precision)
     stream = enhance_files(sources, out, enhancer, strength=strength, overwrite=overwrite, sidecar=sidecar)
-    followed = _Followed(stream, total=len(sources))
+    followed = _Followed(stream, total=len(sources), engine=enhancer.engine_name)
     try:
         _consume(followed, report=report, overwrite=overwrite)
     finally:
@@ -206,6 +214,73 @@ def train(
 
 
 @app.command(cls=_Command)
+def simulate(
+    *,
+    machine: Annotated[
+        str | None, typer.Option(metavar="S1|S2|S3|wide|FILE.toml", help="The machine that takes the images.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder for the sets.")] = None,
+    count: Annotated[
+        str, typer.Option(metavar="N|small|full", help="Pairs; small and full are the machine's own numbers.")
+    ] = "full",
+    seed: Annotated[int, typer.Option(min=0, help="Equal seeds and versions give equal bytes.")] = 0,
+    split: Annotated[
+        Literal["train", "test"], typer.Option(help="The two splits never share a scene.")
+    ] = "test",
+    defects: Annotated[
+        bool, typer.Option("--defects", help="Put defects in, with masks and twins without them.")
+    ] = False,
+    preview: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.png", help="Write a sheet of the first pairs."),
+    ] = None,
+    overrides: Annotated[
+        list[str] | None, typer.Option("--set", metavar="a.b=c", help="Override a value of the machine.")
+    ] = None,
+    workers: Annotated[int | None, typer.Option(min=0, help="Processes; default: one for each core.")] = None,
+    show: Annotated[
+        str | None, typer.Option(metavar="MACHINE", help="Print the recipe of a machine that ships and stop.")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a preview that exists.")] = False,
+) -> None:
+    """Take pairs of a short and a long exposure with a machine of your choice, the truth beside them."""
+    from longexposure import simulating
+    from longexposure.machines.machine import load_machine, recipe_text
+    from longexposure.machines.pairs import draw_pair
+
+    if show is not None:
+        typer.echo(recipe_text(show), nl=False)
+        return
+    if machine is None or (out is None and preview is None):
+        raise typer.BadParameter("--machine, and --out or --preview, are needed (or --show)")
+    _refuse_target(preview, suffixes=(".png",), overwrite=overwrite)
+    loaded = load_machine(machine, overrides or [])
+    plan = simulating.SetPlan(
+        machine=machine,
+        split=split,
+        count=loaded.count(count, split),
+        seed=seed,
+        out=out or Path(),
+        defects=defects,
+        overrides=tuple(overrides or ()),
+    )
+    if preview is not None:
+        pairs = [
+            draw_pair(loaded, seed=seed, index=index, split=split, defects=defects)
+            for index in range(min(PREVIEWED, plan.count))
+        ]
+        simulating.preview(pairs, preview, overwrite=overwrite)
+        typer.echo(str(preview))
+    if out is None:
+        return
+    with progress("simulating", total=plan.count) as shown_progress:
+        manifest = simulating.write_set(
+            plan, workers=workers, on_pair=lambda done, path: shown_progress.update(done, path.stem)
+        )
+    typer.echo(str(manifest))
+
+
+@app.command(cls=_Command)
 def evaluate(
     *,
     data: Annotated[Path, typer.Option(help="Folder of pairs: LQ/name and HQ/name, at any depth.")],
@@ -236,6 +311,172 @@ def evaluate(
         )
     write_evaluation(evaluation, out, overwrite=overwrite)
     print_table(evaluation.summary())
+
+
+@app.command("check-pairs", cls=_Command)
+def check_pairs(
+    data: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of pairs, or a manifest.")],
+    *,
+    exposures: Annotated[
+        tuple[float, float] | None,
+        typer.Option(metavar="LQ HQ", help="Seconds of both exposures, as in --exposures 5 90."),
+    ] = None,
+    include: Annotated[list[str] | None, typer.Option(help="Pattern of pairs to take; repeatable.")] = None,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", metavar="FILE", help='Write everything as JSON; "-" is stdout.')
+    ] = None,
+    manifest: Annotated[
+        Path | None, typer.Option(metavar="FILE.csv", help="Write a list of the pairs that may stay.")
+    ] = None,
+    overwrite: OverwriteOption = False,
+) -> None:
+    """Say whether a set of pairs is fit to train on; ends with 3 when something must be fixed or dropped."""
+    from longexposure import checking
+
+    _refuse_target(json_file, suffixes=(".json",), overwrite=overwrite)
+    _refuse_target(manifest, suffixes=(".csv",), overwrite=overwrite)
+    with progress("checking", total=None, every_s=10.0) as shown_progress:
+        report = checking.check_pairs(
+            data,
+            include=include or ("*",),
+            exposures_s=exposures,
+            on_pair=lambda done, of, name: shown_progress.update(done, f"of {of}, {name}"),
+        )
+    to_stderr = str(json_file) == "-"
+    print_table(report.rows(), to_stderr=to_stderr)
+    print_table(report.pair_rows(), to_stderr=to_stderr)
+    typer.echo(f"{report.verdict}: {report.sampled}", err=to_stderr)
+    if json_file is not None:
+        _put_json(report.as_dict(), json_file, overwrite=overwrite)
+    if manifest is not None:
+        checking.write_manifest(report, manifest, overwrite=overwrite)
+    raise typer.Exit(report.exit_code)
+
+
+@app.command(cls=_Command)
+def noise(
+    data: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of pairs, or a manifest.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for page, table, charts and JSON.")],
+    *,
+    pairs: Annotated[int, typer.Option(min=1, metavar="N", help="Pairs of each machine type.")] = 100,
+    include: Annotated[list[str] | None, typer.Option(help="Pattern of pairs to take; repeatable.")] = None,
+    overwrite: OverwriteOption = False,
+) -> None:
+    """Analyse the noise between short and long exposures, machine type by machine type."""
+    from longexposure.analysing import analyse_noise, meaning, write_analysis
+
+    _refuse_target(out / "noise.html", suffixes=(".html",), overwrite=overwrite)
+    with progress("analysing", total=None, every_s=10.0) as shown_progress:
+        analysis = analyse_noise(
+            data,
+            pairs=pairs,
+            include=include or ("*",),
+            on_pair=lambda done, of, name: shown_progress.update(done, f"of {of}, {name}"),
+        )
+        for why in analysis.left_out.values():
+            shown_progress.say(f"left out: {why}")
+    files = write_analysis(analysis, out, overwrite=overwrite)
+    print_table(analysis.rows())
+    for found in analysis.machines:
+        typer.echo(f"{found.machine}: {' '.join(meaning(found))}")
+    typer.echo(str(files[0]))
+
+
+@app.command(cls=_Command)
+def study(
+    name: Annotated[
+        Literal["noise", "table1", "downsampling", "compare", "noise2noise", "one-model", "all"],
+        typer.Argument(
+            metavar="STUDY", help="noise, table1, downsampling, compare, noise2noise, one-model, all."
+        ),
+    ],
+    *,
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="Folder of the results; what is there is taken up.")
+    ],
+    data: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Folder with pairs of S1, S2 and S3, train and test.")
+    ] = None,
+    budget: Annotated[
+        Literal["quick", "standard", "full"],
+        typer.Option(help="About an hour on two cores, about a night, or the paper's schedule on a GPU."),
+    ] = "quick",
+    seeds: Annotated[
+        int | None,
+        typer.Option(min=1, max=100, help="Random starts of every training; default: the budget's."),
+    ] = None,
+    device: DeviceOption = "auto",
+) -> None:
+    """Run an experiment of the paper, or all of them: trainings, numbers, tables, pictures."""
+    from longexposure.studying import study as run_study
+
+    done = itertools.count(1)
+    with progress("studying", total=None) as shown_progress:
+        documents = run_study(
+            name,
+            out=out,
+            data=data,
+            budget=budget,
+            seeds=seeds,
+            device=device,
+            tell=lambda text: shown_progress.update(next(done), text),
+        )
+    for document in documents:
+        typer.echo(document["title"])
+        for line in document["statements"]:
+            typer.echo(f"  {line}")
+    typer.echo(str(out / ("index.html" if name == "all" else f"{name}.md")))
+
+
+@app.command(cls=_Command)
+def export(
+    model: Annotated[str, typer.Argument(help="A name that `longexposure models` lists, a file or a run.")],
+    *,
+    out: Annotated[
+        Path, typer.Option("--out", "-o", metavar="FILE", help=".onnx, or .xml with a .bin beside it.")
+    ],
+    format: Annotated[  # noqa: A002
+        Literal["onnx", "openvino"], typer.Option(help="ONNX, or OpenVINO's own format.")
+    ] = "onnx",
+    overwrite: OverwriteOption = False,
+) -> None:
+    """Write a model for other engines, after checking that they compute what torch computes."""
+    from longexposure.exporting import export as export_model
+
+    written = export_model(model, out, format=format, overwrite=overwrite)
+    facts = {f"largest difference, {name}": f"{counts:.2g}" for name, counts in written.largest.items()}
+    for path in written.files:
+        typer.echo(str(path))
+    print_facts({"weights SHA-256": written.weights_sha256, **facts, "difference in": "counts of 65535"})
+
+
+@app.command(cls=_Command)
+def bench(
+    *,
+    model: Annotated[str, typer.Option(help="A name that `longexposure models` lists, or a file.")] = "fast",
+    size: Annotated[int, typer.Option(min=64, max=8192, metavar="PX", help="Side of the image.")] = 1024,
+    rounds: Annotated[int, typer.Option(min=1, max=1000, help="How often each is measured.")] = 5,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", metavar="FILE", help='Write the results as JSON; "-" is stdout.')
+    ] = None,
+    overwrite: OverwriteOption = False,
+) -> None:
+    """Measure every installed engine on this machine: speed, and difference from torch."""
+    from longexposure.benching import bench as bench_engines
+
+    _refuse_target(json_file, suffixes=(".json",), overwrite=overwrite)
+    with progress("measuring", total=rounds) as shown_progress:
+        result = bench_engines(
+            model,
+            size_px=size,
+            rounds=rounds,
+            on_round=lambda done: shown_progress.update(done, "round done"),
+        )
+        for name, reason in result.left_out.items():
+            shown_progress.say(f"left out: {name}: {reason}")
+    print_table([line.row() for line in result.lines], to_stderr=str(json_file) == "-")
+    if json_file is not None:
+        _put_json(result.as_dict(), json_file, overwrite=overwrite)
 
 
 def _image_facts(path: Path) -> dict[str, Any]:
@@ -295,8 +536,9 @@ def _consume(stream: Iterable[FileResult], *, report: Path | None, overwrite: bo
 class _Followed:
     """Passes results on once, tells of each on stderr, and keeps what is said of them, not their pixels."""
 
-    def __init__(self, stream: Iterable[FileResult], *, total: int) -> None:
+    def __init__(self, stream: Iterable[FileResult], *, total: int, engine: str | None) -> None:
         self._stream = stream
+        self._told = {} if engine is None else {"engine": engine}
         self._total = total
         self.rows: list[dict[str, Any]] = []
         self.records: list[dict[str, Any]] = []
@@ -314,7 +556,7 @@ class _Followed:
                     shown_progress.say(f"warning: {result.source}: {warning}")
                 became = "failed" if result.error else f"{result.seconds:.2f} s"
                 shown_progress.update(done, f"{result.source.name}, {became}")
-                self.rows.append(row_of(result))
+                self.rows.append(row_of(result) | ({} if result.error else self._told))
                 self.records.append(result.as_dict())
                 yield result
 

@@ -20,13 +20,13 @@ import numpy as np
 import numpy.typing as npt
 
 from longexposure.defects import Defects, find_defects
-from longexposure.engines import Engine
+from longexposure.engines import ENGINES, Engine
+from longexposure.engines.loading import load_engine
 from longexposure.errors import LongExposureError, OutputError, RecipeError, ResourceError
 from longexposure.grey import GreyMap, measure_grey, to_type
 from longexposure.io import check_writable_folder, read_radiograph, writable_suffix, write_radiograph
 from longexposure.io.checks import check_finite
 from longexposure.models import CLASSICAL, DEFAULT, find_weights
-from longexposure.models.checkpoint import read_checkpoint, sha256_of
 from longexposure.noise import NoiseProfile, estimate_noise, flat_blocks, flat_deviation
 from longexposure.radiograph import Pixels, Radiograph, Step, check_pixels
 from longexposure.tiles import core_size, free_memory, plan, with_smaller_cores
@@ -82,7 +82,7 @@ class Enhancer:
         engine: what computes.
         name: the model's name or file, for the history.
         weights_sha256: SHA-256 of the checkpoint, None for models without weights.
-        settings: further settings for the history (device, precision).
+        settings: further settings for the history (engine, device, precision).
         core_px: side of a tile without its halo; None chooses it from the memory there is.
     """
 
@@ -100,6 +100,13 @@ class Enhancer:
         self.weights_sha256 = weights_sha256
         self.settings = dict(settings or {})
         self.core_px = core_px
+
+    @property
+    def engine_name(self) -> str | None:
+        """What computes and in which precision, in two words; None for models without an engine."""
+        if "engine" not in self.settings:
+            return None
+        return f"{self.settings['engine']} {self.settings['precision']}"
 
     def describe(self) -> dict[str, Any]:
         """What is written into the history of every image."""
@@ -187,6 +194,7 @@ class Enhancer:
             multiple=spec.size_multiple,
             bytes_per_px=spec.bytes_per_px,
             free_bytes=free_memory(),
+            longest_px=max(page.shape),
         )
         core = max(core // spec.size_multiple, 1) * spec.size_multiple
 
@@ -213,38 +221,39 @@ class Enhancer:
 
 
 def load_enhancer(
-    model: str | Path = DEFAULT, *, device: str = "auto", precision: str = "auto", core_px: int | None = None
+    model: str | Path = DEFAULT,
+    *,
+    engine: str = "auto",
+    device: str = "auto",
+    precision: str = "auto",
+    core_px: int | None = None,
 ) -> Enhancer:
     """Load a model by name, checkpoint file or training run.
 
     Args:
         model: a name from `longexposure models`, a .safetensors file, or the folder of a run.
+        engine: "auto", "torch", "openvino" or "onnx", see `longexposure.engines.loading.load_engine`;
+            classical models have none.
         device: "auto", "cpu" or "cuda".
         precision: "auto", "f32" or "bf16".
         core_px: side of a tile without its halo; None chooses it from the memory there is.
 
     Raises:
-        CheckpointError: no such model, or a file that is none.
-        ResourceError: no such device.
-        RecipeError: an unknown device or precision.
+        CheckpointError: no such model, a file that is none, or one that was not exported for the engine.
+        ResourceError: no such engine or device, or an engine whose results are not torch's.
+        RecipeError: an unknown engine, device or precision, or ones that contradict each other.
     """
+    _check_choice("engine", engine, ("auto", *ENGINES))
     _check_choice("device", device, ("auto", "cpu", "cuda"))
     _check_choice("precision", precision, ("auto", "f32", "bf16"))
     if str(model) in CLASSICAL:
         return Enhancer(CLASSICAL[str(model)], name=str(model), core_px=core_px)
-    path = find_weights(model)
-    header, weights = read_checkpoint(path)
-
-    from longexposure.engines.torch_engine import TorchEngine
-    from longexposure.models.networks import restore_network
-
-    network = restore_network(header, weights, where=str(path))
-    engine = TorchEngine(network, device=device, precision=precision)  # type: ignore[arg-type]
+    loaded = load_engine(find_weights(model), engine=engine, device=device, precision=precision)
     return Enhancer(
-        engine,
+        loaded.engine,
         name=str(model),
-        weights_sha256=sha256_of(path),
-        settings={"engine": "torch", "device": engine.device.type, "precision": engine.precision},
+        weights_sha256=loaded.weights_sha256,
+        settings=dict(loaded.settings),
         core_px=core_px,
     )
 

@@ -62,9 +62,9 @@ def core_size(
 ) -> int:
     """Side of the largest core, px, whose window takes at most a quarter of the free memory.
 
-    Between `SMALLEST_PX` and `LARGEST_PX`, a multiple of `multiple`, so that every window starts on one. Where
-    the halo covers the image, whose longer side is `longest_px`, every window is the whole image however
-    small its core: then one core holds it all.
+    Between `SMALLEST_PX` and `LARGEST_PX`, a multiple of `multiple`, so that every window starts on one.
+    Where the halo covers the image, whose longer side is `longest_px`, every window is the whole image
+    however small its core: then one core holds it all.
     """
     if longest_px is not None and halo_px >= longest_px:
         return -(-longest_px // multiple) * multiple

@@ -96,6 +96,14 @@ def _open(path: Path, *, weights: bool) -> tuple[Header, Weights]:
             found=f"a file that cannot be read as one ({error})",
             advice="copy the file again, or train or export it anew",
         ) from error
+    foreign = sorted({str(v.dtype) for v in tensors.values() if v.dtype.kind not in "fiub"})
+    if foreign:  # ml_dtypes, where some package has loaded it, teaches NumPy bfloat16 and its like
+        raise CheckpointError(
+            where=str(path),
+            expected="a safetensors checkpoint of types that NumPy has",
+            found=", ".join(foreign),
+            advice="store the weights as float32 or float16",
+        )
     half = np.dtype(np.float16)
     return header, {k: v.astype(np.float32) if v.dtype == half else v for k, v in tensors.items()}
 

@@ -1,0 +1,221 @@
+"""Which engine computes: the rule of "auto", what is refused, and what is told."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from longexposure import engines
+from longexposure.engines import ENGINES, loading
+from longexposure.engines.loading import load_engine
+from longexposure.enhancing import load_enhancer
+from longexposure.errors import CheckpointError, RecipeError, ResourceError
+from longexposure.models import DEFAULT, shipped_weights
+from longexposure.models.checkpoint import sha256_of
+from longexposure.radiograph import Radiograph
+
+pytestmark = pytest.mark.skipif(
+    not all(kind.installed for kind in ENGINES.values()), reason="not every engine is installed"
+)
+needs_no_gpu = pytest.mark.skipif(torch.cuda.is_available(), reason="auto takes CUDA here")
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> Path:
+    """A copy of the default model, exported."""
+    source = shipped_weights()[DEFAULT]
+    shutil.copy(source.with_suffix(".onnx"), tmp_path / "m.onnx")
+    return Path(shutil.copy(source, tmp_path / "m.safetensors"))
+
+
+@pytest.fixture
+def without(monkeypatch: pytest.MonkeyPatch):
+    """A way to make packages look as if they were not installed."""
+
+    def hide(*packages: str) -> None:
+        there = engines.find_spec
+        monkeypatch.setattr(engines, "find_spec", lambda name: None if name in packages else there(name))
+
+    return hide
+
+
+def chosen(checkpoint: Path, **settings: str) -> str:
+    told = load_engine(checkpoint, **settings).settings
+    return f"{told['engine']} {told['precision']}"
+
+
+@needs_no_gpu
+@pytest.mark.parametrize(
+    ("hidden", "expected"),
+    [((), "openvino f32"), (("openvino",), "onnx f32"), (("openvino", "onnxruntime"), "torch f32")],
+)
+def test_auto_takes_the_first_that_is_installed(checkpoint, without, caplog, hidden, expected):
+    without(*hidden)
+    with caplog.at_level(logging.INFO, logger="longexposure"):
+        assert chosen(checkpoint) == expected
+    (line,) = caplog.messages
+    assert line.startswith(f"computing with {expected.split()[0]} ")
+
+
+def test_the_order_of_the_catalogue_is_that_of_auto():
+    assert list(ENGINES) == ["openvino", "onnx", "torch"]
+
+
+@needs_no_gpu
+def test_auto_in_bf16_skips_engines_without_it(checkpoint, without):
+    without("openvino")
+    assert chosen(checkpoint, precision="bf16") == "torch bf16"
+
+
+@needs_no_gpu
+def test_auto_takes_torch_for_a_checkpoint_that_was_not_exported(checkpoint, caplog):
+    checkpoint.with_suffix(".onnx").unlink()
+    with caplog.at_level(logging.WARNING):
+        assert chosen(checkpoint) == "torch f32"
+    assert caplog.messages == []
+
+
+@needs_no_gpu
+def test_auto_never_uses_the_export_of_other_weights(checkpoint, caplog):
+    stale = sha256_of(checkpoint)
+    checkpoint.write_bytes(checkpoint.read_bytes()[:-4] + bytes(4))
+    assert sha256_of(checkpoint) != stale
+    with caplog.at_level(logging.WARNING):
+        assert chosen(checkpoint) == "torch f32"
+    (line,) = caplog.messages
+    assert "exported from other weights" in line
+
+
+@needs_no_gpu
+def test_auto_leaves_out_a_damaged_export_in_a_line(checkpoint, caplog):
+    export = checkpoint.with_suffix(".onnx")
+    export.write_bytes(export.read_bytes()[:5000])
+    with caplog.at_level(logging.WARNING):
+        assert chosen(checkpoint) == "torch f32"
+    (line,) = caplog.messages
+    assert line.startswith("computing with torch: ")
+    assert "\n" not in line
+
+
+@needs_no_gpu
+def test_auto_goes_on_in_a_line_when_an_engine_does_not_pass_the_gate(checkpoint, monkeypatch, caplog):
+    from longexposure.engines import openvino_engine
+
+    def refuse(*_: object, **__: object) -> None:
+        raise ResourceError(where="engine openvino f32", expected="torch's", found="others", advice="so")
+
+    monkeypatch.setattr(openvino_engine, "check_parity", refuse)
+    with caplog.at_level(logging.WARNING):
+        assert chosen(checkpoint) == "onnx f32"
+    (line,) = caplog.messages
+    assert line.startswith("engine openvino is left out: engine openvino f32: expected torch's")
+    with pytest.raises(ResourceError, match="engine openvino f32"):
+        load_engine(checkpoint, engine="openvino")
+
+
+@needs_no_gpu
+def test_auto_goes_on_when_an_installed_engine_cannot_be_imported(checkpoint, monkeypatch, caplog):
+    monkeypatch.setitem(sys.modules, "longexposure.engines.openvino_engine", None)
+    with caplog.at_level(logging.WARNING):
+        assert chosen(checkpoint) == "onnx f32"
+    (line,) = caplog.messages
+    assert "engine openvino is left out" in line
+    with pytest.raises(ResourceError, match=r"expected the package openvino.*longexposure\[engines\]"):
+        load_engine(checkpoint, engine="openvino")
+
+
+@pytest.mark.parametrize(("name", "package"), [("openvino", "openvino"), ("onnx", "onnxruntime")])
+def test_an_engine_that_is_not_installed_names_what_installs_it(checkpoint, without, name, package):
+    without(package)
+    with pytest.raises(ResourceError) as caught:
+        load_engine(checkpoint, engine=name)
+    assert str(caught.value).startswith(f"--engine {name}: expected the package {package}, found none; run ")
+    assert "pip install 'longexposure[engines]'" in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["openvino", "onnx"])
+def test_an_engine_that_needs_an_export_names_the_command(checkpoint, name):
+    checkpoint.with_suffix(".onnx").unlink()
+    with pytest.raises(CheckpointError, match=r"run `longexposure export .*m\.safetensors --out .*m\.onnx"):
+        load_engine(checkpoint, engine=name)
+
+
+@pytest.mark.parametrize("name", ["torch", "openvino", "onnx"])
+def test_an_engine_that_is_asked_for_is_taken(checkpoint, name):
+    assert chosen(checkpoint, engine=name, device="cpu") == f"{name} f32"
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        (
+            {"engine": "openvino", "device": "cuda"},
+            "--device cuda: expected auto or cpu with --engine openvino",
+        ),
+        ({"engine": "onnx", "device": "cuda"}, "--device cuda: expected auto or cpu with --engine onnx"),
+        ({"engine": "onnx", "precision": "bf16"}, "--precision bf16: expected f32 with --engine onnx"),
+    ],
+)
+def test_settings_that_contradict_each_other_are_refused(checkpoint, settings, said):
+    with pytest.raises(RecipeError, match=f"^{said}"):
+        load_engine(checkpoint, **settings)
+
+
+@pytest.mark.parametrize("model", ["identity", DEFAULT])
+@pytest.mark.parametrize("engine", ["tensorrt", "OpenVINO", ""])
+def test_an_unknown_engine_is_refused(model, engine):
+    with pytest.raises(RecipeError, match=r"^engine: expected auto or openvino or onnx or torch"):
+        load_enhancer(model, engine=engine)
+
+
+def test_cuda_is_torchs(checkpoint, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(ResourceError, match="--device cuda: expected a CUDA device"):
+        load_engine(checkpoint, device="cuda")
+
+
+@pytest.mark.parametrize(("driver", "there", "expected"), [(True, True, True), (True, False, False)])
+def test_a_driver_is_not_enough_for_cuda(monkeypatch, driver, there, expected):
+    monkeypatch.setattr(loading.os.path, "exists", lambda _: driver)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: there)
+    assert loading._cuda("auto") == expected
+
+
+def test_without_a_driver_nothing_is_asked_of_torch(monkeypatch):
+    monkeypatch.setattr(loading.os.path, "exists", lambda _: False)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: pytest.fail("was asked"))
+    assert not loading._cuda("auto")
+    assert not loading._cuda("cpu")
+    assert loading._cuda("cuda")
+
+
+def test_looking_for_an_engine_does_not_import_it():
+    code = (
+        "import sys; from longexposure.engines.loading import ENGINES;"
+        "[kind.installed for kind in ENGINES.values()];"
+        "print([m for m in ('torch', 'openvino', 'onnxruntime') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("name", ["torch", "openvino", "onnx"])
+def test_history_tells_engine_version_and_precision(checkpoint, name):
+    enhancer = load_enhancer(checkpoint, engine=name, device="cpu")
+    image = np.random.default_rng(0).normal(3000, 50, (16, 20)).astype(np.uint16)
+    told = enhancer.enhance(Radiograph(image)).history[-1].settings
+    assert (told["engine"], told["precision"], told["device"]) == (name, "f32", "cpu")
+    assert told["engine_version"][0].isdigit()
+    assert told["weights_sha256"] == sha256_of(checkpoint)
+    assert enhancer.engine_name == f"{name} f32"
+
+
+def test_a_classical_model_has_no_engine():
+    assert load_enhancer("gaussian", engine="openvino").engine_name is None
