@@ -284,7 +284,7 @@ def test_images_smaller_than_a_patch_are_all_named(tmp_path: Path) -> None:
 
 def test_what_is_kept_in_memory_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_pairs(tmp_path, ["a", "b", "c"])
-    size = 2 * 4 * 64 * 96
+    size = 2 * 2 * 64 * 96  # two images of two bytes a pixel
     monkeypatch.setattr(pairs_module, "CACHE_BYTES", 2 * size)
     patches = PairPatches(PairedFolder(tmp_path).pairs, config(tmp_path), seed=0)
     whole = PairPatches(PairedFolder(tmp_path).pairs, config(tmp_path), seed=0)

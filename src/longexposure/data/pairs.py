@@ -1,13 +1,13 @@
-"""Pairs on disk: short and long exposures of the same scenes, in folders `LQ` and `HQ` side by side."""
+"""Pairs on disk: short and long exposures of the same scenes, in folders `LQ` and `HQ` or in a manifest."""
 
 from __future__ import annotations
 
 import dataclasses
-import fnmatch
 import functools
+import logging
 import os
-from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections import OrderedDict, defaultdict
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +18,8 @@ import numpy.typing as npt
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 
+from longexposure.data.listing import Listed, Split, list_pairs
+from longexposure.data.splits import draw_groups
 from longexposure.defects import Defects, find_defects
 from longexposure.errors import InputError, LongExposureError
 from longexposure.grey import GreyMap, measure_grey
@@ -25,13 +27,13 @@ from longexposure.io import read_radiograph
 from longexposure.noise import NoiseProfile, estimate_noise
 from longexposure.radiograph import Pixels
 
+log = logging.getLogger(__name__)
+
 Sample = dict[str, torch.Tensor]
 Unit = npt.NDArray[np.float32]
 
 LISTED = 20
 """Problems that the one line of an error names; all of them are in `PairsError.problems`."""
-NOT_IMAGES = frozenset((".json", ".txt", ".md", ".csv", ".xml", ".ini", ".db", ".html"))
-"""Suffixes of the notes that lie beside images; every other file in an LQ or HQ folder must be an image."""
 CACHE_BYTES = 512 * 2**20
 """Pixels in memory that each process keeps for the next patches."""
 
@@ -40,11 +42,11 @@ class PairsConfig(BaseModel):
     """Pairs of short and long exposures in folders.
 
     Attributes:
-        path: folder that holds `LQ` and `HQ`, itself or at any depth (`S1/train/LQ/a.tif`).
+        path: folder that holds `LQ` and `HQ`, itself or at any depth (`S1/train/LQ/a.tif`), or a manifest.
         include: patterns of the pairs to take, such as "*/train/*"; a pair is named by its path
             without the LQ folder and the suffix, `S1/train/a`.
         patch_px: side of a training patch.
-        held_out: share of the pairs that is kept for validation.
+        held_out: share of the pairs that is kept for validation, where the set declares none for it.
         target: what to train towards: the long exposure, or the clean image in a folder `clean`.
     """
 
@@ -85,6 +87,9 @@ class Pair:
         clean: image without noise, where there is one.
         shape: (H, W) of all of them.
         dtype: grey-value type of all of them.
+        machine: machine type, see `longexposure.data.listing.Listed`.
+        split: the declared split.
+        object: pairs of one machine type and object belong on one side of a split.
     """
 
     name: str
@@ -93,10 +98,13 @@ class Pair:
     clean: Path | None
     shape: tuple[int, int]
     dtype: str
+    machine: str = ""
+    split: Split | None = None
+    object: str = ""
 
 
 class PairedFolder:
-    """All pairs below a folder, each of them checked: one that exists is sound.
+    """All pairs below a folder or of a manifest, each of them checked: one that exists is sound.
 
     Files are matched by their path below LQ and HQ; upper and lower case of those two names and the
     suffixes of the files do not matter. Folders `clean` beside them are taken where they exist.
@@ -108,24 +116,27 @@ class PairedFolder:
 
     Raises:
         PairsError: no pairs; a name without its partner; two files of one name; a file that cannot be
-            read or holds several images; sizes or types that differ. All problems are reported at once.
+            read or holds several images; sizes or types that differ; a machine type of several depths; a
+            split without images. All problems are reported at once.
+        InputError: a manifest that cannot be read.
     """
 
     def __init__(self, path: Path, *, include: Sequence[str] = ("*",), clean: bool = False) -> None:
         self.path = Path(path)
-        problems: list[str] = []
-        found = list(_match(self.path, include, problems))
-        if not found and not problems:
+        listing = list_pairs(self.path, include=include)
+        if not listing.pairs and all(problem.kind == "split" for problem in listing.problems):
             raise PairsError(
                 where=str(path),
                 expected="folders LQ and HQ with images of equal names",
-                found="no folder of that name" if not self.path.is_dir() else "no pairs",
+                found="no pairs" if self.path.exists() else "no folder of that name",
                 advice="put short exposures in .../LQ/name and long ones in .../HQ/name",
             )
         with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-            checked = list(pool.map(lambda files: _checked(*files, clean=clean), found))
+            checked = list(pool.map(lambda pair: _checked(pair, clean=clean), listing.pairs))
         self.pairs = tuple(pair for pair, _ in checked if pair is not None)
+        problems = [problem.text for problem in listing.problems]
         problems += [problem for _, some in checked for problem in some]
+        problems += mixed_depths(self.pairs)
         if problems:
             listed = "; ".join(problems[:LISTED])
             more = f"; and {len(problems) - LISTED} more" if len(problems) > LISTED else ""
@@ -133,7 +144,8 @@ class PairedFolder:
                 where=str(path),
                 expected="images that pair up, readable and of equal size",
                 found=f"{len(problems)} problem(s): {listed}{more}",
-                advice="correct or move these files, nothing was left out silently",
+                advice="correct or move these files, nothing was left out silently; `longexposure "
+                "check-pairs` lists them all and writes a manifest of the sound pairs",
                 problems=problems,
             )
 
@@ -141,25 +153,51 @@ class PairedFolder:
         return len(self.pairs)
 
     def split(self, held_out: float, *, seed: int) -> tuple[tuple[Pair, ...], tuple[Pair, ...]]:
-        """Training and held-out pairs, at least one of each, drawn by the seed, in the order of names.
+        """Training and held-out pairs, at least one of each, in the order of names.
+
+        Pairs declared for the test are set aside where others are declared to train. Those declared for
+        validation are held out; where there are none, whole objects are drawn by the seed.
 
         Raises:
-            PairsError: fewer than two pairs.
+            PairsError: fewer than two pairs, or all of one object.
         """
-        count = len(self.pairs)
-        if count < 2:
-            raise PairsError(
-                where=str(self.path),
-                expected="at least two pairs, one to train on and one to hold out",
-                found=f"{count}",
-                advice="add pairs; cutting one image in two also works",
-            )
-        held = min(max(round(held_out * count), 1), count - 1)
-        chosen = set(np.random.default_rng(seed).permutation(count)[:held].tolist())
+        pairs = self._without_test()
+        held = {index for index, pair in enumerate(pairs) if pair.split == "val"}
+        groups = [f"{pair.machine}/{pair.object}" for pair in pairs]
+        if not 0 < len(held) < len(pairs):
+            if len(set(groups)) < 2:
+                raise PairsError(
+                    where=str(self.path),
+                    expected="at least two pairs, one to train on and one to hold out",
+                    found=f"{len(pairs)}, all of one object" if len(pairs) > 1 else f"{len(pairs)}",
+                    advice="add pairs of other objects; cutting one image in two also works",
+                )
+            held = draw_groups(groups, held_out, seed=seed)
         return (
-            tuple(pair for index, pair in enumerate(self.pairs) if index not in chosen),
-            tuple(pair for index, pair in enumerate(self.pairs) if index in chosen),
+            tuple(pair for index, pair in enumerate(pairs) if index not in held),
+            tuple(pair for index, pair in enumerate(pairs) if index in held),
         )
+
+    def _without_test(self) -> tuple[Pair, ...]:
+        if not any(pair.split == "train" for pair in self.pairs):
+            return self.pairs
+        kept = tuple(pair for pair in self.pairs if pair.split != "test")
+        if len(kept) < len(self.pairs):
+            log.info("%d pairs declared for the test are set aside", len(self.pairs) - len(kept))
+        return kept
+
+
+def mixed_depths(pairs: Sequence[Pair]) -> list[str]:
+    """One line for each machine type whose images have several grey-value types."""
+    depths: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
+    for pair in pairs:
+        depths[pair.machine][pair.dtype].append(pair.name)
+    return [
+        f"{machine or 'the set'} mixes depths: "
+        + ", ".join(f"{len(names)} {dtype} ({names[0]}, ...)" for dtype, names in sorted(found.items()))
+        for machine, found in sorted(depths.items())
+        if len(found) > 1
+    ]
 
 
 class PairPatches(torch.utils.data.Dataset[Sample]):
@@ -190,18 +228,16 @@ class PairPatches(torch.utils.data.Dataset[Sample]):
         return 2**40
 
     def __getitem__(self, index: int) -> Sample:
-        noisy, target, profile = self._images[self._pair_of(index)]
+        number, size = self._pair_of(index), self.config.patch_px
+        height, width = self.pairs[number].shape
         random = np.random.default_rng((self.seed, 1, index))
-        size = self.config.patch_px
-        y = int(random.integers(0, noisy.shape[0] - size + 1))
-        x = int(random.integers(0, noisy.shape[1] - size + 1))
+        y = int(random.integers(0, height - size + 1))
+        x = int(random.integers(0, width - size + 1))
+        noisy, target, profile = self._images.patch(number, (slice(y, y + size), slice(x, x + size)))
         transposed, mirrored, flipped = (bool(bit) for bit in random.integers(0, 2, 3))
         if transposed:
             profile = dataclasses.replace(profile, corr_x=profile.corr_y, corr_y=profile.corr_x)
-        noisy, target = (
-            _turned(image[y : y + size, x : x + size], transposed, mirrored, flipped)
-            for image in (noisy, target)
-        )
+        noisy, target = (_turned(image, transposed, mirrored, flipped) for image in (noisy, target))
         return _sample(noisy, target, profile)
 
     def _pair_of(self, index: int) -> int:
@@ -224,42 +260,44 @@ class PairImages(torch.utils.data.Dataset[Sample]):
     def __getitem__(self, index: int) -> Sample:
         if not 0 <= index < len(self.pairs):
             raise IndexError(index)
-        return _sample(*self._images[index])
+        height, width = self.pairs[index].shape
+        return _sample(*self._images.patch(index, (slice(0, height), slice(0, width))))
 
 
 class _UnitPairs:
-    """Pairs in the unit domain: noisy, target and noise profile; the latest stay in memory."""
+    """Pieces of pairs in the unit domain; the latest pairs stay in memory, in the type they are stored in."""
 
     def __init__(self, pairs: Sequence[Pair], *, target: Literal["hq", "clean"]) -> None:
         self._pairs, self._target = pairs, target
         self._measured: dict[int, tuple[GreyMap, NoiseProfile, Defects]] = {}
-        self._images: OrderedDict[int, tuple[Unit, Unit]] = OrderedDict()
+        self._images: OrderedDict[int, tuple[Pixels, Pixels]] = OrderedDict()
         self._bytes = 0
 
-    def __getitem__(self, index: int) -> tuple[Unit, Unit, NoiseProfile]:
+    def patch(self, index: int, window: tuple[slice, slice]) -> tuple[Unit, Unit, NoiseProfile]:
+        """Noisy and target in a window, the faulty pixels replaced as on the enhance path, and the noise."""
+        short, better = self._load(index)
+        grey, noise, defects = self._measured[index]
+        noisy, inside = grey.to_unit(short[window]), defects.within(window)
+        noisy[inside.y, inside.x] = grey.to_unit(inside.value)
+        return noisy, grey.to_unit(better[window]), noise.mapped(scale=grey.scale, offset=grey.offset)
+
+    def _load(self, index: int) -> tuple[Pixels, Pixels]:
+        """Both images of a pair as stored, measured when they are read for the first time."""
         if index not in self._images:
-            self._images[index] = self._load(index)
+            pair = self._pairs[index]
+            short = read_radiograph(pair.lq).pixels
+            if index not in self._measured:
+                noise = estimate_noise(short)
+                self._measured[index] = measure_grey(short), noise, find_defects(short, noise)
+            better = pair.clean if self._target == "clean" and pair.clean is not None else pair.hq
+            self._images[index] = short, read_radiograph(better).pixels
             self._bytes += sum(image.nbytes for image in self._images[index])
         self._images.move_to_end(index)
-        noisy, target = self._images[index]
+        images = self._images[index]
         while self._bytes > CACHE_BYTES:
             _, dropped = self._images.popitem(last=False)
             self._bytes -= sum(image.nbytes for image in dropped)
-        grey, noise, _ = self._measured[index]
-        return noisy, target, noise.mapped(scale=grey.scale, offset=grey.offset)
-
-    def _load(self, index: int) -> tuple[Unit, Unit]:
-        """Both images, the short exposure without its faulty pixels, as the enhance path computes it."""
-        pair = self._pairs[index]
-        pixels = read_radiograph(pair.lq).pixels
-        if index not in self._measured:
-            noise = estimate_noise(pixels)
-            self._measured[index] = measure_grey(pixels), noise, find_defects(pixels, noise)
-        grey, _, defects = self._measured[index]
-        noisy = grey.to_unit(pixels)
-        noisy[defects.y, defects.x] = grey.to_unit(defects.value)
-        better = pair.clean if self._target == "clean" and pair.clean is not None else pair.hq
-        return noisy, grey.to_unit(read_radiograph(better).pixels)
+        return images
 
 
 def _turned(image: Unit, transposed: bool, mirrored: bool, flipped: bool) -> Unit:
@@ -278,61 +316,12 @@ def _sample(noisy: Unit, target: Unit, profile: NoiseProfile) -> Sample:
     }
 
 
-def _match(
-    root: Path, include: Sequence[str], problems: list[str]
-) -> Iterator[tuple[str, Path, Path, Path | None]]:
-    """Name, LQ, HQ and clean file of every pair by name; what has no partner goes to the problems."""
-    for folder in sorted(_scenes(root)):
-        parts = {child.name.lower(): child for child in sorted(folder.iterdir()) if child.is_dir()}
-        prefix = folder.relative_to(root).as_posix() + "/" if folder != root else ""
-        lq, hq, clean = (
-            _images_in(parts.get(part), prefix, include, problems) for part in ("lq", "hq", "clean")
-        )
-        for name in sorted(lq.keys() | hq.keys() | clean.keys()):
-            if name in lq and name in hq:
-                yield name, lq[name], hq[name], clean.get(name)
-                continue
-            there = next(files[name] for files in (lq, hq, clean) if name in files)
-            missing = "LQ" if name not in lq else "HQ"
-            problems.append(f"{there.relative_to(root).as_posix()} has no partner in {missing}")
-
-
-def _scenes(root: Path) -> Iterator[Path]:
-    """Folders that hold a folder LQ or HQ."""
-    for folder, children, _ in os.walk(root):
-        if any(child.lower() in ("lq", "hq") for child in children):
-            yield Path(folder)
-            children[:] = [child for child in children if child.lower() not in ("lq", "hq", "clean")]
-
-
-def _images_in(
-    folder: Path | None, prefix: str, include: Sequence[str], problems: list[str]
-) -> dict[str, Path]:
-    """Images below a folder by the name of their pair."""
-    images: dict[str, Path] = {}
-    if folder is None:
-        return images
-    for file in sorted(folder.rglob("*")):
-        relative = file.relative_to(folder)
-        hidden = any(part.startswith(".") for part in relative.parts)
-        if hidden or file.is_dir() or file.suffix.lower() in NOT_IMAGES:
-            continue
-        name = prefix + relative.with_suffix("").as_posix()
-        if not any(fnmatch.fnmatchcase(name, pattern) for pattern in include):
-            continue
-        if name in images:
-            problems.append(f"{folder.name}/{relative.as_posix()} and {images[name].name} have one name")
-        images.setdefault(name, file)
-    return images
-
-
-def _checked(
-    name: str, lq: Path, hq: Path, clean_file: Path | None, *, clean: bool
-) -> tuple[Pair | None, list[str]]:
+def _checked(listed: Listed, *, clean: bool) -> tuple[Pair | None, list[str]]:
     """The pair, or what is wrong with it."""
-    problems = [f"{name} has no clean image"] if clean and clean_file is None else []
+    name = listed.name
+    problems = [f"{name} has no clean image"] if clean and listed.clean is None else []
     seen: dict[str, tuple[tuple[int, ...], str]] = {}
-    for part, file in (("LQ", lq), ("HQ", hq), ("clean", clean_file)):
+    for part, file in (("LQ", listed.lq), ("HQ", listed.hq), ("clean", listed.clean)):
         if file is None:
             continue
         try:
@@ -350,7 +339,18 @@ def _checked(
     if problems:
         return None, problems
     shape, dtype = seen["LQ"]
-    return Pair(name=name, lq=lq, hq=hq, clean=clean_file, shape=(shape[0], shape[1]), dtype=dtype), []
+    pair = Pair(
+        name=name,
+        lq=listed.lq,
+        hq=listed.hq,
+        clean=listed.clean,
+        shape=(shape[0], shape[1]),
+        dtype=dtype,
+        machine=listed.machine,
+        split=listed.split,
+        object=listed.object,
+    )
+    return pair, []
 
 
 def _words(shape: tuple[int, ...], dtype: str) -> str:
