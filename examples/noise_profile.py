@@ -3,8 +3,9 @@
 import numpy as np
 
 from longexposure import NoiseProfile, estimate_noise, load_enhancer
-from longexposure.physics.detector import Detector
-from longexposure.physics.scenes import draw_scene
+from longexposure.machines.machine import load_machine
+from longexposure.machines.pairs import sitting_of
+from longexposure.physics.chance import NumpyChance
 
 
 def profile_of_repeats(repeats: np.ndarray) -> NoiseProfile:
@@ -23,12 +24,11 @@ def profile_of_repeats(repeats: np.ndarray) -> NoiseProfile:
     )
 
 
-detector = Detector(quanta_per_s=60.0, gain=140.0, offset=800.0, read_noise=400.0)
-scene = draw_scene(np.random.default_rng(1), size_px=(160, 160))
-random, panel = np.random.default_rng(2), np.random.default_rng(3)
-repeats = np.stack([detector.expose(scene, exposure_s=5.0, random=random, panel=panel) for _ in range(8)])
+part = sitting_of(load_machine("S1"), key=(1, 0, 0), size_px=(160, 160))
+repeats = np.stack([part.expose_short(NumpyChance(number)) for number in range(8)])
 
 measured = profile_of_repeats(repeats)
 print("from one image:  ", estimate_noise(repeats[0]))
 print("from 8 exposures:", measured)
+print("the truth:       ", part.noise)
 enhanced = load_enhancer().enhance(repeats[0], noise=measured)

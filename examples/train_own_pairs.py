@@ -2,15 +2,14 @@
 
 from pathlib import Path
 
-from longexposure import load_enhancer
-from longexposure.physics.detector import Detector
+from longexposure import load_enhancer, read_radiograph
 from longexposure.recipes import load_recipe
-from longexposure.simulating import simulate_pair, write_pairs
+from longexposure.simulating import SetPlan, write_set
 from longexposure.training import train
 
-detector = Detector(quanta_per_s=60.0, gain=140.0, offset=800.0, read_noise=400.0)
-pairs = [simulate_pair(detector, seed=seed, size_px=(96, 96)) for seed in range(4)]
-write_pairs(pairs, Path("pairs"))  # pairs/LQ/00000.tif, pairs/HQ/00000.tif, pairs/clean/00000.tif, ...
+small = ("image.height=96", "image.width=96")
+plan = SetPlan(machine="S1", split="train", count=4, seed=1, out=Path("pairs"), overrides=small)
+write_set(plan, workers=0)  # pairs/S1/train/LQ/00000.tif, .../HQ/00000.tif, .../clean/00000.tif, ...
 
 tiny = [
     "data.path=pairs",
@@ -23,5 +22,5 @@ tiny = [
 recipe = load_recipe(Path("recipes/own-pairs.toml"), tiny)  # leave `tiny` out for a real training
 checkpoint = train(recipe, Path("runs/tiny"))
 
-enhanced = load_enhancer(checkpoint).enhance(pairs[0].lq)
+enhanced = load_enhancer(checkpoint).enhance(read_radiograph(plan.root / "LQ" / "00000.tif"))
 print(f"{checkpoint}: {enhanced.pixels.dtype} {enhanced.pixels.shape}")

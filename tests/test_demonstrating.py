@@ -51,7 +51,7 @@ def test_the_simulated_pair_comes_closer_to_its_long_exposure(
 ) -> None:
     _, rows = demonstration
     [row] = [row for row in rows if "PSNR after" in row]
-    assert row["PSNR after"] > row["PSNR before"] + 6
+    assert row["PSNR after"] > row["PSNR before"] + 4.5
     assert row["SSIM after"] > row["SSIM before"] + 0.1
 
 

@@ -286,6 +286,8 @@ def value_text(value: Any) -> str:
         return "none"
     if isinstance(value, tuple):
         return "[" + ", ".join(map(value_text, value)) + "]"
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key} = {value_text(inner)}" for key, inner in value.items()) + "}"
     return f'"{value}"' if isinstance(value, str) else str(value)
 
 
@@ -298,6 +300,8 @@ def type_text(kind: Any) -> str:
         return " or ".join(map(value_text, get_args(kind)))
     if get_origin(kind) is tuple:
         return "[" + ", ".join("..." if part is ... else type_text(part) for part in get_args(kind)) + "]"
+    if get_origin(kind) is dict:
+        return f"table of {type_text(get_args(kind)[1])}s"
     if get_origin(kind) in (Union, UnionType):
         members = [part for part in get_args(kind) if part is not type(None)]
         return (

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from quality import CASES, best, filtered, score
+from quality import CASES, best, examples, filtered, score
 
 from longexposure.enhancing import Enhancer
 from longexposure.metrics import psnr
 from longexposure.models.classical import Gaussian, NonLocalMeans
-from longexposure.physics.detector import blurred
-from longexposure.physics.scenes import draw_scene
-from longexposure.simulating import simulate_pair
 
 
 @pytest.mark.slow
@@ -21,15 +18,13 @@ from longexposure.simulating import simulate_pair
 def test_blind_it_beats_the_best_gaussian_and_the_best_non_local_means(
     name: str, default_enhancer: Enhancer
 ) -> None:
-    detector = CASES[name]
-    pairs = [simulate_pair(detector, seed=90_000 + k, size_px=(192, 192), blur_px=0.8) for k in range(4)]
-    full = detector.gain * detector.quanta_per_s * detector.reference_s
-    ours = score(pairs, lambda pair: default_enhancer.enhance(pair.lq.pixels), data_range=full)
+    pairs = examples(CASES[name], count=4, size=192, seed=90_000)
+    ours = score(pairs, lambda pair: default_enhancer.enhance(pair.lq))
     for candidates in (
         {width: filtered(Gaussian(sigma_px=width)) for width in (0.6, 1.0, 1.7, 2.5)},
         {strength: filtered(NonLocalMeans(strength=strength)) for strength in (0.6, 0.8, 1.0)},
     ):
-        theirs = best(pairs, candidates, data_range=full)
+        theirs = best(pairs, candidates)
         assert ours["psnr"] > theirs["psnr"]
         assert ours["ssim"] > theirs["ssim"]
 
@@ -54,10 +49,10 @@ def test_an_image_that_is_nearly_clean_loses_nothing(
     sigma_greys: float, most_lost_db: float, default_enhancer: Enhancer
 ) -> None:
     """Noise of 0.3 to 1 grey value of 255, in 16 bits; at 0.3 one scene of these loses 0.004 dB."""
-    for seed in range(3):
-        scene = blurred(draw_scene(np.random.default_rng((91, seed)), size_px=(192, 192)), 0.8)
-        clean = (5000 + 50000 * scene).astype(np.float32)
-        noise = sigma_greys / 255 * 50000 * np.random.default_rng(seed).standard_normal(scene.shape)
+    scenes = examples(CASES["30000 quanta, white"], count=3, size=192, seed=91_000)
+    for seed, scene in enumerate(scenes):
+        clean = (5000 + 50000 * scene.clean / scene.data_range).astype(np.float32)
+        noise = sigma_greys / 255 * 50000 * np.random.default_rng(seed).standard_normal(clean.shape)
         noisy = np.clip(np.rint(clean + noise), 0, 65535).astype(np.uint16)
         after = psnr(default_enhancer.enhance(noisy), clean, data_range=50000)
         assert after > psnr(noisy, clean, data_range=50000) - most_lost_db

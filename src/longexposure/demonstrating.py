@@ -2,6 +2,10 @@
 
 `make demo` runs this. The real radiographs have no long exposure to be held against; the simulated pair
 has one, so only there PSNR and SSIM can be told.
+
+The simulated board lies in machine S1, 12.5 um a pixel: balls of 0.52 mm every 0.8 mm with voids, one
+missing, two bridged; a die on a lead frame with gold wires of 25 um, one broken; traces of 50 um, one open;
+vias; glass cloth. z = 0 is the face of the laminate, and the origin is in the middle of the image.
 """
 
 from __future__ import annotations
@@ -10,29 +14,52 @@ import argparse
 import sys
 import time
 from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from longexposure.enhancing import FileResult, enhance_files, load_enhancer
 from longexposure.errors import InputError, LongExposureError
+from longexposure.io import check_writable_folder, write_radiograph
+from longexposure.machines.machine import Setting, load_machine
+from longexposure.machines.pairs import sit
 from longexposure.metrics import psnr, ssim
-from longexposure.physics.canvas import Canvas
-from longexposure.physics.detector import Detector
-from longexposure.physics.scenes import weave
+from longexposure.physics.chance import NumpyChance
 from longexposure.printing import print_table
-from longexposure.radiograph import Pixels
+from longexposure.radiograph import Pixels, Radiograph
 from longexposure.reporting import comparisons_of, row_of, write_report
-from longexposure.simulating import Pair, simulate_pair, write_pairs
+from longexposure.scenes.bonds import Loop, loop_points
+from longexposure.scenes.solids import Ball, Cylinder, Ellipsoid, Scene, Slab, Solid, Track, Weave, Wire
 
 FULL_SCALE = 65535.0
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples" / "radiographs"
-BOARD = Detector(
-    quanta_per_s=200.0, gain=42.0, offset=800.0, read_noise=300.0, colour=0.45, pattern=0.004, hot=2e-4
+BOARD = (
+    "image.height=768",
+    "image.width=768",
+    "geometry.tilt_deg=0",
+    "panel.read_noise=300",
+    "panel.offset_drift=0",
+    "panel.gain_drift=0.002",
+    "exposures.drift=0",
+    "exposures.shift_x_px=0",
+    "exposures.shift_y_px=0",
 )
-"""A flat panel after 5 s: 1000 quanta a pixel in the open beam, 42,000 of 65,535 grey values."""
+"""What the demonstration sets in S1: 768 px, seen from straight above, quiet electronics."""
+BOARD_PIXEL_UM = 12.5
+"""Pixels in the plane of the board; sets the magnification."""
+BOARD_QUANTA = 200.0
+"""In an open pixel after 5 s, less than S1 has, so that there is noise to take out."""
 BOARD_SEED = 3
+
+
+class BoardPair(NamedTuple):
+    """The simulated board: 5 s, 90 s and the noise-free image, (768, 768) each, uint16 and float32."""
+
+    lq: Pixels
+    hq: Pixels
+    clean: Pixels
 
 
 def demonstrate(out: Path, *, examples: Path = EXAMPLES) -> list[dict[str, Any]]:
@@ -52,9 +79,7 @@ def demonstrate(out: Path, *, examples: Path = EXAMPLES) -> list[dict[str, Any]]
             advice="run the demonstration from a clone of the repository",
         )
     pair = simulate_board()
-    write_pairs([pair], out / "simulated", overwrite=True)
-    lq = out / "simulated" / "LQ" / "00000.tif"
-    simulated = lq.rename(lq.with_name("simulated_board_5s.tif"))
+    simulated = _written(pair, out / "simulated")
     enhancer = load_enhancer()
     rows: list[dict[str, Any]] = []
 
@@ -66,65 +91,118 @@ def demonstrate(out: Path, *, examples: Path = EXAMPLES) -> list[dict[str, Any]]
             known = result.source == simulated
             facts = against_long(result, pair) if known else {}
             rows.append({**row_of(result), **facts})
-            yield from comparisons_of(result, reference=pair.hq.pixels if known else None, facts=facts)
+            yield from comparisons_of(result, reference=pair.hq if known else None, facts=facts)
 
     write_report(comparisons(), out / "report.html", title="longexposure demonstration", overwrite=True)
     return rows
 
 
-def simulate_board(detector: Detector = BOARD) -> Pair:
-    """The pair of the demonstration: solder balls with voids, a bridge, a wire fan, traces, over laminate."""
-    parts = (weave, _die_with_wires, _solder_balls, _traces)
-    return simulate_pair(detector, seed=BOARD_SEED, size_px=(768, 768), blur_px=0.7, parts=parts)
+def simulate_board(quanta: float = BOARD_QUANTA) -> BoardPair:
+    """The pair of the demonstration, with so many quanta in an open pixel after 5 s."""
+    setting = _machine(quanta)
+    random = np.random.default_rng(BOARD_SEED)
+    parts = (_laminate(), _balls(random), _die_with_wires(), _traces(), _vias())
+    scene = Scene("board", (), tuple(solid for part in parts for solid in part), {})
+    sitting = sit(setting, scene, setting.view(), panel_seed=BOARD_SEED)
+    lq, hq = sitting.expose(*(NumpyChance((BOARD_SEED, number)) for number in range(2)))
+    return BoardPair(lq, hq, sitting.clean)
 
 
-def _solder_balls(canvas: Canvas, random: np.random.Generator) -> None:
-    """A corner of a ball grid, 64 px pitch: voids of 2 to 8 px, one ball missing, two bridged."""
-    for row in range(6):
-        for column in range(12):
-            y, x = 432.0 + 64 * row, 32.0 + 64 * column
-            if (row, column) == (2, 7):
-                continue
-            canvas.ball(y, x, 22.0, 1.5, flat=0.8)
-            for _ in range(int(random.integers(0, 4))):
-                size, turn = random.uniform(2, 8), random.uniform(0, 2 * np.pi)
-                away = random.uniform(0, 20 - size)
-                canvas.ball(y + away * np.sin(turn), x + away * np.cos(turn), size, -1.5 * size / 22)
-    canvas.line((496.0, 224.0), (496.0, 288.0), 14.0, 0.9)
+def _machine(quanta: float) -> Setting:
+    """S1 at the demonstration's magnification and dose."""
+    setting = load_machine("S1", BOARD).setting(np.random.default_rng(0))
+    geometry = setting.geometry
+    nearer = geometry.source_detector_mm * BOARD_PIXEL_UM / setting.detector.pitch_um
+    share = quanta / (setting.quanta_per_px_s * setting.exposures.short_s)
+    return setting.model_copy(
+        update={
+            "geometry": geometry.model_copy(update={"source_object_mm": nearer}),
+            "tube": setting.tube.model_copy(update={"current_ua": share * setting.tube.current_ua}),
+        }
+    )
 
 
-def _die_with_wires(canvas: Canvas, random: np.random.Generator) -> None:
-    """A die, and a fan of wires of 2 px to its lead fingers, one of them broken."""
-    canvas.slab(110.0, 384.0, (150.0, 330.0), 0.0, 0.25)
+def _laminate() -> Iterator[Solid]:
+    """One millimetre of laminate with its glass cloth."""
+    yarns = (470.0, 520.0)
+    yield Weave(material="FR-4", period=yarns, mean=1000.0, swing=90.0, turn_deg=1.5, seed=BOARD_SEED)
+
+
+def _balls(random: np.random.Generator) -> Iterator[Solid]:
+    """A corner of a ball grid under its substrate: voids of 50 to 200 um, one ball missing, two bridged."""
+    yield Slab(material="FR-4", at=(0.0, 2700.0), sides=(9600.0, 4900.0), bottom=360.0, top=620.0)
+    for row, column in product(range(6), range(12)):
+        x, y = -4400.0 + 800 * column, 600.0 + 800 * row
+        yield Cylinder(material="Cu", at=(x, y), radius=210.0, bottom=-15.0, top=10.0)
+        yield Cylinder(material="Cu", at=(x, y), radius=210.0, bottom=340.0, top=360.0)
+        if (row, column) == (2, 7):
+            continue
+        yield Ball(material="SAC305", at=(x, y, 175.0), radius=260.0, bottom=10.0, top=340.0)
+        for _ in range(int(random.integers(0, 4))):
+            radius, turn = random.uniform(25, 100), random.uniform(0, 2 * np.pi)
+            away = random.uniform(0, 230 - radius)
+            at = (x + away * np.cos(turn), y + away * np.sin(turn), random.uniform(110, 240))
+            yield Ball(material="SAC305", amount=-1.0, at=at, radius=radius)
+    yield Wire(material="SAC305", points=((-1830.0, 1400.0, 110.0), (-1370.0, 1400.0, 110.0)), diameter=170.0)
+
+
+def _die_with_wires() -> Iterator[Solid]:
+    """A die on its paddle, and a fan of wires of 25 um to the fingers of a lead frame, one of them broken."""
+    yield Slab(material="EMC", at=(0.0, -2500.0), sides=(9600.0, 4900.0), bottom=0.0, top=900.0)
+    yield Slab(material="Cu", at=(0.0, -3500.0), sides=(4700.0, 2100.0), bottom=200.0, top=327.0)
+    yield Slab(material="Ag", at=(0.0, -3500.0), sides=(4100.0, 1700.0), bottom=327.0, top=332.0)
+    yield Slab(material="Si", at=(0.0, -3500.0), sides=(4100.0, 1700.0), bottom=335.0, top=585.0)
     for number in range(31):
         share = number / 30 - 0.5
-        start, end = (165.0, 384.0 + 290 * share), (345.0 + 10 * abs(share), 384.0 + 700 * share)
-        if number == 19:
-            end = (262.0, start[1] + (end[1] - start[1]) * 0.54)
-        canvas.wire(start, end, 2.0, 0.45)
-        canvas.ball(*start, 3.5, 0.9)
-        if number != 19:
-            canvas.line(end, (end[0] + 30, end[1] + 4 * share), 12.0, 0.5)
+        pad, finger = (3600 * share, -2730.0), (8700 * share, -480.0 + 250 * abs(share))
+        first, last = (*pad, 600.0), (*finger, 340.0)
+        points = loop_points(first, last, height=180.0, loop=Loop())
+        yield Ellipsoid(material="Au", at=(*pad, 595.0), radii=(36.0, 36.0, 22.0), bottom=585.0)
+        pieces = (points[:9], points[11:]) if number == 19 else (points,)
+        for piece in pieces:
+            yield Wire(material="Au", points=piece, diameter=25.0)
+        ends = (finger, (finger[0] + 100 * share, finger[1] + 600))
+        yield Track(material="Cu", points=ends, width=150.0, bottom=200.0, top=327.0)
 
 
-def _traces(canvas: Canvas, random: np.random.Generator) -> None:
-    """Copper traces of 3 px, 7 px apart, with one open, and vias seen from above."""
+def _traces() -> Iterator[Solid]:
+    """Copper traces of 50 um, 100 um apart, one with a gap of 60 um."""
     for number in range(16):
-        x = 20.0 + 7 * number
-        corner = 190.0 + 2.9 * number
-        canvas.line((10.0, x), (corner, x), 3.0, 0.12)
-        canvas.line((corner, x), (corner + 160.0, x - 160.0), 3.0, 0.12)
-    canvas.disc(120.0, 62.0, 2.6, -0.12)
-    for number in range(24):
-        canvas.ring(30.0 + 22 * (number % 12), 600.0 + 60 * (number // 12), 6.0, 3.0, 0.25)
+        x, corner = -4600.0 + 100 * number, -2450.0 + 41 * number
+        points = ((x, -4900.0), (x, corner), (x - 2000, corner + 2000))
+        if number != 6:
+            yield Track(material="Cu", points=points, width=50.0, bottom=0.0, top=25.0)
+            continue
+        yield Track(material="Cu", points=((x, -4900.0), (x, -3355.0)), width=50.0, bottom=0.0, top=25.0)
+        yield Track(material="Cu", points=((x, -3245.0), *points[1:]), width=50.0, bottom=0.0, top=25.0)
 
 
-def against_long(result: FileResult, pair: Pair) -> dict[str, float]:
+def _vias() -> Iterator[Solid]:
+    """Plated holes through the laminate, which the central beam shows obliquely, with lands on both faces."""
+    for row, column in product(range(5), range(5)):
+        at = 2800.0 + 430 * column, -4500.0 + 430 * row
+        barrel = Cylinder(material="Cu", at=at, radius=110.0, inner_radius=88.0, bottom=-1000.0, top=25.0)
+        lands = (
+            Cylinder(material="Cu", at=at, radius=180.0, inner_radius=110.0, bottom=low, top=low + 25)
+            for low in (-1000.0, 0.0)
+        )
+        yield from (barrel, *lands)
+
+
+def _written(pair: BoardPair, out: Path) -> Path:
+    """The pair in folders as `evaluate` reads them; gives the short exposure's file."""
+    name = "simulated_board_5s.tif"
+    for folder, pixels in zip(("LQ", "HQ", "clean"), pair, strict=True):
+        check_writable_folder(out / folder)
+        write_radiograph(Radiograph(pixels=pixels), out / folder / name, overwrite=True)
+    return out / "LQ" / name
+
+
+def against_long(result: FileResult, pair: BoardPair) -> dict[str, float]:
     """PSNR and SSIM against the long exposure, before and after; data range 65535."""
     if result.before is None or result.after is None:
         return {}
-    long: Pixels = pair.hq.pixels
-    before, after = result.before.pixels, result.after.pixels
+    before, after, long = result.before.pixels, result.after.pixels, pair.hq
     return {
         "PSNR before": psnr(before, long, data_range=FULL_SCALE),
         "PSNR after": psnr(after, long, data_range=FULL_SCALE),

@@ -20,7 +20,8 @@ from longexposure.physics.materials import (
 
 ATOMIC_WEIGHT = {
     "H": 1.008, "B": 10.81, "C": 12.011, "O": 15.999, "Na": 22.990, "Mg": 24.305, "Al": 26.982, "Si": 28.085,
-    "S": 32.06, "Ca": 40.078, "Br": 79.904, "I": 126.904, "Cs": 132.905, "Ba": 137.327, "Ti": 47.867, "Gd": 157.25,
+    "S": 32.06, "Ca": 40.078, "Br": 79.904, "I": 126.904, "Cs": 132.905,
+    "Ba": 137.327, "Ti": 47.867, "Gd": 157.25,
 }  # fmt: skip
 PUBLISHED = {  # cm2/g at 30, 60, 80, 100 and 160 keV, total with coherent scatter
     "Cu": (10.914, 1.593, 0.763, 0.4585, 0.2026),

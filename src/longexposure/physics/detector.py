@@ -1,9 +1,7 @@
-"""The detector: blur, quanta, noise and faults, from transmission to grey values.
+"""Noise of any machine in the unit domain, described by what can be measured from outside; and plain blur.
 
-Two laws, for two uses. `Noise` is the noise of any machine in the unit domain, described by what can be
-measured from outside; training draws it at random and adds it to a clean image. `Detector` is one machine
-with its gain, offset and read noise; it turns a scene and an exposure time into counts, quantum by quantum.
-Either way the measurement is sensor(noise(blur(scene))).
+The first simulator of training data (`data/simulated.py`) draws such noise at random and adds it to a clean
+image. Machines with tube, screen and panel are in `panel.py`, `optics.py` and `machines/`.
 """
 
 from __future__ import annotations
@@ -127,64 +125,3 @@ class Noise:
         if self.step:
             noisy = np.round(noisy / self.step) * self.step
         return noisy.astype(np.float32)
-
-
-@dataclass(frozen=True)
-class Detector:
-    """A flat panel or camera that counts quanta.
-
-    Attributes:
-        quanta_per_s: quanta that an open pixel records each second.
-        gain: grey values per quantum after an exposure of `reference_s` seconds; the image is normalised
-            to that time, so that a long exposure has the same brightness as a short one.
-        reference_s: see gain.
-        offset: dark level in grey values.
-        read_noise: standard deviation per exposure, in grey values before normalisation.
-        colour: Gaussian sigma in px by which the screen blurs the quanta's own noise.
-        pattern: relative standard deviation of gain left after flat-field correction, the same pixel by
-            pixel in every exposure of one panel.
-        hot: share of hot pixels.
-        bits: 8 or 16; full scale is 2**bits - 1.
-    """
-
-    quanta_per_s: float
-    gain: float
-    reference_s: float = 5.0
-    offset: float = 0.0
-    read_noise: float = 0.0
-    colour: float = 0.0
-    pattern: float = 0.0
-    hot: float = 0.0
-    bits: int = 16
-
-    def expectation(self, transmission: Image) -> Image:
-        """Noise-free grey values (H, W), float32, not rounded: the `clean` image of any exposure time."""
-        open_beam = self.gain * self.quanta_per_s * self.reference_s
-        return (self.offset + open_beam * transmission).astype(np.float32)
-
-    def expose(
-        self, transmission: Image, *, exposure_s: float, random: Random, panel: Random
-    ) -> npt.NDArray[np.uint8 | np.uint16]:
-        """Grey values (H, W), uint8 or uint16, of one exposure.
-
-        Args:
-            transmission: I/I0 at the detector, after blur.
-            exposure_s: seconds.
-            random: the chance of this exposure.
-            panel: the panel's own chance (pattern, hot pixels); pass an equal one for the same panel.
-        """
-        expected = np.maximum(transmission, 0.0).astype(np.float64) * self.quanta_per_s * exposure_s
-        fluctuation = random.poisson(expected) - expected
-        if self.colour:
-            taps = np.asarray(gaussian_kernel(self.colour))
-            for axis in (0, 1):
-                fluctuation = ndimage.correlate1d(fluctuation, taps / np.sqrt(taps @ taps), axis=axis)
-        uneven = 1.0 + self.pattern * panel.standard_normal(expected.shape)
-        grey = self.gain * (expected + fluctuation) * uneven
-        grey = grey + self.read_noise * random.standard_normal(expected.shape)
-        grey = grey * (self.reference_s / exposure_s) + self.offset
-        full = 2**self.bits - 1
-        count = int(panel.poisson(self.hot * grey.size))
-        where = panel.integers(0, grey.shape[0], count), panel.integers(0, grey.shape[1], count)
-        grey[where] += full * panel.uniform(0.2, 1.0, count)
-        return np.clip(np.round(grey), 0, full).astype(np.uint8 if self.bits <= 8 else np.uint16)
