@@ -7,9 +7,11 @@ import pytest
 from scipy.spatial import KDTree
 
 from longexposure.physics.materials import MATERIALS
-from longexposure.scenes.boards import BOARD_SCENES, laminate
-from longexposure.scenes.marks import MARK_SCENES
-from longexposure.scenes.silicon import SILICON_SCENES, Conductors, gaps_um, segments
+from longexposure.scenes.boards import BOARD_SCENES
+from longexposure.scenes.conductors import Conductors, gaps_um, segments
+from longexposure.scenes.laminate import laminate
+from longexposure.scenes.legend import MARK_SCENES
+from longexposure.scenes.silicon import SILICON_SCENES
 from longexposure.scenes.solids import Cylinder, Slab, Track, Weave
 from longexposure.scenes.thickness import thickness_maps
 from longexposure.scenes.view import View

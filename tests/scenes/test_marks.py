@@ -8,20 +8,10 @@ import pytest
 from scipy.spatial.distance import directed_hausdorff
 
 from longexposure.physics.materials import MATERIALS
-from longexposure.scenes.marks import (
-    FIDUCIALS,
-    GLYPHS,
-    MARK_SCENES,
-    fiducial,
-    glyph,
-    lay,
-    marks,
-    meandered,
-    parallel,
-    rounded,
-    text,
-)
+from longexposure.scenes.legend import MARK_SCENES
+from longexposure.scenes.marks import FIDUCIALS, GLYPHS, fiducial, glyph, marks, text
 from longexposure.scenes.solids import Cylinder, Slab, Track
+from longexposure.scenes.strokes import lay, meandered, parallel, rounded
 from longexposure.scenes.view import View
 
 VIEW = View(200, 200, 10.0)
@@ -195,7 +185,13 @@ def test_a_place_drawn_on_a_sheet_is_seen():
             assert -0.5 <= y <= 119.5
 
 
-def test_legend_is_dense_and_stands_on_laminate():
-    scene = MARK_SCENES["legend"].builder(np.random.default_rng(2), view=VIEW)
-    assert sum(isinstance(solid, Track) for solid in scene.solids) > 10
-    assert [solid.material for solid in scene.surroundings].count("FR-4") == 1
+@pytest.mark.parametrize("seed", range(4))
+def test_legend_is_dense_and_stands_on_laminate_with_copper_in_it(seed):
+    scene = MARK_SCENES["legend"].builder(np.random.default_rng(seed), view=VIEW)
+    face = scene.facts["thickness_um"] / 2
+    written = [s for s in scene.surroundings if isinstance(s, Track | Cylinder | Slab) and s.bottom >= face]
+    assert len(written) == scene.facts["marks"] > 3
+    below = [s for s in scene.solids if s.material == "Cu" and s not in written and s.amount > 0]
+    assert below
+    assert all(s.top <= face + 1e-9 for s in below)
+    assert any(isinstance(s, Slab) and s.material == "FR-4" for s in scene.surroundings)

@@ -7,7 +7,18 @@ import numpy as np
 import pytest
 
 from longexposure.errors import RecipeError
-from longexposure.scenes import boards, chips, leads, marks, modules, packages, silicon, solder, stacks, wires
+from longexposure.scenes import (
+    boards,
+    chips,
+    leads,
+    legend,
+    modules,
+    packages,
+    silicon,
+    solder,
+    stacks,
+    wires,
+)
 from longexposure.scenes.catalogue import GROUNDS, SCENES, draw_scene, heights, lowered, moved
 from longexposure.scenes.kind import SceneKind
 from longexposure.scenes.solids import Ball, Cylinder, Grain, Scene, Slab, Track, Weave, Wire
@@ -20,7 +31,7 @@ MAPPINGS = {
     chips: "CHIP_SCENES",
     boards: "BOARD_SCENES",
     silicon: "SILICON_SCENES",
-    marks: "MARK_SCENES",
+    legend: "MARK_SCENES",
     wires: "WIRE_SCENES",
     leads: "LEAD_SCENES",
     stacks: "STACK_SCENES",

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from longexposure.scenes.silicon import SILICON_SCENES, joined_um
+from longexposure.scenes.conductors import joined_um
+from longexposure.scenes.silicon import SILICON_SCENES
 from longexposure.scenes.solids import Cylinder, Lattice, Track
 from longexposure.scenes.thickness import thickness_maps
 from longexposure.scenes.view import View

@@ -14,7 +14,8 @@ from longexposure.scenes.chips import CHIP_SCENES
 from longexposure.scenes.kind import SceneKind
 from longexposure.scenes.layout import Random, chance
 from longexposure.scenes.leads import LEAD_SCENES
-from longexposure.scenes.marks import MARK_SCENES, marks
+from longexposure.scenes.legend import MARK_SCENES
+from longexposure.scenes.marks import marks
 from longexposure.scenes.modules import MODULE_SCENES
 from longexposure.scenes.packages import PACKAGE_SCENES
 from longexposure.scenes.silicon import SILICON_SCENES

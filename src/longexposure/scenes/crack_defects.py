@@ -1,7 +1,7 @@
 """Defects of vias, dies, bodies and fillets: missing metal and cracks; and foreign particles.
 
-Figures are what inspection shows: cracks of 2 to 15 um, a twentieth to half of a barrel without metal, debris
-of 20 to 200 um.
+Figures are what inspection shows: cracks of 2 to 15 um, a tenth to six tenths of a barrel without metal,
+debris of 20 to 200 um.
 """
 
 from __future__ import annotations
@@ -47,10 +47,10 @@ _TRIES = 24
 
 
 def via_void(feature: Feature, scene: Scene, random: Random, *, view: View) -> Defect | None:
-    """A length of the barrel that was not plated, or a seam in the middle of a filled via."""
+    """A ring of the barrel that was not plated, or a seam in the middle of a filled via."""
     barrel: Cylinder = feature.solids[0]  # type: ignore[assignment]
     deep = barrel.top - barrel.bottom
-    size = drawn_um(random, view, 0.15 * deep, most=0.5 * deep)
+    size = drawn_um(random, view, 0.25 * deep, most=0.6 * deep)
     if size is None:
         return None
     z = between(random, barrel.bottom + size / 2, barrel.top - size / 2)
@@ -59,7 +59,7 @@ def via_void(feature: Feature, scene: Scene, random: Random, *, view: View) -> D
     if barrel.inner_radius > 0:
         hole = replace(barrel, amount=-barrel.amount, bottom=z - size / 2, top=z + size / 2)
     else:
-        wide = barrel.radius * between(random, 0.35, 0.75)
+        wide = barrel.radius * between(random, 0.5, 0.85)
         radii = (wide, wide, size / 2)
         hole = Ellipsoid(material=barrel.material, amount=-barrel.amount, at=at, radii=radii)
     return Defect("via void", "via", at, size, removed=(), added=(hole,))

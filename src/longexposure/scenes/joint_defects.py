@@ -153,23 +153,33 @@ def deformed(feature: Feature, scene: Scene, random: Random, *, view: View) -> D
 
 
 def head_in_pillow(feature: Feature, scene: Scene, random: Random, *, view: View) -> Defect | None:
-    """The ball rests on the molten paste without joining it: two bodies, a waist or a gap between them."""
+    """The ball rests on the molten paste without joining it: two bodies beside each other's axis.
+
+    The paste wets its pad and bulges over it; the ball touches it with a flattened end. From above the
+    paste's edge is a second contour within the ball's, or a crescent beside it; obliquely there is a waist.
+    """
     main: Round = feature.solids[0]  # type: ignore[assignment]
     low, high = ends_um(main)
     radius, height = radius_um(main), high - low
-    waist = low + height * between(random, 0.18, 0.36)
+    waist = low + height * between(random, 0.2, 0.38)
     gap = height * between(random, 0.02, 0.05) if chance(random, 0.3) else 0.0
-    base = _radius_at(main, low) * between(random, 1.0, 1.15)
-    steep = (waist - low) / sqrt(1 - between(random, 0.45, 0.75) ** 2)
-    pillow = Ellipsoid(
-        material=main.material, at=(*main.at[:2], low), radii=(base, base, steep), bottom=low, top=waist
-    )
-    volume = between(random, 0.88, 1.0) * _volume_um3(main) - _volume_um3(pillow)
-    lower = waist + gap, radius * between(random, 0.3, 0.5)
-    head = _of_volume(main, volume, lower, (high, _radius_at(main, high)))
-    off, turn = radius * between(random, 0.03, 0.2), between(random, 0, 2 * pi)
-    at = (head.at[0] + off * cos(turn), head.at[1] + off * sin(turn), head.at[2])
-    return _reshaped("head-in-pillow", feature, (replace(head, at=at), pillow), size=2 * radius)
+    bulge = radius * between(random, 0.78, 0.98)
+    wet = min(_radius_at(main, low), 0.97 * bulge)
+    pillow = _between_pads(main, bulge, (low, wet), (waist, bulge * between(random, 0.6, 0.85)))
+    volume = between(random, 0.9, 1.0) * _volume_um3(main) - _volume_um3(pillow)
+    lower = waist + gap, radius * between(random, 0.4, 0.6)
+    head = _of_volume(main, volume, lower, (high, min(_radius_at(main, high), 0.9 * radius)))
+    free = max(feature.about.get("pitch_um", 4 * radius) - 2 * head.radii[0], 0.2 * radius)
+    off, turn = min(radius * between(random, 0.12, 0.38), 0.8 * free), between(random, 0, 2 * pi)
+    share = between(random, 0.6, 1.0)
+    added = _beside(head, share * off, turn), _beside(pillow, (share - 1) * off, turn)
+    return _reshaped("head-in-pillow", feature, added, size=2 * radius)
+
+
+def _beside(body: Ellipsoid, off_um: float, turn: float) -> Ellipsoid:
+    """The body moved sideways, the turn in radians."""
+    x, y, z = body.at
+    return replace(body, at=(x + off_um * cos(turn), y + off_um * sin(turn), z))
 
 
 def non_wet(feature: Feature, scene: Scene, random: Random, *, view: View) -> Defect | None:

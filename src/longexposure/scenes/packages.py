@@ -152,14 +152,14 @@ def _thermal_pad(
 def _thermal_vias(
     random: Random, view: View, part: Frame, package: _Package
 ) -> tuple[list[Feature], Numbers]:
-    """Open vias in a raster below the pad; solder has run into many, and left a void above some.
+    """Open vias in a raster below the pad; solder has run into a few, and left a void above some.
 
     Returns the vias and the discs (N, 3) of the part's own axes that such voids take.
     """
     pitch, radius, wall = between(random, 700, 1300), between(random, 80, 125), between(random, 18, 28)
     count = int((0.96 * package.pad - 4 * radius) // pitch) + 1
     own = (np.stack(np.meshgrid(*[np.arange(count)] * 2), -1).reshape(-1, 2) - (count - 1) / 2) * pitch
-    filled, hollow = between(random, 0, 0.9), between(random, 0.0, 0.5)
+    filled, hollow = between(random, 0, 0.35), between(random, 0.0, 0.5)
     places = turned(own, part.turn_deg, part.at)
     shown = in_view(view, places, margin_um=2 * radius, heights=(0.0, -package.board))
     features, taken = [], []
@@ -186,7 +186,7 @@ def _via(
         Cylinder(material="Cu", amount=-1.0, at=at, radius=radius, bottom=0.0, top=package.copper),
     ]
     if chance(random, filled):
-        depth = package.board * (1.0 if chance(random, 0.3) else between(random, 0.1, 0.9))
+        depth = package.board * (1.0 if chance(random, 0.04) else spread(random, 0.04, 0.4))
         solids.append(
             Cylinder(material=package.solder, at=at, radius=radius, bottom=-depth, top=package.copper)
         )
