@@ -9,8 +9,9 @@ import pytest
 import tifffile
 from typer.testing import CliRunner, Result
 
-from longexposure import cli
+from longexposure import cli, simulating
 from longexposure.machines.machine import recipe_text
+from longexposure.printing import progress
 
 SMALL = """
 name = "small"
@@ -113,6 +114,11 @@ def test_too_few_options_are_a_wrong_command_line(recipe: str, tmp_path: Path) -
         (["--set", "tube.current_ua"], 5, "key=value"),
         (["--count", "none"], 5, "small or full"),
         (["--count", "0"], 5, "small or full"),
+        (["--count", "full", "--set", "set.test=0"], 5, "set.test: expected a whole number of 1"),
+        (["--set", "panel.electrons_per_quantum=1e-300"], 5, "greater than or equal to 0.001"),
+        (["--set", "panel.read_noise=1e300"], 5, "less than or equal to 1e+06"),
+        (["--set", "panel.offset=1e300"], 5, "less than or equal to 65535"),
+        (["--set", "panel.dark_e_s=1e300"], 5, "less than or equal to 1e+09"),
         (["--split", "validation"], 2, "validation"),
         (["--seed", "-1"], 2, "--seed"),
         (["--preview", "sheet.tif"], 4, "ends in .png"),
@@ -131,6 +137,38 @@ def test_a_refusal_is_one_line_with_its_exit_code_and_nothing_is_written(
         assert result.stderr.startswith("error: ")
         assert result.stderr.count("\n") == 1
     assert not out.exists()
+
+
+def test_an_interrupted_run_tells_how_to_go_on(
+    recipe: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(simulating, "write_set", interrupted)
+    result = _run("--machine", recipe, "--out", str(tmp_path / "out"))
+    assert result.exit_code == 130
+    assert result.stderr.splitlines() == [
+        "interrupted: finished files stay; `train` goes on with --resume, `simulate` with the same command"
+    ]
+
+
+def test_the_help_tells_how_many_pairs_a_preview_shows() -> None:
+    words = " ".join(_run("--help").output.replace("│", " ").split())
+    assert cli.PREVIEWED == 4
+    assert "the first four pairs" in words
+
+
+@pytest.mark.parametrize(("total", "lines"), [(1, 1), (7, 7), (100, 100), (250, 84), (1708, 96), (None, 300)])
+def test_off_a_terminal_progress_is_a_line_per_item_or_per_percent(
+    total: int | None, lines: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with progress("simulating", total=total) as shown:
+        for done in range(1, (total or 300) + 1):
+            shown.update(done, "00000")
+    told = capsys.readouterr().err.splitlines()
+    assert len(told) == lines
+    assert told[-1] == (f"simulating {total}/{total}: 00000" if total else "simulating 300: 00000")
 
 
 def test_a_second_command_with_another_seed_into_the_same_folder_is_refused(

@@ -36,6 +36,8 @@ class Sheet(BaseModel):
     holes: tuple[Round, ...] = ()
     angles: tuple[Annotated[float, Field(ge=0, lt=360)], ...] = ()
     limit: float = 1.0
+    code: str = Field(default="a", pattern="^[a-z]+$", max_length=3, description="one to three small letters")
+    mark: str = Field(default="a", pattern="^[a-z]+$")
 
     @field_validator("name")
     @classmethod
@@ -110,6 +112,13 @@ def test_what_cannot_be_read_is_refused_with_the_advice_given(tmp_path: Path) ->
         assert str(tmp_path / name) in caught.value.where
 
 
+def test_a_binary_file_is_told_to_be_no_text(tmp_path: Path) -> None:
+    (tmp_path / "image.toml").write_bytes(b"II*\x00\xff\xfe")
+    with pytest.raises(RecipeError) as caught:
+        read_document(tmp_path / "image.toml", advice="start from S1")
+    assert caught.value.found == "not text in UTF-8"
+
+
 ROUND = {"name": "plate", "part": {"kind": "round"}}
 SQUARE = {"name": "plate", "part": {"kind": "square"}}
 ABOVE_0 = "greater than 0 and less than or equal to 9"
@@ -131,6 +140,10 @@ ABOVE_0 = "greater than 0 and less than or equal to 9"
             "one of kind, radius",
             "unknown key 'part.side'",
         ),
+        (ROUND | {"holes": [3]}, "holes.0", "a table", "3"),
+        (ROUND | {"code": "../x"}, "code", "one to three small letters", "'../x'"),
+        (ROUND | {"code": "abcd"}, "code", "one to three small letters", "'abcd'"),
+        (ROUND | {"mark": "1"}, "mark", "String should match pattern '^[a-z]+$'", "'1'"),
         ({}, "name", "a value for 'name'", "none"),
         (ROUND | {"limit": -2.0}, "limit", "0 or more", "-2.0"),
     ],

@@ -263,13 +263,52 @@ def test_a_failure_while_drawing_names_machine_and_pair(
         write_set(_plan(recipe, tmp_path / "out"), workers=0)
 
 
-def test_a_torn_truth_is_refused_with_advice(recipe: Path, tmp_path: Path) -> None:
+TORN_TRUTHS = (b"{", b"[]", b"\xff", b"{}", b'{"sha256": {}}', b'{"sha256": {"HQ/00000.tif": 1}}')
+
+
+@pytest.mark.parametrize("content", TORN_TRUTHS)
+def test_a_pair_with_a_torn_truth_is_made_anew(recipe: Path, tmp_path: Path, content: bytes) -> None:
     plan = _plan(recipe, tmp_path / "out", count=1)
     write_set(plan, workers=0)
-    for content in (b"{", b"[]", b"\xff", b"{}"):
-        (plan.root / "truth/00000.json").write_bytes(content)
-        with pytest.raises(OutputError, match="run the same command again"):
-            write_set(plan, workers=0)
+    before = _bytes(plan.root)
+    (plan.root / "truth/00000.json").write_bytes(content)
+    write_set(plan, workers=0)
+    assert _bytes(plan.root) == before
+
+
+def test_a_torn_truth_beyond_the_count_is_refused_with_advice(recipe: Path, tmp_path: Path) -> None:
+    write_set(_plan(recipe, tmp_path / "out", count=2), workers=0)
+    plan = _plan(recipe, tmp_path / "out", count=1)
+    (plan.root / "truth/00001.json").write_bytes(b"{")
+    with pytest.raises(OutputError, match="run the same command again"):
+        write_set(plan, workers=0)
+
+
+@pytest.mark.parametrize(
+    ("name", "harm"),
+    [("LQ", "missing"), ("clean", "truncated"), ("twin", "damaged"), ("truth", "damaged")],
+)
+def test_a_pair_with_a_spoilt_image_is_made_anew_and_no_other(
+    recipe: Path, tmp_path: Path, name: str, harm: str
+) -> None:
+    plan = _plan(recipe, tmp_path / "out", defects=True, count=2)
+    write_set(plan, workers=0)
+    before, path = _bytes(plan.root), plan.root / name / "00001.tif"
+    content = path.read_bytes()
+    changed = content[:-1] + bytes([content[-1] ^ 1])
+    path.unlink() if harm == "missing" else path.write_bytes(content[:99] if harm == "truncated" else changed)
+    told: list[str] = []
+    write_set(plan, workers=0, on_pair=lambda _, truth: told.append(truth.stem))
+    assert told == ["00001"]
+    assert _bytes(plan.root) == before
+
+
+def test_there_is_no_manifest_while_a_set_grows(recipe: Path, tmp_path: Path) -> None:
+    manifest = write_set(_plan(recipe, tmp_path / "out", count=1), workers=0)
+    there: list[bool] = []
+    write_set(_plan(recipe, tmp_path / "out"), workers=0, on_pair=lambda *_: there.append(manifest.exists()))
+    assert there == [False, False]
+    assert len(json.loads(manifest.read_text())["pairs"]) == 3
 
 
 @pytest.mark.slow

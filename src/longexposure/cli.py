@@ -32,6 +32,11 @@ if TYPE_CHECKING:
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells give it (128 + SIGINT)."""
 
+INTERRUPTION = (
+    "interrupted: finished files stay; `train` goes on with --resume, `simulate` with the same command"
+)
+"""What is said after Ctrl-C."""
+
 PERCENTILES = (0, 1, 25, 50, 75, 99, 100)
 """Marks of the grey values that `info` tells."""
 
@@ -62,7 +67,7 @@ class _Command(TyperCommand):
         except (typer.Exit, typer.Abort, typer.BadParameter):
             raise
         except KeyboardInterrupt:
-            typer.echo("interrupted: finished files stay; a training run goes on with --resume", err=True)
+            typer.echo(INTERRUPTION, err=True)
             raise typer.Exit(INTERRUPTED) from None
         except Exception as error:
             if isinstance(error, OSError) and error.errno == errno.EPIPE:
@@ -232,7 +237,7 @@ def simulate(
     ] = False,
     preview: Annotated[
         Path | None,
-        typer.Option(metavar="FILE.png", help="Write a sheet of the first pairs."),
+        typer.Option(metavar="FILE.png", help="Write a sheet of the first four pairs."),
     ] = None,
     overrides: Annotated[
         list[str] | None, typer.Option("--set", metavar="a.b=c", help="Override a value of the machine.")

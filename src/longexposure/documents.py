@@ -10,6 +10,7 @@ from types import UnionType
 from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 
 from longexposure.errors import RecipeError
 
@@ -37,11 +38,18 @@ def read_document(path: Path, overrides: Sequence[str] = (), *, advice: str) -> 
     try:
         values = tomllib.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        found = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        raise RecipeError(where=str(path), expected="a recipe in TOML", found=found, advice=advice) from error
+        raise RecipeError(
+            where=str(path), expected="a recipe in TOML", found=_unreadable(error), advice=advice
+        ) from error
     for line in overrides:
         override(values, line)
     return values
+
+
+def _unreadable(error: OSError | ValueError) -> str:
+    if isinstance(error, UnicodeDecodeError):
+        return "not text in UTF-8"
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)
 
 
 def parsed(model: type[Document], values: Mapping[str, Any], *, where: str) -> Document:
@@ -104,6 +112,10 @@ def _explained(error: ValidationError, root: type[BaseModel], *, where: str) -> 
     found = repr(first["input"])
     if first["type"].startswith(("greater_than", "less_than")):
         expected = _range_at(root, first["loc"]) or expected
+    elif first["type"] in ("model_type", "dict_type"):
+        expected = "a table"
+    elif first["type"] in ("string_pattern_mismatch", "string_too_long"):
+        expected = _words_at(root, first["loc"]) or expected
     elif first["type"] == "extra_forbidden":
         keys = ", ".join(_keys_at(root, first["loc"][:-1]))
         expected, found = f"one of {keys}", f"unknown key {location!r}"
@@ -120,8 +132,7 @@ def _explained(error: ValidationError, root: type[BaseModel], *, where: str) -> 
 
 def _range_at(root: type[BaseModel], loc: tuple[int | str, ...]) -> str:
     """All that a number in a table is held to, both ends of its range."""
-    model = _model_at(root, loc[:-1])
-    field = model.model_fields.get(str(loc[-1])) if model is not None else None
+    field = _field_at(root, loc)
     limits = field.metadata if field is not None else []
     found = [
         f"{words} {value:g}"
@@ -130,6 +141,18 @@ def _range_at(root: type[BaseModel], loc: tuple[int | str, ...]) -> str:
         if (value := getattr(limit, name, None)) is not None
     ]
     return " and ".join(found)
+
+
+def _words_at(root: type[BaseModel], loc: tuple[int | str, ...]) -> str:
+    """What the field's own description says is allowed in a text; empty where it has none."""
+    field = _field_at(root, loc)
+    return (field.description if field is not None else None) or ""
+
+
+def _field_at(root: type[BaseModel], loc: tuple[int | str, ...]) -> FieldInfo | None:
+    """The field of a table that a complaint is about, None where there is something else."""
+    model = _model_at(root, loc[:-1])
+    return model.model_fields.get(str(loc[-1])) if model is not None else None
 
 
 def _location(root: type[BaseModel], loc: tuple[int | str, ...]) -> str:

@@ -23,18 +23,20 @@ PIPE_WIDTH = 240
 
 
 class Lines:
-    """Progress for a log: one line per item, or one every few seconds."""
+    """Progress for a log: a line per item, or per 1 % of many, or every few seconds where that is less."""
 
     def __init__(self, label: str, *, total: int | None, every_s: float) -> None:
         self._label = label
         self._total = total
         self._every_s = every_s
-        self._told = -float("inf")
+        self._step = total / 100 if total is not None and total > 100 and not every_s else 0.0
+        self._told = self._told_done = -float("inf")
 
     def update(self, done: int, text: str) -> None:
         now = time.monotonic()
-        if now - self._told >= self._every_s or done == self._total:
-            self._told = now
+        due = now - self._told >= self._every_s and done - self._told_done >= self._step
+        if due or done == self._total:
+            self._told, self._told_done = now, done
             count = f"{done}/{self._total}" if self._total else str(done)
             self.say(f"{self._label} {count}: {text}")
 

@@ -90,7 +90,11 @@ class Recipe(Section):
         RecipeError: two settings contradict each other.
     """
 
-    name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]*$", max_length=60)
+    name: str = Field(
+        pattern=r"^[a-z0-9][a-z0-9._-]*$",
+        max_length=60,
+        description="small letters, digits, . _ -, at most 60, a letter or digit first",
+    )
     seed: int = Field(default=0, ge=0, lt=2**63)
     summary: str = ""
     licence: str = "Apache-2.0"

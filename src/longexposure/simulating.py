@@ -4,8 +4,9 @@
 value that was drawn, every defect and the hashes of the pair's files, `recipe.json` and, when all is done,
 `manifest.json`. With defects there are `twin/NNNNN.tif`, the noise-free image without them, and
 `truth/NNNNN.tif`, the mask. Each file is written whole or not at all, and a pair counts as done when its
-truth, which is written last, is there. Nothing depends on time, place or the number of processes and
-threads: equal arguments and versions give equal bytes on one kind of processor.
+truth, which is written last, is there and its images have the hashes in it; all else is made anew. Nothing
+depends on time, place or the number of processes and threads: equal arguments and versions give
+equal bytes on one kind of processor.
 """
 
 from __future__ import annotations
@@ -89,7 +90,8 @@ def write_set(
     """Write a set of pairs, or what is still missing of it.
 
     Every setting is drawn and checked before anything is written. What was begun with a smaller count is
-    gone on with; pairs beyond the count stay.
+    gone on with; pairs beyond the count stay. Pairs with missing or damaged files are made anew, and there
+    is no manifest until all are done.
 
     Args:
         plan: what to write.
@@ -111,7 +113,9 @@ def write_set(
     root, folders = plan.root, _folders(plan)
     _claim(root, _recipe(machine, plan), folders)
     remove_temporaries([root, *(root / folder for folder in folders)])
-    missing = [index for index in range(plan.count) if not _is_done(root, index)]
+    missing = [index for index in range(plan.count) if not _is_done(plan, index)]
+    if missing:
+        _remove_manifest(root)
     done = plan.count - len(missing)
     for path in _made(plan, missing, workers):
         done += 1
@@ -228,10 +232,39 @@ def _holds_anything(folder: Path) -> bool:
     return folder.is_dir() and any(not path.is_dir() and path.suffix != ".part" for path in folder.iterdir())
 
 
-def _is_done(root: Path, index: int) -> bool:
-    """Whether a pair has its truth, and every file that its truth names."""
-    path = _truth(root, index)
-    return path.exists() and all((root / name).exists() for name in read_truth(path)["sha256"])
+def _is_done(plan: SetPlan, index: int) -> bool:
+    """Whether a pair has its truth, and every image with the hash that its truth tells."""
+    root = plan.root
+    folders = (folder for folder in _folders(plan) if folder != "truth" or plan.defects)
+    images = {f"{folder}/{index:05}.tif" for folder in folders}
+    try:
+        hashes = read_truth(_truth(root, index))["sha256"]
+        return images == set(hashes) and all(_sha256(root / name) == hashes[name] for name in images)
+    except (OSError, OutputError):
+        return False
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _remove_manifest(root: Path) -> None:
+    """Take the manifest away: it is there only while it tells of all pairs.
+
+    Raises:
+        OutputError: it cannot be removed.
+    """
+    path = root / "manifest.json"
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise OutputError(
+            where=str(path),
+            expected="a file that can be replaced",
+            found=error.strerror or str(error),
+            advice="correct the folder's permissions, or choose another --out",
+        ) from error
 
 
 def _made(plan: SetPlan, missing: list[int], workers: int | None) -> Iterator[Path]:
@@ -306,7 +339,7 @@ def _make(plan: SetPlan, index: int) -> Path:
             pixels=pixels, pitch_um=(pair.setting.pixel_um,) * 2, exposure=facts, history=(step,)
         )
         write_radiograph(radiograph, path, overwrite=True)
-        hashes[f"{folder}/{path.name}"] = hashlib.sha256(path.read_bytes()).hexdigest()
+        hashes[f"{folder}/{path.name}"] = _sha256(path)
     truth = _truth(plan.root, index)
     write_whole(truth, _json({"index": index, "sha256": hashes, **pair.truth()}), overwrite=True)
     return truth

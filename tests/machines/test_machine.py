@@ -158,9 +158,11 @@ def test_quanta_agree_with_spekpy_and_xraydb(plain: Path) -> None:
         ('name={one_of=["a", "b"]}', "name", "the same for all images"),
         ("image.height={uniform=[64, 128]}", "image.height", "the same for all images"),
         ("set.test={uniform=[64, 128]}", "set.test", "the same for all images"),
-        ("name=../up", "name", "pattern"),
+        ("name=../up", "name", "letters, digits, . _ -, at most 60"),
+        (f"name={'n' * 61}", "name", "letters, digits, . _ -, at most 60"),
+        ("panel.read_noise=1e300", "panel.read_noise", "0 and less than or equal to 1e+06"),
         ("tube.watt=3", "tube.watt", "current_ua, filters, tube_kv"),
-        ("scatter=0.3", "scatter", "an object"),
+        ("scatter=0.3", "scatter", "a table"),
     ],
 )  # fmt: skip
 def test_an_impossible_recipe_is_refused_by_key_with_what_is_allowed(
@@ -170,6 +172,24 @@ def test_an_impossible_recipe_is_refused_by_key_with_what_is_allowed(
         load_machine(plain, [line])
     assert caught.value.where == f"{plain}: {where}"
     assert expected in caught.value.expected
+
+
+def test_a_gain_that_nothing_gives_is_asked_for_with_both_ways_out(plain: Path) -> None:
+    with pytest.raises(RecipeError) as caught:
+        load_machine(plain, ["detector.open_share=0"])
+    assert caught.value.where == f"{plain}: panel.gain"
+    assert caught.value.advice == "give panel.gain, or an open_share above 0"
+
+
+@pytest.mark.parametrize("key", ["test", "small_test", "train", "small_train"])
+@pytest.mark.parametrize("pairs", [0, 100_001])
+def test_a_recipes_own_count_out_of_range_is_refused_by_its_key(plain: Path, key: str, pairs: int) -> None:
+    machine = load_machine(plain, [f"set.{key}={pairs}"])
+    wanted = "small" if "small" in key else "full"
+    with pytest.raises(RecipeError, match="1 to 100000") as caught:
+        machine.count(wanted, "test" if "test" in key else "train")
+    assert caught.value.where == f"{plain}: set.{key}"
+    assert machine.count(wanted, "train" if "test" in key else "test") > 0
 
 
 def test_ends_that_are_possible_each_but_not_together_are_refused(plain: Path) -> None:

@@ -417,3 +417,23 @@ def test_what_cannot_be_drawn_is_refused(plain: Machine) -> None:
     for size in ((65, 80), (64, 81), (0, 10)):
         with pytest.raises(RecipeError, match="64 x 80"):
             draw_pair(plain, seed=0, index=0, size_px=size)
+
+
+def test_machines_of_one_seed_share_neither_scene_nor_panel(tmp_path):
+    machines = [_machine(tmp_path, PLAIN, f"name={name}") for name in ("one", "two")]
+    one, two = (draw_pair(machine, seed=3, index=1) for machine in machines)
+    assert one.scene.facts != two.scene.facts
+    assert not np.array_equal(one.hq, two.hq)
+
+
+def test_a_long_exposure_of_the_wide_machine_is_less_noisy_in_nearly_every_pair():
+    wide, ratios = load_machine("wide"), []
+    for index in range(24):
+        pair = draw_pair(wide, seed=5, index=index, size_px=(64, 64))
+        errors = [
+            np.std(np.diff(image.astype(np.float64) - pair.clean, axis=0)) for image in (pair.lq, pair.hq)
+        ]
+        if errors[0] > 0:
+            ratios.append(errors[1] / errors[0])
+    assert np.median(ratios) < 0.45
+    assert np.mean(np.array(ratios) > 0.9) <= 0.1

@@ -582,3 +582,37 @@ def test_wrong_shapes_times_and_quanta_are_refused_in_one_line():
 def test_impossible_settings_are_refused(wrong):
     with pytest.raises(ValidationError):
         PanelConfig(**{"gain": 1.0, **wrong})
+
+
+@pytest.mark.parametrize(
+    ("key", "lowest", "highest"),
+    [
+        *((key, 0, 1e6) for key in ("read_noise", "row_noise", "column_noise", "offset_pattern")),
+        *((key, 0, 1e6) for key in ("offset_drift", "block_offset_drift")),
+        ("offset", 0, 65535), ("dark_e_s", 0, 1e9), ("electrons_per_quantum", 1e-3, 1e9),
+        ("gain", 1e-3, 1e6), ("full_well", 1, 1e9), ("frame_s", 1, 36000), ("block_px", 1, 65536),
+        ("dark_frames", 1, 1_000_000), ("flat_frames", 0, 1_000_000),
+    ],
+)  # fmt: skip
+def test_settings_give_images_up_to_their_bounds_and_are_refused_beyond(key, lowest, highest):
+    values = {"gain": 1.0, "dark_e_s": 10.0}
+    for value in (lowest, highest):
+        image = _expose(_panel(PanelConfig(**values | {key: value}), shape=(16, 16)), _flat(shape=(16, 16)))
+        assert np.isfinite(image).all()
+        assert image.min() >= 0
+        assert image.max() <= 65535
+    for beyond in (highest * 2, 10**300):
+        with pytest.raises(ValidationError, match="less than or equal to"):
+            PanelConfig(**values | {key: beyond})
+
+
+def test_electrons_that_hardly_exist_are_refused():
+    with pytest.raises(ValidationError, match="greater than or equal to"):
+        PanelConfig(gain=1.0, electrons_per_quantum=1e-300)
+
+
+def test_without_frames_read_noise_falls_with_the_time_and_with_them_with_its_square_root():
+    for frame_s, factor in ((None, 16), (1.0, 4)):
+        panel = _panel(PanelConfig(gain=1e-3, read_noise=100, offset=5000, reference_s=1, frame_s=frame_s))
+        short, long = (_expose(panel, _flat(0.0), seconds=seconds).std() for seconds in (1, 16))
+        assert short / long == pytest.approx(factor, rel=0.05)

@@ -323,11 +323,21 @@ def test_field_difference_is_part_of_the_profile():
         {"line_lag": 0.9},
         {"gamma": 0},
         {"nois": 1},
+        {"black": -1e7},
+        {"white": 1e300},
+        {"frame_s": 1e5},
     ],
 )
 def test_impossible_settings_are_refused(wrong):
     with pytest.raises((ValidationError, LongExposureError)):
         VideoConfig(**wrong)
+
+
+def test_without_frames_noise_of_a_long_exposure_is_as_strong_as_that_of_a_short_one():
+    for frame_s, factor in ((None, 1), (1.0, 4)):
+        video = VideoConfig(**RANGE, noise=0.02, frame_s=frame_s)
+        short, long = (_through(video, _flat(), seconds=seconds).std() for seconds in (1, 16))
+        assert short / long == pytest.approx(factor, rel=0.05)
 
 
 def test_impossible_times_and_images_are_refused_in_one_line():

@@ -175,7 +175,11 @@ class Setting(Table):
         set: how many pairs.
     """
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=60)
+    name: str = Field(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$",
+        max_length=60,
+        description="letters, digits, . _ -, at most 60, a letter or digit first",
+    )
     summary: str = ""
     image: ImageConfig
     tube: TubeConfig
@@ -348,14 +352,16 @@ class Machine:
         """Number of pairs: "small" or "full", which the recipe tells, or a number of 1 to 100,000.
 
         Raises:
-            RecipeError: neither.
+            RecipeError: neither, or the recipe's own number is out of range.
         """
         sizes = {
             "full": (self.set.train, self.set.test),
             "small": (self.set.small_train, self.set.small_test),
         }
         if wanted in sizes:
-            return sizes[wanted][split == "test"]
+            return self._own_count(
+                sizes[wanted][split == "test"], f"small_{split}" if wanted == "small" else split
+            )
         if not (
             wanted.isdecimal() and len(wanted) <= len(str(MOST_PAIRS)) and 1 <= int(wanted) <= MOST_PAIRS
         ):
@@ -366,6 +372,16 @@ class Machine:
                 advice=f"correct --count; (train, test) are small {sizes['small']}, full {sizes['full']}",
             )
         return int(wanted)
+
+    def _own_count(self, pairs: int, key: str) -> int:
+        if not 1 <= pairs <= MOST_PAIRS:
+            raise RecipeError(
+                where=f"{self.where}: set.{key}",
+                expected=f"a whole number of 1 to {MOST_PAIRS}",
+                found=str(pairs),
+                advice=f"correct set.{key}, or give a number as --count",
+            )
+        return pairs
 
     def setting(self, random: np.random.Generator) -> Setting:
         """One setting, with a value drawn for every span.
@@ -391,6 +407,13 @@ def _parsed(values: dict[str, Any], *, where: str) -> Setting:
                     found=f"{panel[key]}",
                     advice=f"leave it out; {_FOLLOWS[key]} decides",
                 )
+        if share == 0 and "gain" not in panel:
+            raise RecipeError(
+                where=f"{where}: panel.gain",
+                expected="a value, because detector.open_share is 0",
+                found="none",
+                advice="give panel.gain, or an open_share above 0",
+            )
         values = {**values, "panel": {"gain": 1.0, **panel} if share != 0 else panel}
     setting = parsed(Setting, values, where=where)
     _refuse_darkness(setting, where=where)

@@ -7,6 +7,7 @@ panel and exposures are independent: without its defects a scene is otherwise th
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache, partial
@@ -277,17 +278,18 @@ def draw_pair(
             found=f"{seed} and {index}",
             advice="correct the argument",
         )
-    key = (seed, SPLITS[split], index)
+    key = _own(machine, (seed, SPLITS[split], index))
+    panel_seed = _panel_seed(machine, key)
     setting, view, scene = _placed(machine, key, size_px)
     if not defects:
-        return _exposed(machine, sit(setting, scene, view, panel_seed=seed), key)
+        return _exposed(machine, sit(setting, scene, view, panel_seed=panel_seed), key)
     faulty, records = add_defects(scene, _stream(key, _DEFECTS), view=view)
     maps = [thickness_maps(solids, view) for solids in (faulty.solids, scene.solids)]
     shadows = _shadows(setting, maps, view)
     law = partial(transmission, setting.spectrum, response=setting.response)
     seen = see_all(records, view, twin=maps[1], transmission=law)
     sitting, twin = (
-        _sitting(setting, one, shadow, seed=seed)
+        _sitting(setting, one, shadow, seed=panel_seed)
         for one, shadow in zip((faulty, scene), shadows, strict=True)
     )
     return replace(_exposed(machine, sitting, key), defects=seen, twin=twin.clean, mask=mask_of(seen, view))
@@ -305,10 +307,11 @@ def sitting_of(
     Raises:
         RecipeError: no kind of scene that suits the pixel size, or a piece larger than the image.
     """
-    setting, view, scene = _placed(machine, key, size_px)
+    own = _own(machine, key)
+    setting, view, scene = _placed(machine, own, size_px)
     if defects:
-        scene, _ = add_defects(scene, _stream(key, _DEFECTS), view=view)
-    return sit(setting, scene, view, panel_seed=key[0])
+        scene, _ = add_defects(scene, _stream(own, _DEFECTS), view=view)
+    return sit(setting, scene, view, panel_seed=_panel_seed(machine, own))
 
 
 def sit(setting: Setting, scene: Scene, view: View, *, panel_seed: int) -> Sitting:
@@ -319,14 +322,27 @@ def sit(setting: Setting, scene: Scene, view: View, *, panel_seed: int) -> Sitti
 
 def setting_of(machine: Machine, key: tuple[int, int, int]) -> Setting:
     """The machine with the values that the pair of this key has."""
-    return machine.setting(_stream(key, _SETTING))
+    return machine.setting(_stream(_own(machine, key), _SETTING))
+
+
+def _own(machine: Machine, key: tuple[int, int, int]) -> tuple[int, ...]:
+    """The key with the machine's name in it, so that machines draw independently of each other."""
+    return (*key, int.from_bytes(hashlib.sha256(machine.name.encode()).digest()[:8], "little"))
+
+
+def _panel_seed(machine: Machine, own: tuple[int, ...]) -> int:
+    """One panel for all pairs of a machine and seed, or one a pair where the recipe draws the detector."""
+    seed, _, _, name = own
+    drawn = any(key.startswith(("panel.", "detector.")) for key in spanned(machine.document))
+    parts = own if drawn else (seed, name)
+    return int(np.random.SeedSequence((*parts, _PANEL)).generate_state(1, np.uint64)[0])
 
 
 def _placed(
-    machine: Machine, key: tuple[int, int, int], size_px: tuple[int, int] | None
+    machine: Machine, key: tuple[int, ...], size_px: tuple[int, int] | None
 ) -> tuple[Setting, View, Scene]:
     """Setting, view and scene of a key, without defects."""
-    setting = setting_of(machine, key)
+    setting = machine.setting(_stream(key, _SETTING))
     image = setting.image
     if size_px is not None and not (0 < size_px[0] <= image.height and 0 < size_px[1] <= image.width):
         raise RecipeError(
@@ -339,7 +355,7 @@ def _placed(
     return setting, view, draw_scene(_stream(key, _SCENE), view=view, kinds=setting.scenes)
 
 
-def _exposed(machine: Machine, sitting: Sitting, key: tuple[int, int, int]) -> Pair:
+def _exposed(machine: Machine, sitting: Sitting, key: tuple[int, ...]) -> Pair:
     lq, hq = sitting.expose(*(NumpyChance(_stream(key, number)) for number in (_SHORT, _LONG)))
     return Pair(
         lq=lq,

@@ -94,7 +94,9 @@ class PanelConfig(BaseModel):
         gain: raw grey values per quantum.
         reference_s: exposure time that keeps its raw grey values; the short exposure.
         swank: Swank factor: the variance of the quanta is mean / swank.
-        frame_s: seconds of one frame; an exposure sums as many as fit. None: one frame per exposure.
+        frame_s: seconds of one frame; an exposure sums as many as fit. None: one frame per exposure, so that
+            the read noise of a long one does not fall with the number of frames; it is only divided by the
+            time, as the grey values are.
         read_noise: standard deviation of one frame's read noise, raw grey values.
         row_noise: standard deviation of each row's offset in one frame, raw grey values.
         column_noise: the same for columns.
@@ -121,28 +123,28 @@ class PanelConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    gain: float = Field(gt=0)
+    gain: float = Field(gt=0, le=1e6)
     reference_s: float = Field(default=5.0, gt=0)
     swank: float = Field(default=1.0, gt=0, le=1)
-    frame_s: float | None = Field(default=None, gt=0)
-    read_noise: float = Field(default=0.0, ge=0)
-    row_noise: float = Field(default=0.0, ge=0)
-    column_noise: float = Field(default=0.0, ge=0)
-    dark_e_s: float = Field(default=0.0, ge=0)
-    electrons_per_quantum: float = Field(default=1000.0, gt=0)
-    offset: float = Field(default=0.0, ge=0)
-    offset_pattern: float = Field(default=0.0, ge=0)
-    offset_drift: float = Field(default=0.0, ge=0)
-    block_offset_drift: float = Field(default=0.0, ge=0)
-    dark_frames: int | None = Field(default=None, ge=1)
+    frame_s: float | None = Field(default=None, ge=1e-4, le=36000)
+    read_noise: float = Field(default=0.0, ge=0, le=1e6)
+    row_noise: float = Field(default=0.0, ge=0, le=1e6)
+    column_noise: float = Field(default=0.0, ge=0, le=1e6)
+    dark_e_s: float = Field(default=0.0, ge=0, le=1e9)
+    electrons_per_quantum: float = Field(default=1000.0, ge=1e-3, le=1e9)
+    offset: float = Field(default=0.0, ge=0, le=65535)
+    offset_pattern: float = Field(default=0.0, ge=0, le=1e6)
+    offset_drift: float = Field(default=0.0, ge=0, le=1e6)
+    block_offset_drift: float = Field(default=0.0, ge=0, le=1e6)
+    dark_frames: int | None = Field(default=None, ge=1, le=1_000_000)
     pixel_gain: float = Field(default=0.0, ge=0, le=0.3)
     block_gain: float = Field(default=0.0, ge=0, le=0.3)
-    block_px: int = Field(default=128, ge=1)
-    flat_frames: int | None = Field(default=None, ge=0)
+    block_px: int = Field(default=128, ge=1, le=65536)
+    flat_frames: int | None = Field(default=None, ge=0, le=1_000_000)
     gain_drift: float = Field(default=0.0, ge=0, le=0.3)
     block_gain_drift: float = Field(default=0.0, ge=0, le=0.3)
     lag: float = Field(default=0.0, ge=0, le=0.5)
-    full_well: float | None = Field(default=None, gt=0)
+    full_well: float | None = Field(default=None, gt=0, le=1e9)
     bits: int | None = Field(default=16, ge=8, le=16)
     bad: BadPixelConfig = BadPixelConfig()
 

@@ -54,7 +54,9 @@ class VideoConfig(BaseModel):
         noise: standard deviation of the chain's own noise in one frame.
         noise_lag: its autocorrelation at lag 1 along the rows.
         field_noise: standard deviation of each field's random offset in one frame.
-        frame_s: seconds of a frame; an exposure averages as many as fit. None: one frame.
+        frame_s: seconds of a frame; an exposure averages as many as fit. None: one frame, so that the
+            chain's noise of a long exposure does not fall with the number of frames: it is as strong as
+            that of a short one.
         most_frames: the grabber averages no more than this.
         bits: depth of the averaged image before it is stored; None: not digitised, not clipped.
         stored_bits: depth of the file: black becomes 0 and white full scale. None: the grey values that
@@ -63,8 +65,8 @@ class VideoConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    black: float = 0.0
-    white: float = Field(default=65535.0)
+    black: float = Field(default=0.0, ge=-1e6, le=1e6)
+    white: float = Field(default=65535.0, ge=-1e6, le=1e6)
     agc: float = Field(default=0.0, ge=0, le=0.5)
     gamma: float = Field(default=1.0, ge=0.2, le=5)
     line_lag: float = Field(default=0.0, ge=0, le=MOST_LAG)
@@ -76,7 +78,7 @@ class VideoConfig(BaseModel):
     noise: float = Field(default=0.0, ge=0, le=1)
     noise_lag: float = Field(default=0.0, ge=0, le=MOST_LAG)
     field_noise: float = Field(default=0.0, ge=0, le=0.5)
-    frame_s: float | None = Field(default=None, gt=0)
+    frame_s: float | None = Field(default=None, ge=1e-4, le=36000)
     most_frames: int = Field(default=65536, ge=1)
     bits: int | None = Field(default=None, ge=4, le=16)
     stored_bits: int | None = Field(default=None, ge=8, le=16)

@@ -110,13 +110,13 @@ def dots(
         y = top + line * (place + 0.5)
         parts.append(_text(left - 10, y + 4, name, anchor="end"))
         for value_name, (value, spread) in row.items():
-            number = series.index(value_name)
-            at = y + 3.0 * (number - (len(series) - 1) / 2)
+            which = series.index(value_name)
+            down = y + 3.0 * (which - (len(series) - 1) / 2)
             if spread:
                 parts.append(
-                    _line(x(value - spread), at, x(value + spread), at, COLOURS[number % len(COLOURS)])
+                    _line(x(value - spread), down, x(value + spread), down, COLOURS[which % len(COLOURS)])
                 )
-            parts.append(_dot(x(value), at, number))
+            parts.append(_dot(x(value), down, which))
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" '
         f'font-family="system-ui, sans-serif" font-size="12">' + "".join(parts) + "</svg>\n"
