@@ -203,9 +203,10 @@ def readme_section() -> str:
 ## How good, how fast
 
 On simulated pairs of {lead["cases"]} machines and doses, the default model, told nothing, is ahead of the better of the
-best Gaussian and the best non-local means, which were told the true noise and tuned on the truth, in {lead["ahead"]} of {lead["cases"]}:
-by {lead["middle"]:.1f} dB in the median, {lead["least"]:.1f} to {lead["most"]:.1f} dB. {behind(quality)} The weights never saw such scenes;
-real radiographs with a known truth were not to be had. PSNR in dB / SSIM:
+best Gaussian and the best non-local means, which were told the true noise and tuned on the truth, in {lead["ahead"]} of {lead["cases"]};
+{lead["middle"]:.1f} dB in the median, {lead["least"]:.1f} to {lead["most"]:.1f} dB. {behind(quality)}
+The weights never saw such scenes, nor line-correlated or extreme noise on top of them; retraining on these machines
+comes next. Real radiographs with a known truth were not to be had. PSNR in dB / SSIM:
 
 {quality_table(quality)}
 
