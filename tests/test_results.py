@@ -25,7 +25,15 @@ def test_documents_show_what_the_benchmark_files_say() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["quality.json", "speed.json", "noise_estimator.json", "machines.json", "simulation.json"]
+    "name",
+    [
+        "quality.json",
+        "speed.json",
+        "noise_estimator.json",
+        "machines.json",
+        "simulation.json",
+        "estimator.json",
+    ],
 )
 def test_every_benchmark_file_says_where_it_was_measured(name: str) -> None:
     at = json.loads((ROOT / "benchmarks" / name).read_text())["machine"]
