@@ -31,5 +31,5 @@ def _no_signal_handler_stays() -> Iterator[None]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Other engines last: after them a signal that has a handler crashes the process; the cause is not known."""
+    """Other engines last: after them a signal with a handler crashes the process; why is not known."""
     items.sort(key=lambda item: item.path.name == "test_other_engines.py")
