@@ -49,7 +49,9 @@ test: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --timeout 120
 
 test-slow: $(READY)
-	$(BIN)/python -m pytest -m 'slow and not gpu' --timeout 900
+	@for file in $$(grep -rl 'mark.slow' tests | sort); do \
+	  $(BIN)/python -m pytest -q -m 'slow and not gpu' --timeout 900 $$file || [ $$? -eq 5 ] || exit 1; \
+	done
 
 check: $(READY)
 	$(BIN)/ruff check
