@@ -394,3 +394,22 @@ def test_a_network_trains_on_a_machine(machine: str, tmp_path: Path) -> None:
     path.write_text(RECIPE.format(machine=machine))
     checkpoint = train(load_recipe(path), tmp_path / "run", device="cpu")
     assert b"simulated exposures of small.toml" in checkpoint.read_bytes()
+
+
+def test_scenes_that_overexpose_into_one_value_are_passed_over(machine: str) -> None:
+    config = _config(machine, overrides=("video.stored_bits=16", "video.white={one_of=[10.0, 65535.0]}"))
+    clipped = [
+        np.ptp(draw_sitting(config, seed=0, number=n, size_px=64).expose_short(NumpyChance(n))) == 0
+        for n in range(8)
+    ]
+    assert 0 < sum(clipped) < 8
+    for n in range(8):
+        noisy = ExposedImages(config, seed=0, count=8, size_px=64)[n]["noisy"]
+        assert float(noisy.std()) > 0.01
+        assert 0.05 < float(np.ptp(np.percentile(noisy.numpy(), (1, 99)))) < 2
+
+
+def test_a_machine_that_overexposes_always_is_refused_in_words(machine: str) -> None:
+    config = _config(machine, overrides=("video.stored_bits=16", "video.white=10"))
+    with pytest.raises(RecipeError, match="constant images in a row, the last at 65535 counts"):
+        ExposedPatches(config, seed=0)[0]

@@ -14,7 +14,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from longexposure.errors import RecipeError
-from longexposure.grey import GreyMap, measure_grey
+from longexposure.grey import PERCENTILES, GreyMap, measure_grey
 from longexposure.machines.machine import Machine, Split, load_machine
 from longexposure.machines.pairs import SPLITS, Sitting, sitting_of
 from longexposure.noise import NoiseProfile
@@ -25,6 +25,9 @@ Sample = dict[str, torch.Tensor]
 
 # The second number of a stream's seed, where those of `machines.pairs` have 0 or 1.
 _CHOICE, _GROUP, _GREY, _IMAGE = range(11, 15)
+# Where an image is constant (all of it clipped, say), the scene this much further on takes its place.
+_NEXT = 2**48
+_TRIALS = 50
 
 
 class ExposuresConfig(BaseModel):
@@ -111,11 +114,25 @@ class _Held(NamedTuple):
 
     @classmethod
     def of(cls, config: ExposuresConfig, *, seed: int, number: int, size_px: int) -> _Held:
-        """The sitting of a number, without its solids; the grey map is that of a short exposure of it."""
-        sitting = draw_sitting(config, seed=seed, number=number, size_px=size_px)
-        sitting = replace(sitting, scene=replace(sitting.scene, features=(), surroundings=()))
-        lq = sitting.expose_short(NumpyChance((seed, _GREY, number)))
-        return cls(sitting, measure_grey(lq), sitting.noise)
+        """The sitting of a number, without its solids; the grey map is that of a short exposure of it.
+
+        Raises:
+            RecipeError: the machines give nothing but constant images.
+        """
+        for trial in range(_TRIALS):
+            tried = number + trial * _NEXT
+            sitting = draw_sitting(config, seed=seed, number=tried, size_px=size_px)
+            lq = sitting.expose_short(NumpyChance((seed, _GREY, tried)))
+            low, high = np.percentile(lq, PERCENTILES)
+            if high > low:
+                sitting = replace(sitting, scene=replace(sitting.scene, features=(), surroundings=()))
+                return cls(sitting, measure_grey(lq), sitting.noise)
+        raise RecipeError(
+            where="data.machines",
+            expected="short exposures that show something",
+            found=f"{_TRIALS} constant images in a row, the last at {low:g} counts",
+            advice="look at `longexposure simulate --preview`; the exposure is far too high or too low",
+        )
 
     def on(self, chance: Chance) -> _Held:
         """The same with its images where this chance's arrays lie."""
