@@ -41,6 +41,8 @@ PEEKED = 8
 """Pairs that set the bins before all are gathered."""
 LEVELS = 16
 """Bins of the signal, of about equal content."""
+FEWEST_PAIRS = 4
+"""A mean at one signal is worth a sentence where so many pairs have that signal."""
 BLOCKS = 512
 """Blocks of each pair that are kept for variance against signal."""
 PATCHES_PX = (128, 64, 32, 16)
@@ -71,6 +73,7 @@ class ZeroMean:
         level: (K,) signal of the bins.
         by_level: (K,) mean of HQ - LQ there.
         error_by_level: (K,) standard error from pair to pair.
+        pairs_by_level: (K,) how many pairs have that signal; from few of them the error says little.
     """
 
     mean: float
@@ -80,6 +83,7 @@ class ZeroMean:
     level: Numbers
     by_level: Numbers
     error_by_level: Numbers
+    pairs_by_level: npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -221,6 +225,7 @@ def analysis_dict(noise: NoiseAnalysis) -> dict[str, Any]:
             "signal": zero.level.tolist(),
             "mean": zero.by_level.tolist(),
             "error": zero.error_by_level.tolist(),
+            "pairs": zero.pairs_by_level.tolist(),
         },
         "variance": {
             "columns": ["signal", "hq_minus_lq", "lq", "hq", "blocks"],
@@ -460,6 +465,7 @@ class _Gathered:
             level=(self._sums / np.maximum(counts.sum(axis=0), 1))[filled],
             by_level=by_level,
             error_by_level=errors,
+            pairs_by_level=(counts[:, filled] > 0).sum(axis=0),
         )
 
 
@@ -654,11 +660,13 @@ def _on_mean(noise: NoiseAnalysis) -> Iterator[str]:
         yield f"The mean is {zero.mean:.4g}; how sure that is takes more than one pair to tell."
         return
     sure = abs(zero.mean) > 3 * zero.error
-    worst = int(np.argmax(np.abs(zero.by_level)))
+    enough = min(FEWEST_PAIRS, int(zero.pairs_by_level.max()))
+    worst = int(np.argmax(np.where(zero.pairs_by_level >= enough, np.abs(zero.by_level), -1.0)))
     yield (
         f"Noise2Noise needs a zero mean: it is {zero.mean:.4g} +- {zero.error:.2g} grey values, the error "
         f"taken from pair to pair ({100 * zero.share_of_sd:.2g} % of the sd); it is "
-        f"{'not zero' if sure else 'not to be told from zero'}. The largest at one signal is "
+        f"{'not zero' if sure else 'not to be told from zero'}. The largest at one signal, in {enough} pairs "
+        f"or more, is "
         f"{zero.by_level[worst]:.4g} +- {zero.error_by_level[worst]:.2g} at {zero.level[worst]:.4g}."
     )
 

@@ -14,6 +14,14 @@ QUESTION = (
     "spectrum, and whether the mean is zero, which Noise2Noise needs. `longexposure noise` gives the same "
     "for any folder of pairs."
 )
+CAPTIONS = {
+    "histogram": "histogram of HQ - LQ beside a Gaussian",
+    "histogram-tails": "the same on a logarithmic scale, which shows the tails",
+    "mean": "mean of HQ - LQ against signal",
+    "variance": "variance against signal",
+    "spectrum": "noise power spectrum",
+    "spectrum-2d": "noise power spectrum in two dimensions",
+}
 
 
 def run(bench: Workbench, stock: Stock) -> StudyResult:
@@ -41,7 +49,11 @@ def run(bench: Workbench, stock: Stock) -> StudyResult:
             )
         ],
         figures=[
-            Figure(f"noise-{file_name(noise.machine)}-{name}.svg", f"{noise.machine}: {name}.", svg.encode())
+            Figure(
+                f"noise-{file_name(noise.machine)}-{name}.svg",
+                f"{noise.machine}: {CAPTIONS[name]}.",
+                svg.encode(),
+            )
             for noise in analysis.machines
             for name, svg in charts_of(noise).items()
         ],
