@@ -49,9 +49,7 @@ test: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --timeout 120
 
 test-slow: $(READY)
-	@for file in $$(grep -rl 'mark.slow' tests | sort); do \
-	  $(BIN)/python -m pytest -q -m 'slow and not gpu' --timeout 900 $$file || [ $$? -eq 5 ] || exit 1; \
-	done
+	$(BIN)/python -m pytest -m 'slow and not gpu' --timeout 900
 
 check: $(READY)
 	$(BIN)/ruff check

@@ -251,6 +251,25 @@ finally:
     assert f"{name} f32" in done.stdout
 
 
+@pytest.mark.parametrize("precisions", [("f32", "f32"), ("bf16",), ("bf16", "f32", "bf16")])
+def test_signals_are_handled_after_engines_were_released_in_any_order(precisions):
+    """Each `Core` of OpenVINO sets a stack for signals; released oldest first they left one that was gone."""
+    vino = pytest.importorskip("longexposure.engines.openvino_engine")
+    if "bf16" in precisions and not vino.native_bf16():
+        pytest.skip("this processor has no bf16")
+    code = f"""
+import signal
+from longexposure import load_enhancer
+signal.signal(signal.SIGTERM, lambda *_: print("heard"))
+engines = [load_enhancer(engine="openvino", precision=precision) for precision in {precisions}]
+while engines:
+    del engines[0]
+    signal.raise_signal(signal.SIGTERM)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "heard\n" * len(precisions)), done.stderr
+
+
 def precisions_of(compiled: Any) -> set[str]:
     """In what the convolutions of a compiled model are computed, by its own account."""
     told = [operator.get_rt_info() for operator in compiled.get_runtime_model().get_ops()]
@@ -310,7 +329,7 @@ def test_bf16_that_is_only_emulated_does_not_count(monkeypatch, cpuinfo, native)
         def get_property(self, *_: str) -> list[str]:
             return ["FP32", "BF16"]
 
-    monkeypatch.setattr(vino.openvino, "Core", Core)
+    monkeypatch.setattr(vino, "CORE", Core())
     monkeypatch.setattr(vino.Path, "read_text", lambda _: f"processor\t: 0\n{cpuinfo}\n")
     assert vino.native_bf16() == native
 

@@ -8,20 +8,47 @@ image above all, OpenVINO leaves in f32 by itself, which the parity gate holds i
 
 from __future__ import annotations
 
+import contextlib
+import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import openvino
 
 from longexposure.engines import Unit, as_memory_error, threads
 from longexposure.engines.exported import Exported, check_parity
 from longexposure.errors import ResourceError
 from longexposure.models.spec import ModelSpec
 
+
+@contextlib.contextmanager
+def _left_out(module: str) -> Iterator[None]:
+    """Let the import of a module fail inside, as if it were not installed; one that is loaded stays."""
+    absent = module not in sys.modules
+    if absent:
+        sys.modules[module] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        if absent:
+            del sys.modules[module]
+
+
+with _left_out("openvino.tools.ovc"):
+    # Its converter of models, which nothing here needs, reports every import to its maker over the network,
+    # from a process that it forks for that, and takes longer to load than all the rest.
+    import openvino
+
 FloatPrecision = Literal["f32", "bf16"]
 CONVOLUTIONS = ("Convolution", "GroupConvolution", "ConvolutionBackpropData", "GroupConvolutionBackpropData")
+
+CORE = openvino.Core()
+"""The only one, never released: on Linux, OpenVINO 2026.4 gives each `Core` that computes a stack for signal
+handlers, and puts back the stack before when the `Core` goes, also one that is gone already. Of two, released
+oldest first, the next signal that Python handles (Ctrl-C, a training worker's end) would crash the process.
+"""
 
 
 class OpenVinoEngine:
@@ -87,7 +114,7 @@ class _Parts:
 
 def read_graph(content: bytes, weights: bytes | None = None) -> openvino.Model:
     """The graph of an ONNX file, or of OpenVINO's own .xml and .bin."""
-    return openvino.Core().read_model(content, weights or b"")
+    return CORE.read_model(content, weights or b"")
 
 
 def compile_graph(graph: openvino.Model, precision: FloatPrecision) -> Any:
@@ -102,7 +129,7 @@ def compile_graph(graph: openvino.Model, precision: FloatPrecision) -> Any:
         "INFERENCE_NUM_THREADS": threads(),
         "ENABLE_CPU_PINNING": False,
     }
-    compiled = openvino.Core().compile_model(graph, "CPU", settings)
+    compiled = CORE.compile_model(graph, "CPU", settings)
     taken = compiled.get_property("INFERENCE_PRECISION_HINT").to_string()
     if taken != precision:
         raise ResourceError(
@@ -129,7 +156,7 @@ def compute(request: Any, given: dict[str, Any]) -> Unit:
 
 def native_bf16() -> bool:
     """Whether the processor computes in bf16 itself; OpenVINO also offers to emulate it."""
-    if "BF16" not in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+    if "BF16" not in CORE.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
         return False
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
