@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from longexposure.errors import InputError, RecipeError
+from longexposure.losses import PerceptualConfig
 from longexposure.studies import comparison, downsampling, noise, noise2noise, one_model, table1
 from longexposure.studies.budgets import BUDGETS, Budget
 from longexposure.studies.result import StudyResult, write, write_page
@@ -29,6 +30,7 @@ STUDIES: dict[str, Callable[[Workbench, Stock], StudyResult]] = {
 """The studies that need pairs, by name, in the order of the page."""
 ALL = "all"
 NEEDS_NO_PAIRS = ("noise2noise",)
+TRAINS_EDCNN = ("compare",)
 
 
 def study(
@@ -39,6 +41,7 @@ def study(
     budget: str | Budget = "quick",
     seeds: int | None = None,
     device: str = "auto",
+    edcnn_weights: Path | None = None,
     tell: Callable[[str], None] | None = None,
 ) -> list[dict[str, Any]]:
     """Run one study, or all of them, and write what it found.
@@ -51,6 +54,8 @@ def study(
         budget: a name of `BUDGETS`, or a budget of your own.
         seeds: random starts of every training; None takes the budget's numbers.
         device: "auto", "cpu" or "cuda".
+        edcnn_weights: safetensors file of a ResNet-50 trained on ImageNet, for the second term of EDCNN's
+            loss; None trains EDCNN with its mean squared error alone, and the study says so.
         tell: told in a line what is being done.
 
     Returns:
@@ -59,14 +64,16 @@ def study(
     Raises:
         InputError: no such study or budget, pairs that are missing or cannot be used.
         OutputError: the results cannot be written.
+        CheckpointError: weights that are not those of a ResNet-50; before anything is trained.
         RecipeError, CheckpointError, ResourceError: as `longexposure.training.train`.
     """
     names = _names(name)
     chosen = _budget(budget)
     if seeds is not None and seeds < 1:
         raise RecipeError(where="seeds", expected="1 or more", found=str(seeds), advice="correct --seeds")
+    perceptual = _perceptual(edcnn_weights, names)
     stock = _stock(data, names, chosen)
-    bench = Workbench(Path(out), chosen, device=device, seeds=seeds, tell=tell)
+    bench = Workbench(Path(out), chosen, device=device, seeds=seeds, perceptual=perceptual, tell=tell)
     documents = []
     for each in names:
         bench.tell(f"study {each}, budget {chosen.name}")
@@ -101,6 +108,20 @@ def _budget(budget: str | Budget) -> Budget:
             advice="choose one of these",
         )
     return BUDGETS[budget]
+
+
+def _perceptual(weights: Path | None, names: Sequence[str]) -> PerceptualConfig | None:
+    """The second term of EDCNN's loss, as published, its file checked."""
+    if weights is None:
+        return None
+    if not any(name in TRAINS_EDCNN for name in names):
+        raise RecipeError(
+            where="edcnn-weights",
+            expected=f"a study that trains EDCNN: {', '.join([*TRAINS_EDCNN, ALL])}",
+            found=", ".join(names),
+            advice="leave --edcnn-weights out",
+        )
+    return PerceptualConfig(weights=str(weights))
 
 
 def _stock(data: Path | None, names: Sequence[str], budget: Budget) -> Stock | None:

@@ -4,12 +4,22 @@ from __future__ import annotations
 
 from longexposure.losses.combined import LossConfig, training_loss
 from longexposure.losses.focal_frequency import focal_frequency_loss
+from longexposure.losses.perceptual import (
+    PerceptualConfig,
+    ResNetTrunk,
+    load_trunk,
+    perceptual_loss,
+)
 from longexposure.losses.wavelet import band_weights, wavelet_high_frequency_loss
 
 __all__ = [
     "LossConfig",
+    "PerceptualConfig",
+    "ResNetTrunk",
     "band_weights",
     "focal_frequency_loss",
+    "load_trunk",
+    "perceptual_loss",
     "training_loss",
     "wavelet_high_frequency_loss",
 ]

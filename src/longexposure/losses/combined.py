@@ -1,15 +1,16 @@
-"""The training loss: pixels, focal frequency and wavelet high frequency, summed."""
+"""The training loss: pixels, focal frequency, wavelet high frequency and features, summed."""
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
 
 from longexposure.errors import InputError
 from longexposure.losses.difference import difference
 from longexposure.losses.focal_frequency import focal_frequency_loss
+from longexposure.losses.perceptual import PerceptualConfig, load_trunk, perceptual_loss
 from longexposure.losses.wavelet import WaveletVariant, wavelet_high_frequency_loss
 
 REFERENCE_SIGMA = 0.05
@@ -31,6 +32,8 @@ class LossConfig(BaseModel):
         wavelet_levels: depth of the wavelet transform.
         noise_exponent: 0 takes images as they are; 1 scales each pair so that its noise is equally
             strong, whatever the exposure; values between lie between.
+        perceptual: the second term of EDCNN's loss, for which a file of weights is needed; None leaves it
+            out, here and in what is written, so that recipes without it stay what they were.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -41,6 +44,14 @@ class LossConfig(BaseModel):
     wavelet_variant: WaveletVariant = "bands"
     wavelet_levels: int = Field(default=3, ge=1, le=6)
     noise_exponent: float = Field(default=0.0, ge=0, le=2)
+    perceptual: PerceptualConfig | None = Field(default=None, repr=False)
+
+    @model_serializer(mode="wrap")
+    def _without_what_is_absent(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        values: dict[str, Any] = handler(self)
+        if self.perceptual is None:
+            values.pop("perceptual", None)
+        return values
 
 
 def training_loss(
@@ -62,11 +73,12 @@ def training_loss(
             of a pair are multiplied by (0.05 / max(sigma, 0.004))^e first. None scales nothing.
 
     Returns:
-        The total, a scalar to differentiate, and its terms "pixel", "focal_frequency" and "wavelet",
-        detached, each with its weight in it.
+        The total, a scalar to differentiate, and its terms "pixel", "focal_frequency", "wavelet" and
+        "perceptual", detached, each with its weight in it.
 
     Raises:
         InputError: shapes differ.
+        CheckpointError: the weights of the perceptual term are no longer what they were.
     """
     with torch.autocast(prediction.device.type, enabled=False):
         if sigma is not None and config.noise_exponent > 0:
@@ -81,6 +93,10 @@ def training_loss(
                 prediction, target, levels=config.wavelet_levels, variant=config.wavelet_variant
             )
             terms["wavelet"] = config.wavelet_weight * wavelet
+        if config.perceptual is not None:
+            trunk = load_trunk(config.perceptual, prediction.device)
+            features = perceptual_loss(prediction, target, trunk=trunk)
+            terms["perceptual"] = config.perceptual.weight * features
         total = torch.stack(list(terms.values())).sum()
     return total, {name: term.detach() for name, term in terms.items()}
 

@@ -3,7 +3,8 @@
 Source: Liang, Jin, Li and Wang, "EDCNN: Edge enhancement-based Densely Connected Network with Compound Loss
 for Low-Dose CT Denoising", ICSP 2020. The compound loss of that paper adds to the mean squared error a
 distance of features of a ResNet-50 trained on photographs. Those weights are not part of this package:
-here the network is trained with the mean squared error (`loss.kind = "l2"`) or any other of our losses.
+`loss.perceptual` takes a file of them, and without one the network is trained with the mean squared error
+(`loss.kind = "l2"`) or any other of our losses.
 """
 
 from __future__ import annotations

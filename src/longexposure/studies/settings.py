@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import torch
 
+from longexposure.losses import PerceptualConfig
 from longexposure.studies.budgets import Budget
 
 Kind = Literal["framework", "fast", "edcnn", "nafnet", "dncnn"]
@@ -104,11 +105,17 @@ PUBLISHED: dict[Kind, Document] = {
         },
     },
 }
-"""Loss and optimiser of every network, on its own schedule."""
+"""Loss and optimiser of every network, on its own schedule; EDCNN's loss without its perceptual term."""
 
 
 def document(
-    kind: Kind, budget: Budget, *, seed: int, steps: int | None = None, precision: Literal["bf16", "f32"]
+    kind: Kind,
+    budget: Budget,
+    *,
+    seed: int,
+    steps: int | None = None,
+    precision: Literal["bf16", "f32"],
+    perceptual: PerceptualConfig | None = None,
 ) -> Document:
     """The recipe of a network in a budget, without its data.
 
@@ -118,9 +125,12 @@ def document(
         seed: of first weights and patches.
         steps: other than the budget's.
         precision: arithmetic.
+        perceptual: the second term of EDCNN's loss, which no other network has; None leaves it out.
     """
     wanted = budget.steps if steps is None else steps
     values = copy.deepcopy(PUBLISHED[kind])
+    if kind == "edcnn" and perceptual is not None:
+        values["loss"]["perceptual"] = perceptual.model_dump(mode="json")
     optimiser = values["optimiser"]
     if budget.batch is not None:
         optimiser["batch"] = budget.batch

@@ -30,25 +30,29 @@ from longexposure.data.pairs import Pair
 from longexposure.enhancing import Enhancer, load_enhancer
 from longexposure.errors import OutputError
 from longexposure.io import check_writable_folder, write_whole
+from longexposure.losses import PerceptualConfig
 from longexposure.models import CLASSICAL
 from longexposure.models.checkpoint import sha256_of
 from longexposure.models.networks import build_network
+from longexposure.pictures import detailed_region
 from longexposure.radiograph import Pixels
 from longexposure.recipes import Recipe, recipe_from
 from longexposure.studies.budgets import Budget
-from longexposure.studies.pictures import detailed_region
 from longexposure.studies.scores import Record, fidelity, full_scale_of
 from longexposure.studies.sets import Fingerprints, Selection, TestSet, short_hash
 from longexposure.studies.settings import Document, Kind, document, resolved_precision, row_document
-from longexposure.training import BEST, LOG, RECIPE, STATE, Progress, train
+from longexposure.training import Progress, train
+from longexposure.trainings.run import BEST, LOG, RECIPE, STATE
 
 logger = logging.getLogger(__name__)
 
 MARK, MEASURED = "studies.json", "measured.json"
 FACTS = "facts.json"
 SCORES = "scores.jsonl"
-NOT_IDENTITY = ("workers", "checkpoint_every_steps", "name", "summary")
+NOT_IDENTITY = ("workers", "checkpoint_every_steps", "look", "name", "summary")
 """Keys of a recipe that no number depends on."""
+PLACES: Mapping[str, Any] = {"data": {"path"}, "loss": {"perceptual": {"weights"}}}
+"""Where files lie, which no number depends on: what is in them is told by their hashes."""
 UNTRAINED = ("lq", "clean", *CLASSICAL)
 """What can be scored beside trained networks: the short exposure, the noise-free image, classical filters."""
 
@@ -80,6 +84,7 @@ class Workbench:
         budget: sizes.
         device: "auto", "cpu" or "cuda".
         seeds: random starts of every study; None takes the budget's numbers.
+        perceptual: the second term of EDCNN's loss; None trains EDCNN without it.
         tell: told in a line what is being done.
 
     Raises:
@@ -93,10 +98,11 @@ class Workbench:
         *,
         device: str = "auto",
         seeds: int | None = None,
+        perceptual: PerceptualConfig | None = None,
         tell: Tell | None = None,
     ) -> None:
         self.out = _claimed(out)
-        self.budget, self.device = budget, device
+        self.budget, self.device, self.perceptual = budget, device, perceptual
         self.seeds = range(1, 1 + (seeds or budget.seeds))
         self.other_seeds = range(1, 1 + (seeds or budget.other_seeds))
         self.precision = resolved_precision(budget.precision, device)
@@ -113,7 +119,14 @@ class Workbench:
 
     def document(self, kind: Kind, *, seed: int, steps: int | None = None) -> Document:
         """Recipe of a network, see `settings.document`."""
-        return document(kind, self.budget, seed=seed, steps=steps, precision=self.precision)
+        return document(
+            kind,
+            self.budget,
+            seed=seed,
+            steps=steps,
+            precision=self.precision,
+            perceptual=self.perceptual,
+        )
 
     def train(self, name: str, values: Document, selection: Selection) -> Run:
         """The finished training of a recipe on a selection of pairs, from disk or done now.
@@ -140,7 +153,10 @@ class Workbench:
         """
         data = selection.fingerprint(self.files)
         recipe = self._recipe(values, selection, self.out / "sets" / data / "manifest.csv")
-        setting = [recipe.network, recipe.loss, recipe.optimiser.batch, recipe.data.patch_px, data]
+        setting: list[object] = [recipe.network, recipe.loss, recipe.optimiser.batch]
+        setting += [recipe.data.patch_px, data]
+        if recipe.loss.perceptual is not None:
+            setting.append(recipe.loss.perceptual.model_dump(exclude={"weights"}))
         machine = [platform.node(), torch.get_num_threads(), self.device, self.precision]
         key = short_hash([[str(item) for item in setting], machine])
 
@@ -221,7 +237,9 @@ class Workbench:
     def _recipe(self, values: Document, selection: Selection, manifest: Path) -> Recipe:
         data = {**values["data"], "path": str(manifest)}
         held = {**values["validation"], "count": len(selection.val)}
-        return recipe_from({**values, "data": data, "validation": held}, where=values["name"])
+        quiet = {"every_steps": 0}
+        whole = {"look": quiet, **values, "data": data, "validation": held}
+        return recipe_from(whole, where=values["name"])
 
     def _trained(self, name: str, recipe: Recipe, folder: Path, facts: Mapping[str, Any]) -> dict[str, Any]:
         resume = _resumable(folder, recipe)
@@ -236,7 +254,7 @@ class Workbench:
         network = build_network(recipe.network)
         found = {
             **facts,
-            "recipe": recipe.model_dump(mode="json", exclude={"data": {"path"}}),
+            "recipe": recipe.model_dump(mode="json", exclude=PLACES),
             "parameters": sum(weights.numel() for weights in network.parameters()),
             "seconds": last["seconds"],
             "validation": {key: last[key] for key in ("psnr", "ssim", "psnr_noisy")},
@@ -294,7 +312,7 @@ class Workbench:
 
 def run_key(recipe: Recipe, data: str) -> str:
     """Hash of what decides the weights: the recipe without paths and names, and the data's fingerprint."""
-    values = recipe.model_dump(mode="json", exclude={"data": {"path"}})
+    values = recipe.model_dump(mode="json", exclude=PLACES)
     return short_hash([{key: value for key, value in values.items() if key not in NOT_IDENTITY}, data])
 
 
@@ -380,11 +398,13 @@ def _timed(recipe: Recipe, folder: Path, *, steps: int, device: str) -> float:
 
 
 def _resumable(folder: Path, recipe: Recipe) -> bool:
-    """Whether a run of this recipe was begun here; if so, it is told where the data are now."""
+    """Whether a run of this recipe was begun here; if so, it is told where data and weights are now."""
     values = _read(folder / RECIPE)
     if values is None:
         return False
     values["data"]["path"] = recipe.data.path  # type: ignore[union-attr]
+    if recipe.loss.perceptual is not None:
+        values["loss"]["perceptual"]["weights"] = recipe.loss.perceptual.weights
     _write(folder / RECIPE, {**values, "name": recipe.name, "summary": recipe.summary})
     return True
 
