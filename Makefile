@@ -4,7 +4,7 @@
 #   demo    enhance the example radiographs; tables, TIFFs and a before/after page go to demo/
 #   test    the tests, offline and on the CPU; `make test-slow` runs the long ones
 #   check   lint, format, types, layer rule
-#   bench   speed on this machine
+#   bench   speed on this machine; `make quality` scores the default on simulated pairs and at the limit (20 minutes)
 #   docs    write the results pages from benchmarks/*.json, check the links between documents
 #   clean   remove what the other targets made, except .venv
 
@@ -21,7 +21,7 @@ READY := .venv/.ready
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: setup demo test test-slow check bench docs clean
+.PHONY: setup demo test test-slow check bench quality docs clean
 
 setup: $(READY)
 
@@ -59,6 +59,10 @@ check: $(READY)
 
 bench: $(READY)
 	$(BIN)/python benchmarks/speed.py --short
+
+quality: $(READY)
+	$(BIN)/python benchmarks/quality.py
+	$(BIN)/python benchmarks/limit.py
 
 docs: $(READY)
 	$(BIN)/python benchmarks/tables.py

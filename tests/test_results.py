@@ -33,6 +33,7 @@ def test_documents_show_what_the_benchmark_files_say() -> None:
         "machines.json",
         "simulation.json",
         "estimator.json",
+        "limit.json",
     ],
 )
 def test_every_benchmark_file_says_where_it_was_measured(name: str) -> None:
@@ -52,19 +53,22 @@ def test_shipped_weights_are_small_and_were_trained_by_the_recipe_in_the_reposit
     assert file.stat().st_size <= 16e6
     header = read_header(file)
     recipe = load_recipe(ROOT / "recipes" / "fast.toml")
-    assert header.recipe == recipe.model_dump(mode="json")
+    described = recipe.model_dump(mode="json", exclude={"look"})  # pictures for eyes, which change no number
+    assert {key: value for key, value in header.recipe.items() if key != "look"} == described
     assert header.licence == "Apache-2.0"
     assert header.scores
     assert (file.parent / "fast.md").is_file()
 
 
-def test_the_default_beats_both_classical_filters_but_on_the_papers_machines() -> None:
+def test_the_default_beats_the_classical_filters_but_on_the_papers_machines() -> None:
     quality = json.loads((ROOT / "benchmarks" / "quality.json").read_text())
     cases = {name: case for name, case in quality["cases"].items() if not name.startswith("test split of")}
     assert len(cases) == len(quality["cases"]) - 3
     for name, case in cases.items():
-        ours = case["methods"]["fast, blind"]
-        for other in ("best Gaussian", "best non-local means, told the noise"):
+        ours = case["methods"]["fast"]
+        filters = [other for other in case["methods"] if other.startswith("best ")]
+        assert len(filters) == 4
+        for other in filters:
             theirs = case["methods"][other]
             assert ours["psnr"] > theirs["psnr"], (name, other)
             assert ours["ssim"] > theirs["ssim"], (name, other)

@@ -1,0 +1,304 @@
+"""Pictures whose noise is known: exposures of simulated machines, and what files do to them.
+
+Each scene is exposed twice by one of the machines; the truth is the sitting's own profile, that of which the
+default network is told in its training. From a scene come
+
+- exposures as the machine stores them;
+- exposures as a viewer exports them: a window, a gamma, 8 to 12 bits, what lies outside cut off;
+- the noise-free scene with noise that is drawn here: white, blurred, along lines up to a lag-1 correlation of
+  0.8, rows and columns, any dependence on signal, down to nearly clean, at times exported too; a scene in
+  eight is plain light, some are decimated to have finer texture;
+- the noise-free scene counted in a few quanta, whole numbers.
+
+Some have hot pixels far off the scale, and all are turned any way, so that lines may be columns.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from scipy import ndimage
+
+from longexposure.data.exposures import ExposuresConfig, draw_sitting
+from longexposure.grey import PERCENTILES, measure_grey
+from longexposure.noise import NoiseProfile
+from longexposure.physics.chance import NumpyChance
+from longexposure.physics.video import line_taps
+
+MACHINES = {"wide": 0.7, "S1": 0.1, "S2": 0.1, "S3": 0.1}
+SIZES = (128, 160, 192, 224, 256, 256, 320, 384, 512)
+EXPOSURES = 2
+PROBED = 12
+"""Scenes that tell whether the machines still draw what is on the disk."""
+
+PLAIN, FINER, HOT, ENDS_CUT = 1 / 8, 0.3, 0.15, 0.2
+EXPORTED, ADDED_EXPORTED, COUNTED = 0.6, 0.2, 0.25
+CUT_OFF = (0.0, 0.0, 0.005, 0.03, 0.1)
+"""Share of the pixels beyond either end of a window."""
+DEPTHS = (8, 8, 8, 10, 12)
+
+Array = np.ndarray
+Random = np.random.Generator
+_SIZE, _EXPOSURE = 31, 32
+
+
+class Drawn(NamedTuple):
+    """One scene in one machine.
+
+    Attributes:
+        machine: its name.
+        shorts: exposures (EXPOSURES, H, W), uint16.
+        clean: their expectation, (H, W), float64.
+        noise: the true profile of the exposures.
+    """
+
+    machine: str
+    shorts: Array
+    clean: Array
+    noise: NoiseProfile
+
+
+class Picture(NamedTuple):
+    """An image (H, W) of any type, its true noise in its grey values, and how it was made."""
+
+    pixels: Array
+    noise: NoiseProfile
+    kind: str
+
+
+# Scenes, which are kept on the disk
+
+
+def draw_images(number: int, *, seed: int, split: str) -> tuple[Array, list[float]]:
+    """Exposures and the noise-free scene, (EXPOSURES + 1, H, W) uint16, and what is known of them.
+
+    That is the machine's number, low and step (the noise-free scene is low + step * values), the true profile.
+    """
+    size = int(np.random.default_rng((seed, _SIZE, number)).choice(SIZES))
+    sitting = draw_sitting(
+        ExposuresConfig(machines=MACHINES, split=split), seed=seed, number=number, size_px=size
+    )
+    shorts = [sitting.expose_short(NumpyChance((seed, _EXPOSURE, number, k))) for k in range(EXPOSURES)]
+    clean, noise = sitting.clean, sitting.noise
+    low, step = float(clean.min()), max(float(np.ptp(clean)) / 65535, 1e-6)
+    levels = np.rint((clean - low) / step)
+    truth = [noise.level, noise.sigma, noise.slope, noise.corr_x, noise.corr_y]
+    machine = list(MACHINES).index(sitting.setting.name)
+    return np.stack([*shorts, levels]).astype(np.uint16), [machine, low, step, *truth]
+
+
+def probe(seed: int) -> str:
+    """Of what the machines draw today, so that stale scenes are not taken."""
+    digest = hashlib.sha256(repr((MACHINES, SIZES, EXPOSURES)).encode())
+    for number in range(PROBED):
+        digest.update(draw_images(number, seed=seed, split="train")[0].tobytes())
+    return digest.hexdigest()[:12]
+
+
+def keep_images(first: int, *, last: int, seed: int, split: str, folder: Path) -> Path:
+    """Scenes first..last - 1 in one file, which is drawn where it is not there yet."""
+    file = folder / f"{seed}-{split}-{first:06}-{last:06}.npz"
+    if not file.exists():
+        rows = [draw_images(number, seed=seed, split=split) for number in range(first, last)]
+        temporary = file.with_name(f".{file.name}")
+        np.savez(
+            temporary,
+            pixels=np.concatenate([images.ravel() for images, _ in rows]),
+            size=np.array([images.shape[1] for images, _ in rows]),
+            about=np.array([about for _, about in rows]),
+        )
+        temporary.replace(file)
+    return file
+
+
+def kept_images(file: Path) -> Iterator[Drawn]:
+    with np.load(file, allow_pickle=False) as stored:
+        pixels, sizes, abouts = stored["pixels"], stored["size"], stored["about"]
+    start = 0
+    for size, about in zip(sizes, abouts, strict=True):
+        stop = start + (EXPOSURES + 1) * size * size
+        images = pixels[start:stop].reshape(-1, size, size)
+        machine, low, step, *truth = about.tolist()
+        clean = images[-1] * step + low
+        yield Drawn(list(MACHINES)[int(machine)], images[:-1], clean, NoiseProfile(*truth))
+        start = stop
+
+
+# Pictures of a scene
+
+
+def pictures(drawn: Drawn, random: Random) -> Iterator[Picture]:
+    """Four or five pictures of one scene."""
+    taken = [Picture(short, drawn.noise, f"taken by {drawn.machine}") for short in drawn.shorts]
+    made = [taken[0]]
+    made.append(exported(taken[1], random) if random.random() < EXPORTED else taken[1])
+    for _ in range(2):
+        noisy = with_added_noise(unit_scene(drawn.clean, random), random)
+        made.append(exported(noisy, random) if random.random() < ADDED_EXPORTED else noisy)
+    if random.random() < COUNTED:
+        made.append(counted(unit_scene(drawn.clean, random), random))
+    for picture in made:
+        spoiled = with_hot_pixels(picture, random) if random.random() < HOT else picture
+        yield turned(spoiled, random)
+
+
+def transposed(picture: Picture) -> Picture:
+    noise = picture.noise
+    swapped = replace(noise, corr_x=noise.corr_y, corr_y=noise.corr_x)
+    return picture._replace(pixels=np.ascontiguousarray(picture.pixels.T), noise=swapped)
+
+
+def turned(picture: Picture, random: Random) -> Picture:
+    """One of the eight flips and quarter turns."""
+    found = transposed(picture) if random.random() < 0.5 else picture
+    steps = (int(step) for step in random.choice((-1, 1), 2))
+    return found._replace(pixels=np.ascontiguousarray(found.pixels[:: next(steps), :: next(steps)]))
+
+
+def with_hot_pixels(picture: Picture, random: Random) -> Picture:
+    """Up to three in a thousand, up to a thousand times beyond the scale; float32."""
+    pixels = picture.pixels.astype(np.float32)
+    count = random.poisson(pixels.size * np.exp(random.uniform(np.log(5e-5), np.log(3e-3))))
+    where = tuple(random.integers(0, side, count) for side in pixels.shape)
+    low, high = np.percentile(pixels, PERCENTILES)
+    pixels[where] = low + (high - low) * np.exp(random.uniform(np.log(1.2), np.log(1000), count))
+    return picture._replace(pixels=pixels)
+
+
+def exported(picture: Picture, random: Random) -> Picture:
+    """As a viewer exports it: a window, a gamma in half of the cases, few bits."""
+    values = picture.pixels.astype(np.float64)
+    below, above = (random.choice(CUT_OFF) for _ in range(2))
+    low, high = np.quantile(values, (below, 1 - above))
+    width = max(high - low, 1e-9)
+    room = random.uniform(0, 0.5, 2) * (random.random(2) < 0.5) * width
+    low, width = low - room[0], width + room.sum()
+    gamma = float(np.exp(random.uniform(np.log(0.45), np.log(2)))) if random.random() < 0.5 else 1.0
+    steps = 2.0 ** random.choice(DEPTHS) - 1
+    image = np.rint(steps * np.clip((values - low) / width, 0, 1) ** gamma).astype(np.float32)
+    noise = developed(picture.noise, image, low=low, width=width, gamma=gamma, steps=steps)
+    return Picture(image, noise, "exported")
+
+
+def developed(
+    noise: NoiseProfile, image: Array, *, low: float, width: float, gamma: float, steps: float
+) -> NoiseProfile:
+    """The profile behind a window and a gamma, around the middle of the image's contrast."""
+    grey = measure_grey(image)
+    at = (np.array([0.3, 0.5, 0.7]) - grey.offset) / grey.scale
+    share = np.clip(at / steps, 1e-3, 1)
+    contrast = steps * gamma * share ** (1 - 1 / gamma) / width
+    seen = noise.variance(low + width * share ** (1 / gamma)) * contrast**2
+    variance = seen + 1 / 12
+    kept = seen[1] / variance[1]
+    return NoiseProfile(
+        level=at[1],
+        sigma=variance[1] ** 0.5,
+        slope=(variance[2] - variance[0]) / (at[2] - at[0]),
+        corr_x=noise.corr_x * kept,
+        corr_y=noise.corr_y * kept,
+    )
+
+
+# The noise-free scene, with noise that is drawn here
+
+
+def unit_scene(clean: Array, random: Random) -> Array:
+    """A scene whose contrast lies between 0 and 1; now and then plain light, or of finer texture."""
+    finer = min(clean.shape) >= 256 and random.random() < FINER
+    image = clean[::2, ::2] if finer else clean
+    low, high = np.percentile(image, PERCENTILES)
+    if high <= low or random.random() < PLAIN:
+        return plain_light(image.shape, random)
+    return (image - low) / (high - low)
+
+
+def plain_light(shape: tuple[int, ...], random: Random) -> Array:
+    """Light that falls off slowly, of any contrast from none to all of the domain."""
+    y, x = (np.linspace(-1, 1, side) for side in shape)
+    tilt, bow = random.normal(size=2), random.normal(size=2)
+    light = tilt[0] * x + bow[0] * x**2 + (tilt[1] * y + bow[1] * y**2)[:, None]
+    return random.random() ** 2 * (light - light.min()) / np.ptp(light)
+
+
+def counted(scene: Array, random: Random) -> Picture:
+    """A few to some hundred quanta a pixel, in whole numbers, at times with read noise."""
+    bright = np.maximum(scene + random.uniform(0.02, 1.0), 0)
+    mean, read = float(np.exp(random.uniform(np.log(4), np.log(400)))), random.choice((0.0, 1.0, 3.0))
+    quanta = random.poisson(bright * (mean / bright.mean())) + read * random.standard_normal(scene.shape)
+    variance = mean + read**2 + (1 / 12 if read else 0.0)
+    noise = NoiseProfile(level=mean, sigma=variance**0.5, slope=1.0)
+    return Picture(np.maximum(np.rint(quanta), 0).astype(np.float32), noise, "counted")
+
+
+def with_added_noise(scene: Array, random: Random) -> Picture:
+    """Noise of any strength, colour and dependence on signal; at times the ends of the scale are cut."""
+    sigma = float(np.exp(random.uniform(np.log(0.0007), np.log(0.4))))
+    share = random.uniform(0, 1) * random.choice((0.0, 1.0, -0.3), p=(0.35, 0.55, 0.1))
+    colour = Colour.drawn(random)
+    variance = sigma**2 * np.maximum(1 + 2 * share * (scene - 0.5), 0.02)
+    image = scene + np.sqrt(variance) * colour.field(random, scene.shape)
+    if random.random() < ENDS_CUT:
+        low, high = random.uniform(0, 0.15, 2)
+        image = np.clip(image, *np.quantile(image, (low, 1 - high)))
+    x, y = colour.correlations()
+    noise = NoiseProfile(level=0.5, sigma=sigma, slope=2 * share * sigma**2, corr_x=x, corr_y=y)
+    return Picture(image.astype(np.float32), noise, "noise added")
+
+
+class Colour(NamedTuple):
+    """Filters along both axes; variance of white noise, rows and columns beside that of what they filter."""
+
+    along_x: Array
+    along_y: Array
+    white: float
+    rows: float
+    columns: float
+
+    @classmethod
+    def drawn(cls, random: Random) -> Colour:
+        kind = random.choice(("white", "screen", "line", "both"), p=(0.3, 0.25, 0.3, 0.15))
+        along_x = along_y = np.ones(1)
+        if kind in ("screen", "both"):
+            along_x = along_y = bell(random.uniform(0.3, 1.2))
+        if kind in ("line", "both"):
+            along_x = np.convolve(along_x, line_taps(random.uniform(0.05, 0.8)))
+        others = [
+            random.uniform(0, most) * (random.random() < often)
+            for most, often in ((0.6, 0.4), (0.4, 0.12), (0.2, 0.06))
+        ]
+        return cls(along_x, along_y, *others)
+
+    def field(self, random: Random, shape: tuple[int, int]) -> Array:
+        """Noise (H, W) of variance 1."""
+        height, width = shape
+        noise = random.standard_normal(shape)
+        for axis, taps in ((1, self.along_x), (0, self.along_y)):
+            noise = ndimage.convolve1d(noise, taps / np.linalg.norm(taps), axis=axis, mode="wrap")
+        noise = noise + self.white**0.5 * random.standard_normal(shape)
+        noise += self.rows**0.5 * random.standard_normal((height, 1))
+        noise += self.columns**0.5 * random.standard_normal((1, width))
+        return noise / self._total() ** 0.5
+
+    def correlations(self) -> tuple[float, float]:
+        """At lag 1 along x and y."""
+        x, y = lag_one(self.along_x), lag_one(self.along_y)
+        return (x + self.rows) / self._total(), (y + self.columns) / self._total()
+
+    def _total(self) -> float:
+        return 1 + self.white + self.rows + self.columns
+
+
+def bell(width_px: float) -> Array:
+    reach = int(np.ceil(4 * width_px))
+    return np.exp(-0.5 * (np.arange(-reach, reach + 1) / width_px) ** 2)
+
+
+def lag_one(taps: Array) -> float:
+    """Autocorrelation at lag 1 of white noise behind a filter."""
+    return float(taps[1:] @ taps[:-1] / (taps @ taps))
