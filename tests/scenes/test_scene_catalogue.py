@@ -10,6 +10,7 @@ from longexposure.errors import RecipeError
 from longexposure.scenes import (
     boards,
     chips,
+    indicators,
     leads,
     legend,
     modules,
@@ -36,6 +37,7 @@ MAPPINGS = {
     leads: "LEAD_SCENES",
     stacks: "STACK_SCENES",
     modules: "MODULE_SCENES",
+    indicators: "INDICATOR_SCENES",
 }
 ENDS = [(name, end) for name in SCENES for end in (0, 1)]
 

@@ -11,6 +11,7 @@ import numpy as np
 from longexposure.errors import RecipeError
 from longexposure.scenes.boards import BOARD_SCENES
 from longexposure.scenes.chips import CHIP_SCENES
+from longexposure.scenes.indicators import INDICATOR_SCENES
 from longexposure.scenes.kind import SceneKind
 from longexposure.scenes.layout import Random, chance
 from longexposure.scenes.leads import LEAD_SCENES
@@ -36,6 +37,7 @@ SCENES: Mapping[str, SceneKind] = {
     **LEAD_SCENES,
     **STACK_SCENES,
     **MODULE_SCENES,
+    **INDICATOR_SCENES,
 }
 """All scenes that there are, by the name that recipes write."""
 
@@ -48,11 +50,15 @@ GROUNDS: Mapping[str, tuple[str, ...]] = {
     "flip_chip": (*_BOARDS, *_CHIPS),
     "copper_pillars": (*_BOARDS, *_CHIPS),
     "micro_bumps": _CHIPS,
+    **dict.fromkeys(INDICATOR_SCENES, (*_BOARDS, *_CHIPS)),
 }
 """What may lie below a part, by the part's name."""
 
 _LAYERED, _MARKED = 0.5, 0.15
 """How often something lies below a part that may lie on something, and how often a scene has marks."""
+
+_INDICATED = 0.25
+"""How often something lies below an indicator: its details must be isolated in most."""
 
 
 def draw_scene(random: Random, *, view: View, kinds: Mapping[str, float] | None = None) -> Scene:
@@ -76,7 +82,7 @@ def draw_scene(random: Random, *, view: View, kinds: Mapping[str, float] | None 
     name = fitting[int(random.choice(len(fitting), p=shares / shares.sum()))]
     scene = SCENES[name].builder(random, view=view)
     below = [ground for ground in GROUNDS.get(name, ()) if ground in fitting]
-    if below and chance(random, _LAYERED):
+    if below and chance(random, _INDICATED if name in INDICATOR_SCENES else _LAYERED):
         scene = _over(scene, below[int(random.integers(len(below)))], random, view)
     if "legend" in fitting and name != "legend" and chance(random, _MARKED):
         found = tuple(marks(random, view))
