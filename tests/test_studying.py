@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import functools
 import json
 import math
 import re
@@ -17,22 +18,25 @@ import pytest
 import tifffile
 import torch
 from PIL import Image
+from safetensors.torch import save_file
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from typer.testing import CliRunner
 
-from longexposure import cli, studying
-from longexposure.errors import InputError, OutputError, RecipeError
+from longexposure import cli, pictures, studying
+from longexposure.errors import CheckpointError, InputError, OutputError, RecipeError
+from longexposure.losses import PerceptualConfig, ResNetTrunk
 from longexposure.models.dncnn import DnCNNConfig
 from longexposure.models.edcnn import EDCNNConfig
 from longexposure.models.fast import FastConfig
 from longexposure.models.framework import FrameworkConfig
 from longexposure.models.nafnet import NAFNetConfig
 from longexposure.recipes import load_recipe, recipe_from
-from longexposure.studies import comparison, noise2noise, pictures, scores, settings, table1
+from longexposure.studies import comparison, noise2noise, scores, settings, table1
 from longexposure.studies.budgets import BUDGETS, Budget, Noise2NoiseBudget
+from longexposure.studies.pictures import dots
 from longexposure.studies.result import markdown
 from longexposure.studies.scores import Spread
-from longexposure.studies.sets import Stock, TestSet
+from longexposure.studies.sets import Selection, Stock, TestSet
 from longexposure.studies.workbench import Workbench, machine_facts, run_key
 from longexposure.studying import study
 
@@ -474,6 +478,141 @@ def test_the_comparison_has_speed_memory_and_pictures_of_every_method(everything
         assert picture.shape == (2 * (tile + pictures.LABEL_PX), columns * tile)
 
 
+def test_edcnn_without_imagenet_weights_says_so_in_its_row_below_the_table_and_in_the_limits(
+    everything: Path,
+) -> None:
+    told = (
+        "EDCNN was trained with its mean squared error alone: the perceptual term of its loss needs ImageNet"
+    )
+    found = document(everything, "compare")
+    table = found["tables"][0]
+    losses = {row[0]: row[table["columns"].index("loss")] for row in table["rows"]}
+    assert losses == {
+        "LQ": "",
+        "framework": "L1 + 10 FFL + 0.1 WHFL",
+        "fast": "L1 + 10 FFL + 0.1 WHFL, weighed by noise^-0.6",
+        "EDCNN": "MSE alone",
+        "NAFNet": "MSE alone, weighed by noise^-1",
+        "DnCNN": "MSE alone",
+        "non-local means": "",
+        "Gaussian": "",
+    }
+    assert told in table["note"]
+    assert any(line.startswith(told) for line in found["limits"])
+
+
+RESNET = {"width": 4, "blocks": (1, 1, 1, 1)}
+
+
+def resnet_file(path: Path, *, seed: int = 0) -> Path:
+    """Random weights of a narrow ResNet."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        save_file(ResNetTrunk(**RESNET).state_dict(), path)  # type: ignore[arg-type]
+    return path
+
+
+def perceptual_of(path: Path) -> PerceptualConfig:
+    return PerceptualConfig(weights=str(path), **RESNET)  # type: ignore[arg-type]
+
+
+def test_edcnn_takes_weights_that_are_given_and_nothing_else_is_trained_anew(
+    everything: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(comparison, "peak_memory", lambda model, side_px: 1.0)
+    monkeypatch.setattr(studying, "PerceptualConfig", functools.partial(PerceptualConfig, **RESNET))
+    shutil.copytree(everything, tmp_path / "out")
+    weights, told = resnet_file(tmp_path / "resnet.safetensors"), list[str]()
+    study(
+        "compare",
+        out=tmp_path / "out",
+        data=data,
+        budget=TINY,
+        device="cpu",
+        edcnn_weights=weights,
+        tell=told.append,
+    )
+    assert {line.partition(":")[0] for line in told if line.startswith("training ")} == {
+        "training EDCNN, seed 1"
+    }
+    before, after = document(everything, "compare"), document(tmp_path / "out", "compare")
+    hashes = [found["results"]["hashes"] for found in (before, after)]
+    assert {name for name in hashes[0] if hashes[0][name] != hashes[1][name]} == {"EDCNN"}
+    digest = perceptual_of(weights).sha256
+    (run,) = [run for run in after["trainings"] if run["name"] == "EDCNN, seed 1"]
+    kept = run["recipe"]["loss"]["perceptual"]
+    assert kept == {"weight": 0.01, "width": 4, "blocks": [1, 1, 1, 1], "sha256": digest}
+    table = after["tables"][0]
+    (row,) = [row for row in table["rows"] if row[0] == "EDCNN"]
+    assert row[table["columns"].index("loss")] == "MSE + 0.01 perceptual"
+    assert digest in table["note"]
+    assert any(digest in line for line in after["limits"])
+    assert "mean squared error alone" not in json.dumps(after)
+
+
+def trained_edcnn(bench: Workbench, selection: Selection) -> Any:
+    return bench.train("EDCNN", bench.document("edcnn", seed=1), selection)
+
+
+def test_weights_of_the_perceptual_term_count_by_their_bytes_not_by_their_place(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of trainings and of the time that a step takes."""
+    timed: list[str] = []
+    monkeypatch.setattr(Workbench, "kept", lambda self, what, name, key, measure: timed.append(key) or 1.0)
+    selection = Stock(data, TINY).selection("S1")
+    (tmp_path / "elsewhere").mkdir()
+    places = [
+        None,
+        resnet_file(tmp_path / "resnet.safetensors"),
+        resnet_file(tmp_path / "elsewhere" / "same.safetensors"),
+        resnet_file(tmp_path / "other.safetensors", seed=1),
+    ]
+    keys = []
+    for place in places:
+        perceptual = None if place is None else perceptual_of(place)
+        bench = Workbench(tmp_path / "out", TINY, device="cpu", perceptual=perceptual)
+        values = bench.document("edcnn", seed=1)
+        keys.append(run_key(bench._recipe(values, selection, tmp_path / "manifest.csv"), "pixels"))
+        bench.seconds_per_step("EDCNN", values, selection)
+        for kind in ("framework", "fast", "nafnet", "dncnn"):
+            assert "perceptual" not in bench.document(kind, seed=1)["loss"]  # type: ignore[arg-type]
+    for found in (keys, timed):
+        assert found[1] == found[2]
+        assert len(set(found)) == 3
+
+
+def test_a_broken_training_goes_on_where_the_weights_have_moved(data: Path, tmp_path: Path) -> None:
+    def crash(text: str) -> None:
+        if text.startswith("training EDCNN: step 1 of"):
+            raise CrashError
+
+    selection = Stock(data, TINY).selection("S1")
+    weights = resnet_file(tmp_path / "resnet.safetensors")
+    bench = Workbench(tmp_path / "out", TINY, device="cpu", perceptual=perceptual_of(weights), tell=crash)
+    with pytest.raises(CrashError):
+        trained_edcnn(bench, selection)
+    weights = weights.rename(tmp_path / "moved.safetensors")
+    bench = Workbench(tmp_path / "out", TINY, device="cpu", perceptual=perceptual_of(weights))
+    assert trained_edcnn(bench, selection).facts["resumed"]
+    assert len(list((tmp_path / "out" / "runs").iterdir())) == 1
+
+
+def test_wrong_weights_and_studies_without_edcnn_are_refused_before_anything_is_done(
+    data: Path, tmp_path: Path
+) -> None:
+    out, narrow = tmp_path / "out", resnet_file(tmp_path / "narrow.safetensors")
+    with pytest.raises(CheckpointError, match=r"conv1.weight \(4, 3, 7, 7\) instead of \(64, 3, 7, 7\)"):
+        study("compare", out=out, data=data, budget=TINY, edcnn_weights=narrow)
+    with pytest.raises(RecipeError, match="compare, all, found table1; leave --edcnn-weights out"):
+        study("table1", out=out, data=data, budget=TINY, edcnn_weights=narrow)
+    arguments = ["study", "compare", "--data", data, "--out", out, "--edcnn-weights", tmp_path / "none"]
+    result = CliRunner().invoke(cli.app, [str(argument) for argument in arguments])
+    assert result.exit_code == CheckpointError.exit_code
+    assert "No such file" in result.stderr
+    assert not out.exists()
+
+
 @pytest.mark.slow
 def test_memory_is_that_of_the_image_and_not_of_the_libraries() -> None:
     small, large = (comparison.peak_memory("gaussian", side_px=side) for side in (256, 2048))
@@ -505,7 +644,7 @@ def test_the_region_shown_is_the_one_with_detail() -> None:
 def test_plots_are_well_formed_and_hold_every_number() -> None:
     from xml.etree import ElementTree
 
-    svg = pictures.dots({"a < b": {"x": (1.0, 0.5), "y": (2.0, None)}, "c": {"x": (-3.0, 0.0)}}, unit="dB")
+    svg = dots({"a < b": {"x": (1.0, 0.5), "y": (2.0, None)}, "c": {"x": (-3.0, 0.0)}}, unit="dB")
     root = ElementTree.fromstring(svg)
     circles = [node for node in root.iter() if node.tag.endswith("circle")]
     assert len(circles) == 2 + 3

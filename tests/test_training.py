@@ -87,6 +87,7 @@ def test_a_run_leaves_its_recipe_log_state_and_checkpoints(tmp_path: Path) -> No
         "state.safetensors",
         "checkpoint.safetensors",
         "last.safetensors",
+        "looks",
     }
     assert recipe_from(json.loads((tmp_path / "run/recipe.json").read_text()), where="run") == recipe
 
@@ -158,6 +159,33 @@ def test_a_run_that_crashed_resumes_to_the_same_bits(tmp_path: Path, crash: int)
         for name in ("halved", "whole")
     )
     assert [{**line, "seconds": 0} for line in halved] == [{**line, "seconds": 0} for line in whole]
+
+
+def test_exposures_on_the_device_resume_to_the_same_bits(tmp_path: Path) -> None:
+    data = {
+        "kind": "machines",
+        "machines": {"S1": 1.0},
+        "patch_px": 32,
+        "scene_px": 48,
+        "pool": 2,
+        "group": 2,
+    }
+    recipe = tiny(data={**data, "exposed_on": "device"}, validation={"count": 1})
+    train(recipe, tmp_path / "whole")
+    with pytest.raises(CrashError):
+        train(recipe, tmp_path / "halved", on_step=crash_at(5))
+    train(recipe, tmp_path / "halved", resume=True)
+    for name in ("checkpoint.safetensors", "last.safetensors"):
+        assert weights(tmp_path / "halved" / name) == weights(tmp_path / "whole" / name)
+    train(tiny(data=data, validation={"count": 1}), tmp_path / "workers")
+    assert weights(tmp_path / "workers/last.safetensors") != weights(tmp_path / "whole/last.safetensors")
+
+
+def test_patches_exposed_together_on_a_device_fill_the_batch() -> None:
+    data = {"kind": "machines", "machines": {"S1": 1.0}, "patch_px": 32, "scene_px": 48, "group": 4}
+    tiny(data=data, optimiser={"batch": 6})
+    with pytest.raises(RecipeError, match=r"optimiser\.batch: .*data\.group = 4.*found 6"):
+        tiny(data={**data, "exposed_on": "device"}, optimiser={"batch": 6})
 
 
 @pytest.mark.parametrize(
@@ -377,6 +405,28 @@ def test_start_from_takes_over_the_weights(tmp_path: Path) -> None:
     network = training.first_network(tiny(start_from=str(first)))
     for name, array in read_checkpoint(first)[1].items():
         np.testing.assert_array_equal(network.state_dict()[name].numpy(), array)
+
+
+def test_first_weights_of_a_checkpoint_are_scored_and_kept_until_they_are_beaten(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = train(tiny(), tmp_path / "first")
+    scores = iter([{"psnr": 30.0}, {"psnr": 20.0}, {"psnr": 25.0}])
+    monkeypatch.setattr(training, "validate", lambda *args, **kwargs: next(scores))
+    best = train(tiny(start_from=str(first)), tmp_path / "run")
+    assert read_header(best).scores["validation"] == {"step": 0, "psnr": 30.0}
+    assert weights(best) == weights(first)
+    kinds = [(line["kind"], line["step"]) for line in lines(tmp_path / "run")]
+    assert kinds == [("validation", 0), ("validation", 3), ("train", 6), ("validation", 6)]
+    assert (tmp_path / "run/looks/step-000000.png").exists()
+
+
+def test_a_run_that_starts_over_tells_of_its_first_weights_once(tmp_path: Path) -> None:
+    recipe = tiny(start_from=str(train(tiny(), tmp_path / "first")))
+    with pytest.raises(CrashError):
+        train(recipe, tmp_path / "run", on_step=crash_at(2))
+    train(recipe, tmp_path / "run", resume=True)
+    assert [line["step"] for line in lines(tmp_path / "run") if line["kind"] == "validation"] == [0, 3, 6]
 
 
 def test_start_from_another_size_of_network_is_refused(tmp_path: Path) -> None:

@@ -21,6 +21,10 @@ from longexposure.models.networks import NetworkConfig, build_network
 DataConfig = Annotated[ExposuresConfig | SimulatedConfig | PairsConfig, Field(discriminator="kind")]
 
 
+FREE_TO_CHANGE = ("workers", "checkpoint_every_steps", "look.every_steps", "look.count", "look.size_px")
+"""Settings a resumed run may change, because no number depends on them."""
+
+
 class Section(BaseModel):
     """A table of a recipe: frozen, and it knows every key it takes."""
 
@@ -50,7 +54,7 @@ class OptimiserConfig(Section):
         lr: learning rate at the top of the schedule.
         betas: decay of the first and second moment.
         weight_decay: decoupled weight decay; 0 makes it Adam.
-        batch: patches a step.
+        batch: patches a step, over all devices together.
         clip_norm: the gradient's norm is cut to this.
         warmup_steps: steps over which the learning rate rises from 0 to `lr`.
         minimum_lr: learning rate at the last step.
@@ -67,6 +71,20 @@ class OptimiserConfig(Section):
     ema_decay: float = Field(default=0.999, ge=0, lt=1)
 
 
+class LookConfig(Section):
+    """Pictures of a few validation images while the training runs; no number depends on them.
+
+    Attributes:
+        every_steps: steps between two looks, and one more after the last step; 0 is never.
+        count: number of images, spread evenly over those for validation.
+        size_px: side of the most detailed region of an image, which is what is shown.
+    """
+
+    every_steps: int = Field(default=500, ge=0)
+    count: int = Field(default=3, ge=1, le=16)
+    size_px: int = Field(default=192, ge=16, le=1024)
+
+
 class Recipe(Section):
     """What the user writes to train a network, and what a checkpoint says it was trained with.
 
@@ -79,10 +97,11 @@ class Recipe(Section):
         loss: weights of the terms of the loss.
         data: where the patches come from: simulated machines, simulated patches, or pairs on disk.
         validation: when and on what the weights are scored.
+        look: when and of what pictures are written, for eyes only.
         optimiser: how the weights move.
         steps: number of steps.
         precision: arithmetic of the network; loss, moments and average are always float32.
-        workers: processes that prepare patches; 0 prepares them between the steps.
+        workers: processes that prepare patches, for each device; 0 prepares them between the steps.
         checkpoint_every_steps: steps between two saves of the run state.
         start_from: checkpoint to take the first weights from; random weights where it is left out.
 
@@ -102,6 +121,7 @@ class Recipe(Section):
     loss: LossConfig = Field(default_factory=LossConfig)
     data: DataConfig
     validation: ValidationConfig = Field(default_factory=ValidationConfig)
+    look: LookConfig = Field(default_factory=LookConfig)
     optimiser: OptimiserConfig = Field(default_factory=OptimiserConfig)
     steps: int = Field(ge=1)
     precision: Literal["bf16", "f32"] = "bf16"
@@ -133,6 +153,17 @@ class Recipe(Section):
                 f"a multiple of {multiple} px, which network.kind = {self.network.kind!r} takes",
                 self.data.patch_px,
                 advice=f"use {lower} or {lower + multiple}",
+            )
+        if (
+            self.data.kind == "machines"
+            and self.data.exposed_on == "device"
+            and optimiser.batch % self.data.group
+        ):
+            raise _contradiction(
+                "optimiser.batch",
+                f"a multiple of data.group = {self.data.group}, which are exposed together on a device",
+                optimiser.batch,
+                advice="change one of them",
             )
         if self.data.kind != "pairs" and self.validation.seed == self.seed:
             raise _contradiction(

@@ -1,76 +1,52 @@
 """Training: from a recipe to a checkpoint, in one loop that can be stopped and taken up again.
 
-A run folder holds `recipe.json` (the resolved recipe), `log.jsonl` (one object a line),
-`state.safetensors` (all that a resumed run needs), `checkpoint.safetensors` (the averaged weights that
-scored best so far) and, at the end, `last.safetensors` (the averaged weights of the last step).
-
 What a step does is a function of the recipe and the step's number alone: patch k of step s is item
 `s * batch + k` of the data, and the learning rate follows from s. So a resumed run continues the same
 run; on a CPU in float32 it gives the same bits as one that was never stopped.
+
+Several devices share the patches of every step in equal parts, one process each, and take the step
+together: they give what one device gives, but for the order in which sums are added up.
 """
 
 from __future__ import annotations
 
 import copy
+import functools
 import itertools
-import json
 import logging
 import math
-import platform
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
-from importlib.metadata import version
 from pathlib import Path
-from types import FrameType, TracebackType
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import nn
-from torch.nn import functional
 from torch.utils.data import DataLoader, Sampler
 
-from longexposure.data.exposures import ExposedImages, ExposedPatches, ExposuresConfig
+from longexposure.data.exposures import ExposedBatches, ExposedImages, ExposedPatches, ExposuresConfig
 from longexposure.data.pairs import PairedFolder, PairImages, PairPatches, PairsConfig
 from longexposure.data.simulated import SimulatedImages, SimulatedPatches
-from longexposure.errors import CheckpointError, OutputError, RecipeError, ResourceError
-from longexposure.io import write_whole
+from longexposure.data.workers import start_worker
+from longexposure.errors import CheckpointError, RecipeError, ResourceError
 from longexposure.losses import training_loss
-from longexposure.metrics import psnr, ssim
 from longexposure.models import find_weights
-from longexposure.models.checkpoint import FORMAT, Header, checkpoint_bytes, read_checkpoint
+from longexposure.models.checkpoint import read_checkpoint
 from longexposure.models.networks import build_network, restore_network
-from longexposure.recipes import Recipe, first_difference, recipe_from
+from longexposure.recipes import Recipe
+from longexposure.trainings.board import check_tensorboard
+from longexposure.trainings.looks import Looks
+from longexposure.trainings.processes import run_together
+from longexposure.trainings.run import BEST, LOOKS, Run, open_folder
+from longexposure.trainings.shared_norm import share_batch_norm
+from longexposure.trainings.signals import Signals, obey
+from longexposure.trainings.team import Team, check_divides, team_of_environment
+from longexposure.trainings.validation import Sample, Samples, validate
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
-
-logger = logging.getLogger(__name__)
-
-LOG_EVERY_STEPS = 50
-SIGMA_EDGES = (0.0, 0.02, 0.05, 0.1, math.inf)
-"""Borders of the noise levels, in the unit domain, by which validation scores are grouped."""
-FREE_TO_CHANGE = ("workers", "checkpoint_every_steps")
-"""Settings a resumed run may change, because no number depends on them."""
-
-RECIPE, LOG, STATE = "recipe.json", "log.jsonl", "state.safetensors"
-BEST, LAST = "checkpoint.safetensors", "last.safetensors"
-
-Sample = Mapping[str, torch.Tensor]
-Scores = dict[str, Any]
-
-
-class Samples(Protocol):
-    """A map-style dataset of noisy (1, H, W), target (1, H, W), condition (5,) and sigma ()."""
-
-    def __getitem__(self, index: int) -> Sample: ...
-
-    def __len__(self) -> int: ...
 
 
 @dataclass(frozen=True)
@@ -96,58 +72,91 @@ class Progress:
     scores: Mapping[str, Any] = field(default_factory=dict)
 
 
+OnStep = Callable[[Progress], None]
+
+
 def train(
     recipe: Recipe,
     out: Path,
     *,
     resume: bool = False,
     device: str = "auto",
+    devices: int = 1,
+    tensorboard: bool = False,
     on_step: Callable[[Progress], None] | None = None,
 ) -> Path:
     """Train a network and return the path of the checkpoint that scored best.
 
-    SIGTERM and Ctrl-C let the step finish and save the run state before they take effect.
+    SIGTERM and Ctrl-C let the step finish and save the run state before they take effect. Under torchrun
+    this is one of its processes, and `devices` is theirs.
 
     Args:
         recipe: what to train, checked.
         out: run folder; it must not exist, or be empty, unless `resume`.
-        resume: go on where the run in `out` stopped.
+        resume: go on where the run in `out` stopped, on as many devices as one likes.
         device: "auto", "cpu" or "cuda".
-        on_step: called after every step.
+        devices: how many of them share every step, each with a new process. A script that asks for more than
+            one keeps its own work under `if __name__ == "__main__":`, as Python's multiprocessing wants it.
+        tensorboard: write event files for TensorBoard too.
+        on_step: called after every step, in the leading process alone.
 
     Raises:
         OutputError: `out` exists, or holds no run to resume.
-        RecipeError: the run in `out` has another recipe, or the loss is no longer finite.
+        RecipeError: the run in `out` has another recipe, the loss is no longer finite, or the devices cannot
+            share the batch evenly.
         InputError: pairs that cannot be used.
         CheckpointError: `start_from` or the run state cannot be read or does not fit.
-        ResourceError: no such device, or lightning-fabric is not installed.
+        ResourceError: no such device, a package is not installed, or one of several processes was killed.
     """
-    fabric = _fabric(recipe, device)
-    patches, images = datasets(recipe)
-    network = first_network(recipe)
-    _check_sample(patches[0], network, patch_px=recipe.data.patch_px)
     out = Path(out)
-    _open_folder(recipe, out, resume=resume)
-
-    network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    optimiser = torch.optim.AdamW(
-        network.parameters(),
-        lr=recipe.optimiser.lr,
-        betas=recipe.optimiser.betas,
-        weight_decay=recipe.optimiser.weight_decay,
+    team = _team(device, devices)
+    check_divides(recipe.optimiser.batch, team.size)
+    if tensorboard:
+        check_tensorboard()
+    work = functools.partial(
+        _train, recipe=recipe, out=out, resume=resume, device=device, tensorboard=tensorboard
     )
-    model, stepper = fabric.setup(network, optimiser)
-    run = _Run(recipe, out, network=network, average=_average_of(network), optimiser=optimiser)
-    if resume:
-        run.restore()
-    loader = _loader(recipe, patches, first_step=run.step, pin=fabric.device.type == "cuda")
-    clock = _Clock(run, pixels=recipe.optimiser.batch * recipe.data.patch_px**2)
+    if team.size > 1 and team_of_environment() is None:
+        run_together(work, size=team.size, tell=on_step or _nobody)
+    else:
+        work(team, on_step)
+    return out / BEST
 
-    with _Signals() as signals:
-        for batch in loader:
-            lr = learning_rate(recipe, run.step)
-            for group in optimiser.param_groups:
-                group["lr"] = lr
+
+def _train(
+    team: Team,
+    on_step: OnStep | None,
+    *,
+    recipe: Recipe,
+    out: Path,
+    resume: bool,
+    device: str,
+    tensorboard: bool,
+) -> None:
+    """What each process of a training does."""
+    fabric = _fabric(recipe, device, team)
+    patches, images = datasets(recipe)
+    network: Any = first_network(recipe)
+    _check_sample(patches[0], network, patch_px=recipe.data.patch_px)
+    batches_from = _batches(recipe, patches, team=team, device=fabric.device)
+    with team.joined(fabric.device), ExitStack() as closing:
+        if team.leads:
+            open_folder(recipe, out, resume=resume)
+        team.wait()
+        run = _begun(recipe, out, network, fabric=fabric, team=team)
+        model, stepper = fabric.setup(network, run.optimiser)
+        if resume:
+            run.restore()
+        leader = None
+        if team.leads:
+            run.open_log(tensorboard=tensorboard)
+            closing.callback(run.close_log)
+            leader = _Leader(run, images, fabric=fabric, on_step=on_step)
+            leader.begin()
+        signals = closing.enter_context(Signals(patient=team.size > 1))
+
+        for batch in batches_from(run.step):
+            lr = run.set_rate(learning_rate(recipe, run.step))
             batch = fabric.to_device(batch)
             noisy = batch["noisy"].contiguous(memory_format=torch.channels_last)
             condition = batch["condition"] if network.spec.conditioned else None
@@ -156,24 +165,23 @@ def train(
                 prediction.float(), batch["target"], config=recipe.loss, sigma=batch["sigma"]
             )
             fabric.backward(loss)
+            loss, terms = team.average(network, loss, terms)
             norm = nn.utils.clip_grad_norm_(network.parameters(), recipe.optimiser.clip_norm)
             value = run.checked(loss, norm)
             stepper.step()
             stepper.zero_grad(set_to_none=True)
             run.follow()
-            clock.tick()
-            run.note(value, terms, lr=lr, mpx_per_s=clock.mpx_per_s)
-            if run.due(recipe.validation.every_steps):
-                run.score(validate(run.average, images, fabric=fabric))
-            if on_step is not None:
-                on_step(clock.progress(value, lr))
-            stop = signals.caught is not None
-            if stop or run.due(recipe.checkpoint_every_steps):
+            if leader:
+                leader.report(value, terms, lr=lr)
+            stop = team.strongest(signals.caught, fabric.device)
+            if leader and (stop or run.due(recipe.checkpoint_every_steps)):
                 run.save()
             if stop:
-                signals.obey()
-    run.finish()
-    return out / BEST
+                team.wait()
+                obey(stop)
+        if leader:
+            run.finish()
+        obey(signals.caught)
 
 
 def learning_rate(recipe: Recipe, step: int) -> float:
@@ -225,311 +233,144 @@ def first_network(recipe: Recipe) -> nn.Module:
     return network.train()
 
 
-def validate(network: nn.Module, images: Samples, *, fabric: Fabric) -> Scores:
-    """Score a network on whole images, noisy and enhanced against the target.
-
-    Returns:
-        Means of "psnr" (dB, data range 1), "ssim", "psnr_noisy", "ssim_noisy" and "bias" (mean error,
-        unit domain), and the same by level of the noise under "by_sigma".
-    """
-    rows = []
-    for index in range(len(images)):
-        image = images[index]
-        noisy, target = image["noisy"][None].float(), image["target"].float().numpy()[0]
-        enhanced = _enhanced(network, fabric.to_device(noisy), fabric.to_device(image["condition"]), fabric)
-        before = noisy[0, 0].numpy()
-        rows.append(
-            {
-                "sigma": float(image["sigma"]),
-                "psnr": float(psnr(enhanced, target, data_range=1.0)),
-                "ssim": float(ssim(enhanced, target, data_range=1.0)),
-                "psnr_noisy": float(psnr(before, target, data_range=1.0)),
-                "ssim_noisy": float(ssim(before, target, data_range=1.0)),
-                "bias": float(np.mean(enhanced, dtype=np.float64) - np.mean(target, dtype=np.float64)),
-            }
-        )
-    groups = []
-    for low, high in itertools.pairwise(SIGMA_EDGES):
-        members = [row for row in rows if low <= row["sigma"] < high]
-        if members:
-            groups.append({"sigma_from": low, "count": len(members), **_means(members)})
-    return {**_means(rows), "images": len(rows), "by_sigma": groups}
+def _begun(recipe: Recipe, out: Path, network: nn.Module, *, fabric: Fabric, team: Team) -> Run:
+    """The run before its first step; its network shares every batch norm with the rest of the team."""
+    network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    average = copy.deepcopy(network).to(fabric.device).eval().requires_grad_(False)
+    if team.size > 1:
+        share_batch_norm(network)
+    optimiser = torch.optim.AdamW(
+        network.parameters(),
+        lr=recipe.optimiser.lr,
+        betas=recipe.optimiser.betas,
+        weight_decay=recipe.optimiser.weight_decay,
+    )
+    return Run(recipe, out, network=network, average=average, optimiser=optimiser)
 
 
-@torch.inference_mode()
-def _enhanced(network: nn.Module, noisy: torch.Tensor, condition: torch.Tensor, fabric: Fabric) -> Any:
-    """One image (1, 1, H, W) of any size through the network, as a NumPy array (H, W)."""
-    spec: Any = network.spec
-    height, width = noisy.shape[-2:]
-    down, right = -height % spec.size_multiple, -width % spec.size_multiple
-    padded = functional.pad(noisy, (0, right, 0, down), mode="replicate")
-    with fabric.autocast():
-        output = network(
-            padded.contiguous(memory_format=torch.channels_last),
-            condition[None].float() if spec.conditioned else None,
-        )
-    return output[0, 0, :height, :width].float().cpu().numpy()
+class _Leader:
+    """What the first process does beside its part of the steps: log, scores, pictures, progress."""
 
+    def __init__(self, run: Run, images: Samples, *, fabric: Fabric, on_step: OnStep | None) -> None:
+        self._run, self._images, self._fabric, self._on_step = run, images, fabric, on_step
+        self._looks = Looks(run.recipe, images, run.out / LOOKS)
+        self._pixels = run.recipe.optimiser.batch * run.recipe.data.patch_px**2
+        self._last = self._seconds_per_step = 0.0
+        self._ticks = 0
 
-def _means(rows: list[dict[str, float]]) -> dict[str, float | None]:
-    means = {key: float(np.mean([row[key] for row in rows])) for key in rows[0]}
-    return {key: value if math.isfinite(value) else None for key, value in means.items()}
-
-
-class _Run:
-    """The state of a run and its files."""
-
-    def __init__(
-        self,
-        recipe: Recipe,
-        out: Path,
-        *,
-        network: nn.Module,
-        average: nn.Module,
-        optimiser: torch.optim.Optimizer,
-    ) -> None:
-        self.recipe = recipe
-        self.out = out
-        self.network = network
-        self.average = average
-        self.optimiser = optimiser
-        self.step = 0
-        self.best: float | None = None
-        self.scores: Scores = {}
-        self.saved_step: int | None = None
-        self.seconds = 0.0
-        self._started = time.perf_counter()
-        self._window: list[dict[str, torch.Tensor | float]] = []
-
-    def elapsed(self) -> float:
-        """Seconds trained so far, earlier sittings included."""
-        return self.seconds + time.perf_counter() - self._started
-
-    def due(self, every_steps: int) -> bool:
-        return self.step % every_steps == 0 or self.step == self.recipe.steps
-
-    def checked(self, loss: torch.Tensor, norm: torch.Tensor) -> float:
-        """The loss as a number, before it can spoil the weights."""
-        value, length = torch.stack([loss.detach(), norm.detach().to(loss)]).tolist()
-        if math.isfinite(value) and math.isfinite(length):
-            return float(value)
-        good = f"{self.out / STATE} (step {self.saved_step})" if self.saved_step else "there is none"
-        raise RecipeError(
-            where=f"{self.recipe.name}, step {self.step + 1}",
-            expected="a finite loss and gradient",
-            found=f"loss {value}, gradient norm {length}",
-            advice=f"lower optimiser.lr or optimiser.clip_norm and check the data; last good state: {good}",
-        )
-
-    @torch.no_grad()
-    def follow(self) -> None:
-        """Count the step and let the averaged weights follow; the average starts fast."""
-        self.step += 1
-        decay = min(self.recipe.optimiser.ema_decay, (1 + self.step) / (10 + self.step))
-        for mean, new in zip(self.average.parameters(), self.network.parameters(), strict=True):
-            mean.lerp_(new, 1 - decay)
-        for kept, current in zip(self.average.buffers(), self.network.buffers(), strict=True):
-            kept.copy_(current)
-
-    def note(self, loss: float, terms: Mapping[str, torch.Tensor], *, lr: float, mpx_per_s: float) -> None:
-        """Gather a step for the log; one line is the mean of the steps since the last."""
-        self._window.append({"loss": loss, **terms})
-        if not self.due(LOG_EVERY_STEPS):
-            return
-        means = {name: float(np.mean([float(row[name]) for row in self._window])) for name in self._window[0]}
-        self._window.clear()
-        line = {"lr": lr, "mpx_per_s": round(mpx_per_s, 3), "seconds": round(self.elapsed(), 1)}
-        self._log({"kind": "train", "step": self.step, **means, **line})
-
-    def score(self, scores: Scores) -> None:
-        """Log the scores, and keep the weights where they are the best so far."""
-        self.scores = scores
-        self._log({"kind": "validation", "step": self.step, **scores, "seconds": round(self.elapsed(), 1)})
-        reached = scores["psnr"]
-        if self.best is None or (reached is not None and reached > self.best):
-            self.best = reached
-            self._write_checkpoint(BEST)
-
-    def save(self) -> None:
-        """Write the run state, whole or not at all."""
-        tensors = {f"network.{name}": value for name, value in self.network.state_dict().items()}
-        tensors |= {f"average.{name}": value for name, value in self.average.state_dict().items()}
-        for name, parameter in self.network.named_parameters():
-            for key, value in self.optimiser.state[parameter].items():
-                tensors[f"optimiser.{key}.{name}"] = value
-        facts = {
-            "step": self.step,
-            "best": self.best,
-            "scores": self.scores,
-            "seconds": self.elapsed(),
-        }
-        content = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
-        _write(self.out / STATE, save(content, metadata={"run": json.dumps(facts)}))
-        self.saved_step = self.step
-
-    def restore(self) -> None:
-        """Take up the saved state; a run that was stopped before its first save starts over."""
-        path = self.out / STATE
-        if not path.exists():
-            _keep_log(self.out / LOG, steps=0)
-            return
-        try:
-            with safe_open(path, framework="pt") as file:
-                facts = json.loads((file.metadata() or {})["run"])
-                tensors = {name: file.get_tensor(name) for name in list(file.keys())}
-            self._fill(tensors)
-        except (SafetensorError, OSError, KeyError, ValueError, RuntimeError) as error:
-            raise CheckpointError(
-                where=str(path),
-                expected="the state of this run",
-                found=f"a file that does not fit ({error})",
-                advice="start a new run; checkpoint.safetensors can serve as its start_from",
-            ) from error
-        self.step, self.best, self.scores = facts["step"], facts["best"], facts["scores"]
-        self.seconds, self.saved_step = facts["seconds"], facts["step"]
-        _keep_log(self.out / LOG, steps=self.step)
-        logger.info("resuming %s at step %d", self.out, self.step)
-
-    def _fill(self, tensors: Mapping[str, torch.Tensor]) -> None:
-        for prefix, module in (("network.", self.network), ("average.", self.average)):
-            module.load_state_dict(
-                {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
-            )
-        for name, parameter in self.network.named_parameters():
-            # zeros_like keeps the memory order of the parameter, and so the order of every sum
-            moments = {
-                key: torch.zeros_like(parameter).copy_(tensors[f"optimiser.{key}.{name}"])
-                for key in ("exp_avg", "exp_avg_sq")
-            }
-            self.optimiser.state[parameter] = {"step": tensors[f"optimiser.step.{name}"], **moments}
-
-    def finish(self) -> None:
-        self._write_checkpoint(LAST)
-
-    def _write_checkpoint(self, name: str) -> None:
-        weights = {key: value.detach().cpu().numpy() for key, value in self.average.state_dict().items()}
-        _write(self.out / name, checkpoint_bytes(weights, self._header()))
-
-    def _header(self) -> Header:
-        recipe = self.recipe
-        return Header(
-            format=FORMAT,
-            model=recipe.network.model_dump(mode="json"),
-            summary=recipe.summary or recipe.name,
-            trained_on=_trained_on(recipe, self.step),
-            recipe=recipe.model_dump(mode="json"),
-            versions=_versions(),
-            scores={"validation": {"step": self.step, **self.scores}},
-            licence=recipe.licence,
-        )
-
-    def _log(self, line: Mapping[str, Any]) -> None:
-        with (self.out / LOG).open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
-
-
-class _Clock:
-    """Speed of the run, as a mean over about the last 30 steps."""
-
-    def __init__(self, run: _Run, *, pixels: int) -> None:
-        self._run = run
-        self._pixels = pixels
+    def begin(self) -> None:
+        """Score and show first weights that come from a checkpoint: nothing worse is kept as the best."""
+        run, recipe = self._run, self._run.recipe
+        if run.step == 0 and recipe.start_from is not None:
+            self._score()
+            if run.due(recipe.look.every_steps):
+                self._look()
         self._last = time.perf_counter()
-        self._seconds_per_step = 0.0
 
-    def tick(self) -> None:
+    def report(self, loss: float, terms: Mapping[str, torch.Tensor], *, lr: float) -> None:
+        """Tell of a step, and do what is due after it."""
+        run, recipe = self._run, self._run.recipe
+        self._tick()
+        mpx_per_s = self._pixels / 1e6 / max(self._seconds_per_step, 1e-9)
+        run.note(loss, terms, lr=lr, mpx_per_s=mpx_per_s)
+        if run.due(recipe.validation.every_steps):
+            self._score()
+        if run.due(recipe.look.every_steps):
+            self._look()
+        if self._on_step is not None:
+            left = (recipe.steps - run.step) * self._seconds_per_step
+            self._on_step(Progress(run.step, recipe.steps, loss, lr, mpx_per_s, left, run.scores))
+
+    def _score(self) -> None:
+        self._run.score(validate(self._run.average, self._images, fabric=self._fabric))
+
+    def _look(self) -> None:
+        self._run.show(self._looks.take(self._run.average, step=self._run.step, fabric=self._fabric))
+
+    def _tick(self) -> None:
+        """Seconds of a step, as a mean over about the last 30 without the first, in which all begins."""
         now = time.perf_counter()
         took, self._last = now - self._last, now
-        before = self._seconds_per_step or took
-        self._seconds_per_step = before + (took - before) / 30
-
-    @property
-    def mpx_per_s(self) -> float:
-        return self._pixels / 1e6 / max(self._seconds_per_step, 1e-9)
-
-    def progress(self, loss: float, lr: float) -> Progress:
-        run = self._run
-        return Progress(
-            step=run.step,
-            steps=run.recipe.steps,
-            loss=loss,
-            lr=lr,
-            mpx_per_s=self.mpx_per_s,
-            seconds_left=(run.recipe.steps - run.step) * self._seconds_per_step,
-            scores=run.scores,
-        )
-
-
-class _Signals:
-    """Holds SIGINT and SIGTERM back until the step is done; a second one takes effect at once."""
-
-    def __init__(self) -> None:
-        self.caught: int | None = None
-        self._before: dict[int, Any] = {}
-
-    def __enter__(self) -> _Signals:
-        if threading.current_thread() is threading.main_thread():
-            self._before = {n: signal.signal(n, self._catch) for n in (signal.SIGINT, signal.SIGTERM)}
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-    def _catch(self, number: int, frame: FrameType | None) -> None:
-        if self.caught is not None:
-            self.obey()
-        self.caught = number
-
-    def obey(self) -> None:
-        """Raise what the caught signal asks for, if there was one."""
-        if self.caught == signal.SIGINT:
-            raise KeyboardInterrupt
-        if self.caught is not None:
-            raise SystemExit(128 + self.caught)
+        self._ticks += 1
+        self._seconds_per_step += (took - self._seconds_per_step) / min(max(self._ticks - 1, 1), 30)
 
 
 class _Steps(Sampler[list[int]]):
-    """The batches of indices from one step on; step s holds items s * batch to (s + 1) * batch - 1."""
+    """The batches of indices from one step on; step s holds items s * batch to (s + 1) * batch - 1.
 
-    def __init__(self, *, first: int, last: int, batch: int) -> None:
+    Of each batch this is one of several equal parts.
+    """
+
+    def __init__(self, *, first: int, last: int, batch: int, share: tuple[int, int]) -> None:
         self._steps = range(first, last)
         self._batch = batch
+        part, parts = share
+        self._part = range(part * batch // parts, (part + 1) * batch // parts)
 
     def __iter__(self) -> Iterator[list[int]]:
         for step in self._steps:
-            yield list(range(step * self._batch, (step + 1) * self._batch))
+            yield [step * self._batch + place for place in self._part]
 
     def __len__(self) -> int:
         return len(self._steps)
 
 
-def _loader(recipe: Recipe, patches: Samples, *, first_step: int, pin: bool) -> DataLoader[Any]:
+def _batches(
+    recipe: Recipe, patches: Samples, *, team: Team, device: torch.device
+) -> Callable[[int], Iterable[Sample]]:
+    """What gives this process's part of the batches from one step on."""
+    data, share = recipe.data, (team.rank, team.size)
+    if isinstance(data, ExposuresConfig) and data.exposed_on == "device":
+        batch, workers = recipe.optimiser.batch, recipe.workers
+        exposed = ExposedBatches(
+            data, seed=recipe.seed, batch=batch, device=device, workers=workers, share=share
+        )
+        return lambda first: itertools.islice(exposed.from_batch(first), recipe.steps - first)
+    return lambda first: _loader(recipe, patches, first_step=first, share=share, pin=device.type == "cuda")
+
+
+def _loader(
+    recipe: Recipe, patches: Samples, *, first_step: int, share: tuple[int, int], pin: bool
+) -> DataLoader[Any]:
+    steps = _Steps(first=first_step, last=recipe.steps, batch=recipe.optimiser.batch, share=share)
     return DataLoader(
         patches,  # type: ignore[arg-type]
-        batch_sampler=_Steps(first=first_step, last=recipe.steps, batch=recipe.optimiser.batch),
+        batch_sampler=steps,
         num_workers=recipe.workers,
-        worker_init_fn=_start_worker,
+        worker_init_fn=start_worker,
         prefetch_factor=4 if recipe.workers else None,
         pin_memory=pin,
         generator=torch.Generator().manual_seed(recipe.seed),
     )
 
 
-def _start_worker(_: int) -> None:
-    """One thread a worker; signals reach the whole group, and the parent alone decides when to stop."""
-    torch.set_num_threads(1)
-    for kind in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(kind, signal.SIG_IGN)
+def _nobody(_: Progress) -> None:
+    """For those who are told and do not listen."""
 
 
-def _average_of(network: nn.Module) -> nn.Module:
-    return copy.deepcopy(network).eval().requires_grad_(False)
+def _team(device: str, devices: int) -> Team:
+    """This process's place under torchrun, or else a team of so many that is still to be started.
+
+    Raises:
+        ResourceError: other than torchrun's number, or more than there are.
+    """
+    launched = team_of_environment()
+    gpus = torch.cuda.device_count() if device != "cpu" and torch.cuda.is_available() else None
+    if launched is not None and devices in (1, launched.size):
+        return launched
+    if launched is None and 1 <= devices <= (gpus or devices):
+        return Team(size=devices)
+    expected = f"1 to {gpus}, the GPUs that torch sees" if gpus else "1 or more"
+    raise ResourceError(
+        where="devices",
+        expected=expected if launched is None else f"{launched.size}, the processes that torchrun started",
+        found=str(devices),
+        advice="use fewer, or --device cpu" if launched is None else "leave --devices out under torchrun",
+    )
 
 
-def _fabric(recipe: Recipe, device: str) -> Fabric:
+def _fabric(recipe: Recipe, device: str, team: Team) -> Fabric:
+    """Device and precision of this process; the work of a team is shared by the team itself."""
     try:
         from lightning_fabric import Fabric
     except ImportError as error:
@@ -539,21 +380,36 @@ def _fabric(recipe: Recipe, device: str) -> Fabric:
             found=str(error),
             advice='install it with pip install "longexposure[train]"',
         ) from error
-    if device not in ("auto", "cpu", "cuda") or (device == "cuda" and not torch.cuda.is_available()):
-        there = "auto, cpu or cuda" if torch.cuda.is_available() else "auto or cpu (torch sees no GPU)"
+    cuda = torch.cuda.is_available()
+    if device not in ("auto", "cpu", "cuda") or (device == "cuda" and not cuda):
         raise ResourceError(
             where="device",
-            expected=there,
+            expected="auto, cpu or cuda" if cuda else "auto or cpu (torch sees no GPU)",
             found=repr(device),
             advice="leave --device out to use what is there",
         )
-    accelerator = "cuda" if device != "cpu" and torch.cuda.is_available() else "cpu"
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
-    return Fabric(
-        accelerator=accelerator,
-        devices=1,
-        precision="bf16-mixed" if recipe.precision == "bf16" else "32-true",
-    )
+    precision: Any = "bf16-mixed" if recipe.precision == "bf16" else "32-true"
+    if device == "cpu" or not cuda:
+        return Fabric(accelerator="cpu", devices=1, precision=precision)
+    return Fabric(accelerator="cuda", devices=[_gpu_of(team)], precision=precision)
+
+
+def _gpu_of(team: Team) -> int:
+    """Number of this process's GPU, which torch's calls without a number use from now on.
+
+    Raises:
+        ResourceError: more processes on this machine than GPUs.
+    """
+    if team.local_rank >= torch.cuda.device_count():
+        raise ResourceError(
+            where="devices",
+            expected=f"at most {torch.cuda.device_count()} processes, one for each GPU",
+            found=f"process {team.local_rank + 1}",
+            advice="start fewer, or use --device cpu",
+        )
+    torch.cuda.set_device(team.local_rank)
+    return team.local_rank
 
 
 def _check_sample(sample: Sample, network: nn.Module, *, patch_px: int) -> None:
@@ -581,69 +437,3 @@ def _check_sample(sample: Sample, network: nn.Module, *, patch_px: int) -> None:
             found=str(patch_px),
             advice="change the patch",
         )
-
-
-def _open_folder(recipe: Recipe, out: Path, *, resume: bool) -> None:
-    """Make the run folder, or check that the one there belongs to this recipe."""
-    path = out / RECIPE
-    if not resume:
-        if out.exists() and (not out.is_dir() or any(out.iterdir())):
-            raise OutputError(
-                where=str(out),
-                expected="a folder that does not exist yet",
-                found="a run" if path.exists() else "something else of that name",
-                advice="choose another --out, or go on with the run with --resume",
-            )
-        _write(path, (recipe.model_dump_json(indent=2) + "\n").encode())
-        return
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise OutputError(
-            where=str(out),
-            expected="a run to resume",
-            found=f"no readable {RECIPE} in it ({type(error).__name__})",
-            advice="check the path, or leave --resume out to start a new run",
-        ) from error
-    difference = first_difference(recipe_from(values, where=str(path)), recipe, ignore=FREE_TO_CHANGE)
-    if difference is not None:
-        raise RecipeError(
-            where=str(out),
-            expected="the recipe the run was started with",
-            found=f"{difference} (run and recipe)",
-            advice="resume with the same recipe, or start a new run with another --out",
-        )
-
-
-def _keep_log(path: Path, *, steps: int) -> None:
-    """Drop the lines of steps that will be done again, and a last line cut off by a crash."""
-    if not path.exists():
-        return
-    kept = []
-    for line in path.read_text(encoding="utf-8").splitlines():
-        try:
-            step = json.loads(line)["step"]
-        except (ValueError, KeyError, TypeError):
-            continue
-        if step <= steps:
-            kept.append(line + "\n")
-    _write(path, "".join(kept).encode())
-
-
-def _trained_on(recipe: Recipe, step: int) -> str:
-    source = "simulated pairs"
-    if recipe.data.kind == "pairs":
-        source = f"pairs in {Path(recipe.data.path).name}"
-    elif recipe.data.kind == "machines":
-        source = f"simulated exposures of {', '.join(Path(name).name for name in recipe.data.machines)}"
-    side = recipe.data.patch_px
-    return f"{source}: {step} steps of {recipe.optimiser.batch} patches of {side} x {side} px"
-
-
-def _versions() -> dict[str, str]:
-    packages = ("longexposure", "torch", "numpy", "lightning-fabric")
-    return {"python": platform.python_version(), **{name: version(name) for name in packages}}
-
-
-def _write(path: Path, content: bytes) -> None:
-    write_whole(path, content, overwrite=True, parents=True)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import itertools
-import subprocess
-import sys
+from collections import deque
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -249,7 +248,7 @@ def test_the_target_is_without_noise_or_with_that_of_the_long_exposure(machine: 
 
 def test_batches_on_a_device_are_those_of_the_patches_in_kind(machine: str) -> None:
     config = _config(machine, defects=0)
-    stream = ExposedBatches(config, seed=0, batch=6, device="cpu", fresh_every=1)
+    stream = ExposedBatches(config, seed=0, batch=6, device="cpu")
     batches = list(itertools.islice(stream, 20))
     for batch in batches:
         assert {name: tuple(tensor.shape) for name, tensor in batch.items()} == {
@@ -266,41 +265,62 @@ def test_batches_on_a_device_are_those_of_the_patches_in_kind(machine: str) -> N
         assert abs(ours[name].mean() - theirs[name].mean()) < 0.15
         assert ours[name].std() == pytest.approx(float(theirs[name].std()), rel=0.25)
     assert ours["sigma"].log().mean() == pytest.approx(float(theirs["sigma"].log().mean()), abs=0.3)
-    again = next(iter(ExposedBatches(config, seed=0, batch=6, device="cpu", fresh_every=1)))
-    assert _same(again, batches[0])
-    assert not _same(again, batches[1])
 
 
-WORKERS = """
-import itertools, sys, torch
-from longexposure.data.exposures import ExposedBatches, ExposuresConfig
-if __name__ == "__main__":
-    config = ExposuresConfig.model_validate_json(sys.argv[1])
-    streams = [
-        ExposedBatches(config, seed=0, batch=2, device="cpu", fresh_every=1, workers=workers)
-        for workers in (0, 2)
-    ]
-    for ours, theirs in itertools.islice(zip(*streams), 5):
-        assert all(torch.equal(ours[name], theirs[name]) for name in ours)
-    print("equal")
-"""
-"""In a process of its own: the signal handler that the loader leaves behind stays there."""
+def test_a_batch_on_a_device_is_a_function_of_config_seed_and_number_alone(machine: str) -> None:
+    stream = ExposedBatches(_config(machine), seed=1, batch=4, device="cpu")
+    batches = list(itertools.islice(stream, 12))
+    for number in (0, 5, 11):
+        again = ExposedBatches(_config(machine), seed=1, batch=4, device="cpu").from_batch(number)
+        assert all(_same(ours, theirs) for ours, theirs in zip(again, batches[number:], strict=False))
+    assert not any(_same(a, b) for a, b in itertools.combinations(batches, 2))
+    assert not _same(batches[0], next(iter(ExposedBatches(_config(machine), seed=2, batch=4, device="cpu"))))
 
 
-def test_workers_draw_the_same_scenes_in_the_same_order(machine: str, tmp_path: Path) -> None:
-    script = tmp_path / "workers.py"
-    script.write_text(WORKERS)
-    config = _config(machine, pool=2).model_dump_json()
-    done = subprocess.run(
-        [sys.executable, str(script), config], capture_output=True, text=True, check=False, timeout=100
+def test_the_shares_of_a_batch_on_a_device_make_up_the_whole(machine: str) -> None:
+    whole, *parts = (
+        ExposedBatches(_config(machine), seed=1, batch=8, device="cpu", share=share).from_batch(2)
+        for share in ((0, 1), (0, 2), (1, 2))
     )
-    assert done.stdout.strip() == "equal", done.stderr
+    for _ in range(4):
+        ours, theirs = next(whole), [next(part) for part in parts]
+        assert _same(ours, {name: torch.cat([batch[name] for batch in theirs]) for name in SHAPES})
+
+
+def test_batches_on_a_device_hold_the_scenes_of_the_patches(
+    machine: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[int] = []
+    original = exposures.draw_sitting
+
+    def counted(config: ExposuresConfig, *, seed: int, number: int, size_px: int) -> object:
+        drawn.append(number)
+        return original(config, seed=seed, number=number, size_px=size_px)
+
+    monkeypatch.setattr(exposures, "draw_sitting", counted)
+    config = _config(machine, pool=4, reuse=3)
+    patches = ExposedPatches(config, seed=0)
+    for index in range(0, 40, config.group):
+        patches[index]
+    of_patches = drawn.copy()
+    drawn.clear()
+    deque(itertools.islice(ExposedBatches(config, seed=0, batch=4, device="cpu"), 10), maxlen=0)
+    assert drawn == of_patches
+
+
+def test_workers_draw_the_same_scenes_in_the_same_order(machine: str) -> None:
+    config = _config(machine, pool=2)
+    streams = [ExposedBatches(config, seed=0, batch=2, device="cpu", workers=workers) for workers in (0, 2)]
+    for ours, theirs in itertools.islice(zip(*streams, strict=False), 5):
+        assert _same(ours, theirs)
 
 
 def test_a_batch_that_is_no_multiple_of_the_group_is_refused(machine: str) -> None:
     for batch in (0, 3):
         with pytest.raises(RecipeError, match=r"data\.group = 2"):
             ExposedBatches(_config(machine), seed=0, batch=batch, device="cpu")
+    with pytest.raises(RecipeError, match=r"data\.group = 2 times 4 devices"):
+        ExposedBatches(_config(machine), seed=0, batch=12, device="cpu", share=(0, 4))
 
 
 def test_validation_images_are_whole_fixed_and_finite(machine: str) -> None:

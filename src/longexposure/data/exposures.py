@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import replace
@@ -13,6 +14,7 @@ import numpy.typing as npt
 import torch
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from longexposure.data.workers import start_worker
 from longexposure.errors import RecipeError
 from longexposure.grey import PERCENTILES, GreyMap, measure_grey
 from longexposure.machines.machine import Machine, Split, load_machine
@@ -45,6 +47,8 @@ class ExposuresConfig(BaseModel):
         reuse: groups of patches taken from each scene before a new one takes its place.
         group: patches that are exposed together, from one scene.
         told_error: standard deviation of ln(sigma told / true), as the estimator errs.
+        exposed_on: where scenes become patches: in CPU workers, or on the device that trains. Scenes and
+            places are the same, the noise is drawn by another generator.
 
     Raises:
         RecipeError: no such machine, an impossible one, or patches, scenes and images that do not fit.
@@ -64,6 +68,7 @@ class ExposuresConfig(BaseModel):
     reuse: int = Field(default=6, ge=1, le=1000)
     group: int = Field(default=4, ge=1, le=64)
     told_error: float = Field(default=0.12, ge=0, le=1)
+    exposed_on: Literal["workers", "device"] = "workers"
 
     @field_validator("machines")
     @classmethod
@@ -205,22 +210,22 @@ class ExposedPatches(torch.utils.data.Dataset[Sample]):
 
 
 class ExposedBatches(torch.utils.data.IterableDataset[Sample]):
-    """Training batches without end, exposed on a device; nothing touches the disk.
+    """Training batches without end, exposed on a device; batch i is a function of its arguments and i alone.
 
-    The scenes lie on the device. Each batch takes `batch / group` of them, cuts `group` pieces out of each
-    and exposes them there; now and then, one scene is exchanged for a new one, which workers on the CPU
-    draw in advance.
+    The scenes lie on the device, the same ones in the same order as those of `ExposedPatches`, and pieces are
+    cut at the same places; the noise is that of the device's generator. Scenes are drawn on the CPU, in
+    the order in which they are needed; nothing touches the disk.
 
     Args:
         config: which machines and scenes.
         seed: of everything.
         batch: patches in a batch, a multiple of `config.group`.
         device: "cuda", or "cpu" to try it.
-        fresh_every: batches between two exchanges of a scene.
-        workers: processes that draw scenes; 0 draws them between the batches.
+        workers: processes that draw scenes in advance; 0 draws them between the batches.
+        share: number and count of equal parts of each batch, of which this is one.
 
     Raises:
-        RecipeError: a batch that is no multiple of the group.
+        RecipeError: a part of a batch that is no multiple of the group.
     """
 
     def __init__(
@@ -230,46 +235,68 @@ class ExposedBatches(torch.utils.data.IterableDataset[Sample]):
         seed: int,
         batch: int,
         device: str | torch.device,
-        fresh_every: int = 4,
         workers: int = 0,
+        share: tuple[int, int] = (0, 1),
     ) -> None:
-        if batch < 1 or batch % config.group:
+        multiple = config.group * share[1]
+        if batch < 1 or batch % multiple:
             raise RecipeError(
                 where="optimiser.batch",
-                expected=f"a multiple of data.group = {config.group}",
+                expected=f"a multiple of data.group = {config.group}"
+                + (f" times {share[1]} devices" if share[1] > 1 else ""),
                 found=str(batch),
                 advice="change one of them",
             )
-        self.config, self.seed, self.batch, self.fresh_every = config, seed, batch, fresh_every
+        self.config, self.seed, self.batch, self.share = config, seed, batch, share
         self.device, self.workers = torch.device(device), workers
 
     def __iter__(self) -> Iterator[Sample]:
-        config = self.config
-        random = np.random.default_rng((self.seed, _GROUP))
-        generator = torch.Generator(self.device)
-        generator.manual_seed(int(random.integers(2**62)))
-        chance = TorchChance(generator)
-        fresh = iter(self._scenes())
-        pool = [next(fresh).on(chance) for _ in range(config.pool)]
-        number = 0
-        while True:
-            chosen = random.integers(config.pool, size=self.batch // config.group)
-            samples = [s for k in chosen for s in _samples(pool[k], config, random, chance)]
-            yield {name: torch.stack([sample[name] for sample in samples]) for name in samples[0]}
-            number += 1
-            if number % self.fresh_every == 0:
-                pool[(number // self.fresh_every) % config.pool] = next(fresh).on(chance)
+        return self.from_batch(0)
 
-    def _scenes(self) -> torch.utils.data.DataLoader[_Held]:
+    def from_batch(self, number: int) -> Iterator[Sample]:
+        """The batches from this one on; their scenes are drawn when they are first needed."""
+        generator = torch.Generator(self.device)
+        chance = TorchChance(generator)
+        fresh = iter(self._scenes(number))
+        pool: dict[int, tuple[int, _Held]] = {}
+        for groups in self._groups(number):
+            samples = []
+            for group in groups:
+                slot, wanted = group % self.config.pool, _scene_number(self.config, group)
+                if slot not in pool or pool[slot][0] != wanted:
+                    pool[slot] = wanted, next(fresh).on(chance)
+                random = np.random.default_rng((self.seed, _GROUP, group))
+                generator.manual_seed(int(random.spawn(1)[0].integers(2**62)))
+                samples += _samples(pool[slot][1], self.config, random, chance)
+            yield {name: torch.stack([sample[name] for sample in samples]) for name in samples[0]}
+
+    def _groups(self, number: int) -> Iterator[range]:
+        """The groups of this part of each batch."""
+        part, parts = self.share
+        of_batch = self.batch // self.config.group
+        length = of_batch // parts
+        for first in itertools.count(number * of_batch + part * length, of_batch):
+            yield range(first, first + length)
+
+    def _scenes(self, number: int) -> torch.utils.data.DataLoader[_Held]:
         return torch.utils.data.DataLoader(
             _Scenes(self.config, self.seed),
             batch_size=None,
-            sampler=range(2**40),
+            sampler=self._needed(number),
             collate_fn=_as_it_is,
             num_workers=self.workers,
-            worker_init_fn=_start_worker,
+            worker_init_fn=start_worker,
             generator=torch.Generator().manual_seed(0),
         )
+
+    def _needed(self, number: int) -> Iterator[int]:
+        """Numbers of the scenes from a batch on, in the order in which they come into the pool."""
+        pool: dict[int, int] = {}
+        for group in itertools.chain.from_iterable(self._groups(number)):
+            slot, wanted = group % self.config.pool, _scene_number(self.config, group)
+            if pool.get(slot) != wanted:
+                pool[slot] = wanted
+                yield wanted
 
 
 class _Scenes(torch.utils.data.Dataset[_Held]):
@@ -284,10 +311,6 @@ class _Scenes(torch.utils.data.Dataset[_Held]):
 
 def _as_it_is(held: Any) -> Any:
     return held
-
-
-def _start_worker(_: int) -> None:
-    torch.set_num_threads(1)
 
 
 class ExposedImages(torch.utils.data.Dataset[Sample]):

@@ -9,9 +9,10 @@ from typing import Any
 
 from longexposure.data.pairs import PairedFolder
 from longexposure.machines.machine import Split
+from longexposure.pictures import strip
 from longexposure.simulating import SetPlan, write_set
 from longexposure.studies.budgets import Noise2NoiseBudget
-from longexposure.studies.pictures import dots, png, strip
+from longexposure.studies.pictures import dots, png
 from longexposure.studies.result import Figure, StudyResult, Table
 from longexposure.studies.scores import Spread, means, noise_of, shown_noise
 from longexposure.studies.sets import TestSet, pairs_of_folder, short_hash

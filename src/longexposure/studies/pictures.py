@@ -1,4 +1,4 @@
-"""Figures of the studies: regions of real pixels side by side as PNG, numbers as small SVG plots."""
+"""Figures of the studies: pictures as PNG, numbers as small SVG plots."""
 
 from __future__ import annotations
 
@@ -9,63 +9,9 @@ from html import escape
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageDraw, ImageFont
-from scipy.ndimage import gaussian_filter, gaussian_gradient_magnitude
+from PIL import Image
 
-from longexposure.radiograph import Pixels
-
-Window = tuple[slice, slice]
-
-GAP_PX, LABEL_PX = 6, 18
-WINDOW = (0.5, 99.5)
-"""Percentiles of the reference between which a region is shown."""
 COLOURS = ("#4878a8", "#c8702c", "#4f8f4f", "#a04878", "#806850", "#606060")
-
-
-def detailed_region(image: Pixels, side: int) -> Window:
-    """The square of an image with the most detail: the strongest mean gradient, no edge counted as more
-    than nineteen in twenty others.
-
-    Args:
-        image: (H, W), as free of noise as there is one.
-        side: of the square; a smaller image is taken whole.
-    """
-    height, width = image.shape
-    if height <= side or width <= side:
-        return slice(0, min(side, height)), slice(0, min(side, width))
-    gradient = gaussian_gradient_magnitude(image.astype(np.float32), 2.0)
-    sums = np.pad(np.minimum(gradient, np.percentile(gradient, 95)), ((1, 0), (1, 0))).astype(np.float64)
-    sums = sums.cumsum(axis=0).cumsum(axis=1)
-    total = sums[side:, side:] - sums[:-side, side:] - sums[side:, :-side] + sums[:-side, :-side]
-    top, left = np.unravel_index(int(np.argmax(total)), total.shape)
-    return slice(int(top), int(top) + side), slice(int(left), int(left) + side)
-
-
-def strip(
-    images: Mapping[str, Pixels], *, reference: Pixels, columns: int = 5, zoom: int = 2
-) -> npt.NDArray[np.uint8]:
-    """Regions side by side with their names above, windowed by one of them, every pixel `zoom` px wide.
-
-    Args:
-        images: region by name, all of one shape (H, W).
-        reference: the region whose percentiles are black and white; smoothed a little, so that its noise
-            does not widen the window.
-        columns: regions in a row.
-        zoom: whole number; pixels are repeated, never smoothed.
-
-    Returns:
-        (H, W) uint8.
-    """
-    low, high = np.percentile(gaussian_filter(reference.astype(np.float64), 1.0), WINDOW)
-    margin = 0.05 * max(high - low, 1.0)
-    tiles = [_tile(image, name, low - margin, high + margin, zoom) for name, image in images.items()]
-    blank = np.full_like(tiles[0], 255)
-    rows = []
-    for start in range(0, len(tiles), columns):
-        row = tiles[start : start + columns]
-        row += [blank] * (min(columns, len(tiles)) - len(row))
-        rows.append(np.hstack(row))
-    return np.vstack(rows)
 
 
 def png(picture: npt.NDArray[np.uint8]) -> bytes:
@@ -121,15 +67,6 @@ def dots(
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" '
         f'font-family="system-ui, sans-serif" font-size="12">' + "".join(parts) + "</svg>\n"
     )
-
-
-def _tile(image: Pixels, name: str, low: float, high: float, zoom: int) -> npt.NDArray[np.uint8]:
-    grey = np.clip((image.astype(np.float64) - low) / (high - low), 0, 1)
-    shown = np.kron(np.rint(255 * grey).astype(np.uint8), np.ones((zoom, zoom), np.uint8))
-    label = Image.new("L", (shown.shape[1], LABEL_PX), 255)
-    ImageDraw.Draw(label).text((2, 3), name, fill=0, font=ImageFont.load_default())
-    tile = np.vstack([np.asarray(label), shown])
-    return np.pad(tile, ((0, GAP_PX), (0, GAP_PX)), constant_values=255)
 
 
 def _axis(low: float, high: float) -> tuple[float, float, Sequence[float]]:

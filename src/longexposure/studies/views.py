@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from longexposure.pictures import Window, detailed_region, strip
 from longexposure.radiograph import Pixels
-from longexposure.studies.pictures import Window, detailed_region, png, strip
+from longexposure.studies.pictures import png
 from longexposure.studies.result import Figure
 from longexposure.studies.sets import TYPES, TestSet
 from longexposure.studies.workbench import Run, Workbench

@@ -1,0 +1,57 @@
+"""TensorBoard: what the log and the looks say, as event files for those who like curves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from longexposure.errors import ResourceError
+
+
+def check_tensorboard() -> None:
+    """Refuse where the package is missing.
+
+    Raises:
+        ResourceError: with what to install.
+    """
+    if find_spec("tensorboard") is None:
+        raise ResourceError(
+            where="--tensorboard",
+            expected="the package tensorboard",
+            found="none",
+            advice='install it with pip install "longexposure[tensorboard]", or leave --tensorboard out; '
+            "log.jsonl has the same numbers",
+        )
+
+
+class Board:
+    """Event files in a folder; a run that goes on adds one, which hides what it does again.
+
+    Args:
+        folder: made where it is missing.
+        step: steps done so far; later ones of earlier files are hidden.
+    """
+
+    def __init__(self, folder: Path, *, step: int) -> None:
+        from torch.utils.tensorboard import SummaryWriter
+
+        self._writer: Any = SummaryWriter(str(folder), purge_step=step + 1, flush_secs=10)
+
+    def add(self, line: Mapping[str, Any]) -> None:
+        """Every number of a line of the log, as `kind/name` at its step."""
+        for name, value in line.items():
+            if name != "step" and isinstance(value, int | float):
+                self._writer.add_scalar(f"{line['kind']}/{name}", value, line["step"])
+
+    def show(self, sheet: npt.NDArray[np.uint8], *, step: int) -> None:
+        """A look, (H, W)."""
+        self._writer.add_image("looks", sheet, step, dataformats="HW")
+
+    def close(self) -> None:
+        """Write what is left."""
+        self._writer.close()

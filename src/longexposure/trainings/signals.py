@@ -1,0 +1,55 @@
+"""Signals that ask a training to stop, held back until a step is done."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from types import FrameType, TracebackType
+from typing import Any
+
+STOPS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Signals:
+    """Holds SIGINT and SIGTERM back while it is entered; `caught` is the first of them.
+
+    A second one takes effect at once.
+
+    Args:
+        patient: leave a second one unheard too; for a process that others depend on, and that another
+            process can still end.
+    """
+
+    def __init__(self, *, patient: bool = False) -> None:
+        self.caught = 0
+        self._patient = patient
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> Signals:
+        if threading.current_thread() is threading.main_thread():
+            self._before = {number: signal.signal(number, self._catch) for number in STOPS}
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _catch(self, number: int, frame: FrameType | None) -> None:
+        if self.caught and not self._patient:
+            obey(self.caught)
+        self.caught = self.caught or number
+
+
+def obey(number: int) -> None:
+    """Raise what a caught signal asks for; 0 asks for nothing.
+
+    Raises:
+        KeyboardInterrupt: for SIGINT.
+        SystemExit: for any other, with the code that shells give it (143 for SIGTERM).
+    """
+    if number == signal.SIGINT:
+        raise KeyboardInterrupt
+    if number:
+        raise SystemExit(128 + number)
