@@ -6,6 +6,7 @@ from scipy import ndimage
 
 from longexposure.noise.blocks import (
     BLOCK,
+    DIFFERENCES,
     MAX_BLOCKS,
     cut_blocks,
     energies,
@@ -46,17 +47,46 @@ def test_of_a_large_image_blocks_are_taken_evenly_and_their_number_is_bounded():
 
 def test_white_noise_of_variance_4_has_all_energies_near_4():
     power = energies(_blocks(_white((400, 400), sigma=2.0)))
-    assert power.shape == (2500, 8)
-    np.testing.assert_allclose(power.mean(axis=0), 4.0, rtol=0.03)
+    assert power.shape == (2500, len(DIFFERENCES))
+    np.testing.assert_allclose(power.mean(axis=0), 4.0, rtol=0.04)
 
 
-def test_every_energy_is_blind_to_a_constant_and_the_last_and_second_differences_to_a_plane():
+FIRST_ORDER = {
+    "first, along x": lambda x, y: x**2 / 2,
+    "first, along y": lambda x, y: y**2 / 2,
+    "first, along the diagonal": lambda x, y: (x + y) ** 2 / 2,
+    "first, along the other diagonal": lambda x, y: (x - y) ** 2 / 2,
+    "two apart, along x": lambda x, y: (2 * x) ** 2 / 2,
+    "two apart, along y": lambda x, y: (2 * y) ** 2 / 2,
+    "three apart, along x": lambda x, y: (3 * x) ** 2 / 2,
+    "three apart, along y": lambda x, y: (3 * y) ** 2 / 2,
+}
+"""What differences see of a plane that rises by x and y per pixel; all others see nothing."""
+
+
+def test_every_energy_is_blind_to_a_constant_and_all_but_plain_differences_to_a_plane():
     y, x = np.mgrid[:32, :40].astype(np.float32)
-    plane = 3 * y - 2 * x + 100
     np.testing.assert_allclose(energies(_blocks(np.full((32, 40), 7.0))), 0, atol=1e-9)
-    power = energies(_blocks(plane))
-    np.testing.assert_allclose(power[:, [0, 1, 2, 7]], 0, atol=1e-6)
-    np.testing.assert_allclose(power[:, 3:7], [[4 / 2, 9 / 2, 1 / 2, (16 + 36) / 4]] * len(power), rtol=1e-6)
+    power = energies(_blocks(3 * y - 2 * x + 100))
+    for kind, found in zip(DIFFERENCES, power.T, strict=True):
+        expected = FIRST_ORDER[kind](-2, 3) if kind in FIRST_ORDER else 0
+        np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-6, err_msg=kind)
+
+
+def test_the_transpose_of_an_image_exchanges_what_is_along_x_and_along_y():
+    image = ndimage.gaussian_filter1d(_white((64, 64)), 0.8, axis=1)
+    power, across = (
+        dict(zip(DIFFERENCES, energies(_blocks(each)).mean(axis=0), strict=True)) for each in (image, image.T)
+    )
+    swap = {"x": "y", "y": "x"}
+    for kind, value in power.items():
+        other = (
+            kind.replace("row means", "column means")
+            if "row" in kind
+            else kind.replace("column means", "row means")
+        )
+        other = f"{kind[:-1]}{swap[kind[-1]]}" if kind.endswith(("along x", "along y")) else other
+        assert across[other] == pytest.approx(value, rel=1e-5), kind
 
 
 def test_variance_about_the_plane_equals_least_squares():
@@ -68,11 +98,25 @@ def test_variance_about_the_plane_equals_least_squares():
         assert power[7] == pytest.approx(float(residual[0]) / (64 - 3), rel=1e-5)
 
 
-def test_stripes_along_x_are_seen_along_y_only():
-    stripes = np.repeat(_white((64, 1)), 64, axis=1)
-    second_both, second_x, second_y, first_x, first_y = energies(_blocks(stripes)).mean(axis=0)[:5]
-    assert (second_both, second_x, first_x) == (0, 0, 0)
-    assert min(second_y, first_y) > 0.5
+def test_stripes_along_x_are_seen_along_y_only_and_eightfold_in_the_means_of_rows():
+    stripes = np.repeat(_white((640, 1)), 64, axis=1)
+    seen = dict(zip(DIFFERENCES, energies(_blocks(stripes)).mean(axis=0), strict=True))
+    for kind in ("second, along both axes", "first, along both axes", "second, of column means"):
+        assert seen[kind] == pytest.approx(0, abs=1e-9)
+    assert all(seen[kind] == 0 for kind in DIFFERENCES if kind.endswith("along x"))
+    for kind in (kind for kind in DIFFERENCES if kind.endswith("along y")):
+        assert seen[kind] == pytest.approx(1, abs=0.15)
+    assert seen["second, of row means"] == pytest.approx(BLOCK, rel=0.15)
+
+
+def test_noise_that_neighbours_share_is_seen_less_by_their_difference():
+    """Differences k apart see 1 minus the autocorrelation at lag k."""
+    white = _white((400, 404))
+    shared = (white[:, 1:] + white[:, :-1])[:, :400] / np.sqrt(2)
+    seen = dict(zip(DIFFERENCES, energies(_blocks(shared)).mean(axis=0), strict=True))
+    assert seen["first, along x"] == pytest.approx(0.5, rel=0.04)
+    for kind in ("two apart, along x", "three apart, along x", "first, along y", "two apart, along y"):
+        assert seen[kind] == pytest.approx(1, rel=0.04)
 
 
 def test_smooth_noise_has_less_energy_in_higher_differences():

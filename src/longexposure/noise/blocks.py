@@ -2,8 +2,9 @@
 
 An image is cut into blocks of 8 x 8 pixels. Several differences are taken inside each block, each blind to
 some structure and sensitive to some colour of noise; low quantiles over the blocks tell what the flattest
-places hold. Everything is expressed relative to one reference, the faintest diagonal second difference, so
-the numbers depend neither on the grey scale nor on its zero.
+places hold, and the proportions of the differences there tell the noise's colour. Everything is expressed
+relative to one reference, the faintest diagonal second difference, so the numbers depend neither on the grey
+scale nor on its zero.
 """
 
 from __future__ import annotations
@@ -14,10 +15,35 @@ import numpy.typing as npt
 from longexposure.radiograph import Pixels
 
 BLOCK = 8
-MAX_BLOCKS = 1 << 15
+MAX_BLOCKS = 1 << 14
 QUANTILES = (0.01, 0.03, 0.1, 0.3, 0.6)
+SHARES = (0.02, 0.08, 0.25)
+"""Of the blocks, the flattest by one difference, over which all differences are averaged."""
+COLOURS = (0.2, 0.5, 0.8)
+"""Quantiles of the proportions between the differences, over the flattest quarter of the blocks."""
 LEVELS = 4
 """Groups of equal size into which blocks are sorted by brightness, for the dependence on signal."""
+
+DIFFERENCES = (
+    "second, along both axes",
+    "second, along x",
+    "second, along y",
+    "first, along x",
+    "first, along y",
+    "first, along the diagonal",
+    "first, along the other diagonal",
+    "about the plane",
+    "two apart, along x",
+    "two apart, along y",
+    "three apart, along x",
+    "three apart, along y",
+    "first, along both axes",
+    "second, of row means",
+    "second, of column means",
+    "second, two apart, along x",
+    "second, two apart, along y",
+)
+_SECOND, _PLANE = 0, 7
 
 Blocks = npt.NDArray[np.float32]
 Numbers = npt.NDArray[np.float64]
@@ -40,28 +66,34 @@ def unclipped(blocks: Blocks, *, low: float, high: float) -> npt.NDArray[np.bool
 
 
 def energies(blocks: Blocks) -> Numbers:
-    """Mean squares (N, 8) of differences inside each block, normalised to 1 for white noise of variance 1.
+    """Mean squares (N, 17) of differences inside each block, normalised to 1 for white noise of variance 1.
 
-    In order: second difference along both axes, along x, along y; first difference along x, along y, along
-    the diagonal, two pixels apart along both axes; and the variance about the block's own plane.
+    In the order of `DIFFERENCES`; "about the plane" is the variance about the block's own plane.
     """
     b = blocks
     dx, dy = b[:, :, 1:] - b[:, :, :-1], b[:, 1:] - b[:, :-1]
     ddx, ddy = dx[:, :, 1:] - dx[:, :, :-1], dy[:, 1:] - dy[:, :-1]
-    both = ddx[:, 2:] - 2 * ddx[:, 1:-1] + ddx[:, :-2]
-    across = b[:, 1:, 1:] - b[:, :-1, :-1]
-    apart = 0.5 * (_mean_square(b[:, :, 2:] - b[:, :, :-2]) + _mean_square(b[:, 2:] - b[:, :-2]))
-    columns = [
-        _mean_square(both) / 36,
+    rows, columns = b.mean(axis=2)[:, :, None], b.mean(axis=1)[:, None, :]
+    columns_of = [
+        _mean_square(_second(ddx, axis=1)) / 36,
         _mean_square(ddx) / 6,
         _mean_square(ddy) / 6,
         _mean_square(dx) / 2,
         _mean_square(dy) / 2,
-        _mean_square(across) / 2,
-        apart / 2,
+        _mean_square(b[:, 1:, 1:] - b[:, :-1, :-1]) / 2,
+        _mean_square(b[:, 1:, :-1] - b[:, :-1, 1:]) / 2,
         about_plane(b),
+        _mean_square(b[:, :, 2:] - b[:, :, :-2]) / 2,
+        _mean_square(b[:, 2:] - b[:, :-2]) / 2,
+        _mean_square(b[:, :, 3:] - b[:, :, :-3]) / 2,
+        _mean_square(b[:, 3:] - b[:, :-3]) / 2,
+        _mean_square(dx[:, 1:] - dx[:, :-1]) / 4,
+        _mean_square(_second(rows, axis=1)) * (BLOCK / 6),
+        _mean_square(_second(columns, axis=2)) * (BLOCK / 6),
+        _mean_square(b[:, :, 4:] - 2 * b[:, :, 2:-2] + b[:, :, :-4]) / 6,
+        _mean_square(b[:, 4:] - 2 * b[:, 2:-2] + b[:, :-4]) / 6,
     ]
-    return np.stack(columns, axis=1)
+    return np.stack(columns_of, axis=1)
 
 
 def features(blocks: Blocks, *, span: float, low: float) -> tuple[npt.NDArray[np.float32], float]:
@@ -72,23 +104,52 @@ def features(blocks: Blocks, *, span: float, low: float) -> tuple[npt.NDArray[np
         span: grey values from 0 to 1 of the unit domain, > 0.
         low: grey value of 0 of the unit domain.
     """
-    power = energies(blocks)
     floor = 1e-14 * span * span
+    power = np.ascontiguousarray(energies(blocks).T)
     logs = np.log(np.maximum(power, floor))
-    reference = float(np.quantile(logs[:, 0], 0.1))
-    parts = [np.quantile(logs, QUANTILES, axis=0).ravel() - reference]
-    for column in (0, 7):
-        order = np.argsort(power[:, column], kind="stable")
-        for share in (0.02, 0.08, 0.25):
-            flattest = power[order[: max(2, int(share * len(order)))]].mean(axis=0)
-            parts.append(np.log(np.maximum(flattest, floor)) - reference)
-    levels = np.median(blocks, axis=(1, 2)).astype(np.float64)
-    for group in np.array_split(np.argsort(levels, kind="stable"), LEVELS):
-        parts.append(np.quantile(logs[group][:, (0, 7)], 0.1, axis=0) - reference)
-        parts.append(np.array([(np.median(levels[group]) - low) / span - 0.5]))
-    parts.append(np.array([0.5 * (reference - 2 * np.log(span)), np.log(len(blocks)) / 10]))
+    reference = float(np.quantile(logs[_SECOND], 0.1))
+    levels = (np.median(blocks, axis=(1, 2)).astype(np.float64) - low) / span
+    parts = [
+        np.quantile(logs, QUANTILES, axis=1).ravel() - reference,
+        _of_the_flattest(power, floor=floor) - reference,
+        _proportions(logs),
+        _by_brightness(logs, levels, reference=reference),
+        np.array([0.5 * (reference - 2 * np.log(span)), np.log(len(blocks)) / 10]),
+    ]
     values = np.clip(np.concatenate(parts), -12, 12)
     return values.astype(np.float32), float(np.exp(0.5 * reference))
+
+
+def _of_the_flattest(power: Numbers, *, floor: float) -> Numbers:
+    """Logarithms of the mean energies (17, N) over the flattest blocks, as two of the differences see it."""
+    found = []
+    for kind in (_SECOND, _PLANE):
+        order = np.argsort(power[kind], kind="stable")
+        for share in SHARES:
+            flattest = power[:, order[: max(2, int(share * len(order)))]].mean(axis=1)
+            found.append(np.log(np.maximum(flattest, floor)))
+    return np.concatenate(found)
+
+
+def _proportions(logs: Numbers) -> Numbers:
+    """What the differences (17, N) are to each other in the flattest quarter of the blocks."""
+    order = np.argsort(logs.sum(axis=0), kind="stable")
+    flattest = logs[:, order[: max(4, len(order) // 4)]]
+    return np.quantile(flattest - flattest.mean(axis=0), COLOURS, axis=1).ravel()
+
+
+def _by_brightness(logs: Numbers, levels: Numbers, *, reference: float) -> Numbers:
+    """What the flattest blocks of each group of equal brightness hold, and how bright they are."""
+    found = []
+    for group in np.array_split(np.argsort(levels, kind="stable"), LEVELS):
+        found.append(np.quantile(logs[[_SECOND, _PLANE]][:, group], 0.1, axis=1) - reference)
+        found.append(np.array([np.median(levels[group]) - 0.5]))
+    return np.concatenate(found)
+
+
+def _second(values: Blocks, *, axis: int) -> Blocks:
+    """Second difference along an axis of (N, H, W)."""
+    return np.diff(values, n=2, axis=axis)
 
 
 def _mean_square(values: Blocks) -> Numbers:
