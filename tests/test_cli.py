@@ -529,8 +529,22 @@ def test_train_prints_the_checkpoint_it_made(tmp_path: Path) -> None:
     assert Path(outcome.stdout.strip()).is_file()
     assert json.loads((run_folder / "recipe.json").read_text())["steps"] == 3
     assert "3/3" in outcome.stderr
-    assert all(word in outcome.stderr for word in ("loss", "lr", "Mpx/s", "left"))
+    assert all(word in outcome.stderr for word in ("loss", "lr", "PSNR", "Mpx/s", "left"))
+    assert f"first weights random, pictures to look at in {run_folder / 'looks'}" in outcome.stderr
+    assert (run_folder / "looks" / "step-000003.png").is_file()
     assert run("train", recipe, "--out", run_folder).code == 4
+
+
+@pytest.mark.parametrize(("options", "code"), [(("--devices", "0"), 2), (("--devices", "2"), 5)])
+def test_devices_that_cannot_share_a_step_are_refused(
+    options: tuple[str, str], code: int, tmp_path: Path
+) -> None:
+    recipe = tmp_path / "tiny.toml"
+    recipe.write_text(RECIPE)
+    outcome = run("train", recipe, "--out", tmp_path / "run", "--device", "cpu", *options)
+    assert outcome.code == code
+    assert "devices" in outcome.stderr
+    assert not (tmp_path / "run").exists()
 
 
 def test_wrong_recipe_is_one_line(tmp_path: Path) -> None:

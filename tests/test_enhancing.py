@@ -14,6 +14,7 @@ from scipy.ndimage import gaussian_filter
 
 from longexposure import __version__, enhancing
 from longexposure.defects import find_defects
+from longexposure.engines.loading import Loaded
 from longexposure.engines.torch_engine import TorchEngine
 from longexposure.enhancing import TOLD_RANGE, Enhancer, Findings, examine, load_enhancer
 from longexposure.errors import CheckpointError, InputError, RecipeError, ResourceError
@@ -298,7 +299,15 @@ def test_tiles_that_do_not_fit_into_memory_are_made_smaller():
     assert small.engine.sizes[-1][-1] <= 100
 
 
-@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("[enforce fail] can't allocate memory: ...")])
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        RuntimeError("[enforce fail] can't allocate memory: ..."),
+        RuntimeError("[CPU] DepthToSpace node with name 'node_pixel_shuffle' can't alloc"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+    ],
+)
 def test_memory_for_no_tile_at_all_is_a_resource_error(error):
     def fail(tile: np.ndarray) -> np.ndarray:
         raise error
@@ -323,6 +332,100 @@ def test_tiles_fit_the_memory_there_is_and_the_models_grid(monkeypatch, core_px,
     sizes = enhancer.engine.sizes
     assert sizes[0] == (1, expected + 8, expected + 8)
     assert all(side % 4 == 0 for size in sizes for side in size[1:])
+
+
+@pytest.mark.parametrize("free_mb", range(10, 40))
+def test_a_little_more_or_less_free_memory_changes_no_tile(monkeypatch, free_mb):
+    """Tiles have a side of a power of two, so that the same image gives the same bytes again."""
+    enhancer = scripted(lambda tile: tile)
+    monkeypatch.setattr(enhancing, "free_memory", lambda: free_mb * 10**6)
+    enhancer.enhance(noisy(shape=(300, 300)))
+    fits = (free_mb * 10**6 / 4 / enhancer.engine.spec.bytes_per_px) ** 0.5 - 2 * 8
+    assert enhancer.engine.sizes[0][1] == (64 if fits < 128 else 128) + 8
+
+
+@pytest.mark.parametrize("strip_px", [1, 97, 72 * 5, 10**9])
+@pytest.mark.parametrize("strength", [0.5, 1.0])
+@pytest.mark.parametrize("core_px", [None, 28])
+def test_strips_change_nothing(monkeypatch, strip_px, strength, core_px):
+    """Beside the formula for the whole image at once: faulty pixels replaced, the change added."""
+    image = noisy()
+    image[[5, 5, 30], [9, 60, 33]] = 65535, 0, 65535
+    monkeypatch.setattr(enhancing, "STRIP_PX", strip_px)
+    enhanced = scripted(lambda tile: tile + np.float32(0.01), core_px=core_px).enhance(
+        image, strength=strength
+    )
+    found = examine(image)
+    assert len(found.defects) == 3
+    replaced = image.astype(np.float64)
+    replaced[found.defects.y, found.defects.x] = found.defects.value
+    unit = found.grey.to_unit(replaced)
+    expected = replaced + ((unit + np.float32(0.01)) - unit).astype(np.float64) / found.grey.scale
+    expected = image + strength * (expected - image)
+    assert np.array_equal(enhanced, np.rint(expected))
+
+
+def loaded(script, device: str = "cpu") -> Loaded:
+    settings = {"engine": "spare", "engine_version": "1", "device": device, "precision": "f32"}
+    return Loaded(Scripted(script), settings, "0" * 64)
+
+
+def test_a_device_without_memory_left_gives_way_to_the_spare_for_good_and_in_a_line(caplog):
+    def full(tile: np.ndarray) -> np.ndarray:
+        if calls and calls.pop():
+            return tile + np.float32(0.1)
+        raise RuntimeError("CUDA out of memory. Tried to allocate 2 GiB")
+
+    calls = [True]
+    spares: list[Loaded] = []
+
+    def spare() -> Loaded:
+        spares.append(loaded(lambda tile: tile + np.float32(0.1)))
+        return spares[-1]
+
+    settings = {"engine": "torch", "device": "cuda", "precision": "f32"}
+    enhancer = Enhancer(Scripted(full), name="m", settings=settings, spare=spare)
+    steady = scripted(lambda tile: tile + np.float32(0.1))
+    for seed in range(3):  # the first on the GPU, which is full half-way through the second
+        assert np.array_equal(enhancer.enhance(noisy(seed)), steady.enhance(noisy(seed)))
+    lines = [line for line in caplog.messages if "no memory left" in line]
+    assert lines == ["no memory left on cuda: going on with spare f32 on cpu"]
+    assert len(spares) == 1
+    after = enhancer.enhance(Radiograph(noisy()))
+    assert after.history[-1].settings["device"] == "cpu"
+
+
+def test_a_spare_without_memory_is_a_resource_error_too():
+    def full(tile: np.ndarray) -> np.ndarray:
+        raise MemoryError
+
+    enhancer = Enhancer(Scripted(full), name="m", spare=lambda: loaded(full))
+    for _ in range(2):
+        with pytest.raises(ResourceError, match="tile of 64 px"):
+            enhancer.enhance(noisy())
+
+
+@pytest.mark.parametrize(("device", "falls_back"), [("auto", True), ("cuda", False)])
+def test_only_a_gpu_that_nobody_asked_for_has_the_cpu_as_spare(checkpoint, monkeypatch, device, falls_back):
+    def full(tile: np.ndarray) -> np.ndarray:
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    real = enhancing.load_engine
+    asked: list[str] = []
+
+    def load(weights: Path, **options: str) -> Loaded:
+        asked.append(options["device"])
+        return real(weights, **options) if options["device"] == "cpu" else loaded(full, "cuda")
+
+    monkeypatch.setattr(enhancing, "load_engine", load)
+    enhancer = load_enhancer(checkpoint, engine="torch", device=device)
+    if not falls_back:
+        with pytest.raises(ResourceError, match="use --device cpu"):
+            enhancer.enhance(noisy())
+        return
+    on_cpu = load_enhancer(checkpoint, engine="torch", device="cpu")
+    assert np.array_equal(enhancer.enhance(noisy()), on_cpu.enhance(noisy()))
+    assert asked == ["auto", "cpu", "cpu"]
 
 
 def test_an_image_that_fits_is_computed_in_one_piece():

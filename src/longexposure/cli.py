@@ -7,14 +7,18 @@ progress and errors to stderr; every failure is one line there, and the exit cod
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import errno
+import functools
 import itertools
 import logging
 import os
+import signal
+import threading
 import traceback
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -27,6 +31,7 @@ from longexposure.printing import json_text, numbers, print_facts, print_table, 
 
 if TYPE_CHECKING:
     from longexposure.enhancing import FileResult
+    from longexposure.recipes import Recipe
     from longexposure.training import Progress as TrainingProgress
 
 INTERRUPTED = 130
@@ -126,6 +131,10 @@ def enhance(
     strength: Annotated[
         float, typer.Option(min=0.0, max=1.0, help="How much of the change to apply: 0 none, 1 all.")
     ] = 1.0,
+    noise: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.toml", help="The machine's noise, which `longexposure noise` measured."),
+    ] = None,
     report: Annotated[
         Path | None, typer.Option(metavar="FILE.html", help="Write a page with before/after sliders.")
     ] = None,
@@ -140,15 +149,20 @@ def enhance(
     """Enhance radiographs: noise gone, structures and grey values kept."""
     from longexposure.enhancing import enhance_files, load_enhancer
     from longexposure.io import expand_inputs
+    from longexposure.noise.fingerprint import read_fingerprint
 
     _refuse_target(report, suffixes=(".html", ".htm"), overwrite=overwrite)
     _refuse_target(json_file, suffixes=(".json",), overwrite=overwrite)
     sources = expand_inputs(inputs)
-    enhancer = load_enhancer(model, engine=engine, device=device, precision=precision)
-    stream = enhance_files(sources, out, enhancer, strength=strength, overwrite=overwrite, sidecar=sidecar)
-    followed = _Followed(stream, total=len(sources), engine=enhancer.engine_name)
+    known = None if noise is None else read_fingerprint(noise)
+    load = functools.partial(load_enhancer, model, engine=engine, device=device, precision=precision)
+    stream = enhance_files(
+        sources, out, load, noise=known, strength=strength, overwrite=overwrite, sidecar=sidecar
+    )
+    followed = _Followed(stream, total=len(sources))
     try:
-        _consume(followed, report=report, overwrite=overwrite)
+        with _ended_by_signals():
+            _consume(followed, report=report, overwrite=overwrite)
     finally:
         print_table(followed.rows, to_stderr=str(json_file) == "-")
         if json_file is not None and followed.records:
@@ -179,12 +193,15 @@ def models() -> None:
 
 @app.command(cls=_Command)
 def info(
-    file: Annotated[Path, typer.Argument(help="A radiograph or a checkpoint.")],
+    file: Annotated[Path, typer.Argument(help="A radiograph, a checkpoint or a noise fingerprint (.toml).")],
     *,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Say what the tool sees in an image or a checkpoint."""
-    facts = _checkpoint_facts(file) if file.suffix.lower() in CHECKPOINTS else _image_facts(file)
+    """Say what the tool sees in an image, a checkpoint or a noise fingerprint."""
+    if file.suffix.lower() == ".toml":
+        facts = _fingerprint_facts(file, as_json=as_json)
+    else:
+        facts = _checkpoint_facts(file) if file.suffix.lower() in CHECKPOINTS else _image_facts(file)
     if as_json:
         typer.echo(json_text(facts))
     else:
@@ -201,20 +218,28 @@ def train(
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in the folder.")] = False,
     device: DeviceOption = "auto",
+    devices: Annotated[
+        int, typer.Option(min=1, help="GPUs, or processes on a CPU, that share every step.")
+    ] = 1,
+    tensorboard: Annotated[
+        bool, typer.Option("--tensorboard", help="Write event files for TensorBoard too.")
+    ] = False,
 ) -> None:
     """Train a network from a recipe."""
     from longexposure.recipes import load_recipe
     from longexposure.training import train as train_network
+    from longexposure.trainings.team import leads_here
 
     resolved = load_recipe(recipe, overrides or [])
+    work = functools.partial(
+        train_network, resolved, out, resume=resume, device=device, devices=devices, tensorboard=tensorboard
+    )
+    if not leads_here():
+        work()
+        return
     with progress("training", total=resolved.steps, every_s=10.0) as shown_progress:
-        checkpoint = train_network(
-            resolved,
-            out,
-            resume=resume,
-            device=device,
-            on_step=lambda at: shown_progress.update(at.step, _training_line(at)),
-        )
+        shown_progress.say(_training_start(resolved, out, resume=resume))
+        checkpoint = work(on_step=lambda at: shown_progress.update(at.step, _training_line(at)))
     typer.echo(str(checkpoint))
 
 
@@ -360,14 +385,72 @@ def check_pairs(
 
 @app.command(cls=_Command)
 def noise(
-    data: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of pairs, or a manifest.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for page, table, charts and JSON.")],
+    inputs: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="INPUT", help="A folder of pairs or a manifest; with --from, images or folders."
+        ),
+    ],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="Folder for the analysis of pairs; with --from, FILE.toml.")
+    ],
     *,
+    source: Annotated[
+        Literal["pairs", "flats", "repeats", "image"],
+        typer.Option(
+            "--from",
+            help="Analyse pairs; or measure a machine from flats, repeats of a part or single images.",
+        ),
+    ] = "pairs",
+    darks: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="FILE|DIR", help="Exposures without X-rays, two or more; repeatable."),
+    ] = None,
+    machine: Annotated[str | None, typer.Option(metavar="NAME", help="The machine's name.")] = None,
+    exposure: Annotated[
+        float | None,
+        typer.Option(min=1e-9, metavar="SECONDS", help="Of one exposure, where the files do not say."),
+    ] = None,
+    no_pattern: Annotated[
+        bool, typer.Option("--no-pattern", help="Leave out the fixed pattern that flats show.")
+    ] = False,
     pairs: Annotated[int, typer.Option(min=1, metavar="N", help="Pairs of each machine type.")] = 100,
     include: Annotated[list[str] | None, typer.Option(help="Pattern of pairs to take; repeatable.")] = None,
     overwrite: OverwriteOption = False,
 ) -> None:
-    """Analyse the noise between short and long exposures, machine type by machine type."""
+    """Analyse the noise of pairs by machine type, or measure a machine's noise for `enhance --noise`."""
+    if source == "pairs":
+        if len(inputs) != 1 or darks or machine or exposure or no_pattern:
+            raise typer.BadParameter(
+                "pairs are one folder or manifest; other options need --from flats or so"
+            )
+        _analyse_pairs(inputs[0], out, pairs=pairs, include=include or ("*",), overwrite=overwrite)
+        return
+    from longexposure.fingerprinting import take_fingerprint, write_fingerprint
+    from longexposure.io import expand_inputs
+
+    if include or (source == "image" and darks):
+        raise typer.BadParameter("--include is for pairs, --darks for flats and repeats")
+    _refuse_target(out, suffixes=(".toml",), overwrite=overwrite)
+    files, dark_files = expand_inputs(inputs), expand_inputs(darks) if darks else []
+    done = itertools.count(1)
+    with progress("reading", total=len(files) + len(dark_files)) as shown_progress:
+        found = take_fingerprint(
+            files,
+            source=source,
+            darks=dark_files,
+            machine=machine or "",
+            exposure_s=exposure,
+            pattern=not no_pattern,
+            on_file=lambda name: shown_progress.update(next(done), name),
+        )
+    write_fingerprint(found, out, overwrite=overwrite)
+    print_facts(found.facts())
+    typer.echo(str(out))
+
+
+def _analyse_pairs(data: Path, out: Path, *, pairs: int, include: Sequence[str], overwrite: bool) -> None:
+    """Page, table, charts and JSON about the noise between short and long exposures."""
     from longexposure.analysing import analyse_noise, meaning, write_analysis
 
     _refuse_target(out / "noise.html", suffixes=(".html",), overwrite=overwrite)
@@ -375,7 +458,7 @@ def noise(
         analysis = analyse_noise(
             data,
             pairs=pairs,
-            include=include or ("*",),
+            include=include,
             on_pair=lambda done, of, name: shown_progress.update(done, f"of {of}, {name}"),
         )
         for why in analysis.left_out.values():
@@ -411,6 +494,12 @@ def study(
         typer.Option(min=1, max=100, help="Random starts of every training; default: the budget's."),
     ] = None,
     device: DeviceOption = "auto",
+    edcnn_weights: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="ResNet-50 weights for the second term of EDCNN's loss; without: MSE alone."
+        ),
+    ] = None,
 ) -> None:
     """Run an experiment of the paper, or all of them: trainings, numbers, tables, pictures."""
     from longexposure.studying import study as run_study
@@ -424,6 +513,7 @@ def study(
             budget=budget,
             seeds=seeds,
             device=device,
+            edcnn_weights=edcnn_weights,
             tell=lambda text: shown_progress.update(next(done), text),
         )
     for document in documents:
@@ -490,6 +580,7 @@ def _image_facts(path: Path) -> dict[str, Any]:
 
     from longexposure.enhancing import examine
     from longexposure.io import read_radiograph
+    from longexposure.noise.words import in_words
 
     radiograph = read_radiograph(path)
     page = radiograph.pixels if radiograph.pixels.ndim == 2 else radiograph.pixels[0]
@@ -509,6 +600,7 @@ def _image_facts(path: Path) -> dict[str, Any]:
         "exposure": dict(radiograph.exposure),
         "history": [step.as_dict() for step in radiograph.history],
         "first page": {
+            "in words": in_words(found.noise, found.grey),
             "percentiles": {f"{mark}": float(np.percentile(page, mark)) for mark in PERCENTILES},
             "noise": found.noise.as_dict(),
             "defect pixels": len(found.defects),
@@ -525,6 +617,34 @@ def _checkpoint_facts(path: Path) -> dict[str, Any]:
     return {"file": str(path), "sha256": sha256_of(path), "bytes": path.stat().st_size, **header.model_dump()}
 
 
+def _fingerprint_facts(path: Path, *, as_json: bool) -> dict[str, Any]:
+    from longexposure.noise.fingerprint import read_fingerprint
+
+    fingerprint = read_fingerprint(path)
+    if as_json:
+        return {"file": str(path), **fingerprint.model_dump(mode="json")}
+    return {"file": str(path), **fingerprint.facts()}
+
+
+@contextlib.contextmanager
+def _ended_by_signals() -> Iterator[None]:
+    """Where the system ends the process, end after what is being written, not in the middle of it."""
+
+    def end(number: int, _: object) -> None:
+        raise SystemExit(128 + number)
+
+    names = ("SIGTERM", "SIGHUP") if threading.current_thread() is threading.main_thread() else ()
+    numbers = [getattr(signal, name) for name in names if hasattr(signal, name)]
+    fatal = [number for number in numbers if signal.getsignal(number) is signal.SIG_DFL]
+    try:
+        for number in fatal:
+            signal.signal(number, end)
+        yield
+    finally:
+        for number in fatal:
+            signal.signal(number, signal.SIG_DFL)
+
+
 def _consume(stream: Iterable[FileResult], *, report: Path | None, overwrite: bool) -> None:
     """Draw every result through, into the report where one is wanted; pixels are let go one by one."""
     if report is None:
@@ -534,16 +654,25 @@ def _consume(stream: Iterable[FileResult], *, report: Path | None, overwrite: bo
     from longexposure.reporting import comparisons_of, write_report
 
     check_writable_folder(report.parent)
-    comparisons = itertools.chain.from_iterable(map(comparisons_of, stream))
+    comparisons = itertools.chain.from_iterable(
+        comparisons_of(result, facts=_noise_facts(result)) for result in stream
+    )
     write_report(comparisons, report, title="Enhanced radiographs", overwrite=overwrite)
+
+
+def _noise_facts(result: FileResult) -> dict[str, Any]:
+    """Columns of a table: where the noise is known from, and what was warned of."""
+    if result.noise is None:
+        return {}
+    told = {"estimated": "the image", "image": "other images"}.get(result.noise.origin, result.noise.origin)
+    return {"noise from": told, **({"warnings": "; ".join(result.warnings)} if result.warnings else {})}
 
 
 class _Followed:
     """Passes results on once, tells of each on stderr, and keeps what is said of them, not their pixels."""
 
-    def __init__(self, stream: Iterable[FileResult], *, total: int, engine: str | None) -> None:
+    def __init__(self, stream: Iterable[FileResult], *, total: int) -> None:
         self._stream = stream
-        self._told = {} if engine is None else {"engine": engine}
         self._total = total
         self.rows: list[dict[str, Any]] = []
         self.records: list[dict[str, Any]] = []
@@ -561,14 +690,23 @@ class _Followed:
                     shown_progress.say(f"warning: {result.source}: {warning}")
                 became = "failed" if result.error else f"{result.seconds:.2f} s"
                 shown_progress.update(done, f"{result.source.name}, {became}")
-                self.rows.append(row_of(result) | ({} if result.error else self._told))
+                engine = {"engine": result.engine} if result.engine else {}
+                self.rows.append(row_of(result) | _noise_facts(result) | engine)
                 self.records.append(result.as_dict())
                 yield result
 
 
+def _training_start(recipe: Recipe, out: Path, *, resume: bool) -> str:
+    first = "goes on" if resume else f"first weights {recipe.start_from or 'random'}"
+    looks = f", pictures to look at in {out / 'looks'}" if recipe.look.every_steps else ""
+    return f"training {recipe.name}: {first}{looks}"
+
+
 def _training_line(at: TrainingProgress) -> str:
     left = timedelta(seconds=round(at.seconds_left))
-    return f"loss {at.loss:.4g}, lr {at.lr:.2e}, {at.mpx_per_s:.2f} Mpx/s, {left} left"
+    before, after = at.scores.get("psnr_noisy"), at.scores.get("psnr")
+    scores = "" if before is None or after is None else f", PSNR {before:.2f} -> {after:.2f} dB"
+    return f"loss {at.loss:.4g}, lr {at.lr:.2e}{scores}, {at.mpx_per_s:.2f} Mpx/s, {left} left"
 
 
 def _report(error: Exception, *, debug: bool) -> int:

@@ -7,6 +7,7 @@ pixel sees exactly what it would see in the whole image.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 from collections.abc import Callable, Iterator
@@ -22,6 +23,9 @@ logger = logging.getLogger(__name__)
 
 SMALLEST_PX = 64
 LARGEST_PX = 2048
+
+_OUT_OF_MEMORY = ("out of memory", "can't alloc", "alloc_failed")
+"""In the messages of torch, of OpenVINO and of CUDA's libraries."""
 
 Unit = npt.NDArray[np.float32]
 
@@ -101,20 +105,75 @@ def with_smaller_cores(core_px: int, multiple: int, attempt: Callable[[int], Non
 
 
 def free_memory() -> int:
-    """Bytes of main memory that can be had now, within the limit of the container where there is one."""
-    free = _available()
+    """Bytes of main memory that can be had now, within the limits of container and process, if any."""
+    return max(min((_available(), *_left_in_groups(), *_left_to_process())), 0)
+
+
+@dataclass(frozen=True)
+class _Accounts:
+    """Where a version of Linux's control groups, in which containers live, keeps account of memory.
+
+    Attributes:
+        root: folder of the outermost group.
+        limit: file with the most bytes that the group may have.
+        used: file with the bytes that it has.
+        cached: which of them, by memory.stat, hold files: counted as used, given back when needed.
+    """
+
+    root: str
+    limit: str
+    used: str
+    cached: tuple[str, str]
+
+
+_ACCOUNTS = {
+    "": _Accounts("/sys/fs/cgroup", "memory.max", "memory.current", ("active_file", "inactive_file")),
+    "memory": _Accounts(
+        "/sys/fs/cgroup/memory",
+        "memory.limit_in_bytes",
+        "memory.usage_in_bytes",
+        ("total_active_file", "total_inactive_file"),
+    ),
+}
+"""By the name that /proc/self/cgroup has for them: the second version, and the first."""
+
+
+def _left_in_groups() -> Iterator[int]:
+    """Bytes left in each group with a limit that this process is in."""
+    for name, accounts in _ACCOUNTS.items():
+        for folder in _groups(name, accounts.root):
+            with contextlib.suppress(OSError, ValueError):  # no such group, or one without a limit
+                limit = int((folder / accounts.limit).read_text())
+                stat = map(str.split, (folder / "memory.stat").read_text().splitlines())
+                cached = sum(int(value) for kind, value in stat if kind in accounts.cached)
+                yield limit - int((folder / accounts.used).read_text()) + cached
+
+
+def _groups(name: str, root: str) -> list[Path]:
+    """The folders of the groups that this process is in, one inside the other, the root at last."""
+    inside = Path()
+    with contextlib.suppress(OSError, ValueError):
+        for line in Path("/proc/self/cgroup").read_text().splitlines():
+            _, names, path = line.split(":", 2)
+            if name in names.split(","):
+                inside = Path(path.lstrip("/"))
+    return [Path(root) / folder for folder in dict.fromkeys((inside, *inside.parents))]
+
+
+def _left_to_process() -> Iterator[int]:
+    """Bytes left where the process was given a limit of its own (`ulimit -v` or `-d`)."""
     try:
-        limit = int(Path("/sys/fs/cgroup/memory.max").read_text())
-        used = int(Path("/sys/fs/cgroup/memory.current").read_text())
-        return max(min(free, limit - used + _file_cache()), 0)
-    except (OSError, ValueError):
-        return free
-
-
-def _file_cache() -> int:
-    """Bytes that the container's memory holds of files: counted as used, given back when needed."""
-    lines = (line.split() for line in Path("/sys/fs/cgroup/memory.stat").read_text().splitlines())
-    return sum(int(value) for name, value in lines if name in ("active_file", "inactive_file"))
+        import resource
+    except ImportError:  # not Unix
+        return
+    for kind, used in ((resource.RLIMIT_AS, "VmSize:"), (resource.RLIMIT_DATA, "VmData:")):
+        limit = resource.getrlimit(kind)[0]
+        if limit == resource.RLIM_INFINITY:
+            continue
+        with contextlib.suppress(OSError, ValueError):
+            for line in Path("/proc/self/status").read_text().splitlines():
+                if line.startswith(used):
+                    yield limit - 1024 * int(line.split()[1])
 
 
 def _available() -> int:
@@ -132,4 +191,4 @@ def _available() -> int:
 
 def _out_of_memory(error: BaseException) -> bool:
     text = str(error).lower()
-    return isinstance(error, MemoryError) or "out of memory" in text or "can't allocate memory" in text
+    return isinstance(error, MemoryError) or any(sign in text for sign in _OUT_OF_MEMORY)

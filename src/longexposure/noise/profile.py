@@ -11,6 +11,9 @@ import numpy.typing as npt
 
 from longexposure.errors import InputError
 
+Origin = Literal["estimated", "given", "flats", "repeats", "image"]
+"""How a profile was obtained: from the image itself, by hand, or from a fingerprint made of these."""
+
 CONDITION = ("sigma", "log_sigma", "signal_share", "corr_x", "corr_y")
 """What a conditioned network is told, in this order; see `NoiseProfile.condition`."""
 
@@ -29,7 +32,7 @@ class NoiseProfile:
             detector's gain in grey values per quantum.
         corr_x: lag-1 autocorrelation along x, -1..1.
         corr_y: lag-1 autocorrelation along y, -1..1.
-        origin: how it was obtained.
+        origin: how it was obtained, see `Origin`.
     """
 
     level: float
@@ -37,7 +40,7 @@ class NoiseProfile:
     slope: float = 0.0
     corr_x: float = 0.0
     corr_y: float = 0.0
-    origin: Literal["estimated", "given"] = "given"
+    origin: Origin = "given"
 
     def __post_init__(self) -> None:
         numbers = (self.level, self.sigma, self.slope, self.corr_x, self.corr_y)
@@ -65,6 +68,11 @@ class NoiseProfile:
             origin=self.origin,
         )
 
+    @property
+    def signal_share(self) -> float:
+        """Of a profile in the unit domain: slope / (2 variance) at 0.5, not cut to -1..1."""
+        return self.slope / (2.0 * max(float(self.variance(0.5)), 1e-10))
+
     def condition(self) -> npt.NDArray[np.float32]:
         """What a network is told of a profile in the unit domain: five numbers, see `CONDITION`.
 
@@ -74,7 +82,7 @@ class NoiseProfile:
         """
         variance = max(float(self.variance(0.5)), 1e-10)
         sigma = float(np.sqrt(variance))
-        share = float(np.clip(self.slope / (2.0 * variance), -1.0, 1.0))
+        share = float(np.clip(self.signal_share, -1.0, 1.0))
         log_sigma = (np.log2(sigma) + 6.0) / 6.0
         return np.array([sigma, log_sigma, share, self.corr_x, self.corr_y], dtype=np.float32)
 

@@ -1,0 +1,255 @@
+"""Photon transfer: how the variance of the noise goes with the grey value, from frames that were repeated.
+
+Where a linear detector counts quanta, variance against mean is a straight line: its slope is the gain in grey
+values per quantum, its height in the dark the square of the read noise (Janesick 2007; EMVA standard 1288).
+Points come from every series of frames and every brightness in it, and count by what they are worth.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from longexposure.errors import InputError
+from longexposure.noise.frames import GROUPS, Series, compare_frames
+from longexposure.noise.pattern import Pattern, measure_pattern
+from longexposure.noise.profile import NoiseProfile
+from longexposure.radiograph import Pixels
+
+MISFIT = 0.15
+"""From this share of the variance on, a line that misses its points is told, and leaves the dark out."""
+
+Numbers = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class MeasuredNoise:
+    """What repeated exposures tell of the noise, each number with its standard error.
+
+    Attributes:
+        profile: of the temporal noise, which differs from frame to frame.
+        sigma_error: standard error of `profile.sigma`.
+        tied: correlation of the errors of variance and slope.
+        slope_error: of `profile.slope`; None where only one brightness was seen, so that the slope is
+            unknown and stands as 0.
+        corr_x_error: of `profile.corr_x`.
+        corr_y_error: of `profile.corr_y`.
+        slope_x: change of the covariance of neighbours along x per grey value: quanta behind a screen are
+            coloured, electronics are not. 0 where the slope is unknown.
+        slope_y: the same along y.
+        grey: lowest and highest brightness that was seen, the dark included.
+        points: (P, 3) brightness, variance there and its standard error.
+        misfit: largest deviation of a point from the line beyond its own error, as a share of the variance.
+        pattern: the fixed pattern, told by flats alone; None where there is none or it cannot be known.
+        frames: exposures that were used, darks apart.
+        darks: dark frames that were used.
+        notes: what a person should know, a sentence each.
+    """
+
+    profile: NoiseProfile
+    sigma_error: float
+    slope_error: float | None
+    tied: float
+    corr_x_error: float
+    corr_y_error: float
+    slope_x: float
+    slope_y: float
+    grey: tuple[float, float]
+    points: Numbers
+    misfit: float
+    pattern: Pattern | None
+    frames: int
+    darks: int
+    notes: tuple[str, ...] = ()
+
+
+def measure_flats(
+    levels: Sequence[Sequence[Pixels]], darks: Sequence[Pixels] = (), *, pattern: bool = True
+) -> MeasuredNoise:
+    """The noise from flats: exposures of the open beam or of something uniform.
+
+    Args:
+        levels: for each brightness two or more frames (H, W), in the order they were taken; all of one
+            shape and type.
+        darks: two or more frames without X-rays, or none.
+        pattern: whether to measure the fixed pattern too.
+
+    Raises:
+        InputError: see `longexposure.noise.frames.compare_frames`.
+    """
+    return _measured(levels, darks, origin="flats", pattern=pattern)
+
+
+def measure_repeats(scenes: Sequence[Sequence[Pixels]], darks: Sequence[Pixels] = ()) -> MeasuredNoise:
+    """The noise from repeated exposures of any part that does not move.
+
+    The fixed pattern of the detector stands still as the part does and is not seen.
+
+    Args:
+        scenes: for each part two or more frames (H, W), in the order they were taken; all of one shape
+            and type.
+        darks: two or more frames without X-rays, or none.
+
+    Raises:
+        InputError: see `longexposure.noise.frames.compare_frames`.
+    """
+    return _measured(scenes, darks, origin="repeats", pattern=False)
+
+
+def _measured(
+    scenes: Sequence[Sequence[Pixels]],
+    darks: Sequence[Pixels],
+    *,
+    origin: Literal["flats", "repeats"],
+    pattern: bool,
+) -> MeasuredNoise:
+    uniform = origin == "flats"
+    notes: list[str] = []
+    found = []
+    for number, frames in enumerate(scenes, start=1):
+        where = origin if len(scenes) == 1 else f"{origin}, series {number}"
+        try:
+            found.append(_compared(frames, where, uniform=uniform))
+        except InputError as error:
+            if number == len(scenes) and not found:
+                raise
+            notes.append(_left_out(error))
+    dark = None
+    if len(darks):
+        try:
+            dark = _compared(darks, "darks", uniform=True)
+        except InputError as error:
+            notes.append(_left_out(error))
+    noise = _transferred(found, dark, origin)
+    if dark is not None and noise.misfit > MISFIT:
+        noise = _transferred(found, None, origin)
+        notes.append("the noise in the dark lies off the line of the rest and was left out")
+    if noise.misfit > MISFIT:
+        notes.append(f"variance against grey value is no straight line: off by up to {noise.misfit:.0%}")
+    noise = replace(noise, notes=(*noise.notes, *notes))
+    if not pattern:
+        return noise
+    return replace(noise, pattern=measure_pattern(found, dark))
+
+
+def _compared(frames: Sequence[Pixels], where: str, *, uniform: bool) -> Series:
+    series = compare_frames(frames, where=where, uniform=uniform)
+    return replace(series, notes=tuple(f"{where}: {note}" for note in series.notes))
+
+
+def _left_out(error: InputError) -> str:
+    return f"{error.where} left out: expected {error.expected}, found {error.found}"
+
+
+@dataclass(frozen=True, eq=False)
+class _Sums:
+    """Sums over all series by point (P) and group of pixels (G), the points of the dark last."""
+
+    count: Numbers
+    levels: Numbers
+    variances: Numbers
+    neighbours: Numbers
+    covariances: Numbers
+
+    @classmethod
+    def of(cls, every: Sequence[Series]) -> _Sums:
+        return cls(
+            count=np.concatenate([each.count for each in every]),
+            levels=np.concatenate([each.levels for each in every]),
+            variances=np.concatenate([each.variances for each in every]),
+            neighbours=np.concatenate([each.neighbours for each in every], axis=1),
+            covariances=np.concatenate([each.covariances for each in every], axis=1),
+        )
+
+    def points(self, weights: Numbers) -> tuple[Numbers, Numbers, Numbers]:
+        """(P,) brightness and number of terms, and (3, P) variance and covariances along x and y.
+
+        Args:
+            weights: (G,), 1 for groups that count and 0 for others.
+        """
+        count = np.maximum(self.count @ weights, 1e-12)
+        pairs = np.maximum(self.neighbours @ weights, 1e-12)
+        both = (self.covariances @ weights) / pairs
+        return self.levels @ weights / count, count, np.stack([self.variances @ weights / count, *both])
+
+    def numbers(self, weights: Numbers, *, middle: float) -> Numbers:
+        """(6 + P,): variance at `middle`, its slope, correlations, slopes of covariances; variances."""
+        level, count, found = self.points(weights)
+        heights, slopes = _lines(level, count, found, middle=middle)
+        correlations = heights[1:] / max(heights[0], 1e-12)
+        return np.concatenate([[heights[0], slopes[0]], correlations, slopes[1:], found[0]])
+
+
+def _transferred(
+    scenes: Sequence[Series], dark: Series | None, origin: Literal["flats", "repeats"]
+) -> MeasuredNoise:
+    every = [*scenes, *([] if dark is None else [dark])]
+    sums = _Sums.of(every)
+    level, count, _ = sums.points(np.ones(GROUPS))
+    bright = slice(0, sum(len(each.count) for each in scenes))
+    middle = float(np.average(level[bright], weights=count[bright]))
+    found = sums.numbers(np.ones(GROUPS), middle=middle)
+    errors, tied = _jackknife(
+        lambda weights: sums.numbers(weights, middle=middle), found, sums.count.sum(axis=0)
+    )
+    variance, error = found[6:], errors[6:]
+    sigma = max(float(found[0]), 0.0) ** 0.5
+    line = found[0] + found[1] * (level - middle)
+    off = (np.abs(variance - line) - 3 * error) / np.maximum(line, 1e-12)
+    corr_x, corr_y = (float(np.clip(corr, -1, 1)) for corr in found[2:4])
+    return MeasuredNoise(
+        profile=NoiseProfile(middle, sigma, float(found[1]), corr_x, corr_y, origin=origin),
+        sigma_error=float(errors[0]) / max(2 * sigma, 1e-12),
+        slope_error=float(errors[1]) if len(level) > 1 else None,
+        tied=tied,
+        corr_x_error=float(errors[2]),
+        corr_y_error=float(errors[3]),
+        slope_x=float(found[4]),
+        slope_y=float(found[5]),
+        grey=(float(level.min()), float(level.max())),
+        points=np.stack([level, variance, error], axis=1),
+        misfit=max(0.0, float(off.max())),
+        pattern=None,
+        frames=sum(each.frames for each in scenes),
+        darks=0 if dark is None else dark.frames,
+        notes=tuple(dict.fromkeys(note for each in every for note in each.notes)),
+    )
+
+
+def _lines(level: Numbers, count: Numbers, found: Numbers, *, middle: float) -> tuple[Numbers, Numbers]:
+    """Straight lines through (3, P) variances and covariances: heights at `middle`, and slopes, (3,) each.
+
+    A point's weight is its number of terms over its variance squared, as the line of the variance has it.
+    """
+    away = level - middle
+    fitted = np.maximum(found[0], 1e-6 * found[0].max())
+    heights, slopes = found[:, 0], np.zeros(3)
+    for _ in range(4):
+        weight = np.where(count >= 1, count, 0.0) / fitted**2
+        total, x, xx = weight.sum(), weight @ away, weight @ away**2
+        y, xy = found @ weight, found @ (weight * away)
+        determinant = total * xx - x * x
+        if determinant <= 1e-12 * total * xx:
+            return y / total, slopes
+        heights, slopes = (xx * y - x * xy) / determinant, (total * xy - x * y) / determinant
+        fitted = np.maximum(heights[0] + slopes[0] * away, 0.1 * fitted)
+    return heights, slopes
+
+
+def _jackknife(
+    numbers: Callable[[Numbers], Numbers], found: Numbers, filled: Numbers
+) -> tuple[Numbers, float]:
+    """Standard errors by leaving out one group of pixels after the other (Tukey 1958).
+
+    Returns:
+        The errors, and the correlation of the first two.
+    """
+    groups = np.flatnonzero(filled)
+    apart = np.array([numbers(1.0 - (np.arange(GROUPS) == group)) for group in groups]) - found
+    errors = np.sqrt((len(groups) - 1) / len(groups) * (apart**2).sum(axis=0))
+    size = float(np.sqrt((apart[:, 0] ** 2).sum() * (apart[:, 1] ** 2).sum()))
+    return errors, float(apart[:, 0] @ apart[:, 1]) / size if size > 0 else 0.0
