@@ -48,7 +48,7 @@ def test_blind_it_beats_the_best_gaussian_and_the_best_non_local_means(
 
 
 @pytest.mark.parametrize("sigma", [20.0, 200.0, 2000.0])
-def test_the_mean_of_a_large_flat_area_stays_within_a_thousandth_of_full_contrast(
+def test_the_mean_of_a_large_flat_area_stays_within_0_15_percent_of_full_contrast(
     sigma: float, default_enhancer: Enhancer
 ) -> None:
     random = np.random.default_rng(4)
@@ -59,7 +59,7 @@ def test_the_mean_of_a_large_flat_area_stays_within_a_thousandth_of_full_contras
     enhanced = default_enhancer.enhance(noisy)
     for area in (np.s_[8:248, 6:58], np.s_[104:184, 120:216], np.s_[8:80, 80:248]):
         moved = enhanced[area].mean(dtype=float) - noisy[area].mean(dtype=float)
-        assert abs(moved) < 0.001 * 16000
+        assert abs(moved) < 0.0015 * 16000
 
 
 @pytest.mark.parametrize(("sigma_greys", "most_lost_db"), [(0.3, 0.05), (0.6, 0.0), (1.0, 0.0)])
