@@ -307,6 +307,39 @@ def speed_table(speed: dict[str, Any]) -> str:
     return table(["what", "median", "of this machine's convolution rate"], rows)
 
 
+def commands_table(speed: dict[str, Any]) -> str:
+    """`longexposure enhance` as a process: seconds and peak of memory."""
+    done, side = speed["commands"], speed["settings"]["side_px"]
+    folder = done["folder"]
+    rows = [
+        [
+            f"one {side} x {side} TIFF, engine {name}",
+            f"{cost['seconds']:.2f} s",
+            f"{cost['peak_mb']:.0f} MB",
+            "",
+        ]
+        for name, cost in done["one file"].items()
+    ]
+    rows.append(
+        [
+            f"a folder of {folder['frames']} such frames",
+            f"{folder['seconds']:.1f} s",
+            f"{folder['peak_mb']:.0f} MB",
+            f"{folder['to_network']:.2f} times the network's own time",
+        ]
+    )
+    for name, cost in done["memory"].items():
+        above = (
+            f"{cost['above_input_mb']:.0f} MB above the pixels of the input"
+            if "above_input_mb" in cost
+            else ""
+        )
+        rows.append([name, f"{cost['seconds']:.1f} s", f"{cost['peak_mb']:.0f} MB", above])
+    return table(
+        ["`longexposure enhance`, start of the process included", "time", "peak of memory", ""], rows
+    )
+
+
 def noise_paragraph(noise: dict[str, Any]) -> str:
     unseen = noise["held-out scenes"]
     ratio, errors = unseen["ln(sigma estimated / true)"], unseen["mean absolute error"]
@@ -484,6 +517,8 @@ Tables, pictures, what was reduced, and machine, commit and date of each: [studi
 ## Speed
 
 {speed_table(speed)}
+
+{commands_table(speed)}
 
 {provenance(speed)}
 
