@@ -2,10 +2,12 @@
 
 The network alone and the whole enhance path (measuring noise, finding faulty pixels, tiles, rounding), in f32
 and bf16, beside a plain stack of convolutions (what this machine can do at most), the classical filters and
-the paper's framework with random weights; and `longexposure enhance` of one 1900 x 1900 TIFF as a process.
-Each figure is the median of several runs; machines are noisy, so read the ratios.
+the paper's framework with random weights. And `longexposure enhance` as a process, its start included: one
+1900 x 1900 TIFF with each engine; a folder of such frames beside the network's own time for them; the peak of
+memory for one large image and for folders. Each figure is the median of several runs; machines are noisy, so
+read the ratios.
 
-    python benchmarks/speed.py [--short] [--out benchmarks/speed.json]
+    python benchmarks/speed.py [--short] [--frames 100] [--large 12000] [--out benchmarks/speed.json]
 """
 
 from __future__ import annotations
@@ -26,12 +28,28 @@ import torch
 from machine import machine
 
 from longexposure import load_enhancer, write_radiograph
+from longexposure.engines import ENGINES
+from longexposure.enhancing import examine
 from longexposure.machines.machine import load_machine
 from longexposure.machines.pairs import draw_pair
 from longexposure.models.framework import Framework, FrameworkConfig
 from longexposure.radiograph import Radiograph
 
 CHANNELS, DEPTH = 64, 20
+FOLDERS = (5, 25)
+"""Frames of the folders whose memory is compared."""
+PROCESS = """
+import sys
+from pathlib import Path
+from longexposure.cli import app
+try:
+    app(sys.argv[1:], prog_name="longexposure")
+finally:
+    status = Path("/proc/self/status")
+    lines = status.read_text().splitlines() if status.exists() else []
+    print(next((line.split()[1] for line in lines if line.startswith("VmHWM:")), 0), file=sys.stderr)
+"""
+"""The command line, which tells last how many KiB of memory it had at most (0 where the system does not say)."""
 
 
 def median_s(work: Callable[[], object], runs: int) -> float:
@@ -79,16 +97,95 @@ def short_exposure(side: int) -> np.ndarray:
     return draw_pair(machine, seed=1, index=0).lq
 
 
-def whole_process_s(image: np.ndarray, runs: int) -> float:
-    """`longexposure enhance` of one uint16 TIFF, start of the process included."""
+def command(source: Path, *options: str) -> dict[str, float]:
+    """Seconds and peak of memory, MB, of `longexposure enhance` of a file or folder, start of the process included."""
+    with tempfile.TemporaryDirectory() as out:
+        started = time.perf_counter()
+        done = subprocess.run(
+            [
+                sys.executable,
+                "-c",
+                PROCESS,
+                "enhance",
+                str(source),
+                "--out",
+                str(Path(out) / "out"),
+                *options,
+            ],
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+        seconds = time.perf_counter() - started
+    return {"seconds": seconds, "peak_mb": int(done.stderr.splitlines()[-1]) * 1024 / 1e6}
+
+
+def median_of(figures: list[dict[str, float]]) -> dict[str, float]:
+    return {name: statistics.median(figure[name] for figure in figures) for name in figures[0]}
+
+
+def write_frames(image: np.ndarray, folder: Path, count: int) -> Path:
+    """As many frames as asked for, the image shifted round by as many pixels as its number says."""
+    folder.mkdir()
+    for number in range(count):
+        frame = Radiograph(np.roll(image, (7 * number, 3 * number), (0, 1)))
+        write_radiograph(frame, folder / f"{number:03}.tif")
+    return folder
+
+
+def one_file(image: np.ndarray, work: Path, runs: int) -> dict[str, Any]:
+    """The whole command for one frame with every engine that is installed, round by round."""
+    source = write_radiograph(Radiograph(image), work / "frame.tif")
+    names = ["auto", *(name for name, kind in ENGINES.items() if kind.installed)]
+    rounds = [{name: command(source, "--engine", name) for name in names} for _ in range(runs)]
+    return {name: median_of([each[name] for each in rounds]) for name in names}
+
+
+def folder_of_frames(image: np.ndarray, work: Path, *, frames: int, runs: int) -> dict[str, float]:
+    """The whole command for a folder beside the network's own time for its frames, taken before and after it."""
+    engine = load_enhancer().engine
+    found = examine(image)
+    unit = found.grey.to_unit(np.pad(image, [(0, -side % engine.spec.size_multiple) for side in image.shape]))
+
+    def network() -> None:
+        engine.run(unit[None], found.condition)
+
+    source = write_frames(image, work / "frames", frames)
+    before = median_s(network, runs)
+    whole = command(source)
+    own = statistics.mean((before, median_s(network, runs))) * frames
+    return {"frames": frames, "network_s": own, **whole, "to_network": whole["seconds"] / own}
+
+
+def memory(image: np.ndarray, work: Path, *, large: int, folders: tuple[int, ...]) -> dict[str, Any]:
+    """Peaks of memory, MB: one large image, made of many of this one, and folders of frames."""
+    times = -(-large // min(image.shape))
+    whole = np.tile(image, (times, times))[:large, :large]
+    source = write_radiograph(Radiograph(np.ascontiguousarray(whole)), work / "large.tif")
+    input_mb = whole.nbytes / 1e6
+    del whole
+    one = command(source)
+    source.unlink()
+    figures = {f"one image of {large} x {large}": one | {"above_input_mb": one["peak_mb"] - input_mb}}
+    for count in folders:
+        figures[f"a folder of {count} frames"] = command(write_frames(image, work / f"of{count}", count))
+    return figures
+
+
+def commands(
+    image: np.ndarray, *, frames: int, large: int, runs: int, folders: tuple[int, ...]
+) -> dict[str, Any]:
+    """Everything about `longexposure enhance` as a process, on this image."""
     with tempfile.TemporaryDirectory() as folder:
-        source = write_radiograph(Radiograph(image), Path(folder) / "in.tif")
-        command = [sys.executable, "-m", "longexposure", "enhance", str(source), "--overwrite"]
-        command += ["--out", str(Path(folder) / "out")]
-        return median_s(lambda: subprocess.run(command, check=True, capture_output=True), runs)
+        work = Path(folder)
+        return {
+            "one file": one_file(image, work, runs),
+            "folder": folder_of_frames(image, work, frames=frames, runs=runs),
+            "memory": memory(image, work, large=large, folders=folders),
+        }
 
 
-def run(*, short: bool) -> dict[str, Any]:
+def run(*, short: bool, frames: int, large: int) -> dict[str, Any]:
     side, runs = (1024, 2) if short else (1900, 5)
     megapixels = side * side / 1e6
     image = short_exposure(side)
@@ -122,8 +219,10 @@ def run(*, short: bool) -> dict[str, Any]:
     with torch.inference_mode():
         seconds = median_s(lambda: paper(patch), 1 if short else 3) / (patch.numel() / 1e6)
     figures["paper's framework, network, f32"] = {"s_per_mpx": seconds}
+    processes = commands(image, frames=frames, large=large, runs=runs, folders=(2, 6) if short else FOLDERS)
+    one = processes["one file"]["auto"]
     figures[f"`longexposure enhance` of one {side} x {side} TIFF, whole process"] = {
-        "seconds": whole_process_s(image, runs)
+        "seconds": one["seconds"]
     }
     fast = figures["fast, network, f32"]["s_per_mpx"]
     return {
@@ -131,18 +230,33 @@ def run(*, short: bool) -> dict[str, Any]:
         "machine": machine() | {"torch_threads": torch.get_num_threads()},
         "settings": {"side_px": side, "runs": runs, "short": short},
         "figures": figures,
-        "ratios": {"paper's framework to fast, network, f32": seconds / fast},
+        "commands": processes,
+        "ratios": {
+            "paper's framework to fast, network, f32": seconds / fast,
+            "a folder's whole command to the network's own time": processes["folder"]["to_network"],
+        },
     }
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--short", action="store_true", help="smaller image, fewer runs, prints only")
+    parser.add_argument(
+        "--frames", type=int, default=None, help="of the folder that is timed (100, short: 6)"
+    )
+    parser.add_argument(
+        "--large", type=int, default=None, help="side of the large image, px (12000, short: 4000)"
+    )
     parser.add_argument("--out", type=Path, default=None)
     arguments = parser.parse_args()
-    result = run(short=arguments.short)
-    for name, figure in result["figures"].items():
-        print(f"{name:70}", ", ".join(f"{key} {value:.3g}" for key, value in figure.items()))
+    frames, large = (6, 4000) if arguments.short else (100, 12000)
+    result = run(short=arguments.short, frames=arguments.frames or frames, large=arguments.large or large)
+    processes = result["commands"]
+    told = {f"enhance, one file, {name}": figure for name, figure in processes["one file"].items()}
+    told |= {"enhance, folder": processes["folder"]}
+    told |= {f"enhance, {name}": figure for name, figure in processes["memory"].items()}
+    for name, figure in (result["figures"] | told).items():
+        print(f"{name:70}", ", ".join(f"{key} {value:.4g}" for key, value in figure.items()))
     target = arguments.out or (None if arguments.short else Path(__file__).with_suffix(".json"))
     if target is not None:
         target.write_text(json.dumps(result, indent=1) + "\n")

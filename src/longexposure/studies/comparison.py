@@ -133,7 +133,7 @@ def peak():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 if sys.platform == "darwin" else 1)
 enhancer.enhance(image[:32, :32].copy())
 try:
-    Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew: loading libraries has one of its own
+    Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew: libraries have theirs
 except OSError:
     pass
 before = peak()
