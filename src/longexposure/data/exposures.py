@@ -166,7 +166,7 @@ def told(profile: NoiseProfile, random: Random, *, error: float) -> npt.NDArray[
     far = random.random() < 1 / 6
     shift = 0.2 + 0.4 * random.standard_normal() if far else error * random.standard_normal()
     factor = float(np.exp(shift))
-    jitter = (0.2 if far else 0.4 * error) * random.standard_normal(3)
+    jitter = (0.2 if far else 0.6 * error) * random.standard_normal(3)
     variance = float(profile.variance(0.5))
     return NoiseProfile(
         level=0.5,
