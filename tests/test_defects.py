@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
-from longexposure.defects import STRIP_ROWS, Defects, find_defects
+from longexposure import defects
+from longexposure.defects import Defects, find_defects
 from longexposure.enhancing import load_enhancer
 from longexposure.noise import NoiseProfile, estimate_noise
 
@@ -102,18 +103,50 @@ def test_the_replacement_follows_a_slope():
     assert np.abs(found.value - clean[found.y, found.x]).mean() < 0.7 * SIGMA
 
 
-@pytest.mark.parametrize(
-    "height", [STRIP_ROWS - 1, STRIP_ROWS, STRIP_ROWS + 1, STRIP_ROWS + 3, 2 * STRIP_ROWS + 2]
-)
-def test_strips_have_no_seam(height):
-    rows = [y for y in range(height) if min(y % STRIP_ROWS, -y % STRIP_ROWS) <= 3 or y >= height - 3]
+@pytest.mark.parametrize("height", [63, 64, 65, 67, 130])
+def test_strips_have_no_seam(height, monkeypatch):
+    rows = [y for y in range(height) if min(y % 64, -y % 64) <= 3 or y >= height - 3]
     image = grain(1, (height, 12 * len(rows)))
+    monkeypatch.setattr(defects, "STRIP_PX", 64 * image.shape[1])
     at = [(y, 12 * index + 6) for index, y in enumerate(rows)]
     for index, place in enumerate(at):
         image[place] += (40 if index % 2 else -40) * SIGMA
     found = find_defects(counts(image), NOISE)
     assert places(found) == set(at)
     assert np.abs(found.value - LEVEL).max() < 4 * SIGMA
+
+
+def steep(sign: int) -> tuple[np.ndarray, NoiseProfile]:
+    """A ramp over the whole scale with faulty pixels, whose variance goes from nothing to 800**2 along it."""
+    random = np.random.default_rng(5)
+    level = np.tile(np.linspace(1000.0, 60000.0, 400), (200, 1))
+    if sign < 0:
+        level = 61000 - level
+    noise = NoiseProfile(level=30000.0, sigma=800 * 0.5**0.5, slope=sign * 800**2 / 60000)
+    image = level + random.normal(size=level.shape) * np.sqrt(noise.variance(level))
+    for place in itertools.product(range(8, 196, 10), range(7, 396, 10)):
+        image[place] = random.uniform(0, 65535)
+    return counts(image), noise
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_place_is_passed_over_only_where_no_pixel_can_be_faulty(sign, monkeypatch):
+    image, noise = steep(sign)
+    found = find_defects(image, noise)
+    assert len(found) > 500
+    monkeypatch.setattr(defects, "_lowest_variance", lambda *_: np.float32(0))
+    everywhere = find_defects(image, noise)
+    assert places(found) == places(everywhere)
+    assert np.array_equal(found.value, everywhere.value)
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_faint_places_do_not_make_the_others_look_faulty(sign, monkeypatch):
+    image, noise = steep(sign)
+    looked_at, really = [], defects._surroundings
+    monkeypatch.setattr(defects, "_surroundings", lambda ring: looked_at.append(ring.shape[1]) or really(ring))
+    find_defects(image, noise)
+    assert sum(looked_at) < 8 * 19 * 39
 
 
 @pytest.mark.parametrize("kind", ["white", "correlated", "quantum"])

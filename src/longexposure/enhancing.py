@@ -101,7 +101,7 @@ def examine(
     if isinstance(noise, Fingerprint):
         profile, cautions = noise.profile_of(pixels, grey)
     else:
-        profile = estimate_noise(pixels) if noise is None else noise
+        profile = estimate_noise(pixels, grey) if noise is None else noise
     return Findings(
         grey=grey,
         noise=profile,

@@ -160,6 +160,8 @@ def _train(
             batch = fabric.to_device(batch)
             noisy = batch["noisy"].contiguous(memory_format=torch.channels_last)
             condition = batch["condition"] if network.spec.conditioned else None
+            if condition is not None:
+                run.hear(condition)
             prediction = model(noisy, condition)
             loss, terms = training_loss(
                 prediction.float(), batch["target"], config=recipe.loss, sigma=batch["sigma"]

@@ -60,7 +60,7 @@ def read_tiff(data: bytes, source: Source) -> Radiograph:
 
     where = source.path
     count = _count_directories(data, where)
-    with _quiet(), tifffile.TiffFile(io.BytesIO(data)) as tif:
+    with _quiet(), io.BytesIO(data) as file, tifffile.TiffFile(file) as tif:
         if len(tif.pages) != count:
             raise damaged(where, expected=f"{count} pages", found=f"{len(tif.pages)} that can be read")
         pages: list[Any] = [tif.pages.get(index) for index in range(count)]

@@ -35,6 +35,8 @@ class Header(BaseModel):
         summary: one line for the catalogue.
         trained_on: what data it saw, in words.
         recipe: the resolved recipe it was trained with.
+        conditions: noise that it was told of in training, lowest and highest by name, see
+            `longexposure.models.conditions`; empty for networks that are told nothing.
         versions: package versions at training time.
         scores: scores by name of the test.
         licence: licence of the weights.
@@ -47,6 +49,7 @@ class Header(BaseModel):
     summary: str = ""
     trained_on: str = ""
     recipe: dict[str, Any] = {}
+    conditions: dict[str, tuple[float, float]] = {}
     versions: dict[str, str] = {}
     scores: dict[str, Any] = {}
     licence: str = "Apache-2.0"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -48,11 +47,15 @@ class Conditions(BaseModel):
     corr_y: Range = (-0.25, 0.87)
 
     @classmethod
-    def seen(cls, told: npt.NDArray[np.floating], *, model: str) -> Conditions:
+    def seen(cls, told: npt.NDArray[np.floating], *, model: str = "the network") -> Conditions:
         """The ranges of conditions (N, 5) that a training told: their 1st to 99th percentile."""
         low, high = np.percentile(told, (1, 99), axis=0)
         ranges = {name: (float(low[k]), float(high[k])) for k, name in enumerate(CONDITION) if name in _WORDS}
         return cls(model=model, **ranges)
+
+    def ranges(self) -> dict[str, Range]:
+        """By name, for a checkpoint's header."""
+        return {name: getattr(self, name) for name in _WORDS}
 
     def outside(self, noise: NoiseProfile) -> Iterator[str]:
         """What of a profile in the unit domain was not in the training, a line each."""
@@ -86,9 +89,8 @@ def conditions_of(header: Header, *, model: str) -> Conditions:
         header: of the checkpoint.
         model: its name, for messages.
     """
-    stated: dict[str, Any] = getattr(header, "conditions", None) or {}
-    if stated:
-        return Conditions(**{**stated, "model": model})
+    if header.conditions:
+        return Conditions(model=model, **header.conditions)
     data = header.recipe.get("data", {})
     if data.get("kind") == "simulated" and "sigma" in data:
         low, high = data["sigma"]

@@ -15,7 +15,7 @@ from importlib import resources
 import numpy as np
 import numpy.typing as npt
 
-from longexposure.grey import evenly_sampled, measure_grey
+from longexposure.grey import GreyMap, evenly_sampled, measure_grey
 from longexposure.noise.blocks import cut_blocks, features, unclipped
 from longexposure.noise.profile import NoiseProfile
 from longexposure.radiograph import Pixels
@@ -26,16 +26,20 @@ FEWEST_BLOCKS = 16
 Layers = tuple[npt.NDArray[np.float32], ...]
 
 
-def estimate_noise(pixels: Pixels) -> NoiseProfile:
+def estimate_noise(pixels: Pixels, grey: GreyMap | None = None) -> NoiseProfile:
     """Measure the noise of one image (H, W), uint8, uint16 or float32, from its own pixels.
 
     Blocks that touch the ends of the grey scale are left out. Hot pixels do not matter while most blocks
     are free of them. The estimate follows any rescaling a x + b of the grey values, a > 0.
 
+    Args:
+        pixels: the image.
+        grey: its grey map, where that is known already.
+
     Returns:
         The profile in grey values; sigma is 0 for a constant image.
     """
-    grey = measure_grey(pixels)
+    grey = grey or measure_grey(pixels)
     low, high = float(pixels.min()), float(pixels.max())
     if high <= low:
         return NoiseProfile(level=low, sigma=0.0, origin="estimated")

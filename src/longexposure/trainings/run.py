@@ -28,6 +28,8 @@ from torch import nn
 from longexposure.errors import CheckpointError, OutputError, RecipeError
 from longexposure.io import remove_temporaries, write_whole
 from longexposure.models.checkpoint import FORMAT, Header, checkpoint_bytes
+from longexposure.models.conditions import Conditions
+from longexposure.noise import CONDITION
 from longexposure.recipes import FREE_TO_CHANGE, Recipe, first_difference, recipe_from
 from longexposure.trainings.board import Board
 from longexposure.trainings.validation import Scores
@@ -35,6 +37,9 @@ from longexposure.trainings.validation import Scores
 logger = logging.getLogger(__name__)
 
 LOG_EVERY_STEPS = 50
+
+TOLD_KEPT = 1 << 16
+"""Patches whose noise, as it was told, is kept for the checkpoint's header: the first of the run."""
 
 RECIPE, LOG, STATE = "recipe.json", "log.jsonl", "state.safetensors"
 BEST, LAST = "checkpoint.safetensors", "last.safetensors"
@@ -74,6 +79,7 @@ class Run:
         self.seconds = 0.0
         self._started = time.perf_counter()
         self._window: list[dict[str, torch.Tensor | float]] = []
+        self._told = np.empty((0, len(CONDITION)), np.float32)
 
     def elapsed(self) -> float:
         """Seconds trained so far, earlier sittings included."""
@@ -105,6 +111,12 @@ class Run:
             found=f"loss {value}, gradient norm {length}",
             advice=f"lower optimiser.lr or optimiser.clip_norm and check the data; last good state: {good}",
         )
+
+    def hear(self, condition: torch.Tensor) -> None:
+        """Keep what the network was told of the noise of a batch (B, 5)."""
+        missing = TOLD_KEPT - len(self._told)
+        if missing > 0:
+            self._told = np.concatenate([self._told, condition[:missing].cpu().numpy()])
 
     @torch.no_grad()
     def follow(self) -> None:
@@ -142,6 +154,7 @@ class Run:
         for name, parameter in self.network.named_parameters():
             for key, value in self.optimiser.state[parameter].items():
                 tensors[f"optimiser.{key}.{name}"] = value
+        tensors["told"] = torch.from_numpy(self._told)
         facts = {
             "step": self.step,
             "best": self.best,
@@ -165,6 +178,7 @@ class Run:
             with safe_open(path, framework="pt") as file:
                 facts = json.loads((file.metadata() or {})["run"])
                 tensors = {name: file.get_tensor(name) for name in list(file.keys())}
+            self._told = tensors.pop("told").numpy()
             self._fill(tensors)
         except (SafetensorError, OSError, KeyError, ValueError, RuntimeError) as error:
             raise CheckpointError(
@@ -223,6 +237,7 @@ class Run:
             trained_on=_trained_on(recipe, self.step),
             recipe=recipe.model_dump(mode="json"),
             versions=_versions(),
+            conditions=Conditions.seen(self._told).ranges() if len(self._told) else {},
             scores={"validation": {"step": self.step, **self.scores}},
             licence=recipe.licence,
         )
