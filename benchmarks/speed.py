@@ -1,8 +1,8 @@
 """Speed of the default model on this machine: seconds per megapixel, and ratios within this run.
 
 The network alone and the whole enhance path (measuring noise, finding faulty pixels, tiles, rounding), in f32
-and bf16, beside a plain stack of convolutions (what this machine can do at most), the classical filters and
-the paper's framework with random weights. And `longexposure enhance` as a process, its start included: one
+and bf16, beside a plain stack of convolutions (what this machine can do at most), the classical filters, and,
+in the same engines, NAFNet-w32 and the paper's framework with random weights. And `longexposure enhance` as a process, its start included: one
 1900 x 1900 TIFF with each engine; a folder of such frames beside the network's own time for them; the peak of
 memory for one large image and for folders. Each figure is the median of several runs; machines are noisy, so
 read the ratios.
@@ -29,10 +29,15 @@ from machine import machine
 
 from longexposure import load_enhancer, write_radiograph
 from longexposure.engines import ENGINES
+from longexposure.engines.torch_engine import TorchEngine
 from longexposure.enhancing import examine
+from longexposure.exporting import checkpoint_of, convert
 from longexposure.machines.machine import load_machine
 from longexposure.machines.pairs import draw_pair
-from longexposure.models.framework import Framework, FrameworkConfig
+from longexposure.models.checkpoint import FORMAT, Header, read_checkpoint
+from longexposure.models.framework import FrameworkConfig
+from longexposure.models.nafnet import NAFNetConfig
+from longexposure.models.networks import build_network, restore_network
 from longexposure.radiograph import Radiograph
 
 CHANNELS, DEPTH = 64, 20
@@ -89,6 +94,46 @@ def operations_per_px(network: torch.nn.Module, side: int = 64) -> float:
     for hook in hooks:
         hook.remove()
     return total / side**2
+
+
+def peers(*, side: int, runs: int) -> dict[str, dict[str, float]]:
+    """Seconds per megapixel of the default and of its peers with random weights, in the same engines, by turns."""
+    names = {
+        "fast": checkpoint_of("fast"),
+        "NAFNet-w32": NAFNetConfig(),
+        "paper's framework": FrameworkConfig(),
+    }
+    rng = np.random.default_rng(0)
+    tile, told = rng.random((1, side, side), np.float32), np.full(5, 0.05, np.float32)
+    found: dict[str, dict[str, float]] = {}
+    for name, source in names.items():
+        network: Any = (
+            restore_network(*read_checkpoint(source), where=name)
+            if isinstance(source, Path)
+            else build_network(source)
+        )
+        cases: dict[str, Callable[[], object]] = {}
+        for precision in ("f32", "bf16"):
+            engine = TorchEngine(network, device="cpu", precision=precision)
+            cases[f"torch {precision}"] = lambda e=engine: e.run(tile, told)
+        if ENGINES["openvino"].installed:
+            cases |= in_openvino(network, tile, told)
+        found[name] = {case: median_s(work, runs) / (tile.size / 1e6) for case, work in cases.items()}
+    return found
+
+
+def in_openvino(network: Any, tile: np.ndarray, told: np.ndarray) -> dict[str, Callable[[], object]]:
+    """A network in OpenVINO, as it is exported, by precision."""
+    from longexposure.engines.openvino_engine import compile_graph, compute, native_bf16, read_graph
+
+    header = Header(format=FORMAT, model=network.config.model_dump(mode="json"))
+    exported = convert(network, header, weights_sha256="0" * 64, where="speed")
+    given = {"image": tile[:, None], "noise": told[None]}
+    cases: dict[str, Callable[[], object]] = {}
+    for precision in ("f32", "bf16") if native_bf16() else ("f32",):
+        request = compile_graph(read_graph(exported.content), precision).create_infer_request()
+        cases[f"openvino {precision}"] = lambda r=request: compute(r, given)
+    return cases
 
 
 def short_exposure(side: int) -> np.ndarray:
@@ -214,25 +259,26 @@ def run(*, short: bool, frames: int, large: int) -> dict[str, Any]:
         classical = load_enhancer(name)
         seconds = median_s(lambda e=classical: e.enhance(crop), runs) / (crop.size / 1e6)
         figures[f"{name}, enhance"] = {"s_per_mpx": seconds}
-    paper = Framework(FrameworkConfig()).eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    patch = torch.rand(1, 1, 256, 256).contiguous(memory_format=torch.channels_last)
-    with torch.inference_mode():
-        seconds = median_s(lambda: paper(patch), 1 if short else 3) / (patch.numel() / 1e6)
-    figures["paper's framework, network, f32"] = {"s_per_mpx": seconds}
+    beside = peers(side=256 if short else 512, runs=2 if short else 3)
     processes = commands(image, frames=frames, large=large, runs=runs, folders=(2, 6) if short else FOLDERS)
     one = processes["one file"]["auto"]
     figures[f"`longexposure enhance` of one {side} x {side} TIFF, whole process"] = {
         "seconds": one["seconds"]
     }
-    fast = figures["fast, network, f32"]["s_per_mpx"]
     return {
         "what": __doc__.split("\n")[0],
         "machine": machine() | {"torch_threads": torch.get_num_threads()},
         "settings": {"side_px": side, "runs": runs, "short": short},
         "figures": figures,
+        "peers": beside,
         "commands": processes,
         "ratios": {
-            "paper's framework to fast, network, f32": seconds / fast,
+            **{
+                f"{name} to fast, {case}": seconds / beside["fast"][case]
+                for name, cases in beside.items()
+                if name != "fast"
+                for case, seconds in cases.items()
+            },
             "a folder's whole command to the network's own time": processes["folder"]["to_network"],
         },
     }

@@ -144,7 +144,9 @@ def test_a_place_is_passed_over_only_where_no_pixel_can_be_faulty(sign, monkeypa
 def test_faint_places_do_not_make_the_others_look_faulty(sign, monkeypatch):
     image, noise = steep(sign)
     looked_at, really = [], defects._surroundings
-    monkeypatch.setattr(defects, "_surroundings", lambda ring: looked_at.append(ring.shape[1]) or really(ring))
+    monkeypatch.setattr(
+        defects, "_surroundings", lambda ring: looked_at.append(ring.shape[1]) or really(ring)
+    )
     find_defects(image, noise)
     assert sum(looked_at) < 8 * 19 * 39
 

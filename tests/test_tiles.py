@@ -203,3 +203,10 @@ def test_one_core_holds_an_image_that_the_halo_covers() -> None:
     facts = {"multiple": 16, "bytes_per_px": 1500, "free_bytes": 2**33}
     assert core_size(halo_px=7424, longest_px=1900, **facts) == 1904
     assert core_size(halo_px=132, longest_px=1900, **facts) == core_size(halo_px=132, **facts)
+
+
+def test_huge_images_have_smaller_cores() -> None:
+    facts = {"halo_px": 132, "multiple": 4, "bytes_per_px": 160}
+    assert core_size(longest_px=16384, free_bytes=2**35, **facts) == 2048
+    assert core_size(longest_px=16385, free_bytes=2**35, **facts) == 1024
+    assert core_size(longest_px=16385, free_bytes=2**20, **facts) == SMALLEST_PX

@@ -23,6 +23,9 @@ logger = logging.getLogger(__name__)
 
 SMALLEST_PX = 64
 LARGEST_PX = 2048
+HUGE_PX, LARGEST_OF_HUGE_PX = 16384, 1024
+"""Images with a longer side than the first have cores of at most the second: theirs and their result's pixels
+take so much memory that what a tile takes must be little, though smaller tiles have more halo to compute."""
 
 _OUT_OF_MEMORY = ("out of memory", "can't alloc", "alloc_failed")
 """In the messages of torch, of OpenVINO and of CUDA's libraries."""
@@ -66,14 +69,16 @@ def core_size(
 ) -> int:
     """Side of the largest core, px, whose window takes at most a quarter of the free memory.
 
-    Between `SMALLEST_PX` and `LARGEST_PX`, a multiple of `multiple`, so that every window starts on one.
+    Between `SMALLEST_PX` and `LARGEST_PX`, or `LARGEST_OF_HUGE_PX`, a multiple of `multiple`, so that every
+    window starts on one.
     Where the halo covers the image, whose longer side is `longest_px`, every window is the whole image
     however small its core: then one core holds it all.
     """
     if longest_px is not None and halo_px >= longest_px:
         return -(-longest_px // multiple) * multiple
     window = int((max(free_bytes, 1) / 4 / bytes_per_px) ** 0.5)
-    core = min(max(window - 2 * halo_px, SMALLEST_PX), LARGEST_PX)
+    largest = LARGEST_OF_HUGE_PX if longest_px is not None and longest_px > HUGE_PX else LARGEST_PX
+    core = min(max(window - 2 * halo_px, SMALLEST_PX), largest)
     return max(core // multiple, 1) * multiple
 
 
