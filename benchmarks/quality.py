@@ -39,7 +39,7 @@ from scipy.signal import lfilter
 from skimage.restoration import denoise_tv_chambolle
 
 from longexposure import load_enhancer, read_radiograph
-from longexposure.defects import find_defects
+from longexposure.bad_pixels import find_bad_pixels
 from longexposure.engines import Engine
 from longexposure.enhancing import Enhancer
 from longexposure.machines.machine import Machine, Setting, load_machine, recipe_text
@@ -468,7 +468,7 @@ def halves(pixels: np.ndarray, seed: int, *, factor: float = 1.0) -> Halves:
     level = gaussian_filter(image, 2.0)
     added = np.sqrt(found.variance(level)) * np.random.default_rng(seed).standard_normal(pixels.shape)
     judged = np.ones(pixels.shape, dtype=bool)
-    faulty = find_defects(pixels, found)
+    faulty = find_bad_pixels(pixels, found)
     judged[faulty.y, faulty.x] = False
     noise = wrong(found, float(np.sqrt(2)))
     return Halves((image + added).astype(np.float32), image - added, judged, noise)

@@ -483,10 +483,10 @@ def test_info_tells_what_an_image_is(tmp_path: Path) -> None:
     assert page["percentiles"]["100"] == 65535
     assert page["percentiles"]["50"] == pytest.approx(np.median(pixels), abs=1)
     assert page["noise"]["sigma"] == pytest.approx(800, rel=0.3)
-    assert page["defect pixels"] >= 1
+    assert page["bad pixels"] >= 1
     assert page["grey map"]["scale"] > 0
     text = run("info", file).stdout
-    assert all(word in text for word in ("48, 64", "uint16", "board 7", "defect pixels", "sigma"))
+    assert all(word in text for word in ("48, 64", "uint16", "board 7", "bad pixels", "sigma"))
 
 
 def test_info_counts_the_pages_of_a_stack(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import torch
 from scipy.ndimage import gaussian_filter
 
 from longexposure import __version__, enhancing
-from longexposure.defects import find_defects
+from longexposure.bad_pixels import find_bad_pixels
 from longexposure.engines.loading import Loaded
 from longexposure.engines.torch_engine import TorchEngine
 from longexposure.enhancing import TOLD_RANGE, Enhancer, Findings, examine, load_enhancer
@@ -196,14 +196,14 @@ def test_history_of_a_stack_has_an_entry_for_each_page():
     first, second = step.settings["pages"]
     assert step.settings["weights_sha256"] is None
     assert second["noise"]["sigma"] > 4 * first["noise"]["sigma"]
-    assert (first["defect_pixels_replaced"], second["defect_pixels_replaced"]) == (0, 1)
+    assert (first["bad_pixels_replaced"], second["bad_pixels_replaced"]) == (0, 1)
 
 
 def test_history_of_strength_0_tells_of_nothing_replaced():
     image = noisy()
     image[5, 5] = 65535
     after = load_enhancer("gaussian").enhance(Radiograph(image), strength=0)
-    assert after.history[-1].settings["pages"][0]["defect_pixels_replaced"] == 0
+    assert after.history[-1].settings["pages"][0]["bad_pixels_replaced"] == 0
     assert np.array_equal(after.pixels, image)
 
 
@@ -356,9 +356,9 @@ def test_strips_change_nothing(monkeypatch, strip_px, strength, core_px):
         image, strength=strength
     )
     found = examine(image)
-    assert len(found.defects) == 3
+    assert len(found.bad_pixels) == 3
     replaced = image.astype(np.float64)
-    replaced[found.defects.y, found.defects.x] = found.defects.value
+    replaced[found.bad_pixels.y, found.bad_pixels.x] = found.bad_pixels.value
     unit = found.grey.to_unit(replaced)
     expected = replaced + ((unit + np.float32(0.01)) - unit).astype(np.float64) / found.grey.scale
     expected = image + strength * (expected - image)
@@ -459,11 +459,11 @@ def test_real_short_exposures_are_enhanced(default_enhancer, view):
     before = read_radiograph(view)
     after = default_enhancer.enhance(before)
     noise = estimate_noise(before.pixels)
-    faulty = find_defects(before.pixels, noise)
+    faulty = find_bad_pixels(before.pixels, noise)
     assert (after.pixels.shape, after.pixels.dtype) == (before.pixels.shape, np.uint16)
     assert 20 < len(faulty) < 200
     for told in (noise, estimate_noise(after.pixels)):
-        left = find_defects(after.pixels, told)
+        left = find_bad_pixels(after.pixels, told)
         assert not set(zip(left.y, left.x, strict=True)) & set(zip(faulty.y, faulty.x, strict=True))
     rough = flattest_deviation(before.pixels, before.pixels)
     assert 0.5 * noise.sigma < rough < noise.sigma

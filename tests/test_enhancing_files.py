@@ -137,7 +137,7 @@ def test_the_instruments_own_format_becomes_tiff(out):
     assert (back.pixels.shape, back.pixels.dtype) == (source.pixels.shape, source.pixels.dtype)
     assert back.exposure == json.loads(json.dumps(dict(source.exposure)))
     assert back.pitch_um == pytest.approx(source.pitch_um)
-    assert result.defect_pixels > 0
+    assert result.bad_pixels > 0
 
 
 def test_the_history_is_written_beside_the_image_on_request(folder, out):

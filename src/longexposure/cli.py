@@ -603,7 +603,7 @@ def _image_facts(path: Path) -> dict[str, Any]:
             "in words": in_words(found.noise, found.grey),
             "percentiles": {f"{mark}": float(np.percentile(page, mark)) for mark in PERCENTILES},
             "noise": found.noise.as_dict(),
-            "defect pixels": len(found.defects),
+            "bad pixels": len(found.bad_pixels),
             "grey map": dataclasses.asdict(found.grey),
             "warnings": found.warnings,
         },

@@ -25,7 +25,7 @@ from typing import Any, overload
 import numpy as np
 import numpy.typing as npt
 
-from longexposure.defects import Defects, find_defects
+from longexposure.bad_pixels import BadPixels, find_bad_pixels
 from longexposure.engines import ENGINES, Engine
 from longexposure.engines.loading import Loaded, load_engine
 from longexposure.errors import LongExposureError, OutputError, RecipeError, ResourceError
@@ -57,7 +57,7 @@ class Findings:
     Attributes:
         grey: its grey map.
         noise: its noise.
-        defects: its faulty pixels.
+        bad_pixels: its faulty pixels.
         fingerprint: what the noise was taken from, where it was not measured on the image.
         cautions: what speaks against that.
         trained: the noise that the network was trained for.
@@ -65,7 +65,7 @@ class Findings:
 
     grey: GreyMap
     noise: NoiseProfile
-    defects: Defects
+    bad_pixels: BadPixels
     fingerprint: Fingerprint | None = None
     cautions: tuple[str, ...] = ()
     trained: Conditions = SHIPPED
@@ -105,7 +105,7 @@ def examine(
     return Findings(
         grey=grey,
         noise=profile,
-        defects=find_defects(pixels, profile),
+        bad_pixels=find_bad_pixels(pixels, profile),
         fingerprint=noise if isinstance(noise, Fingerprint) else None,
         cautions=cautions,
         trained=trained,
@@ -226,7 +226,7 @@ class Enhancer:
                         "unit_offset": found.grey.offset,
                         "noise": found.noise.as_dict(),
                         **({"fingerprint": found.fingerprint.reference()} if found.fingerprint else {}),
-                        "defect_pixels_replaced": len(found.defects) if strength > 0 else 0,
+                        "bad_pixels_replaced": len(found.bad_pixels) if strength > 0 else 0,
                     }
                     for found in findings
                 ],
@@ -273,13 +273,13 @@ class Enhancer:
 
     def _tile(self, page: Pixels, found: Findings, tile: Tile, *, strength: float, out: Pixels) -> None:
         """Compute one tile and put its core in its place."""
-        window, defects = page[tile.window], found.defects.within(tile.window)
-        unit = self._unit(window, found.grey, defects)
+        window, bad = page[tile.window], found.bad_pixels.within(tile.window)
+        unit = self._unit(window, found.grey, bad)
         output = self.engine.run(unit[None], found.condition)[0]
         rows, columns = tile.inside
         core = out[tile.core]
         for strip in _strips(rows, window.shape[1]):
-            base = _replaced(window, defects, strip)[:, columns]
+            base = _replaced(window, bad, strip)[:, columns]
             change = (output[strip, columns] - unit[strip, columns]).astype(np.float64)
             enhanced = base + change / found.grey.scale
             if strength < 1:
@@ -287,13 +287,13 @@ class Enhancer:
                 enhanced = given + strength * (enhanced - given)
             core[strip.start - rows.start : strip.stop - rows.start] = to_type(enhanced, page.dtype)
 
-    def _unit(self, window: Pixels, grey: GreyMap, defects: Defects) -> npt.NDArray[np.float32]:
+    def _unit(self, window: Pixels, grey: GreyMap, bad: BadPixels) -> npt.NDArray[np.float32]:
         """A window in the unit domain, its last row and column repeated up to the model's grid."""
         multiple = self.engine.spec.size_multiple
         height, width = window.shape
         unit = np.empty((height + -height % multiple, width + -width % multiple), np.float32)
         for strip in _strips(slice(0, height), width):
-            unit[strip, :width] = grey.to_unit(_replaced(window, defects, strip))
+            unit[strip, :width] = grey.to_unit(_replaced(window, bad, strip))
         unit[:height, width:] = unit[:height, width - 1 : width]
         unit[height:] = unit[height - 1]
         return unit
@@ -306,10 +306,10 @@ def _strips(rows: slice, width: int) -> Iterator[slice]:
         yield slice(start, min(start + step, rows.stop))
 
 
-def _replaced(window: Pixels, defects: Defects, rows: slice) -> npt.NDArray[np.float64]:
+def _replaced(window: Pixels, bad: BadPixels, rows: slice) -> npt.NDArray[np.float64]:
     """Some rows of a window with its faulty pixels replaced."""
     grey = window[rows].astype(np.float64)
-    inside = defects.within((rows, slice(0, window.shape[1])))
+    inside = bad.within((rows, slice(0, window.shape[1])))
     grey[inside.y, inside.x] = inside.value
     return grey
 
@@ -378,7 +378,7 @@ class FileResult:
     dtype: str = ""
     sigma_before: float = 0.0
     sigma_after: float = 0.0
-    defect_pixels: int = 0
+    bad_pixels: int = 0
     seconds: float = 0.0
     megapixels: float = 0.0
     engine: str | None = None
@@ -397,7 +397,7 @@ class FileResult:
             "dtype": self.dtype,
             "sigma_before": self.sigma_before,
             "sigma_after": self.sigma_after,
-            "defect_pixels": self.defect_pixels,
+            "bad_pixels": self.bad_pixels,
             "seconds": self.seconds,
             "megapixels": self.megapixels,
             "noise": self.noise.as_dict() if self.noise else None,
@@ -509,7 +509,7 @@ class _Order:
             dtype=before.pixels.dtype.name,
             sigma_before=flat_deviation(first, flat),
             sigma_after=flat_deviation(_pages_of(after.pixels)[0], flat),
-            defect_pixels=sum(len(found.defects) for found in findings),
+            bad_pixels=sum(len(found.bad_pixels) for found in findings),
             seconds=enhanced.seconds,
             megapixels=before.pixels.size / 1e6,
             engine=enhanced.engine,

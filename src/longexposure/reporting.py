@@ -92,7 +92,7 @@ def row_of(result: FileResult) -> dict[str, Any]:
         "size": " x ".join(map(str, result.shape)) + f" {result.dtype}",
         "noise before": result.sigma_before,
         "after": result.sigma_after,
-        "defect pixels": result.defect_pixels,
+        "bad pixels": result.bad_pixels,
         "s/Mpx": result.seconds / max(result.megapixels, 1e-6),
         "output": result.output.name if result.output else None,
     }

@@ -12,9 +12,9 @@ import pytest
 import tifffile
 import torch
 
+from longexposure.bad_pixels import find_bad_pixels
 from longexposure.data import pairs as pairs_module
 from longexposure.data.pairs import PairedFolder, PairImages, PairPatches, PairsConfig, PairsError
-from longexposure.defects import find_defects
 from longexposure.errors import InputError
 from longexposure.grey import measure_grey
 from longexposure.noise import estimate_noise
@@ -191,7 +191,7 @@ def test_hot_pixels_of_the_short_exposure_are_replaced_as_when_enhancing(tmp_pat
     lq = tifffile.imread(tmp_path / "LQ" / "a.tif")
     lq[40, 70] = 65535
     write(tmp_path / "LQ" / "a.tif", lq)
-    found = find_defects(lq, estimate_noise(lq))
+    found = find_bad_pixels(lq, estimate_noise(lq))
     assert (40, 70) in set(zip(found.y.tolist(), found.x.tolist(), strict=True))
     sample = PairImages(PairedFolder(tmp_path).pairs, config(tmp_path))[0]
     assert float(sample["noisy"][0, 40, 70]) < 1.2

@@ -18,9 +18,9 @@ import numpy.typing as npt
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 
+from longexposure.bad_pixels import BadPixels, find_bad_pixels
 from longexposure.data.listing import Listed, Split, list_pairs
 from longexposure.data.splits import draw_groups
-from longexposure.defects import Defects, find_defects
 from longexposure.errors import InputError, LongExposureError
 from longexposure.grey import GreyMap, measure_grey
 from longexposure.io import read_radiograph
@@ -269,15 +269,15 @@ class _UnitPairs:
 
     def __init__(self, pairs: Sequence[Pair], *, target: Literal["hq", "clean"]) -> None:
         self._pairs, self._target = pairs, target
-        self._measured: dict[int, tuple[GreyMap, NoiseProfile, Defects]] = {}
+        self._measured: dict[int, tuple[GreyMap, NoiseProfile, BadPixels]] = {}
         self._images: OrderedDict[int, tuple[Pixels, Pixels]] = OrderedDict()
         self._bytes = 0
 
     def patch(self, index: int, window: tuple[slice, slice]) -> tuple[Unit, Unit, NoiseProfile]:
         """Noisy and target in a window, the faulty pixels replaced as on the enhance path, and the noise."""
         short, better = self._load(index)
-        grey, noise, defects = self._measured[index]
-        noisy, inside = grey.to_unit(short[window]), defects.within(window)
+        grey, noise, bad = self._measured[index]
+        noisy, inside = grey.to_unit(short[window]), bad.within(window)
         noisy[inside.y, inside.x] = grey.to_unit(inside.value)
         return noisy, grey.to_unit(better[window]), noise.mapped(scale=grey.scale, offset=grey.offset)
 
@@ -288,7 +288,7 @@ class _UnitPairs:
             short = read_radiograph(pair.lq).pixels
             if index not in self._measured:
                 noise = estimate_noise(short)
-                self._measured[index] = measure_grey(short), noise, find_defects(short, noise)
+                self._measured[index] = measure_grey(short), noise, find_bad_pixels(short, noise)
             better = pair.clean if self._target == "clean" and pair.clean is not None else pair.hq
             self._images[index] = short, read_radiograph(better).pixels
             self._bytes += sum(image.nbytes for image in self._images[index])

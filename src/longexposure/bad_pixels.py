@@ -35,7 +35,7 @@ _CROSS = ((-1, 0), (1, 0), (0, -1), (0, 1))
 
 
 @dataclass(frozen=True, eq=False)
-class Defects:
+class BadPixels:
     """Faulty pixels of one image: rows, columns, and the grey values (float32) to put in their place."""
 
     y: npt.NDArray[np.intp]
@@ -45,16 +45,16 @@ class Defects:
     def __len__(self) -> int:
         return len(self.y)
 
-    def within(self, window: tuple[slice, slice]) -> Defects:
+    def within(self, window: tuple[slice, slice]) -> BadPixels:
         """Those inside a window, with positions relative to it."""
         rows, columns = window
         first, last = np.searchsorted(self.y, (rows.start, rows.stop))
         y, x, value = self.y[first:last], self.x[first:last], self.value[first:last]
         keep = (x >= columns.start) & (x < columns.stop)
-        return Defects(y=y[keep] - rows.start, x=x[keep] - columns.start, value=value[keep])
+        return BadPixels(y=y[keep] - rows.start, x=x[keep] - columns.start, value=value[keep])
 
 
-def find_defects(pixels: Pixels, noise: NoiseProfile) -> Defects:
+def find_bad_pixels(pixels: Pixels, noise: NoiseProfile) -> BadPixels:
     """Hot and dead pixels of one image (H, W), single or in pairs; the image is not modified.
 
     Without noise nothing tells a faulty pixel from the sharpest detail, and none is found.
@@ -64,11 +64,11 @@ def find_defects(pixels: Pixels, noise: NoiseProfile) -> Defects:
         noise: profile of this image, in its grey values.
     """
     if noise.sigma == 0 and noise.slope == 0:
-        return Defects(y=np.empty(0, np.intp), x=np.empty(0, np.intp), value=np.empty(0, np.float32))
+        return BadPixels(y=np.empty(0, np.intp), x=np.empty(0, np.intp), value=np.empty(0, np.float32))
     height, width = pixels.shape
     rows = strip_rows(width)
     found = [_in_strip(pixels, noise, top, min(top + rows, height)) for top in range(0, height, rows)]
-    return Defects(
+    return BadPixels(
         y=np.concatenate([part.y for part in found]),
         x=np.concatenate([part.x for part in found]),
         value=np.concatenate([part.value for part in found]),
@@ -80,8 +80,8 @@ def strip_rows(width: int) -> int:
     return max(STRIP_PX // width, 8)
 
 
-def _in_strip(pixels: Pixels, noise: NoiseProfile, top: int, bottom: int) -> Defects:
-    """Defects in rows top .. bottom, judged with two rows more on either side."""
+def _in_strip(pixels: Pixels, noise: NoiseProfile, top: int, bottom: int) -> BadPixels:
+    """BadPixels in rows top .. bottom, judged with two rows more on either side."""
     height, width = pixels.shape
     strip = pixels[_beyond(top, bottom, height)][:, _beyond(0, width, width)].astype(np.float32)
     rows, columns = bottom - top, width
@@ -91,7 +91,7 @@ def _in_strip(pixels: Pixels, noise: NoiseProfile, top: int, bottom: int) -> Def
     limit = NOISE_LIMIT * (1 - NEIGHBOUR_SHARE) - NEIGHBOUR_NOISE
     y, x = np.nonzero((centre - middle) ** 2 > limit**2 * _lowest_variance(noise, strip))
     if len(y) == 0:
-        return Defects(y=y, x=x, value=np.empty(0, np.float32))
+        return BadPixels(y=y, x=x, value=np.empty(0, np.float32))
     value = centre[y, x]
     surround, spread, slope = _surroundings(np.stack([strip[y + 2 + dy, x + 2 + dx] for dy, dx in _RING]))
     level = [each[y, x] - slope[0] * dy - slope[1] * dx for each, (dy, dx) in zip(cross, _CROSS, strict=True)]
@@ -103,7 +103,7 @@ def _in_strip(pixels: Pixels, noise: NoiseProfile, top: int, bottom: int) -> Def
     faulty = (away > NOISE_LIMIT * sigma) & (away > SPREAD_LIMIT * spread)
     faulty &= (follows < NEIGHBOUR_SHARE * away + NEIGHBOUR_NOISE * sigma) & (beside < SKIRT_LIMIT * away)
     y, x = y[faulty], x[faulty]
-    return Defects(y=y + top, x=x, value=middle[y, x].astype(np.float32))
+    return BadPixels(y=y + top, x=x, value=middle[y, x].astype(np.float32))
 
 
 def _surroundings(

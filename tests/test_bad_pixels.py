@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
-from longexposure import defects
-from longexposure.defects import Defects, find_defects
+from longexposure import bad_pixels
+from longexposure.bad_pixels import BadPixels, find_bad_pixels
 from longexposure.enhancing import load_enhancer
 from longexposure.noise import NoiseProfile, estimate_noise
 
@@ -34,8 +34,8 @@ def counts(values: np.ndarray) -> np.ndarray:
     return np.rint(values.clip(0, 65535)).astype(np.uint16)
 
 
-def places(defects: Defects) -> set[tuple[int, int]]:
-    return {(int(y), int(x)) for y, x in zip(defects.y, defects.x, strict=True)}
+def places(found: BadPixels) -> set[tuple[int, int]]:
+    return {(int(y), int(x)) for y, x in zip(found.y, found.x, strict=True)}
 
 
 def plant(image: np.ndarray, at: list[tuple[int, int]], depth: float, partner=None) -> set[tuple[int, int]]:
@@ -59,7 +59,7 @@ def test_hot_and_dead_pixels_are_found_and_nothing_else(at, partner, depth):
     for seed in range(2 if at is GRID else 24):
         image = grain(seed)
         planted = plant(image, at, depth * SIGMA, partner)
-        seen = places(find_defects(counts(image), NOISE))
+        seen = places(find_bad_pixels(counts(image), NOISE))
         found += len(seen & planted)
         missed += len(planted - seen)
         others += len(seen - planted)
@@ -73,7 +73,7 @@ def test_hot_and_dead_pixels_are_found_and_nothing_else(at, partner, depth):
 def test_the_replacement_is_near_the_truth(at, partner):
     image = grain(5)
     plant(image, at, 50 * SIGMA, partner)
-    found = find_defects(counts(image), NOISE)
+    found = find_bad_pixels(counts(image), NOISE)
     error = (found.value - LEVEL) / SIGMA
     assert np.abs(error).max() < 4
     if len(error) > 20:
@@ -87,7 +87,7 @@ def test_faulty_pixels_on_a_slope_are_found_and_nothing_else(sigmas_per_px, dire
     y, x = np.mgrid[:200, :200]
     image = grain(0) + sigmas_per_px * SIGMA * (direction[0] * (y - 100) + direction[1] * (x - 100))
     planted = plant(image, GRID, depth * SIGMA)
-    found = places(find_defects(image.astype(np.float32), NOISE))
+    found = places(find_bad_pixels(image.astype(np.float32), NOISE))
     assert len(found & planted) >= 0.95 * len(planted)
     assert not found - planted
 
@@ -98,7 +98,7 @@ def test_the_replacement_follows_a_slope():
     image = clean + np.random.default_rng(0).normal(0, SIGMA, clean.shape)
     at = [*itertools.product(range(5, 95, 10), range(5, 95, 10))]
     planted = plant(image, at, 30 * SIGMA)
-    found = find_defects(counts(image), NOISE)
+    found = find_bad_pixels(counts(image), NOISE)
     assert places(found) == planted
     assert np.abs(found.value - clean[found.y, found.x]).mean() < 0.7 * SIGMA
 
@@ -107,11 +107,11 @@ def test_the_replacement_follows_a_slope():
 def test_strips_have_no_seam(height, monkeypatch):
     rows = [y for y in range(height) if min(y % 64, -y % 64) <= 3 or y >= height - 3]
     image = grain(1, (height, 12 * len(rows)))
-    monkeypatch.setattr(defects, "STRIP_PX", 64 * image.shape[1])
+    monkeypatch.setattr(bad_pixels, "STRIP_PX", 64 * image.shape[1])
     at = [(y, 12 * index + 6) for index, y in enumerate(rows)]
     for index, place in enumerate(at):
         image[place] += (40 if index % 2 else -40) * SIGMA
-    found = find_defects(counts(image), NOISE)
+    found = find_bad_pixels(counts(image), NOISE)
     assert places(found) == set(at)
     assert np.abs(found.value - LEVEL).max() < 4 * SIGMA
 
@@ -132,10 +132,10 @@ def steep(sign: int) -> tuple[np.ndarray, NoiseProfile]:
 @pytest.mark.parametrize("sign", [1, -1])
 def test_a_place_is_passed_over_only_where_no_pixel_can_be_faulty(sign, monkeypatch):
     image, noise = steep(sign)
-    found = find_defects(image, noise)
+    found = find_bad_pixels(image, noise)
     assert len(found) > 500
-    monkeypatch.setattr(defects, "_lowest_variance", lambda *_: np.float32(0))
-    everywhere = find_defects(image, noise)
+    monkeypatch.setattr(bad_pixels, "_lowest_variance", lambda *_: np.float32(0))
+    everywhere = find_bad_pixels(image, noise)
     assert places(found) == places(everywhere)
     assert np.array_equal(found.value, everywhere.value)
 
@@ -143,11 +143,11 @@ def test_a_place_is_passed_over_only_where_no_pixel_can_be_faulty(sign, monkeypa
 @pytest.mark.parametrize("sign", [1, -1])
 def test_faint_places_do_not_make_the_others_look_faulty(sign, monkeypatch):
     image, noise = steep(sign)
-    looked_at, really = [], defects._surroundings
+    looked_at, really = [], bad_pixels._surroundings
     monkeypatch.setattr(
-        defects, "_surroundings", lambda ring: looked_at.append(ring.shape[1]) or really(ring)
+        bad_pixels, "_surroundings", lambda ring: looked_at.append(ring.shape[1]) or really(ring)
     )
-    find_defects(image, noise)
+    find_bad_pixels(image, noise)
     assert sum(looked_at) < 8 * 19 * 39
 
 
@@ -162,8 +162,8 @@ def test_pure_noise_has_no_faulty_pixels(kind):
         if kind == "quantum":
             image = np.random.default_rng(seed).poisson(np.linspace(30, 400, 512), (512, 512)) * 10.0
             noise = NoiseProfile(level=0.0, sigma=0.0, slope=10.0)
-        found += len(find_defects(counts(image), noise))
-        found += len(find_defects(counts(image), estimate_noise(counts(image))))
+        found += len(find_bad_pixels(counts(image), noise))
+        found += len(find_bad_pixels(counts(image), estimate_noise(counts(image))))
     assert found <= 1e-5 * 2 * 2 * 512 * 512
 
 
@@ -182,7 +182,7 @@ def _points(contrast: float, blur_px: float, offset: tuple[float, float], seed: 
 )
 @pytest.mark.parametrize("offset", [(0.0, 0.0), (0.5, 0.0), (0.3, -0.4)])
 def test_points_that_optics_could_have_made_stay(contrast, blur_px, most_lost, offset):
-    lost = sum(len(find_defects(counts(_points(contrast, blur_px, offset, s)), NOISE)) for s in range(3))
+    lost = sum(len(find_bad_pixels(counts(_points(contrast, blur_px, offset, s)), NOISE)) for s in range(3))
     assert lost <= most_lost * 3 * len(GRID)
 
 
@@ -217,8 +217,8 @@ def test_structure_blurred_by_0_6_px_stays(name, contrast):
     blurred = gaussian_filter(shape, 0.6) * contrast * SIGMA
     found = 0
     for sign, seed in ((1, 0), (-1, 1)):
-        defects = find_defects(counts(grain(seed) + sign * blurred), NOISE)
-        found += len(defects.within((slice(2, 198), slice(2, 198))))
+        bad = find_bad_pixels(counts(grain(seed) + sign * blurred), NOISE)
+        found += len(bad.within((slice(2, 198), slice(2, 198))))
     ends = 2 * 3 * 24
     assert found <= 2 * (0.1 * ends if name == "line-ends" else 5e-4 * shape.sum())
     if contrast == 250:
@@ -228,7 +228,7 @@ def test_structure_blurred_by_0_6_px_stays(name, contrast):
 @pytest.mark.parametrize("name", ["lines", "corners", "balls", "discs"])
 def test_structure_without_any_blur_stays(name):
     for contrast in (-250, -20, 12, 20, 60, 250):
-        found = find_defects(counts(grain(0) + contrast * SIGMA * _shapes()[name]), NOISE)
+        found = find_bad_pixels(counts(grain(0) + contrast * SIGMA * _shapes()[name]), NOISE)
         assert len(found) == 0
 
 
@@ -237,15 +237,15 @@ def test_a_faulty_pixel_beside_an_edge_is_found():
     image[:, 100:] += 40 * SIGMA
     at = [(y, x) for y, x in itertools.product(range(8, 195, 10), (94, 97, 102, 105))]
     planted = plant(image, at, 100 * SIGMA)
-    assert places(find_defects(counts(image), NOISE)) == planted
+    assert places(find_bad_pixels(counts(image), NOISE)) == planted
 
 
 @pytest.mark.parametrize(("a", "b"), [(2.0, 500.0), (0.5, 0.0), (4.0, -1000.0)])
 def test_found_pixels_and_their_values_follow_a_rescaling(a, b):
     image = grain(3).astype(np.float32).round()
     planted = plant(image, GRID, 40 * SIGMA)
-    plain = find_defects(image, NOISE)
-    scaled = find_defects(np.float32(a) * image + np.float32(b), NOISE.mapped(scale=a, offset=b))
+    plain = find_bad_pixels(image, NOISE)
+    scaled = find_bad_pixels(np.float32(a) * image + np.float32(b), NOISE.mapped(scale=a, offset=b))
     assert places(plain) == planted == places(scaled)
     np.testing.assert_allclose(scaled.value, a * plain.value + b, rtol=1e-6)
 
@@ -257,18 +257,21 @@ def test_every_type_is_taken_and_not_modified(dtype):
     image = image.astype(dtype)
     before = image.copy()
     image.flags.writeable = False
-    found = find_defects(image, NoiseProfile(level=120, sigma=4))
+    found = find_bad_pixels(image, NoiseProfile(level=120, sigma=4))
     assert places(found) == {(20, 30), (9, 5)}
     assert found.value.dtype == np.float32
     assert np.array_equal(image, before)
-    assert places(find_defects(image[::-1, ::-1], NoiseProfile(level=120, sigma=4))) == {(19, 19), (30, 44)}
+    assert places(find_bad_pixels(image[::-1, ::-1], NoiseProfile(level=120, sigma=4))) == {
+        (19, 19),
+        (30, 44),
+    }
 
 
 @pytest.mark.parametrize(
     "shape", [(1, 1), (1, 5), (5, 1), (2, 2), (2, 3), (3, 3), (4, 4), (1, 600), (1100, 1)]
 )
 def test_tiny_and_thin_images_are_taken(shape):
-    found = find_defects(counts(grain(0, shape)), NOISE)
+    found = find_bad_pixels(counts(grain(0, shape)), NOISE)
     assert len(found) == 0
     assert np.all(found.y < shape[0])
 
@@ -277,7 +280,7 @@ def test_a_faulty_pixel_of_a_tiny_image_is_found():
     for y, x in itertools.product(range(4), range(4)):
         image = np.full((4, 4), LEVEL)
         image[y, x] += 50 * SIGMA
-        found = find_defects(counts(image), NOISE)
+        found = find_bad_pixels(counts(image), NOISE)
         assert places(found) == {(y, x)}
         assert found.value == [LEVEL]
 
@@ -285,15 +288,15 @@ def test_a_faulty_pixel_of_a_tiny_image_is_found():
 def test_without_noise_nothing_is_called_faulty():
     image = np.zeros((20, 20), np.uint8)
     image[10, 10] = 255
-    found = find_defects(image, NoiseProfile(level=0, sigma=0))
+    found = find_bad_pixels(image, NoiseProfile(level=0, sigma=0))
     assert len(found) == 0
-    assert find_defects(image, NoiseProfile(level=0, sigma=1)).value == [0]
+    assert find_bad_pixels(image, NoiseProfile(level=0, sigma=1)).value == [0]
 
 
 def test_within_a_window_are_those_inside_with_their_places_in_it():
     image = grain(0)
     planted = plant(image, GRID, 50 * SIGMA)
-    found = find_defects(counts(image), NOISE)
+    found = find_bad_pixels(counts(image), NOISE)
     window = (slice(20, 88), slice(27, 78))
     inside = found.within(window)
     assert places(inside) == {(y - 20, x - 27) for y, x in planted if 20 <= y < 88 and 27 <= x < 78}
