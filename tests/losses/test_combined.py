@@ -47,7 +47,12 @@ def test_a_weight_of_zero_leaves_its_term_out(pair):
 
 @pytest.mark.parametrize(
     ("kind", "expected"),
-    [("l1", 0.04), ("l2", 0.0016), ("charbonnier", (0.0016 + 1e-6) ** 0.5)],
+    [
+        ("l1", 0.04),
+        ("l2", 0.0016),
+        ("charbonnier", (0.0016 + 1e-6) ** 0.5),
+        ("pseudo_huber", 0.01 * (1.16**0.5 - 1)),
+    ],
 )
 def test_pixel_term_of_a_constant_difference(kind, expected):
     config = LossConfig(kind=kind, focal_frequency_weight=0, wavelet_weight=0)
@@ -137,3 +142,15 @@ def test_refuses_a_sigma_for_another_batch(pair):
 def test_refuses_another_shape_and_names_both(pair):
     with pytest.raises(InputError, match=r"\(3, 1, 16, 24\) and \(3, 1, 16, 16\)"):
         training_loss(pair[0], pair[1][..., :16], config=LossConfig())
+
+
+def test_pseudo_huber_is_half_the_square_near_zero_and_straight_far_away() -> None:
+    config = LossConfig(kind="pseudo_huber", knee=0.1, focal_frequency_weight=0, wavelet_weight=0)
+
+    def loss(distance: float) -> float:
+        image = torch.zeros(1, 1, 8, 8, dtype=torch.float64)
+        return float(training_loss(image + distance, image, config=config)[0])
+
+    assert loss(1e-5) == pytest.approx(0.5e-10, rel=1e-6)
+    assert loss(101.0) - loss(100.0) == pytest.approx(0.1, rel=1e-5)
+    assert loss(-3.0) == loss(3.0)

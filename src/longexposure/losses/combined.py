@@ -18,14 +18,18 @@ REFERENCE_SIGMA = 0.05
 FAINTEST_SIGMA = 0.004
 """Noise below this level is weighed as if it were this strong."""
 
-PixelLoss = Literal["l1", "l2", "charbonnier"]
+PixelLoss = Literal["l1", "l2", "charbonnier", "pseudo_huber"]
 
 
 class LossConfig(BaseModel):
     """What the training loss is made of; a weight of 0 leaves its term out.
 
     Attributes:
-        kind: distance of pixels: mean absolute, mean squared, or mean sqrt(d^2 + 1e-6).
+        kind: distance of pixels: mean absolute, mean squared, mean sqrt(d^2 + 1e-6), or mean
+            knee^2 (sqrt(1 + (d / knee)^2) - 1), which is half the square well below the knee and goes on
+            straight beyond, so that the few huge differences of a scene of little contrast do not count
+            alone.
+        knee: where that turns, > 0, in the unit domain after `noise_exponent`.
         focal_frequency_weight: lambda_1 of the paper's equation 4.
         wavelet_weight: lambda_2 of the paper's equation 4.
         wavelet_variant: "bands" or "packet", see `wavelet_high_frequency_loss`.
@@ -39,6 +43,7 @@ class LossConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: PixelLoss = "l1"
+    knee: float = Field(default=0.1, gt=0, allow_inf_nan=False)
     focal_frequency_weight: float = Field(default=10.0, ge=0, allow_inf_nan=False)
     wavelet_weight: float = Field(default=0.1, ge=0, allow_inf_nan=False)
     wavelet_variant: WaveletVariant = "bands"
@@ -84,7 +89,7 @@ def training_loss(
         if sigma is not None and config.noise_exponent > 0:
             factor = _noise_factor(sigma, prediction, config.noise_exponent)
             prediction, target = prediction.float() * factor, target.float() * factor
-        terms = {"pixel": _pixel_loss(difference(prediction, target), config.kind)}
+        terms = {"pixel": _pixel_loss(difference(prediction, target), config)}
         if config.focal_frequency_weight > 0:
             focal = focal_frequency_loss(prediction, target)
             terms["focal_frequency"] = config.focal_frequency_weight * focal
@@ -113,9 +118,12 @@ def _noise_factor(sigma: torch.Tensor, prediction: torch.Tensor, exponent: float
     return (REFERENCE_SIGMA / level).pow(exponent).reshape(-1, 1, 1, 1)
 
 
-def _pixel_loss(residual: torch.Tensor, kind: PixelLoss) -> torch.Tensor:
-    if kind == "l1":
+def _pixel_loss(residual: torch.Tensor, config: LossConfig) -> torch.Tensor:
+    if config.kind == "l1":
         return residual.abs().mean()
-    if kind == "l2":
+    if config.kind == "l2":
         return residual.square().mean()
-    return (residual.square() + 1e-6).sqrt().mean()
+    if config.kind == "charbonnier":
+        return (residual.square() + 1e-6).sqrt().mean()
+    square = (residual / config.knee).square()
+    return config.knee**2 * (square / (1 + (1 + square).sqrt())).mean()  # sqrt(1 + s) - 1, exact for small s
