@@ -134,7 +134,7 @@ def test_a_place_is_passed_over_only_where_no_pixel_can_be_faulty(sign, monkeypa
     image, noise = steep(sign)
     found = find_bad_pixels(image, noise)
     assert len(found) > 500
-    monkeypatch.setattr(bad_pixels, "_lowest_variance", lambda *_: np.float32(0))
+    monkeypatch.setattr(bad_pixels, "_lowest_sigma", lambda *_: 0.0)
     everywhere = find_bad_pixels(image, noise)
     assert places(found) == places(everywhere)
     assert np.array_equal(found.value, everywhere.value)

@@ -81,7 +81,7 @@ def strip_rows(width: int) -> int:
 
 
 def _in_strip(pixels: Pixels, noise: NoiseProfile, top: int, bottom: int) -> BadPixels:
-    """BadPixels in rows top .. bottom, judged with two rows more on either side."""
+    """Bad pixels in rows top .. bottom, judged with two rows more on either side."""
     height, width = pixels.shape
     strip = pixels[_beyond(top, bottom, height)][:, _beyond(0, width, width)].astype(np.float32)
     rows, columns = bottom - top, width
@@ -89,7 +89,7 @@ def _in_strip(pixels: Pixels, noise: NoiseProfile, top: int, bottom: int) -> Bad
     cross = [_shifted(strip, dy, dx, rows, columns) for dy, dx in _CROSS]
     middle = _middle_of_four(cross)
     limit = NOISE_LIMIT * (1 - NEIGHBOUR_SHARE) - NEIGHBOUR_NOISE
-    y, x = np.nonzero((centre - middle) ** 2 > limit**2 * _lowest_variance(noise, strip))
+    y, x = np.nonzero(np.abs(centre - middle) > limit * _lowest_sigma(noise, strip))
     if len(y) == 0:
         return BadPixels(y=y, x=x, value=np.empty(0, np.float32))
     value = centre[y, x]
@@ -149,17 +149,17 @@ def _middle_of_four(values: list[npt.NDArray[np.float32]]) -> npt.NDArray[np.flo
     return np.float32(0.5) * (low + high)
 
 
-def _lowest_variance(noise: NoiseProfile, strip: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """The least variance (rows, columns) that the noise may have at the grey value of a pixel's surroundings.
+def _lowest_sigma(noise: NoiseProfile, strip: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+    """The least noise (rows, columns) that there may be at the grey value of a pixel's surroundings.
 
     It is that at the end of the 5 x 5 px about it where noise is less: where noise follows the signal, the
     faintest place of an image says little about the others.
     """
     if noise.slope == 0:
-        return np.full((1, 1), noise.sigma**2, np.float32)
+        return np.full((1, 1), noise.sigma)
     end = np.minimum if noise.slope > 0 else np.maximum
     values = strip
     for _ in range(2):  # along the columns, then along the rows
         pairs = end(values[:-1], values[1:])
         values = end(end(pairs[:-3], pairs[2:-1]), values[4:]).T
-    return np.maximum(noise.sigma**2 + noise.slope * (values - np.float32(noise.level)), 0)
+    return np.sqrt(noise.variance(values))

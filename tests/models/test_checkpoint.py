@@ -98,7 +98,7 @@ def test_no_length_of_a_header_is_taken_for_a_pickle(tmp_path):
     """A safetensors file starts with that length, so its first bytes can be anything, \\x80 and PK too."""
     tiny = {"a": np.zeros(1, np.float32)}
     starts = set()
-    for letters in [*range(0, 264, 8), *range(18900, 19100, 8)]:
+    for letters in [*range(0, 264, 8), *range(18600, 19100, 8)]:
         header = HEADER.model_copy(update={"summary": "x" * letters})
         content = checkpoint_bytes(tiny, header)
         starts |= {content[:1], content[:2]}

@@ -11,8 +11,16 @@ from longexposure.models.spec import ModelSpec
 from longexposure.noise import CONDITION, NoiseProfile
 
 SIGMA = 0.05
-SIZES = [FastConfig(width=4, blocks=0), FastConfig(width=8, blocks=2)]
-every_size = pytest.mark.parametrize("config", SIZES, ids=lambda c: f"{c.width}x{c.blocks}")
+TOLD = [FastConfig(width=4, blocks=0), FastConfig(width=8, blocks=2), FastConfig(scale=2, width=8, blocks=2)]
+SIZES = [*TOLD, FastConfig(width=8, blocks=2, told=False)]
+
+
+def name(config: FastConfig) -> str:
+    return f"{config.scale}-{config.width}x{config.blocks}" + ("" if config.told else "-blind")
+
+
+every_size = pytest.mark.parametrize("config", SIZES, ids=name)
+every_told_size = pytest.mark.parametrize("config", TOLD, ids=name)
 
 
 @pytest.fixture(autouse=True)
@@ -47,7 +55,8 @@ def test_parameters_follow_from_the_layers():
         return inputs * outputs * 9 + outputs
 
     for config in (*SIZES, FastConfig()):
-        expected = conv(16 + 2 + len(CONDITION), config.width) + conv(config.width, 16)
+        channels, numbers = config.scale**2, len(CONDITION) if config.told else 0
+        expected = conv(channels + 2 + numbers, config.width) + conv(config.width, channels)
         expected += 2 * config.blocks * conv(config.width, config.width)
         with torch.device("meta"):
             assert sum(parameter.numel() for parameter in Fast(config).parameters()) == expected
@@ -74,13 +83,24 @@ def test_every_parameter_learns(config):
     assert silent == []
 
 
-@every_size
+@every_told_size
 def test_it_looks_at_the_noise_it_is_told(config):
     network, image = randomised(config), noisy(1, 1, 16, 16)
     for index in range(len(CONDITION)):
         other = told().clone()
         other[:, index] += 0.1
         assert not torch.equal(network(image, other), network(image, told())), CONDITION[index]
+
+
+def test_told_nothing_it_hears_nothing():
+    network, image = randomised(FastConfig(width=8, blocks=2, told=False)), noisy(1, 1, 16, 16)
+    assert not network.spec.conditioned
+    assert torch.equal(network(image), network(image, told(0.3)))
+
+
+def test_told_nothing_where_it_should_be_is_an_error():
+    with pytest.raises(RuntimeError, match="channels"):
+        Fast(FastConfig(width=8, blocks=2))(noisy(1, 1, 16, 16).float())
 
 
 def test_correction_is_in_units_of_the_noise():
@@ -207,7 +227,16 @@ def test_runs_in_bfloat16_with_a_correction_in_single_precision():
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"width": 3}, {"width": 513}, {"blocks": -1}, {"blocks": 65}, {"depth": 2}, {"kind": "framework"}],
+    [
+        {"scale": 3},
+        {"scale": 8},
+        {"width": 3},
+        {"width": 513},
+        {"blocks": -1},
+        {"blocks": 65},
+        {"depth": 2},
+        {"kind": "framework"},
+    ],
 )
 def test_config_refuses_what_it_does_not_know(wrong):
     with pytest.raises(ValidationError):

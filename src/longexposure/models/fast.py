@@ -1,7 +1,7 @@
-"""The small network for CPUs: everything at a quarter of the resolution, told the noise, honest about grey.
+"""The small network for CPUs: everything at a fraction of the resolution, told the noise, honest about grey.
 
-Downsampling first is what the paper argues for, and what makes it fast: pixels are unshuffled 4 x 4 into
-channels, plain 3x3 convolutions work there, and the correction is shuffled back and added in float32.
+Downsampling first is what the paper argues for, and what makes it fast: pixels are unshuffled, 4 x 4 as
+a rule, into channels, plain 3x3 convolutions work there, and the correction is shuffled back and added in float32.
 Two things keep it trustworthy. The correction is expressed in units of the noise that the network is told,
 so an image without noise comes back unchanged. And the correction's own local mean is taken out of it, so
 the mean grey value of any area much larger than 36 pixels is the input's, whatever the weights say.
@@ -19,11 +19,12 @@ from torch.nn import functional
 from longexposure.models.spec import ModelSpec
 from longexposure.noise import CONDITION
 
-SCALE = 4
-CONTRAST_RADIUS = 2
-"""Reach, in blocks of 4 px, of the local mean that block means are compared with."""
-LOCK_RADIUS = 4
-"""Reach, in blocks, of each of the two box means that find the correction's own local mean."""
+CONTRAST_PX = 8
+"""Reach of the local mean that the means of blocks are compared with."""
+LOCK_PX = 16
+"""Reach of each of the two box means that find the correction's own local mean."""
+BLIND_SIGMA = 0.05
+"""What a network that is told nothing takes for the noise, in the unit domain."""
 FAINTEST = 1e-4
 """Lowest noise in the unit domain; told less, the network works as if told this."""
 
@@ -32,15 +33,19 @@ class FastConfig(BaseModel):
     """Width and depth.
 
     Attributes:
+        scale: side of the blocks of pixels that become channels: 4, or 2 for four times the arithmetic.
         width: channels.
         blocks: residual blocks of two convolutions.
+        told: whether it is told the noise; False is for measuring what telling is worth.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: Literal["fast"] = "fast"
+    scale: Literal[2, 4] = 4
     width: int = Field(default=48, ge=4, le=256)
     blocks: int = Field(default=10, ge=0, le=64)
+    told: bool = True
 
 
 class ResidualBlock(nn.Module):
@@ -61,15 +66,17 @@ class ResidualBlock(nn.Module):
 class Fast(nn.Module):
     """Maps a noisy image in the unit domain and five numbers about its noise to a clean image.
 
-    Input (B, 1, H, W) float32 with H and W multiples of 4, condition (B, 5) as
-    `NoiseProfile.condition`; output (B, 1, H, W) float32. An untrained network is the identity.
+    Input (B, 1, H, W) float32 with H and W multiples of the scale, condition (B, 5) as
+    `NoiseProfile.condition`, or None where it is not told; output (B, 1, H, W) float32. An untrained
+    network is the identity.
     """
 
     def __init__(self, config: FastConfig) -> None:
         super().__init__()
         self.config = config
-        channels = SCALE * SCALE
-        self.head = nn.Conv2d(channels + 2 + len(CONDITION), config.width, 3, padding=1)
+        channels = config.scale**2
+        told = len(CONDITION) if config.told else 0
+        self.head = nn.Conv2d(channels + 2 + told, config.width, 3, padding=1)
         self.body = nn.Sequential(*(ResidualBlock(config.width) for _ in range(config.blocks)))
         self.tail = nn.Conv2d(config.width, channels, 3, padding=1)
         nn.init.zeros_(self.tail.weight)
@@ -77,30 +84,34 @@ class Fast(nn.Module):
 
     @property
     def spec(self) -> ModelSpec:
-        convolutions = 2 + 2 * self.config.blocks
-        blocks_away = convolutions + CONTRAST_RADIUS + 2 * LOCK_RADIUS
+        scale, convolutions = self.config.scale, 2 + 2 * self.config.blocks
         return ModelSpec(
-            size_multiple=SCALE,
-            receptive_field=SCALE * blocks_away + SCALE - 1,
-            conditioned=True,
-            bytes_per_px=160,
+            size_multiple=scale,
+            receptive_field=scale * convolutions + CONTRAST_PX + 2 * LOCK_PX + scale - 1,
+            conditioned=self.config.told,
+            bytes_per_px=64 + 32 * self.config.width // scale**2,
         )
 
-    def forward(self, image: Tensor, condition: Tensor) -> Tensor:
-        sigma = condition[:, 0].clamp_min(FAINTEST)[:, None, None, None]
-        pixels = functional.pixel_unshuffle(image, SCALE)
+    def forward(self, image: Tensor, condition: Tensor | None = None) -> Tensor:
+        scale = self.config.scale
+        pixels = functional.pixel_unshuffle(image, scale)
         mean = pixels.mean(dim=1, keepdim=True)
-        contrast = mean - _box_mean(mean, CONTRAST_RADIUS)
-        planes = condition[:, :, None, None].expand(-1, -1, *mean.shape[2:])
+        if condition is not None and self.config.told:
+            sigma = condition[:, 0].clamp_min(FAINTEST)[:, None, None, None]
+            planes = [condition[:, :, None, None].expand(-1, -1, *mean.shape[2:])]
+        else:
+            sigma, planes = torch.full_like(mean[:, :, :1, :1], BLIND_SIGMA), []
+        contrast = mean - _box_mean(mean, CONTRAST_PX // scale)
         features = torch.cat(
-            [_tamed((pixels - mean) / sigma), _tamed(contrast / sigma), 2.0 * mean - 1.0, planes], dim=1
+            [_tamed((pixels - mean) / sigma), _tamed(contrast / sigma), 2.0 * mean - 1.0, *planes], dim=1
         )
         features = features.contiguous(memory_format=torch.channels_last)
         correction = self.tail(functional.relu(self.body(self.head(features))))
         correction = correction.float() * sigma
         local_mean = correction.mean(dim=1, keepdim=True)
-        correction = correction - _box_mean(_box_mean(local_mean, LOCK_RADIUS), LOCK_RADIUS)
-        return image + functional.pixel_shuffle(correction, SCALE)
+        lock = LOCK_PX // scale
+        correction = correction - _box_mean(_box_mean(local_mean, lock), lock)
+        return image + functional.pixel_shuffle(correction, scale)
 
 
 def _box_mean(blocks: Tensor, radius: int) -> Tensor:
