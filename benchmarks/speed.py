@@ -13,6 +13,7 @@ read the ratios.
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import statistics
 import subprocess
@@ -31,6 +32,7 @@ from longexposure import load_enhancer, write_radiograph
 from longexposure.engines import ENGINES
 from longexposure.engines.torch_engine import TorchEngine
 from longexposure.enhancing import examine
+from longexposure.errors import ResourceError
 from longexposure.exporting import checkpoint_of, convert
 from longexposure.machines.machine import load_machine
 from longexposure.machines.pairs import draw_pair
@@ -235,25 +237,29 @@ def run(*, short: bool, frames: int, large: int) -> dict[str, Any]:
     megapixels = side * side / 1e6
     image = short_exposure(side)
     figures: dict[str, Any] = {}
-    for precision in ("f32", "bf16"):
-        enhancer = load_enhancer(engine="torch", precision=precision)
-        network = enhancer.engine._network
-        unit, told = (
-            np.random.default_rng(0).random((1, side, side), np.float32),
-            np.full(5, 0.05, np.float32),
-        )
-        seconds = median_s(lambda e=enhancer, u=unit, n=told: e.engine.run(u, n), runs) / megapixels
+    unit, told = np.random.default_rng(0).random((1, side, side), np.float32), np.full(5, 0.05, np.float32)
+    work = operations_per_px(restore_network(*read_checkpoint(checkpoint_of("fast")), where="fast"))
+    for engine, precision in itertools.product(ENGINES, ("f32", "bf16")):
+        if not ENGINES[engine].installed or precision not in ENGINES[engine].precisions:
+            continue
+        try:
+            enhancer = load_enhancer(engine=engine, precision=precision)
+        except ResourceError as error:
+            print(error)
+            continue
         rate = convolution_rate(half=precision == "bf16", runs=runs)
-        achieved = operations_per_px(network) / seconds * 1e6 / 1e9
-        figures[f"fast, network, {precision}"] = {
+        seconds = median_s(lambda e=enhancer: e.engine.run(unit, told), runs) / megapixels
+        achieved = work / seconds * 1e6 / 1e9
+        case = f"{engine} {precision}"
+        figures[f"fast, network, {case}"] = {
             "s_per_mpx": seconds,
             "gflops": achieved,
             "share_of_plain_convolutions": achieved / rate,
         }
-        figures[f"fast, enhance, {precision}"] = {
+        figures[f"fast, enhance, {case}"] = {
             "s_per_mpx": median_s(lambda e=enhancer: e.enhance(image), runs) / megapixels
         }
-        figures[f"plain convolutions, {precision}"] = {"gflops": rate}
+        figures[f"plain convolutions beside {case}"] = {"gflops": rate}
     crop = image[:512, :512]
     for name in ("gaussian", "nlm"):
         classical = load_enhancer(name)
@@ -261,10 +267,6 @@ def run(*, short: bool, frames: int, large: int) -> dict[str, Any]:
         figures[f"{name}, enhance"] = {"s_per_mpx": seconds}
     beside = peers(side=256 if short else 512, runs=2 if short else 3)
     processes = commands(image, frames=frames, large=large, runs=runs, folders=(2, 6) if short else FOLDERS)
-    one = processes["one file"]["auto"]
-    figures[f"`longexposure enhance` of one {side} x {side} TIFF, whole process"] = {
-        "seconds": one["seconds"]
-    }
     return {
         "what": __doc__.split("\n")[0],
         "machine": machine() | {"torch_threads": torch.get_num_threads()},
