@@ -7,7 +7,7 @@ in the same engines, NAFNet-w32 and the paper's framework with random weights. A
 memory for one large image and for folders. Each figure is the median of several runs; machines are noisy, so
 read the ratios.
 
-    python benchmarks/speed.py [--short] [--frames 100] [--large 12000] [--out benchmarks/speed.json]
+    python benchmarks/speed.py [--short] [--frames 100] [--large 20000] [--out benchmarks/speed.json]
 """
 
 from __future__ import annotations
@@ -293,11 +293,11 @@ def main() -> None:
         "--frames", type=int, default=None, help="of the folder that is timed (100, short: 6)"
     )
     parser.add_argument(
-        "--large", type=int, default=None, help="side of the large image, px (12000, short: 4000)"
+        "--large", type=int, default=None, help="side of the large image, px (20000, short: 4000)"
     )
     parser.add_argument("--out", type=Path, default=None)
     arguments = parser.parse_args()
-    frames, large = (6, 4000) if arguments.short else (100, 12000)
+    frames, large = (6, 4000) if arguments.short else (100, 20000)
     result = run(short=arguments.short, frames=arguments.frames or frames, large=arguments.large or large)
     processes = result["commands"]
     told = {f"enhance, one file, {name}": figure for name, figure in processes["one file"].items()}
