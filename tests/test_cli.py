@@ -20,14 +20,16 @@ import tifffile
 from typer.testing import CliRunner
 
 from longexposure import cli, enhancing
+from longexposure.engines import loading
 from longexposure.errors import InputError
 from longexposure.models import catalogue
 from longexposure.models.checkpoint import Header, checkpoint_bytes
+from longexposure.models.fast import Fast, FastConfig
 
 COMMANDS = ("enhance", "models", "info", "train", "evaluate")
 HEAVY = ("torch", "numpy", "scipy", "skimage", "tifffile", "PIL", "pydantic", "safetensors")
 
-RECIPE = """
+RECIPE = f"""
 name = "tiny"
 steps = 2
 precision = "f32"
@@ -37,11 +39,13 @@ kind = "fast"
 width = 8
 blocks = 1
 [data]
-kind = "simulated"
+kind = "machines"
+machines = {{ "{Path(__file__).with_name("quick.toml").as_posix()}" = 1 }}
 patch_px = 32
-scene_px = 64
+scene_px = 48
 pool = 2
 reuse = 2
+defects = 0
 [validation]
 count = 1
 size_px = 32
@@ -328,10 +332,22 @@ def test_warning_about_a_file_is_told_in_one_line(folder: Path, tmp_path: Path) 
     still = np.random.default_rng(1).normal(np.tile(np.linspace(500, 60000, 128), (128, 1)), 5.0)
     tifffile.imwrite(tmp_path / "still.tif", still.astype(np.uint16), photometric="minisblack")
     inputs = (folder / "a.tif", tmp_path / "still.tif")
-    outcome = run("enhance", *inputs, "--out", tmp_path / "out", "--model", "identity")
+    outcome = run("enhance", *inputs, "--out", tmp_path / "out", "--model", checkpoint(tmp_path))
     assert outcome.code == 0
     (line,) = [line for line in outcome.stderr.splitlines() if line.startswith("warning: ")]
     assert "still.tif" in line
+    assert "fainter than the 0.001 to 0.4" in line
+
+
+def checkpoint(folder: Path, **ranges: tuple[float, float]) -> Path:
+    """A network that changes nothing and states which noise it was told."""
+    network = Fast(FastConfig(width=4, blocks=0))
+    wide = {"sigma": (0.001, 0.4), "signal_share": (-0.5, 1.0), "corr_x": (-0.3, 0.9), "corr_y": (-0.3, 0.9)}
+    header = Header(format=1, model=network.config.model_dump(), conditions={**wide, **ranges})
+    weights = {name: tensor.numpy() for name, tensor in network.state_dict().items()}
+    path = folder / "told.safetensors"
+    path.write_bytes(checkpoint_bytes(weights, header))
+    return path
 
 
 def test_sidecar_is_written_beside_each_image(folder: Path, tmp_path: Path) -> None:
@@ -487,6 +503,19 @@ def test_info_tells_what_an_image_is(tmp_path: Path) -> None:
     assert page["grey map"]["scale"] > 0
     text = run("info", file).stdout
     assert all(word in text for word in ("48, 64", "uint16", "board 7", "bad pixels", "sigma"))
+
+
+def test_info_warns_of_noise_that_the_default_model_was_not_trained_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tifffile.imwrite(tmp_path / "board.tif", noisy(3), photometric="minisblack")
+    monkeypatch.setattr(loading, "load_engine", None)  # the header is enough
+    for high, told in ((0.4, 0), (0.01, 1)):
+        file = checkpoint(tmp_path, sigma=(0.001, high))
+        monkeypatch.setattr("longexposure.models.shipped_weights", lambda file=file: {"fast": file})
+        warnings = json.loads(run("info", tmp_path / "board.tif", "--json").stdout)["first page"]["warnings"]
+        assert len(warnings) == told
+        assert all("stronger than the 0.001 to 0.01 that fast was trained for" in text for text in warnings)
 
 
 def test_info_counts_the_pages_of_a_stack(tmp_path: Path) -> None:

@@ -16,13 +16,14 @@ from longexposure import __version__, enhancing
 from longexposure.bad_pixels import find_bad_pixels
 from longexposure.engines.loading import Loaded
 from longexposure.engines.torch_engine import TorchEngine
-from longexposure.enhancing import TOLD_RANGE, Enhancer, Findings, examine, load_enhancer
+from longexposure.enhancing import Enhancer, Findings, examine, load_enhancer
 from longexposure.errors import CheckpointError, InputError, RecipeError, ResourceError
 from longexposure.grey import measure_grey
 from longexposure.io import read_radiograph
 from longexposure.models import CLASSICAL
 from longexposure.models.checkpoint import FORMAT, Header, checkpoint_bytes
-from longexposure.models.classical import Gaussian
+from longexposure.models.classical import Gaussian, Identity
+from longexposure.models.conditions import Conditions
 from longexposure.models.fast import Fast, FastConfig
 from longexposure.models.spec import ModelSpec
 from longexposure.noise import NoiseProfile, estimate_noise, flat_blocks, flat_deviation
@@ -242,24 +243,39 @@ def test_an_image_without_noise_never_reaches_the_engine():
     assert np.array_equal(enhancer.enhance(np.full((9, 9), 7, np.uint8)), np.full((9, 9), 7, np.uint8))
 
 
-def _findings(sigma: float) -> Findings:
+def _findings(sigma: float, trained: Conditions | None) -> Findings:
     image = noisy()
-    grey = measure_grey(image)
-    return dataclasses.replace(examine(image), noise=NoiseProfile(level=22000, sigma=sigma / grey.scale))
+    profile = NoiseProfile(level=22000, sigma=sigma / measure_grey(image).scale)
+    return dataclasses.replace(examine(image, trained=trained), noise=profile)
 
 
-@pytest.mark.parametrize(
-    ("sigma", "kind"), [(0.5 * TOLD_RANGE[0], "fainter"), (2 * TOLD_RANGE[1], "stronger")]
-)
-def test_noise_outside_the_trained_range_gives_a_warning(sigma, kind):
-    (text,) = _findings(sigma).warnings
+def test_the_default_states_the_noise_that_it_was_trained_for(default_enhancer):
+    trained = default_enhancer.trained
+    assert trained is not None
+    assert trained.model == "fast"
+    assert 0 < trained.sigma[0] < 0.05 < trained.sigma[1] < 1
+
+
+@pytest.mark.parametrize(("end", "factor", "kind"), [(0, 0.5, "fainter"), (1, 2, "stronger")])
+def test_noise_outside_the_range_of_the_default_gives_a_warning(default_enhancer, end, factor, kind):
+    sigma = factor * default_enhancer.trained.sigma[end]
+    (text,) = _findings(sigma, default_enhancer.trained).warnings
     assert f"noise is {sigma:.4f}" in text
     assert kind in text
+    assert text.endswith("that fast was trained for")
 
 
-@pytest.mark.parametrize("sigma", [1.01 * TOLD_RANGE[0], 0.05, 0.99 * TOLD_RANGE[1], 0.0])
-def test_noise_inside_the_trained_range_gives_none(sigma):
-    assert _findings(sigma).warnings == ()
+def test_noise_inside_the_range_of_the_default_gives_none(default_enhancer):
+    low, high = default_enhancer.trained.sigma
+    for sigma in (1.01 * low, 0.05, 0.99 * high, 0.0):
+        assert _findings(sigma, default_enhancer.trained).warnings == ()
+
+
+def test_a_model_that_states_no_range_warns_of_no_noise():
+    for sigma in (1e-6, 0.05, 30.0):
+        assert _findings(sigma, None).warnings == ()
+    assert Enhancer(Identity(), name="identity").trained is None
+    assert load_enhancer("nlm").trained is None
 
 
 def test_what_the_engine_changes_is_added_to_the_grey_values():

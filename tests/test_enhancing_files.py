@@ -19,11 +19,15 @@ from longexposure import enhancing
 from longexposure.enhancing import Enhancer, FileResult, enhance_files, load_enhancer
 from longexposure.errors import InputError, OutputError, RecipeError, ResourceError
 from longexposure.io import read_radiograph, sidecar_path, write_radiograph
+from longexposure.models.conditions import Conditions
 from longexposure.noise import estimate_noise, flat_blocks, flat_deviation
 from longexposure.radiograph import Radiograph, Resolution, Step
 
 TXRM = Path(__file__).parents[1] / "examples" / "radiographs" / "txrm_test_chip_tomo.txrm"
 GAUSSIAN = load_enhancer("gaussian")
+KNOWN = Conditions(
+    model="it", sigma=(0.001, 0.4), signal_share=(-0.5, 1.0), corr_x=(-0.25, 0.87), corr_y=(-0.25, 0.87)
+)
 
 
 def noisy(seed: int = 0, shape: tuple[int, ...] = (40, 48)) -> np.ndarray:
@@ -323,10 +327,24 @@ def test_a_warning_is_told_once_a_file_however_many_pages_give_it(tmp_path, out)
     page = np.random.default_rng(0).normal(1000, 0.05, (64, 64)).astype(np.float32)
     page[:, :32] += 400
     source = write_radiograph(Radiograph(np.stack([page, page])), tmp_path / "faint.tif")
-    (result,) = run([source], out)
+    (result,) = run([source], out, Enhancer(GAUSSIAN.engine, name="gaussian", trained=KNOWN))
     (text,) = result.warnings
     assert "fainter" in text
     assert result.as_dict()["warnings"] == [text]
+
+
+def test_warnings_are_those_of_the_model_that_enhances(folder, tmp_path):
+    """The next file is examined before it is known who will enhance it."""
+    told = []
+    for number, high in enumerate((0.02, 0.4)):
+        knows = KNOWN.model_copy(update={"sigma": (0.001, high)})
+        results = run(
+            files(folder), tmp_path / str(number), Enhancer(GAUSSIAN.engine, name="it", trained=knows)
+        )
+        told.append([result.warnings for result in results])
+    assert all("stronger than the 0.001 to 0.02 that it was trained for" in text for (text,) in told[0])
+    assert told[1] == [(), (), ()]
+    assert [result.warnings for result in run(files(folder), tmp_path / "none")] == [(), (), ()]
 
 
 def test_default_enhances_a_file(default_enhancer, folder, out):

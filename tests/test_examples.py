@@ -284,6 +284,8 @@ def key_row(model: type[BaseModel], key: str) -> list[str]:
 def value_text(value: Any) -> str:
     if value is None or value == "":
         return "none"
+    if isinstance(value, bool):
+        return str(value).lower()
     if isinstance(value, tuple):
         return "[" + ", ".join(map(value_text, value)) + "]"
     if isinstance(value, dict):
@@ -311,7 +313,7 @@ def type_text(kind: Any) -> str:
         )
     if isinstance(kind, type) and issubclass(kind, BaseModel):
         return "table"
-    return {"int": "whole number", "float": "number", "str": "text"}[kind.__name__]
+    return {"bool": "true or false", "int": "whole number", "float": "number", "str": "text"}[kind.__name__]
 
 
 def limit_texts(metadata: list[Any]) -> list[str]:

@@ -411,7 +411,8 @@ def test_full_trainings_are_the_recipes_of_the_repository(kind: Any, file: str) 
     ours = recipe_from({**values, "data": {**values["data"], "path": "x"}}, where="test")
     assert ours.network == recipe.network
     assert ours.loss == recipe.loss
-    assert ours.optimiser == recipe.optimiser
+    if recipe.start_from is None:  # a training that goes on from weights takes smaller steps
+        assert ours.optimiser == recipe.optimiser
     if kind in ("framework", "edcnn", "nafnet"):
         assert ours.steps == recipe.steps
 
@@ -490,7 +491,7 @@ def test_edcnn_without_imagenet_weights_says_so_in_its_row_below_the_table_and_i
     assert losses == {
         "LQ": "",
         "framework": "L1 + 10 FFL + 0.1 WHFL",
-        "fast": "L1 + 10 FFL + 0.1 WHFL, weighed by noise^-0.6",
+        "fast": "pseudo-Huber alone, weighed by noise^-0.9",
         "EDCNN": "MSE alone",
         "NAFNet": "MSE alone, weighed by noise^-1",
         "DnCNN": "MSE alone",

@@ -22,10 +22,13 @@ from lightning_fabric import Fabric
 from longexposure import training
 from longexposure.errors import CheckpointError, InputError, OutputError, RecipeError, ResourceError
 from longexposure.models.checkpoint import read_checkpoint, read_header
+from longexposure.models.conditions import Conditions
 from longexposure.models.networks import build_network, restore_network
 from longexposure.recipes import Recipe, recipe_from
 from longexposure.training import Progress, learning_rate, train, validate
 
+QUICK = Path(__file__).with_name("quick.toml")
+DATA = {"machines": {str(QUICK): 1.0}, "patch_px": 32, "scene_px": 48, "pool": 2, "reuse": 2, "defects": 0.0}
 TINY: dict[str, Any] = {
     "name": "tiny",
     "summary": "for a test",
@@ -35,7 +38,7 @@ TINY: dict[str, Any] = {
     "checkpoint_every_steps": 3,
     "network": {"kind": "fast", "width": 8, "blocks": 1},
     "loss": {"focal_frequency_weight": 1.0, "wavelet_weight": 0.1},
-    "data": {"kind": "simulated", "patch_px": 32, "scene_px": 64, "pool": 4, "reuse": 2},
+    "data": {"kind": "machines", **DATA},
     "validation": {"count": 2, "size_px": 32, "every_steps": 3},
     "optimiser": {"lr": 1e-3, "batch": 2, "warmup_steps": 2, "ema_decay": 0.9},
 }
@@ -95,13 +98,39 @@ def test_a_run_leaves_its_recipe_log_state_and_checkpoints(tmp_path: Path) -> No
 def test_a_checkpoint_explains_itself(tmp_path: Path) -> None:
     recipe = tiny()
     header = read_header(train(recipe, tmp_path / "run"))
-    assert header.model == {"kind": "fast", "width": 8, "blocks": 1}
+    assert header.model == {"kind": "fast", "scale": 4, "width": 8, "blocks": 1, "told": True}
     assert header.summary == "for a test"
     assert header.licence == "Apache-2.0"
     assert recipe_from(header.recipe, where="header") == recipe
     assert {"longexposure", "torch", "python"} <= header.versions.keys()
-    assert "simulated" in header.trained_on
+    step = header.scores["validation"]["step"]
+    assert header.trained_on == f"simulated exposures of quick.toml: {step} steps of 2 patches of 32 x 32 px"
     assert header.scores["validation"]["images"] == 2
+
+
+def test_headers_state_the_noise_that_the_network_was_told_until_then(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scores = iter([{"psnr": 30.0}, {"psnr": 20.0}])
+    monkeypatch.setattr(training, "validate", lambda *args, **kwargs: next(scores))
+    recipe = tiny()
+    best = train(recipe, tmp_path / "run")
+    patches = training.datasets(recipe)[0]
+    told = np.stack([patches[number]["condition"].numpy() for number in range(12)])
+    for file, step in ((best, 3), (best.with_name("last.safetensors"), 6)):
+        header = read_header(file)
+        assert header.scores["validation"]["step"] == step
+        assert header.conditions == Conditions.seen(told[: 2 * step]).ranges()
+        low, high = header.conditions["sigma"]
+        assert 0 < told[: 2 * step, 0].min() < low < high < told[: 2 * step, 0].max()
+    assert read_header(best).conditions != header.conditions
+
+
+def test_a_network_that_is_told_nothing_states_no_noise(tmp_path: Path) -> None:
+    recipe = tiny(network={"kind": "dncnn", "depth": 3, "width": 4}, steps=3)
+    best = train(recipe, tmp_path / "run")
+    assert read_header(best).conditions == {}
+    assert read_header(best.with_name("last.safetensors")).conditions == {}
 
 
 def test_a_checkpoint_loads_as_the_network_that_was_scored(tmp_path: Path) -> None:
@@ -154,6 +183,7 @@ def test_a_run_that_crashed_resumes_to_the_same_bits(tmp_path: Path, crash: int)
     train(tiny(), tmp_path / "halved", resume=True)
     for name in ("checkpoint.safetensors", "last.safetensors"):
         assert weights(tmp_path / "halved" / name) == weights(tmp_path / "whole" / name)
+        assert read_header(tmp_path / "halved" / name) == read_header(tmp_path / "whole" / name)
     halved, whole = (
         [line for line in lines(tmp_path / name) if line["kind"] == "validation"]
         for name in ("halved", "whole")
@@ -361,7 +391,7 @@ def test_without_decay_the_average_is_the_network_itself(tmp_path: Path) -> None
 def test_training_takes_the_noise_away(tmp_path: Path) -> None:
     recipe = tiny(
         steps=150,
-        data={"sigma": [0.1, 0.15], "pool": 8, "reuse": 20},
+        data={"overrides": ["tube.current_ua=0.1"], "pool": 8, "reuse": 20},
         validation={"count": 4, "every_steps": 150},
         optimiser={"lr": 3e-3, "batch": 8},
     )

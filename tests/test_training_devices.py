@@ -27,6 +27,8 @@ from longexposure.training import Progress, _Steps, train
 from longexposure.trainings.shared_norm import share_batch_norm
 from longexposure.trainings.team import Team, check_divides, team_of_environment
 
+QUICK = Path(__file__).with_name("quick.toml")
+DATA = {"machines": {str(QUICK): 1.0}, "patch_px": 32, "scene_px": 48, "pool": 2, "reuse": 2, "defects": 0.0}
 TINY: dict[str, Any] = {
     "name": "tiny",
     "steps": 6,
@@ -35,7 +37,7 @@ TINY: dict[str, Any] = {
     "checkpoint_every_steps": 3,
     "network": {"kind": "fast", "width": 8, "blocks": 1},
     "loss": {"noise_exponent": 0.6},
-    "data": {"kind": "simulated", "patch_px": 32, "scene_px": 64, "pool": 4, "reuse": 2},
+    "data": {"kind": "machines", **DATA},
     "validation": {"count": 1, "size_px": 32, "every_steps": 3},
     "optimiser": {"lr": 1e-3, "batch": 4, "warmup_steps": 2, "ema_decay": 0.9},
     "look": {"every_steps": 6, "count": 1},
@@ -64,16 +66,15 @@ def tiny(**changes: Any) -> Recipe:
 
 def written(recipe: Recipe, path: Path) -> Path:
     """The recipe as a file; None, which TOML has not, is left out."""
-    lines = []
     values = recipe.model_dump(mode="json", exclude_none=True)
-    for key, value in values.items():
-        if isinstance(value, dict):
-            inner = ", ".join(f"{name} = {json.dumps(item)}" for name, item in value.items())
-            lines.append(f"{key} = {{ {inner} }}")
-        else:
-            lines.append(f"{key} = {json.dumps(value)}")
-    path.write_text("\n".join(lines))
+    path.write_text("\n".join(f"{key} = {in_toml(value)}" for key, value in values.items()))
     return path
+
+
+def in_toml(value: Any) -> str:
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{json.dumps(key)} = {in_toml(item)}" for key, item in value.items()) + " }"
+    return json.dumps(value)
 
 
 def apart(one: Path, other: Path, name: str = "last.safetensors") -> float:

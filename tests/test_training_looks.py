@@ -22,6 +22,8 @@ from longexposure.training import Progress, datasets, train
 from longexposure.trainings.looks import Looks
 
 SIDE = 48
+QUICK = Path(__file__).with_name("quick.toml")
+DATA = {"machines": {str(QUICK): 1.0}, "patch_px": 32, "scene_px": 48, "pool": 2, "reuse": 2, "defects": 0.0}
 
 
 @pytest.fixture(autouse=True)
@@ -40,7 +42,7 @@ def tiny(*, look: dict[str, Any] | None = None, **changes: Any) -> Recipe:
         "workers": 0,
         "checkpoint_every_steps": 3,
         "network": {"kind": "fast", "width": 8, "blocks": 1},
-        "data": {"kind": "simulated", "patch_px": 32, "scene_px": 64, "pool": 4, "reuse": 2},
+        "data": {"kind": "machines", **DATA},
         "validation": {"count": 4, "size_px": SIDE, "every_steps": 6},
         "optimiser": {"lr": 1e-3, "batch": 2, "warmup_steps": 2, "ema_decay": 0.9},
         "look": {"every_steps": 2, "count": 2, "size_px": SIDE, **(look or {})},

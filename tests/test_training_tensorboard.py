@@ -13,6 +13,9 @@ from longexposure.errors import ResourceError
 from longexposure.recipes import Recipe, recipe_from
 from longexposure.training import Progress, train
 
+QUICK = Path(__file__).with_name("quick.toml")
+DATA = {"machines": {str(QUICK): 1.0}, "patch_px": 32, "scene_px": 48, "pool": 2, "reuse": 2, "defects": 0.0}
+
 
 def tiny() -> Recipe:
     values = {
@@ -22,7 +25,7 @@ def tiny() -> Recipe:
         "workers": 0,
         "checkpoint_every_steps": 2,
         "network": {"kind": "fast", "width": 4, "blocks": 0},
-        "data": {"kind": "simulated", "patch_px": 32, "scene_px": 64, "pool": 4, "reuse": 2},
+        "data": {"kind": "machines", **DATA},
         "validation": {"count": 1, "size_px": 32, "every_steps": 3},
         "optimiser": {"batch": 1, "warmup_steps": 2},
         "look": {"every_steps": 3, "count": 1},

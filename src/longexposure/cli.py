@@ -575,16 +575,19 @@ def bench(
 
 
 def _image_facts(path: Path) -> dict[str, Any]:
-    """Facts of the file, and of the grey values of its first page."""
+    """Facts of the file, and of its first page's grey values; warnings are those of the default model."""
     import numpy as np
 
     from longexposure.enhancing import examine
     from longexposure.io import read_radiograph
+    from longexposure.models import DEFAULT, find_weights
+    from longexposure.models.checkpoint import read_header
+    from longexposure.models.conditions import conditions_of
     from longexposure.noise.words import in_words
 
     radiograph = read_radiograph(path)
     page = radiograph.pixels if radiograph.pixels.ndim == 2 else radiograph.pixels[0]
-    found = examine(page)
+    found = examine(page, trained=conditions_of(read_header(find_weights(DEFAULT)), model=DEFAULT))
     source = radiograph.source
     return {
         "file": str(path),

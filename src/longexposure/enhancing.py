@@ -34,7 +34,7 @@ from longexposure.io import check_writable_folder, read_radiograph, writable_suf
 from longexposure.io.checks import check_finite
 from longexposure.models import CLASSICAL, DEFAULT, find_weights
 from longexposure.models.checkpoint import read_header
-from longexposure.models.conditions import SHIPPED, Conditions, conditions_of
+from longexposure.models.conditions import Conditions, conditions_of
 from longexposure.noise import NoiseProfile, estimate_noise, flat_blocks, flat_deviation
 from longexposure.noise.fingerprint import Fingerprint
 from longexposure.radiograph import Pixels, Radiograph, Step, check_pixels
@@ -42,8 +42,6 @@ from longexposure.tiles import Tile, core_size, free_memory, plan, with_smaller_
 
 logger = logging.getLogger(__name__)
 
-TOLD_RANGE = SHIPPED.sigma
-"""Noise, in the unit domain, that the shipped network was trained for."""
 STRIP_PX = 1 << 17
 """Grey values are mapped there and back in strips of about so many pixels, which stay in the cache."""
 AHEAD_SHARE = 16
@@ -60,7 +58,7 @@ class Findings:
         bad_pixels: its faulty pixels.
         fingerprint: what the noise was taken from, where it was not measured on the image.
         cautions: what speaks against that.
-        trained: the noise that the network was trained for.
+        trained: the noise that the network was trained for; None where that is not known.
     """
 
     grey: GreyMap
@@ -68,7 +66,7 @@ class Findings:
     bad_pixels: BadPixels
     fingerprint: Fingerprint | None = None
     cautions: tuple[str, ...] = ()
-    trained: Conditions = SHIPPED
+    trained: Conditions | None = None
 
     @property
     def condition(self) -> npt.NDArray[np.float32]:
@@ -83,15 +81,21 @@ class Findings:
     @property
     def warnings(self) -> tuple[str, ...]:
         """Where the image lies outside what the network was trained for, and what else speaks against it."""
+        if self.trained is None or self.noiseless:
+            return self.cautions
         unit = self.noise.mapped(scale=self.grey.scale, offset=self.grey.offset)
-        outside = () if self.noiseless else tuple(self.trained.outside(unit))
-        return (*outside, *self.cautions)
+        return (*self.trained.outside(unit), *self.cautions)
 
 
 def examine(
-    pixels: Pixels, noise: NoiseProfile | Fingerprint | None = None, *, trained: Conditions = SHIPPED
+    pixels: Pixels, noise: NoiseProfile | Fingerprint | None = None, *, trained: Conditions | None = None
 ) -> Findings:
     """Measure one image (H, W); a given noise profile is taken as it is, a fingerprint where it applies.
+
+    Args:
+        pixels: the image.
+        noise: its noise; None measures it.
+        trained: the noise that a network was trained for, to warn of other noise; None warns of none.
 
     Raises:
         InputError: a fingerprint of images of another type or of other grey values.
@@ -121,7 +125,8 @@ class Enhancer:
         weights_sha256: SHA-256 of the checkpoint, None for models without weights.
         settings: further settings for the history (engine, device, precision).
         core_px: side of a tile without its halo; None chooses it from the memory there is.
-        trained: the noise that the model was trained for; images with other noise get a warning.
+        trained: the noise that the model was trained for; images with other noise get a warning. None is
+            for models that do not say, and warns of nothing.
         spare: loads what computes from where not even the smallest tile fits into the device's memory.
     """
 
@@ -133,7 +138,7 @@ class Enhancer:
         weights_sha256: str | None = None,
         settings: dict[str, Any] | None = None,
         core_px: int | None = None,
-        trained: Conditions = SHIPPED,
+        trained: Conditions | None = None,
         spare: Callable[[], Loaded] | None = None,
     ) -> None:
         self.engine = engine
@@ -338,7 +343,8 @@ def load_enhancer(
         core_px: side of a tile without its halo; None chooses it from the memory there is.
 
     Raises:
-        CheckpointError: no such model, a file that is none, or one that was not exported for the engine.
+        CheckpointError: no such model, a file that is none, one that was not exported for the engine, or
+            one whose header states conditions that are none.
         ResourceError: no such engine or device, or an engine whose results are not torch's.
         RecipeError: an unknown engine, device or precision, or ones that contradict each other.
     """
@@ -494,12 +500,13 @@ class _Order:
         )
         step = enhancer.step(findings, strength=self.strength)
         seconds = examined.seconds + time.perf_counter() - started
-        return _Enhanced(examined, examined.before.with_pixels(pixels, step), enhancer.engine_name, seconds)
+        after = examined.before.with_pixels(pixels, step)
+        return _Enhanced(examined, after, findings, enhancer.engine_name, seconds)
 
     def write(self, enhanced: _Enhanced) -> FileResult:
         """Write the enhanced file, and tell of it."""
-        examined, after = enhanced.examined, enhanced.after
-        before, findings = examined.before, examined.findings
+        examined, after, findings = enhanced.examined, enhanced.after, enhanced.findings
+        before = examined.before
         first = _pages_of(before.pixels)[0]
         flat = flat_blocks(first, findings[0].noise)
         result = FileResult(
@@ -534,10 +541,11 @@ class _Examined:
 
 @dataclass(frozen=True, eq=False)
 class _Enhanced:
-    """What became of it in so many seconds, not yet written."""
+    """What became of it in so many seconds, not yet written; the findings know the network by now."""
 
     examined: _Examined
     after: Radiograph
+    findings: Sequence[Findings]
     engine: str | None
     seconds: float
 

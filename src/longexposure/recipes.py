@@ -12,13 +12,12 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from longexposure.data.exposures import ExposuresConfig
 from longexposure.data.pairs import PairsConfig
-from longexposure.data.simulated import SimulatedConfig
 from longexposure.documents import parsed, read_document
 from longexposure.errors import RecipeError
 from longexposure.losses import LossConfig
 from longexposure.models.networks import NetworkConfig, build_network
 
-DataConfig = Annotated[ExposuresConfig | SimulatedConfig | PairsConfig, Field(discriminator="kind")]
+DataConfig = Annotated[ExposuresConfig | PairsConfig, Field(discriminator="kind")]
 
 
 FREE_TO_CHANGE = ("workers", "checkpoint_every_steps", "look.every_steps", "look.count", "look.size_px")
@@ -95,7 +94,7 @@ class Recipe(Section):
         licence: licence of the weights.
         network: kind and sizes of the network.
         loss: weights of the terms of the loss.
-        data: where the patches come from: simulated machines, simulated patches, or pairs on disk.
+        data: where the patches come from: simulated machines or pairs on disk.
         validation: when and on what the weights are scored.
         look: when and of what pictures are written, for eyes only.
         optimiser: how the weights move.

@@ -28,7 +28,6 @@ from torch.utils.data import DataLoader, Sampler
 
 from longexposure.data.exposures import ExposedBatches, ExposedImages, ExposedPatches, ExposuresConfig
 from longexposure.data.pairs import PairedFolder, PairImages, PairPatches, PairsConfig
-from longexposure.data.simulated import SimulatedImages, SimulatedPatches
 from longexposure.data.workers import start_worker
 from longexposure.errors import CheckpointError, RecipeError, ResourceError
 from longexposure.losses import training_loss
@@ -207,10 +206,8 @@ def datasets(recipe: Recipe) -> tuple[Samples, Samples]:
             PairPatches(training, recipe.data, seed=recipe.seed),
             PairImages(held_out[: held.count], recipe.data),
         )
-    validation = {"seed": held.seed, "count": held.count, "size_px": held.size_px}
-    if isinstance(recipe.data, ExposuresConfig):
-        return ExposedPatches(recipe.data, seed=recipe.seed), ExposedImages(recipe.data, **validation)
-    return SimulatedPatches(recipe.data, seed=recipe.seed), SimulatedImages(recipe.data, **validation)
+    images = ExposedImages(recipe.data, seed=held.seed, count=held.count, size_px=held.size_px)
+    return ExposedPatches(recipe.data, seed=recipe.seed), images
 
 
 def first_network(recipe: Recipe) -> nn.Module:

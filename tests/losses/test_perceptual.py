@@ -36,6 +36,7 @@ RESNET50 = (3, 4, 6, 3)
 WIDTH, BLOCKS = 4, (1, 2, 1, 2)
 CPU = torch.device("cpu")
 RECIPES = Path(__file__).parents[2] / "recipes"
+QUICK = Path(__file__).parents[1] / "quick.toml"
 
 State = dict[str, Tensor]
 
@@ -472,12 +473,14 @@ def recipe_values(file: Path | None, **changes: Any) -> dict[str, Any]:
         "network": {"kind": "edcnn", "width": 8},
         "loss": loss,
         "data": {
-            "kind": "simulated",
+            "kind": "machines",
+            "machines": {str(QUICK): 1.0},
+            "overrides": ["tube.current_ua=0.1"],
             "patch_px": 32,
-            "scene_px": 64,
+            "scene_px": 48,
             "pool": 2,
             "reuse": 1000,
-            "sigma": [0.1, 0.2],
+            "defects": 0.0,
         },
         "validation": {"count": 1, "size_px": 32, "every_steps": 24},
         "optimiser": {"lr": 3e-3, "batch": 4, "warmup_steps": 0, "ema_decay": 0.5},

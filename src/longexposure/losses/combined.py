@@ -29,7 +29,8 @@ class LossConfig(BaseModel):
             knee^2 (sqrt(1 + (d / knee)^2) - 1), which is half the square well below the knee and goes on
             straight beyond, so that the few huge differences of a scene of little contrast do not count
             alone.
-        knee: where that turns, > 0, in the unit domain after `noise_exponent`.
+        knee: where that turns, > 0, in the unit domain after `noise_exponent`; left out of what is written
+            for other kinds.
         focal_frequency_weight: lambda_1 of the paper's equation 4.
         wavelet_weight: lambda_2 of the paper's equation 4.
         wavelet_variant: "bands" or "packet", see `wavelet_high_frequency_loss`.
@@ -43,7 +44,7 @@ class LossConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: PixelLoss = "l1"
-    knee: float = Field(default=0.1, gt=0, allow_inf_nan=False)
+    knee: float = Field(default=0.1, gt=0, allow_inf_nan=False, repr=False)
     focal_frequency_weight: float = Field(default=10.0, ge=0, allow_inf_nan=False)
     wavelet_weight: float = Field(default=0.1, ge=0, allow_inf_nan=False)
     wavelet_variant: WaveletVariant = "bands"
@@ -56,6 +57,8 @@ class LossConfig(BaseModel):
         values: dict[str, Any] = handler(self)
         if self.perceptual is None:
             values.pop("perceptual", None)
+        if self.kind != "pseudo_huber":
+            values.pop("knee", None)
         return values
 
 

@@ -6,15 +6,13 @@ from collections.abc import Iterator
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
+from longexposure.errors import CheckpointError
 from longexposure.models.checkpoint import Header
 from longexposure.noise import CONDITION, NoiseProfile
 
 Range = tuple[float, float]
-
-WIDENED = (1.5, 8 / 7)
-"""The noise told goes beyond the noise drawn by these factors, downwards and upwards, as estimates err."""
 
 SLACK = {"sigma": 0.0, "signal_share": 0.2, "corr_x": 0.05, "corr_y": 0.05}
 """What lies beyond a range by this little is not told: measuring errs by as much."""
@@ -38,17 +36,24 @@ class Conditions(BaseModel):
         corr_y: the same along y.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    model: str = "the shipped network"
-    sigma: Range = (0.001, 0.4)
-    signal_share: Range = (-0.5, 1.0)
-    corr_x: Range = (-0.25, 0.87)
-    corr_y: Range = (-0.25, 0.87)
+    model: str
+    sigma: Range
+    signal_share: Range
+    corr_x: Range
+    corr_y: Range
+
+    @field_validator(*_WORDS)
+    @classmethod
+    def _low_to_high(cls, limits: Range) -> Range:
+        if limits[0] > limits[1]:
+            raise ValueError("the lowest number first")
+        return limits
 
     @classmethod
     def seen(cls, told: npt.NDArray[np.floating], *, model: str = "the network") -> Conditions:
-        """The ranges of conditions (N, 5) that a training told: their 1st to 99th percentile."""
+        """The ranges of conditions (N, 5), one row or more, that a training told: 1st to 99th percentile."""
         low, high = np.percentile(told, (1, 99), axis=0)
         ranges = {name: (float(low[k]), float(high[k])) for k, name in enumerate(CONDITION) if name in _WORDS}
         return cls(model=model, **ranges)
@@ -76,23 +81,28 @@ class Conditions(BaseModel):
                 )
 
 
-SHIPPED = Conditions()
-"""Those of the network that ships, and of any that does not say."""
-
-
-def conditions_of(header: Header, *, model: str) -> Conditions:
-    """The noise that the network of a checkpoint was trained for.
-
-    What the header states counts; else what its recipe drew; else what the shipped network knows stands in.
+def conditions_of(header: Header, *, model: str) -> Conditions | None:
+    """The noise that the network of a checkpoint was trained for, as its header states it.
 
     Args:
         header: of the checkpoint.
         model: its name, for messages.
+
+    Returns:
+        The ranges; None where the header states none, as that of a network that is told nothing.
+
+    Raises:
+        CheckpointError: ranges that are missing, of other names, or none.
     """
-    if header.conditions:
-        return Conditions(model=model, **header.conditions)
-    data = header.recipe.get("data", {})
-    if data.get("kind") == "simulated" and "sigma" in data:
-        low, high = data["sigma"]
-        return Conditions(model=model, sigma=(low / WIDENED[0], high * WIDENED[1]))
-    return SHIPPED
+    if not header.conditions:
+        return None
+    try:
+        return Conditions.model_validate({**header.conditions, "model": model})
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise CheckpointError(
+            where=f"{model}, conditions",
+            expected=f"the lowest and the highest of each of {', '.join(_WORDS)}",
+            found=f"{dict(header.conditions)} ({'.'.join(map(str, first['loc']))}: {first['msg']})",
+            advice="copy the file again, or train it anew",
+        ) from error

@@ -1,7 +1,8 @@
 """The small network for CPUs: everything at a fraction of the resolution, told the noise, honest about grey.
 
-Downsampling first is what the paper argues for, and what makes it fast: pixels are unshuffled, 4 x 4 as
-a rule, into channels, plain 3x3 convolutions work there, and the correction is shuffled back and added in float32.
+Downsampling first is what the paper argues for, and what makes it fast: pixels are unshuffled, 4 x 4 as a
+rule, into channels, plain 3x3 convolutions work there, and the correction is shuffled back and added in
+float32.
 Two things keep it trustworthy. The correction is expressed in units of the noise that the network is told,
 so an image without noise comes back unchanged. And the correction's own local mean is taken out of it, so
 the mean grey value of any area much larger than 36 pixels is the input's, whatever the weights say.

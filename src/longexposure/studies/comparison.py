@@ -181,7 +181,7 @@ def _facts(runs: list[Run] | None, speed: float, memory: float) -> dict[str, Any
 
 def _loss_words(loss: Mapping[str, Any]) -> str:
     """The terms of a loss with their weights."""
-    terms = [{"l1": "L1", "l2": "MSE"}.get(loss["kind"], loss["kind"])]
+    terms = [{"l1": "L1", "l2": "MSE", "pseudo_huber": "pseudo-Huber"}.get(loss["kind"], loss["kind"])]
     for key, name in (("focal_frequency_weight", "FFL"), ("wavelet_weight", "WHFL")):
         if loss[key]:
             terms.append(f"{loss[key]:g} {name}")

@@ -50,12 +50,7 @@ PUBLISHED: dict[Kind, Document] = {
         },
     },
     "fast": {
-        "loss": {
-            "kind": "l1",
-            "focal_frequency_weight": 10.0,
-            "wavelet_weight": 0.1,
-            "noise_exponent": 0.6,
-        },
+        "loss": {"kind": "pseudo_huber", "knee": 0.1, **NO_FREQUENCY, "noise_exponent": 0.9},
         "optimiser": {
             "lr": 1.2e-3,
             "betas": [0.9, 0.99],

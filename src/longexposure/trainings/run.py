@@ -303,10 +303,9 @@ def _keep_log(path: Path, *, steps: int) -> None:
 
 
 def _trained_on(recipe: Recipe, step: int) -> str:
-    source = "simulated pairs"
     if recipe.data.kind == "pairs":
         source = f"pairs in {Path(recipe.data.path).name}"
-    elif recipe.data.kind == "machines":
+    else:
         source = f"simulated exposures of {', '.join(Path(name).name for name in recipe.data.machines)}"
     side = recipe.data.patch_px
     return f"{source}: {step} steps of {recipe.optimiser.batch} patches of {side} x {side} px"
