@@ -367,9 +367,11 @@ def test_errors_keep_no_image_alive(folder, out, monkeypatch):
 
 
 SLOW = """
-import os, sys, time
+import os, signal, sys, time
 from pathlib import Path
 from longexposure import cli
+signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever runs the tests may ignore them
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 fsync, began = os.fsync, Path(sys.argv.pop())
 def slow(file):
     time.sleep(0.2)
