@@ -22,7 +22,7 @@ from pydantic import BaseModel
 
 from longexposure import cli, errors
 from longexposure.io import FORMATS
-from longexposure.models import CLASSICAL, DEFAULT, shipped_weights
+from longexposure.models import CLASSICAL, DEFAULT
 from longexposure.recipes import Recipe, load_recipe
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -35,8 +35,6 @@ DOCUMENTS = [
     if path.name != "CHANGELOG.md"  # it tells of the past too
 ]
 MOST_LINES = 40
-WITHOUT_WEIGHTS = ("prepare_files",)
-"""Examples that use no shipped model."""
 
 APP: Any = typer.main.get_command(cli.app)
 Fence = tuple[str, str]
@@ -79,17 +77,10 @@ def clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def need_weights() -> None:
-    if DEFAULT not in shipped_weights():
-        pytest.skip(f"no weights of the default model {DEFAULT!r} in src/longexposure/weights")
-
-
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
 def test_example_runs_from_the_root_and_tells_what_it_did(
     example: Path, clone: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    if example.stem not in WITHOUT_WEIGHTS:
-        need_weights()
     runpy.run_path(str(example), run_name="__main__")
     assert capfd.readouterr().out.strip()
 
@@ -118,7 +109,6 @@ def test_code_said_to_be_a_file_is_that_file(document: Path) -> None:
 
 
 def test_python_in_the_readme_runs(clone: Path) -> None:
-    need_weights()
     blocks = [code for language, code in fences((ROOT / "README.md").read_text()) if language == "python"]
     assert blocks
     for code in blocks:

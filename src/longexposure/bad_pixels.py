@@ -66,18 +66,13 @@ def find_bad_pixels(pixels: Pixels, noise: NoiseProfile) -> BadPixels:
     if noise.sigma == 0 and noise.slope == 0:
         return BadPixels(y=np.empty(0, np.intp), x=np.empty(0, np.intp), value=np.empty(0, np.float32))
     height, width = pixels.shape
-    rows = strip_rows(width)
+    rows = max(STRIP_PX // width, 8)
     found = [_in_strip(pixels, noise, top, min(top + rows, height)) for top in range(0, height, rows)]
     return BadPixels(
         y=np.concatenate([part.y for part in found]),
         x=np.concatenate([part.x for part in found]),
         value=np.concatenate([part.value for part in found]),
     )
-
-
-def strip_rows(width: int) -> int:
-    """Rows of a strip of an image of this width."""
-    return max(STRIP_PX // width, 8)
 
 
 def _in_strip(pixels: Pixels, noise: NoiseProfile, top: int, bottom: int) -> BadPixels:
