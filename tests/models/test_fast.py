@@ -1,4 +1,4 @@
-"""The fast network: identity before training, honest about the mean, local, and in units of the noise."""
+"""The fast network and the refined one: identity before training, honest about the mean, local, and in units of the noise."""
 
 from __future__ import annotations
 
@@ -7,20 +7,26 @@ import torch
 from pydantic import ValidationError
 
 from longexposure.models.fast import FAINTEST, Fast, FastConfig
+from longexposure.models.refined import Refined, RefinedConfig
 from longexposure.models.spec import ModelSpec
 from longexposure.noise import CONDITION, NoiseProfile
 
 SIGMA = 0.05
 TOLD = [FastConfig(width=4, blocks=0), FastConfig(width=8, blocks=2), FastConfig(scale=2, width=8, blocks=2)]
-SIZES = [*TOLD, FastConfig(width=8, blocks=2, told=False)]
+FAST = [*TOLD, FastConfig(width=8, blocks=2, told=False)]
+REFINED = [RefinedConfig(first=FAST[1], width=8, blocks=1), RefinedConfig(first=FAST[3], width=4, blocks=0)]
+SIZES = [*FAST, *REFINED]
+Config = FastConfig | RefinedConfig
 
 
-def name(config: FastConfig) -> str:
+def name(config: Config) -> str:
+    if isinstance(config, RefinedConfig):
+        return f"{name(config.first)}-refined-{config.width}x{config.blocks}"
     return f"{config.scale}-{config.width}x{config.blocks}" + ("" if config.told else "-blind")
 
 
 every_size = pytest.mark.parametrize("config", SIZES, ids=name)
-every_told_size = pytest.mark.parametrize("config", TOLD, ids=name)
+every_told_size = pytest.mark.parametrize("config", [*TOLD, REFINED[0]], ids=name)
 
 
 @pytest.fixture(autouse=True)
@@ -33,9 +39,13 @@ def _seeded_on_one_thread():
     torch.set_num_threads(threads)
 
 
-def randomised(config: FastConfig, std: float = 0.2) -> Fast:
+def build(config: Config) -> Fast | Refined:
+    return Refined(config) if isinstance(config, RefinedConfig) else Fast(config)
+
+
+def randomised(config: Config, std: float = 0.2) -> Fast | Refined:
     """As if trained badly: every weight random, in double precision."""
-    network = Fast(config).double()
+    network = build(config).double()
     for parameter in network.parameters():
         torch.nn.init.normal_(parameter, std=std)
     return network.eval()
@@ -54,7 +64,7 @@ def test_parameters_follow_from_the_layers():
     def conv(inputs: int, outputs: int) -> int:
         return inputs * outputs * 9 + outputs
 
-    for config in (*SIZES, FastConfig()):
+    for config in (*FAST, FastConfig()):
         channels, numbers = config.scale**2, len(CONDITION) if config.told else 0
         expected = conv(channels + 2 + numbers, config.width) + conv(config.width, channels)
         expected += 2 * config.blocks * conv(config.width, config.width)
@@ -65,7 +75,7 @@ def test_parameters_follow_from_the_layers():
 @every_size
 def test_untrained_it_is_the_identity(config):
     image = noisy(2, 1, 16, 24).float()
-    assert torch.equal(Fast(config)(image, told(batch=2).float()), image)
+    assert torch.equal(build(config)(image, told(batch=2).float()), image)
 
 
 @every_size
@@ -145,7 +155,7 @@ def test_the_mean_of_a_large_area_is_kept_whatever_the_weights(config, seed):
 
 @every_size
 def test_a_shift_that_the_weights_want_is_taken_out_entirely(config):
-    network = Fast(config).double()
+    network = build(config).double()
     torch.nn.init.ones_(network.tail.bias)
     image = noisy(1, 1, 48, 60)
     torch.testing.assert_close(network(image, told()), image, rtol=0, atol=1e-12)
@@ -159,6 +169,23 @@ def test_flat_grey_far_from_the_border_keeps_its_level(config):
     block = change[..., side // 2 - 4 : side // 2, side // 2 - 4 : side // 2]
     assert block.mean().abs() < 1e-12
     assert block.std() > 1e-3, "a bad network draws a pattern, but of mean zero"
+
+
+def test_refined_begins_as_its_first_stage():
+    config = REFINED[0]
+    network, image = build(config), noisy(2, 1, 32, 48).float()
+    with torch.no_grad():
+        for parameter in network.first.parameters():
+            parameter.normal_(std=0.2)
+        alone = network.first(image, told(batch=2).float())
+        assert torch.equal(network(image, told(batch=2).float()), alone)
+    assert not torch.equal(alone, image)
+
+
+def test_refined_wants_a_first_stage_that_is_coarser():
+    for first in (FastConfig(scale=2, width=8), FastConfig(width=10)):
+        with pytest.raises(ValidationError, match="scale 4 whose width is a multiple of 4"):
+            RefinedConfig(first=first)
 
 
 @every_size

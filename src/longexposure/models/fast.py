@@ -10,7 +10,7 @@ the mean grey value of any area much larger than 36 pixels is the input's, whate
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
@@ -64,6 +64,20 @@ class ResidualBlock(nn.Module):
         return features + correction
 
 
+class Look(NamedTuple):
+    """What a network makes of an image on the way.
+
+    Attributes:
+        features: (B, width, H / scale, W / scale) before the last layer.
+        sigma: (B, 1, 1, 1), the noise it works with, in the unit domain.
+        correction: (B, 1, H, W) float32, what it adds to the image.
+    """
+
+    features: Tensor
+    sigma: Tensor
+    correction: Tensor
+
+
 class Fast(nn.Module):
     """Maps a noisy image in the unit domain and five numbers about its noise to a clean image.
 
@@ -94,25 +108,42 @@ class Fast(nn.Module):
         )
 
     def forward(self, image: Tensor, condition: Tensor | None = None) -> Tensor:
+        return image + self.look(image, condition).correction
+
+    def look(self, image: Tensor, condition: Tensor | None = None) -> Look:
+        """What it sees in an image, and what it would add to it."""
         scale = self.config.scale
+        told = condition if self.config.told else None
         pixels = functional.pixel_unshuffle(image, scale)
         mean = pixels.mean(dim=1, keepdim=True)
-        if condition is not None and self.config.told:
-            sigma = condition[:, 0].clamp_min(FAINTEST)[:, None, None, None]
-            planes = [condition[:, :, None, None].expand(-1, -1, *mean.shape[2:])]
+        if told is not None:
+            sigma = told[:, 0].clamp_min(FAINTEST)[:, None, None, None]
+            planes = [told[:, :, None, None].expand(-1, -1, *mean.shape[2:])]
         else:
             sigma, planes = torch.full_like(mean[:, :, :1, :1], BLIND_SIGMA), []
-        contrast = mean - _box_mean(mean, CONTRAST_PX // scale)
-        features = torch.cat(
-            [_tamed((pixels - mean) / sigma), _tamed(contrast / sigma), 2.0 * mean - 1.0, *planes], dim=1
-        )
-        features = features.contiguous(memory_format=torch.channels_last)
-        correction = self.tail(functional.relu(self.body(self.head(features))))
-        correction = correction.float() * sigma
-        local_mean = correction.mean(dim=1, keepdim=True)
-        lock = LOCK_PX // scale
-        correction = correction - _box_mean(_box_mean(local_mean, lock), lock)
-        return image + functional.pixel_shuffle(correction, scale)
+        seen = torch.cat([*in_noise_units(pixels, mean, sigma, scale), 2.0 * mean - 1.0, *planes], dim=1)
+        features = self.body(self.head(seen.contiguous(memory_format=torch.channels_last)))
+        blocks = self.tail(functional.relu(features)).float() * sigma
+        return Look(features, sigma, functional.pixel_shuffle(without_local_mean(blocks, scale), scale))
+
+
+def in_noise_units(pixels: Tensor, mean: Tensor, sigma: Tensor, scale: int) -> list[Tensor]:
+    """The pixels of blocks less their mean, and that mean less its surroundings', tamed for bf16.
+
+    Args:
+        pixels: (B, scale^2, h, w), blocks of an image in the unit domain.
+        mean: (B, 1, h, w), their means.
+        sigma: (B, 1, 1, 1), noise.
+        scale: side of a block.
+    """
+    contrast = mean - _box_mean(mean, CONTRAST_PX // scale)
+    return [_tamed((pixels - mean) / sigma), _tamed(contrast / sigma)]
+
+
+def without_local_mean(blocks: Tensor, scale: int) -> Tensor:
+    """A correction, as blocks (B, scale^2, h, w), without the mean of its surroundings."""
+    local_mean, lock = blocks.mean(dim=1, keepdim=True), LOCK_PX // scale
+    return blocks - _box_mean(_box_mean(local_mean, lock), lock)
 
 
 def _box_mean(blocks: Tensor, radius: int) -> Tensor:
