@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from pathlib import Path
+
 import pytest
 
 from longexposure.enhancing import Enhancer, load_enhancer
@@ -14,3 +17,20 @@ def default_enhancer() -> Enhancer:
     if DEFAULT not in shipped_weights():
         pytest.skip(f"no weights named {DEFAULT} in src/longexposure/weights")
     return load_enhancer(device="cpu")
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    """An output folder that is still to be made."""
+    return tmp_path / "out"
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Torch on one thread: sums are added up in one order, and nothing small waits for threads."""
+    import torch  # here, so that tests without it do not wait for it
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

@@ -14,8 +14,9 @@ import numpy as np
 import pytest
 import tifffile
 from PIL import Image
+from quick import noisy
 
-from longexposure import enhancing
+from longexposure.enhancements import job
 from longexposure.enhancing import Enhancer, FileResult, enhance_files, load_enhancer
 from longexposure.errors import InputError, OutputError, RecipeError, ResourceError
 from longexposure.io import read_radiograph, sidecar_path, write_radiograph
@@ -30,12 +31,6 @@ KNOWN = Conditions(
 )
 
 
-def noisy(seed: int = 0, shape: tuple[int, ...] = (40, 48)) -> np.ndarray:
-    scene = np.full(shape, 20000.0)
-    scene[..., 8:24, 8:24] = 26000
-    return np.random.default_rng(seed).normal(scene, 300).round().astype(np.uint16)
-
-
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """a.tif, b.tif and c.tif."""
@@ -44,11 +39,6 @@ def folder(tmp_path: Path) -> Path:
     for seed, name in enumerate("abc"):
         write_radiograph(Radiograph(noisy(seed), description=f"board {name}"), path / f"{name}.tif")
     return path
-
-
-@pytest.fixture
-def out(tmp_path: Path) -> Path:
-    return tmp_path / "out"
 
 
 def content(folder: Path) -> dict[str, bytes]:
@@ -170,7 +160,7 @@ def test_the_folder_of_an_input_is_refused_as_output_before_any_work(
         (other / "z.tif").symlink_to(folder / "b.tif")
         inputs = [write_radiograph(Radiograph(noisy(9)), other / "b.tif"), other / "z.tif"]
     before = content(folder)
-    monkeypatch.setattr(enhancing, "read_radiograph", lambda path: pytest.fail("was read"))
+    monkeypatch.setattr(job, "read_radiograph", lambda path: pytest.fail("was read"))
     with pytest.raises(OutputError, match="an output folder that holds none of the inputs"):
         run(inputs, target, overwrite=overwrite)
     assert content(folder) == before
@@ -284,14 +274,14 @@ def test_a_full_disk_leaves_no_partial_file_and_the_others_go_on(folder, out, mo
 
 
 def test_too_little_memory_for_one_image_does_not_stop_the_others(folder, out, monkeypatch):
-    original, sick = enhancing.examine, noisy(1)
+    original, sick = job.examine, noisy(1)
 
     def short(pixels: np.ndarray, *arguments: object) -> object:
         if np.array_equal(pixels, sick):
             raise MemoryError
         return original(pixels, *arguments)
 
-    monkeypatch.setattr(enhancing, "examine", short)
+    monkeypatch.setattr(job, "examine", short)
     results = run(files(folder), out)
     assert [type(result.error) for result in results] == [type(None), ResourceError, type(None)]
     assert "b.tif: expected memory for the whole image" in str(results[1].error)

@@ -17,8 +17,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from quick import noisy
 
 from longexposure import enhancing
+from longexposure.enhancements import job, pipeline
 from longexposure.enhancing import Enhancer, FileResult, enhance_files, load_enhancer
 from longexposure.errors import CheckpointError, InputError, OutputError, ResourceError
 from longexposure.io import write_radiograph
@@ -29,12 +31,6 @@ PATIENCE_S = 20.0
 """How long a test waits for another thread before it fails."""
 
 
-def noisy(seed: int, shape: tuple[int, ...] = (40, 48)) -> np.ndarray:
-    scene = np.full(shape, 20000.0)
-    scene[..., 8:24, 8:24] = 26000
-    return np.random.default_rng(seed).normal(scene, 300).round().astype(np.uint16)
-
-
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """0.tif to 4.tif."""
@@ -43,11 +39,6 @@ def folder(tmp_path: Path) -> Path:
     for seed in range(5):
         write_radiograph(Radiograph(noisy(seed)), path / f"{seed}.tif")
     return path
-
-
-@pytest.fixture
-def out(tmp_path: Path) -> Path:
-    return tmp_path / "out"
 
 
 def files(folder: Path) -> list[Path]:
@@ -81,7 +72,7 @@ def enhancer(before: Callable[[int], object] = lambda number: None) -> Enhancer:
 def events(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What is read and written, in the order in which it begins (read) or ends (write)."""
     seen: list[str] = []
-    read, write = enhancing.read_radiograph, enhancing.write_radiograph
+    read, write = job.read_radiograph, job.write_radiograph
 
     def reading(path: Path) -> Radiograph:
         seen.append(f"read {path.stem}")
@@ -92,8 +83,8 @@ def events(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         seen.append(f"written {path.stem}")
         return written
 
-    monkeypatch.setattr(enhancing, "read_radiograph", reading)
-    monkeypatch.setattr(enhancing, "write_radiograph", writing)
+    monkeypatch.setattr(job, "read_radiograph", reading)
+    monkeypatch.setattr(job, "write_radiograph", writing)
     return seen
 
 
@@ -109,7 +100,8 @@ def workers() -> list[str]:
 
 
 def no_room(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(enhancing, "free_memory", lambda: 0)
+    for module in (enhancing, pipeline):
+        monkeypatch.setattr(module, "free_memory", lambda: 0)
 
 
 def test_the_next_file_is_read_and_the_one_before_written_while_one_is_computed(folder, out, events):
@@ -140,7 +132,7 @@ def test_without_memory_to_spare_one_file_is_done_before_the_next_is_begun(folde
 
 @pytest.mark.parametrize("free", [0, 16 * 40 * 48 * 2 - 1, 16 * 40 * 48 * 2 + 10**5])
 def test_how_much_memory_an_image_must_leave_for_the_next(folder, out, events, monkeypatch, free):
-    monkeypatch.setattr(enhancing, "free_memory", lambda: free)
+    monkeypatch.setattr(pipeline, "free_memory", lambda: free)
     next(enhance_files(files(folder), out, enhancer()))
     assert ("read 1" in events) == (free > 16 * 40 * 48 * 2)
 
@@ -179,7 +171,7 @@ def test_bytes_order_and_messages_are_those_of_one_file_at_a_time(folder, out, t
 
 def test_no_more_than_three_images_are_in_memory_however_many_files(folder, out, monkeypatch):
     alive: list[weakref.ref] = []
-    read = enhancing.read_radiograph
+    read = job.read_radiograph
 
     def reading(path: Path) -> Radiograph:
         radiograph = read(path)
@@ -189,7 +181,7 @@ def test_no_more_than_three_images_are_in_memory_however_many_files(folder, out,
     def living() -> int:
         return sum(reference() is not None for reference in list(alive))
 
-    monkeypatch.setattr(enhancing, "read_radiograph", reading)
+    monkeypatch.setattr(job, "read_radiograph", reading)
     most = []
     for seed in range(5, 12):
         write_radiograph(Radiograph(noisy(seed)), folder / f"{seed}.tif")
@@ -202,7 +194,7 @@ def test_no_more_than_three_images_are_in_memory_however_many_files(folder, out,
 
 def test_what_failed_for_memory_beside_others_is_done_again_alone(folder, out, monkeypatch):
     """The second file cannot be read beside another, the fourth not be computed."""
-    read = enhancing.read_radiograph
+    read = job.read_radiograph
     tried: list[str] = []
 
     def reading(path: Path) -> Radiograph:
@@ -216,7 +208,7 @@ def test_what_failed_for_memory_beside_others_is_done_again_alone(folder, out, m
             wait_for("4", tried)
             raise MemoryError
 
-    monkeypatch.setattr(enhancing, "read_radiograph", reading)
+    monkeypatch.setattr(job, "read_radiograph", reading)
     monkeypatch.setattr(enhancing, "with_smaller_cores", lambda core, multiple, attempt: attempt(core))
     results = list(enhance_files(files(folder), out, enhancer(during)))
     assert [result.error for result in results] == [None] * 5
@@ -253,7 +245,7 @@ def test_memory_that_is_never_enough_is_the_error_of_its_file_alone(folder, out,
 
 
 def test_a_file_that_cannot_be_written_stops_nothing_and_keeps_its_place(folder, out, monkeypatch):
-    write = enhancing.write_radiograph
+    write = job.write_radiograph
 
     def full(radiograph: Radiograph, path: Path, **options: bool) -> Path:
         if path.stem in "13":
@@ -261,7 +253,7 @@ def test_a_file_that_cannot_be_written_stops_nothing_and_keeps_its_place(folder,
             raise OutputError(where=str(path), expected="room", found="a full disk", advice="make room")
         return write(radiograph, path, **options)
 
-    monkeypatch.setattr(enhancing, "write_radiograph", full)
+    monkeypatch.setattr(job, "write_radiograph", full)
     results = list(enhance_files(files(folder), out, enhancer()))
     assert [result.source.stem for result in results] == list("01234")
     assert [result.error is None for result in results] == [True, False, True, False, True]
@@ -270,7 +262,7 @@ def test_a_file_that_cannot_be_written_stops_nothing_and_keeps_its_place(folder,
 
 def test_a_name_is_free_again_when_the_file_that_had_it_could_not_be_written(folder, out, monkeypatch):
     (folder / "0.TIFF").write_bytes((folder / "1.tif").read_bytes())
-    write = enhancing.write_radiograph
+    write = job.write_radiograph
     calls: list[Path] = []
 
     def first_fails(radiograph: Radiograph, path: Path, **options: bool) -> Path:
@@ -280,7 +272,7 @@ def test_a_name_is_free_again_when_the_file_that_had_it_could_not_be_written(fol
             raise OutputError(where=str(path), expected="room", found="a full disk", advice="make room")
         return write(radiograph, path, **options)
 
-    monkeypatch.setattr(enhancing, "write_radiograph", first_fails)
+    monkeypatch.setattr(job, "write_radiograph", first_fails)
     results = list(enhance_files([folder / "0.tif", folder / "0.TIFF"], out, enhancer()))
     assert [result.error is None for result in results] == [False, True]
     assert np.array_equal(results[1].before.pixels, noisy(1))
@@ -348,7 +340,7 @@ def test_a_model_that_cannot_be_loaded_leaves_neither_folder_nor_thread(folder, 
 
 def test_errors_keep_no_image_alive(folder, out, monkeypatch):
     alive: list[weakref.ref] = []
-    read = enhancing.read_radiograph
+    read = job.read_radiograph
 
     def reading(path: Path) -> Radiograph:
         radiograph = read(path)
@@ -358,8 +350,8 @@ def test_errors_keep_no_image_alive(folder, out, monkeypatch):
     def refused(*_: object, **__: object) -> None:
         raise InputError(where="x", expected="y", found="z", advice="a")
 
-    monkeypatch.setattr(enhancing, "read_radiograph", reading)
-    monkeypatch.setattr(enhancing, "examine", refused)
+    monkeypatch.setattr(job, "read_radiograph", reading)
+    monkeypatch.setattr(job, "examine", refused)
     results = list(enhance_files(files(folder), out, enhancer()))
     gc.collect()
     assert [type(result.error) for result in results] == [InputError] * 5

@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ import pytest
 import tifffile
 import torch
 from lightning_fabric import Fabric
+from quick import DATA
 
 from longexposure import training
 from longexposure.errors import CheckpointError, InputError, OutputError, RecipeError, ResourceError
@@ -27,8 +27,8 @@ from longexposure.models.networks import build_network, restore_network
 from longexposure.recipes import Recipe, recipe_from
 from longexposure.training import Progress, learning_rate, train, validate
 
-QUICK = Path(__file__).with_name("quick.toml")
-DATA = {"machines": {str(QUICK): 1.0}, "patch_px": 32, "scene_px": 48, "pool": 2, "reuse": 2, "defects": 0.0}
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 TINY: dict[str, Any] = {
     "name": "tiny",
     "summary": "for a test",
@@ -38,18 +38,10 @@ TINY: dict[str, Any] = {
     "checkpoint_every_steps": 3,
     "network": {"kind": "fast", "width": 8, "blocks": 1},
     "loss": {"focal_frequency_weight": 1.0, "wavelet_weight": 0.1},
-    "data": {"kind": "machines", **DATA},
+    "data": DATA,
     "validation": {"count": 2, "size_px": 32, "every_steps": 3},
     "optimiser": {"lr": 1e-3, "batch": 2, "warmup_steps": 2, "ema_decay": 0.9},
 }
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def tiny(**changes: Any) -> Recipe:

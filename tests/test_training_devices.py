@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from multiprocessing import active_children
 from pathlib import Path
 from typing import Any
@@ -16,19 +15,20 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from quick import DATA
 from torch import distributed, nn
 
 from longexposure.errors import InputError, RecipeError, ResourceError
 from longexposure.losses import LossConfig, training_loss
-from longexposure.models.checkpoint import read_checkpoint
+from longexposure.models.checkpoint import read_checkpoint, read_header
 from longexposure.models.networks import build_network
 from longexposure.recipes import Recipe, recipe_from
 from longexposure.training import Progress, _Steps, train
 from longexposure.trainings.shared_norm import share_batch_norm
 from longexposure.trainings.team import Team, check_divides, team_of_environment
 
-QUICK = Path(__file__).with_name("quick.toml")
-DATA = {"machines": {str(QUICK): 1.0}, "patch_px": 32, "scene_px": 48, "pool": 2, "reuse": 2, "defects": 0.0}
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 TINY: dict[str, Any] = {
     "name": "tiny",
     "steps": 6,
@@ -37,7 +37,7 @@ TINY: dict[str, Any] = {
     "checkpoint_every_steps": 3,
     "network": {"kind": "fast", "width": 8, "blocks": 1},
     "loss": {"noise_exponent": 0.6},
-    "data": {"kind": "machines", **DATA},
+    "data": DATA,
     "validation": {"count": 1, "size_px": 32, "every_steps": 3},
     "optimiser": {"lr": 1e-3, "batch": 4, "warmup_steps": 2, "ema_decay": 0.9},
     "look": {"every_steps": 6, "count": 1},
@@ -47,13 +47,9 @@ CLI = [sys.executable, "-m", "longexposure", "train"]
 
 
 @pytest.fixture(autouse=True)
-def _one_thread(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _not_launched(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in LAUNCHED:
         monkeypatch.delenv(name, raising=False)
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 GENTLE = {**TINY["optimiser"], "lr": 1e-4}
@@ -81,6 +77,11 @@ def apart(one: Path, other: Path, name: str = "last.safetensors") -> float:
     """Largest difference of two runs' weights."""
     first, second = (read_checkpoint(run / name)[1] for run in (one, other))
     return max(float(np.abs(first[key] - second[key]).max()) for key in first)
+
+
+def told_in(run: Path, name: str = "last.safetensors") -> dict[str, Any]:
+    """The noise that the network was told by all devices, as the header states it."""
+    return dict(read_header(run / name).conditions)
 
 
 def facts_of_state(run: Path) -> dict[str, Any]:
@@ -195,6 +196,7 @@ def test_two_devices_give_what_one_gives(tmp_path: Path) -> None:
     train(tiny(), tmp_path / "two", device="cpu", devices=2, on_step=told.append)
     for name in ("checkpoint.safetensors", "last.safetensors"):
         assert apart(tmp_path / "one", tmp_path / "two", name) < 1e-5
+        assert told_in(tmp_path / "one", name) == told_in(tmp_path / "two", name) != {}
     assert [progress.step for progress in told] == [1, 2, 3, 4, 5, 6]
     assert told[-1].scores["psnr"] > 0
     one, two = (
@@ -234,6 +236,7 @@ def test_exposures_on_the_device_are_shared_too(tmp_path: Path) -> None:
     train(recipe, tmp_path / "one")
     train(recipe, tmp_path / "two", device="cpu", devices=2)
     assert apart(tmp_path / "one", tmp_path / "two") < 1e-5
+    assert told_in(tmp_path / "one") == told_in(tmp_path / "two")
 
 
 @pytest.mark.slow
@@ -266,6 +269,7 @@ def test_a_signal_lets_all_finish_the_step_and_the_run_goes_on_with_one_device(
     assert steps == list(range(saved + 1, 41))
     train(recipe, tmp_path / "whole")
     assert apart(tmp_path / "run", tmp_path / "whole") < 1e-5
+    assert told_in(tmp_path / "run") == told_in(tmp_path / "whole")
 
 
 @pytest.mark.slow

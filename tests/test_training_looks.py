@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from lightning_fabric import Fabric
+from quick import DATA
 
 from longexposure.errors import RecipeError
 from longexposure.io import read_radiograph
@@ -21,17 +20,9 @@ from longexposure.recipes import Recipe, recipe_from
 from longexposure.training import Progress, datasets, train
 from longexposure.trainings.looks import Looks
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 SIDE = 48
-QUICK = Path(__file__).with_name("quick.toml")
-DATA = {"machines": {str(QUICK): 1.0}, "patch_px": 32, "scene_px": 48, "pool": 2, "reuse": 2, "defects": 0.0}
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def tiny(*, look: dict[str, Any] | None = None, **changes: Any) -> Recipe:
@@ -42,7 +33,7 @@ def tiny(*, look: dict[str, Any] | None = None, **changes: Any) -> Recipe:
         "workers": 0,
         "checkpoint_every_steps": 3,
         "network": {"kind": "fast", "width": 8, "blocks": 1},
-        "data": {"kind": "machines", **DATA},
+        "data": DATA,
         "validation": {"count": 4, "size_px": SIDE, "every_steps": 6},
         "optimiser": {"lr": 1e-3, "batch": 2, "warmup_steps": 2, "ema_decay": 0.9},
         "look": {"every_steps": 2, "count": 2, "size_px": SIDE, **(look or {})},

@@ -8,13 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from quick import DATA
 
 from longexposure.errors import ResourceError
 from longexposure.recipes import Recipe, recipe_from
 from longexposure.training import Progress, train
-
-QUICK = Path(__file__).with_name("quick.toml")
-DATA = {"machines": {str(QUICK): 1.0}, "patch_px": 32, "scene_px": 48, "pool": 2, "reuse": 2, "defects": 0.0}
 
 
 def tiny() -> Recipe:
@@ -25,7 +23,7 @@ def tiny() -> Recipe:
         "workers": 0,
         "checkpoint_every_steps": 2,
         "network": {"kind": "fast", "width": 4, "blocks": 0},
-        "data": {"kind": "machines", **DATA},
+        "data": DATA,
         "validation": {"count": 1, "size_px": 32, "every_steps": 3},
         "optimiser": {"batch": 1, "warmup_steps": 2},
         "look": {"every_steps": 3, "count": 1},

@@ -15,105 +15,38 @@ import dataclasses
 import functools
 import logging
 import time
-import traceback
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, overload
 
 import numpy as np
 import numpy.typing as npt
 
-from longexposure.bad_pixels import BadPixels, find_bad_pixels
+from longexposure.bad_pixels import BadPixels
 from longexposure.engines import ENGINES, Engine
 from longexposure.engines.loading import Loaded, load_engine
-from longexposure.errors import LongExposureError, OutputError, RecipeError, ResourceError
-from longexposure.grey import GreyMap, measure_grey, to_type
-from longexposure.io import check_writable_folder, read_radiograph, writable_suffix, write_radiograph
+from longexposure.enhancements.findings import Findings, examine, pages_of
+from longexposure.enhancements.job import Enhanced, Examined, Job
+from longexposure.enhancements.pipeline import Pipeline
+from longexposure.enhancements.result import FileResult
+from longexposure.errors import RecipeError, ResourceError
+from longexposure.grey import GreyMap, to_type
+from longexposure.io import check_writable_folder
 from longexposure.io.checks import check_finite
 from longexposure.models import CLASSICAL, DEFAULT, find_weights
 from longexposure.models.checkpoint import read_header
 from longexposure.models.conditions import Conditions, conditions_of
-from longexposure.noise import NoiseProfile, estimate_noise, flat_blocks, flat_deviation
+from longexposure.noise import NoiseProfile
 from longexposure.noise.fingerprint import Fingerprint
 from longexposure.radiograph import Pixels, Radiograph, Step, check_pixels
 from longexposure.tiles import Tile, core_size, free_memory, plan, with_smaller_cores
+
+__all__ = ["Enhancer", "FileResult", "Findings", "enhance_files", "examine", "load_enhancer"]
 
 logger = logging.getLogger(__name__)
 
 STRIP_PX = 1 << 17
 """Grey values are mapped there and back in strips of about so many pixels, which stay in the cache."""
-AHEAD_SHARE = 16
-"""The next image is read while one is computed where it takes less than this part of the free memory."""
-
-
-@dataclass(frozen=True)
-class Findings:
-    """What one image (H, W) was found to be before anything was changed.
-
-    Attributes:
-        grey: its grey map.
-        noise: its noise.
-        bad_pixels: its faulty pixels.
-        fingerprint: what the noise was taken from, where it was not measured on the image.
-        cautions: what speaks against that.
-        trained: the noise that the network was trained for; None where that is not known.
-    """
-
-    grey: GreyMap
-    noise: NoiseProfile
-    bad_pixels: BadPixels
-    fingerprint: Fingerprint | None = None
-    cautions: tuple[str, ...] = ()
-    trained: Conditions | None = None
-
-    @property
-    def condition(self) -> npt.NDArray[np.float32]:
-        """What a conditioned network is told."""
-        return self.noise.mapped(scale=self.grey.scale, offset=self.grey.offset).condition()
-
-    @property
-    def noiseless(self) -> bool:
-        """Whether there is nothing to take away."""
-        return self.noise.sigma == 0 and self.noise.slope == 0
-
-    @property
-    def warnings(self) -> tuple[str, ...]:
-        """Where the image lies outside what the network was trained for, and what else speaks against it."""
-        if self.trained is None or self.noiseless:
-            return self.cautions
-        unit = self.noise.mapped(scale=self.grey.scale, offset=self.grey.offset)
-        return (*self.trained.outside(unit), *self.cautions)
-
-
-def examine(
-    pixels: Pixels, noise: NoiseProfile | Fingerprint | None = None, *, trained: Conditions | None = None
-) -> Findings:
-    """Measure one image (H, W); a given noise profile is taken as it is, a fingerprint where it applies.
-
-    Args:
-        pixels: the image.
-        noise: its noise; None measures it.
-        trained: the noise that a network was trained for, to warn of other noise; None warns of none.
-
-    Raises:
-        InputError: a fingerprint of images of another type or of other grey values.
-    """
-    grey = measure_grey(pixels)
-    cautions: tuple[str, ...] = ()
-    if isinstance(noise, Fingerprint):
-        profile, cautions = noise.profile_of(pixels, grey)
-    else:
-        profile = estimate_noise(pixels, grey) if noise is None else noise
-    return Findings(
-        grey=grey,
-        noise=profile,
-        bad_pixels=find_bad_pixels(pixels, profile),
-        fingerprint=noise if isinstance(noise, Fingerprint) else None,
-        cautions=cautions,
-        trained=trained,
-    )
 
 
 class Enhancer:
@@ -206,7 +139,7 @@ class Enhancer:
         check_pixels(pixels, where="image")
         check_finite(pixels, "image")
         _check_strength(strength)
-        pages = _pages_of(pixels)
+        pages = pages_of(pixels)
         found = [examine(page, noise) for page in pages] if findings is None else findings
         found = [dataclasses.replace(of_page, trained=self.trained) for of_page in found]
         result = np.empty_like(pages)
@@ -319,11 +252,6 @@ def _replaced(window: Pixels, bad: BadPixels, rows: slice) -> npt.NDArray[np.flo
     return grey
 
 
-def _pages_of(pixels: Pixels) -> Pixels:
-    """An image or a stack as (N, H, W)."""
-    return pixels[None] if pixels.ndim == 2 else pixels
-
-
 def load_enhancer(
     model: str | Path = DEFAULT,
     *,
@@ -367,51 +295,6 @@ def load_enhancer(
     )
 
 
-@dataclass(frozen=True, eq=False)
-class FileResult:
-    """What became of one file.
-
-    `before` and `after` hold the pixels for a report; drop the result when done with it, so that a folder
-    takes no more memory than its largest file. sigma_before and sigma_after are the standard deviation in
-    flat areas, in grey values, of the first page (`longexposure.noise.flat_deviation`). `seconds` is what
-    examining and computing took, `engine` is `Enhancer.engine_name`.
-    """
-
-    source: Path
-    output: Path | None = None
-    error: LongExposureError | None = None
-    shape: tuple[int, ...] = ()
-    dtype: str = ""
-    sigma_before: float = 0.0
-    sigma_after: float = 0.0
-    bad_pixels: int = 0
-    seconds: float = 0.0
-    megapixels: float = 0.0
-    engine: str | None = None
-    noise: NoiseProfile | None = None
-    warnings: tuple[str, ...] = ()
-    before: Radiograph | None = None
-    after: Radiograph | None = None
-
-    def as_dict(self) -> dict[str, Any]:
-        """Everything but the pixels, ready for JSON."""
-        return {
-            "source": str(self.source),
-            "output": str(self.output) if self.output else None,
-            "error": str(self.error) if self.error else None,
-            "shape": list(self.shape),
-            "dtype": self.dtype,
-            "sigma_before": self.sigma_before,
-            "sigma_after": self.sigma_after,
-            "bad_pixels": self.bad_pixels,
-            "seconds": self.seconds,
-            "megapixels": self.megapixels,
-            "noise": self.noise.as_dict() if self.noise else None,
-            "warnings": list(self.warnings),
-            "history": [step.as_dict() for step in self.after.history] if self.after else [],
-        }
-
-
 def enhance_files(
     inputs: Sequence[Path],
     out: Path,
@@ -443,272 +326,27 @@ def enhance_files(
         RecipeError: strength outside 0..1.
     """
     _check_strength(strength)
-    out = Path(out)
     sources = [Path(source) for source in inputs]
-    for source in sources:
-        if out.resolve() in _folders_of(source):
-            raise OutputError(
-                where=str(out),
-                expected="an output folder that holds none of the inputs",
-                found=f"the folder of {source.name}",
-                advice="choose another folder for --out, so that no original is at risk",
-            )
-    order = _Order(out, noise=noise, strength=strength, overwrite=overwrite, sidecar=sidecar)
-    with contextlib.closing(_Overlap(order)) as overlap:
+    job = Job(Path(out), noise=noise, overwrite=overwrite, sidecar=sidecar)
+    job.check_apart(sources)
+    with contextlib.closing(Pipeline(job)) as pipeline:
         if sources:
-            overlap.read_ahead(sources[0])
+            pipeline.read_ahead(sources[0])
         loaded = enhancer if isinstance(enhancer, Enhancer) else enhancer()
-        check_writable_folder(out)
-        try:
-            for source, following in zip(sources, [*sources[1:], None], strict=True):
-                yield from overlap.enhance(source, loaded, following)
-        except GeneratorExit:
-            raise
-        except BaseException:  # an interrupt, say: what was written before it is told
-            yield from overlap.rest()
-            raise
-        yield from overlap.rest()
+        check_writable_folder(job.out)
+        yield from pipeline.results(sources, functools.partial(_enhanced, enhancer=loaded, strength=strength))
 
 
-@dataclass(frozen=True)
-class _Order:
-    """What is asked for every file; see `enhance_files`."""
-
-    out: Path
-    noise: NoiseProfile | Fingerprint | None = None
-    strength: float = 1.0
-    overwrite: bool = False
-    sidecar: bool = False
-
-    def target(self, source: Path) -> Path:
-        """The enhanced file's name."""
-        return self.out / f"{source.stem}{writable_suffix(source)}"
-
-    def read(self, source: Path) -> _Examined:
-        """Read and examine a file whose enhanced one may be written."""
-        before = read_radiograph(source)
-        _refuse_taken(self.target(source), overwrite=self.overwrite)
-        started = time.perf_counter()
-        findings = [examine(page, self.noise) for page in _pages_of(before.pixels)]
-        return _Examined(source, before, findings, seconds=time.perf_counter() - started)
-
-    def compute(self, examined: _Examined, enhancer: Enhancer) -> _Enhanced:
-        """Enhance what was read."""
-        started = time.perf_counter()
-        pixels, findings = enhancer.enhance_pages(
-            examined.before.pixels, strength=self.strength, findings=examined.findings
-        )
-        step = enhancer.step(findings, strength=self.strength)
-        seconds = examined.seconds + time.perf_counter() - started
-        after = examined.before.with_pixels(pixels, step)
-        return _Enhanced(examined, after, findings, enhancer.engine_name, seconds)
-
-    def write(self, enhanced: _Enhanced) -> FileResult:
-        """Write the enhanced file, and tell of it."""
-        examined, after, findings = enhanced.examined, enhanced.after, enhanced.findings
-        before = examined.before
-        first = _pages_of(before.pixels)[0]
-        flat = flat_blocks(first, findings[0].noise)
-        result = FileResult(
-            source=examined.source,
-            output=self.target(examined.source),
-            shape=before.pixels.shape,
-            dtype=before.pixels.dtype.name,
-            sigma_before=flat_deviation(first, flat),
-            sigma_after=flat_deviation(_pages_of(after.pixels)[0], flat),
-            bad_pixels=sum(len(found.bad_pixels) for found in findings),
-            seconds=enhanced.seconds,
-            megapixels=before.pixels.size / 1e6,
-            engine=enhanced.engine,
-            noise=findings[0].noise,
-            warnings=tuple(dict.fromkeys(text for found in findings for text in found.warnings)),
-            before=before,
-            after=after,
-        )
-        write_radiograph(after, self.target(examined.source), overwrite=self.overwrite, sidecar=self.sidecar)
-        return result
-
-
-@dataclass(frozen=True, eq=False)
-class _Examined:
-    """A file as it was read, and what its pages were found to be in so many seconds."""
-
-    source: Path
-    before: Radiograph
-    findings: Sequence[Findings]
-    seconds: float
-
-
-@dataclass(frozen=True, eq=False)
-class _Enhanced:
-    """What became of it in so many seconds, not yet written; the findings know the network by now."""
-
-    examined: _Examined
-    after: Radiograph
-    findings: Sequence[Findings]
-    engine: str | None
-    seconds: float
-
-
-class _Overlap:
-    """Enhances files one after the other, with one thread that reads ahead and one that writes behind.
-
-    At most one image waits on either side. Nothing is read ahead of an image that leaves too little memory,
-    nor a file whose enhanced one would have the name of another's: what becomes of that decides about it.
-    """
-
-    def __init__(self, order: _Order) -> None:
-        self._order = order
-        self._reader = ThreadPoolExecutor(1, "longexposure-reader")
-        self._writer = ThreadPoolExecutor(1, "longexposure-writer")
-        self._ahead: Future[_Examined] | None = None
-        self._behind: list[tuple[Path, Future[FileResult]]] = []
-        self._taken: dict[str, Path] = {}
-
-    def close(self) -> None:
-        """Let the threads finish what they are at, so that no file is left half written."""
-        self._reader.shutdown(wait=False, cancel_futures=True)
-        self._writer.shutdown()
-        self._reader.shutdown()
-
-    def read_ahead(self, source: Path) -> None:
-        """Begin to read and examine the file that comes next."""
-        self._ahead = self._reader.submit(self._order.read, source)
-
-    def enhance(self, source: Path, enhancer: Enhancer, following: Path | None) -> Iterator[FileResult]:
-        """Enhance one file while the one before is written, whose result comes first.
-
-        Args:
-            source: the file that was read ahead, if one was.
-            enhancer: the model.
-            following: the file to read ahead meanwhile.
-        """
-        if self._ahead is None:
-            yield from self.rest()
-        outcome = self._attempt(source, enhancer, following)
-        crowded = bool(self._behind) or self._ahead is not None
-        yield from self.rest()
-        if isinstance(outcome, FileResult) and isinstance(outcome.error, ResourceError) and crowded:
-            logger.info("%s: once more, with all the memory to itself", source)
-            self._drop_ahead()
-            outcome = self._attempt(source, enhancer, None)
-        if isinstance(outcome, FileResult):
-            yield outcome
-            return
-        self._taken[self._name(source)] = source
-        self._behind.append((source, self._writer.submit(self._order.write, outcome)))
-
-    def rest(self) -> Iterator[FileResult]:
-        """The result of the file that is being written, if one is."""
-        if self._behind:
-            yield self._written()
-
-    def _attempt(self, source: Path, enhancer: Enhancer, following: Path | None) -> _Enhanced | FileResult:
-        """Enhance one file, or say why not."""
-        try:
-            examined = self._examined(source)
-            if following is not None and self._may_be_ahead(following, source, examined.before.pixels.nbytes):
-                self.read_ahead(following)
-            return self._order.compute(examined, enhancer)
-        except (LongExposureError, MemoryError) as error:
-            return _failed(source, error)
-
-    def _examined(self, source: Path) -> _Examined:
-        if self._ahead is None:
-            _check_new_name(source, self._order.target(source), self._taken)
-            return self._order.read(source)
-        ahead, self._ahead = self._ahead, None
-        return ahead.result()
-
-    def _written(self) -> FileResult:
-        source, future = self._behind[0]
-        wait([future])
-        del self._behind[0]  # not before: an interrupt leaves it to be told
-        try:
-            return future.result()
-        except (LongExposureError, MemoryError) as error:
-            del self._taken[self._name(source)]
-            return _failed(source, error)
-
-    def _may_be_ahead(self, following: Path, source: Path, nbytes: int) -> bool:
-        """Whether a file may be read while another, of so many bytes of pixels, is computed."""
-        if self._name(following) in (*self._taken, self._name(source)):
-            return False
-        with contextlib.suppress(OSError, ValueError):  # its reading will tell what is wrong
-            nbytes = max(nbytes, following.stat().st_size)
-        return AHEAD_SHARE * nbytes <= free_memory()
-
-    def _drop_ahead(self) -> None:
-        if self._ahead is not None:
-            self._ahead.cancel()
-            wait([self._ahead])
-            self._ahead = None
-
-    def _name(self, source: Path) -> str:
-        """What two enhanced files must not share, on any file system."""
-        return self._order.target(source).name.lower()
-
-
-def _failed(source: Path, error: LongExposureError | MemoryError) -> FileResult:
-    """The result of a file that failed; the images on the way to its error are let go."""
-    link: BaseException | None = error
-    while link is not None:
-        traceback.clear_frames(link.__traceback__)
-        link = link.__cause__
-    return FileResult(source=source, error=_no_memory(source) if isinstance(error, MemoryError) else error)
-
-
-def _folders_of(source: Path) -> set[Path]:
-    """Where a file lies, by its own name and by what it links to."""
-    folders = set()
-    with contextlib.suppress(OSError, RuntimeError, ValueError):  # its reading will tell what is wrong
-        folders.add(source.parent.resolve())
-        folders.add(source.resolve().parent)
-    return folders
-
-
-def _refuse_taken(target: Path, *, overwrite: bool) -> None:
-    """Refuse to replace a file unless that is asked for and the file is one that this package enhanced."""
-    if not target.exists():
-        return
-    if not overwrite:
-        raise OutputError(
-            where=str(target),
-            expected="a name that is free",
-            found="an existing file",
-            advice="use --overwrite or another --out",
-        )
-    try:
-        ours = any(step.action == "enhance" for step in read_radiograph(target).history)
-    except LongExposureError:
-        ours = False
-    if not ours:
-        raise OutputError(
-            where=str(target),
-            expected="an enhanced file of an earlier run, which --overwrite may replace",
-            found="a file without such a history, perhaps an original",
-            advice="use another --out, or move that file away",
-        )
-
-
-def _check_new_name(source: Path, target: Path, written: dict[str, Path]) -> None:
-    earlier = written.get(target.name.lower())
-    if earlier is not None:
-        raise OutputError(
-            where=str(source),
-            expected="inputs whose enhanced files have different names",
-            found=f"{earlier}, which became {target} already",
-            advice="enhance the folders one by one, each with its own --out",
-        )
-
-
-def _no_memory(source: Path) -> ResourceError:
-    return ResourceError(
-        where=str(source),
-        expected="memory for the whole image and its enhanced copy",
-        found="too little",
-        advice="close other programs, or cut the image or the stack into several files",
+def _enhanced(examined: Examined, *, enhancer: Enhancer, strength: float) -> Enhanced:
+    """Enhance what was read."""
+    started = time.perf_counter()
+    pixels, findings = enhancer.enhance_pages(
+        examined.before.pixels, strength=strength, findings=examined.findings
     )
+    step = enhancer.step(findings, strength=strength)
+    seconds = examined.seconds + time.perf_counter() - started
+    after = examined.before.with_pixels(pixels, step)
+    return Enhanced(examined, after, findings, enhancer.engine_name, seconds)
 
 
 def _check_strength(strength: float) -> None:

@@ -161,7 +161,7 @@ def _train(
             noisy = batch["noisy"].contiguous(memory_format=torch.channels_last)
             condition = batch["condition"] if network.spec.conditioned else None
             if condition is not None:
-                run.hear(condition)
+                run.hear(condition, team)
             prediction = model(noisy, condition)
             loss, terms = training_loss(
                 prediction.float(), batch["target"], config=recipe.loss, sigma=batch["sigma"]

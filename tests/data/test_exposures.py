@@ -64,6 +64,20 @@ def machine(tmp_path: Path) -> str:
     return str(path)
 
 
+@pytest.fixture
+def drawn(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Numbers of the sittings as they are drawn."""
+    numbers: list[int] = []
+    original = exposures.draw_sitting
+
+    def counted(config: ExposuresConfig, *, seed: int, number: int, size_px: int) -> object:
+        numbers.append(number)
+        return original(config, seed=seed, number=number, size_px=size_px)
+
+    monkeypatch.setattr(exposures, "draw_sitting", counted)
+    return numbers
+
+
 def _config(machine: str, **more: Any) -> ExposuresConfig:
     sizes = {"patch_px": 32, "scene_px": 64, "pool": 3, "reuse": 2, "group": 2, "defects": 0.5}
     return ExposuresConfig(**{"machines": {machine: 1.0}, **sizes, **more})
@@ -95,17 +109,7 @@ def test_an_item_is_a_function_of_config_seed_and_index_alone(machine: str) -> N
     assert not any(_same(a, b) for a, b in itertools.combinations(items, 2))
 
 
-def test_scenes_stay_for_a_while_and_change_one_at_a_time(
-    machine: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    drawn: list[int] = []
-    original = exposures.draw_sitting
-
-    def counted(config: ExposuresConfig, *, seed: int, number: int, size_px: int) -> object:
-        drawn.append(number)
-        return original(config, seed=seed, number=number, size_px=size_px)
-
-    monkeypatch.setattr(exposures, "draw_sitting", counted)
+def test_scenes_stay_for_a_while_and_change_one_at_a_time(machine: str, drawn: list[int]) -> None:
     config = _config(machine, pool=4, reuse=3)
     patches = ExposedPatches(config, seed=0)
     per_group = []
@@ -287,17 +291,7 @@ def test_the_shares_of_a_batch_on_a_device_make_up_the_whole(machine: str) -> No
         assert _same(ours, {name: torch.cat([batch[name] for batch in theirs]) for name in SHAPES})
 
 
-def test_batches_on_a_device_hold_the_scenes_of_the_patches(
-    machine: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    drawn: list[int] = []
-    original = exposures.draw_sitting
-
-    def counted(config: ExposuresConfig, *, seed: int, number: int, size_px: int) -> object:
-        drawn.append(number)
-        return original(config, seed=seed, number=number, size_px=size_px)
-
-    monkeypatch.setattr(exposures, "draw_sitting", counted)
+def test_batches_on_a_device_hold_the_scenes_of_the_patches(machine: str, drawn: list[int]) -> None:
     config = _config(machine, pool=4, reuse=3)
     patches = ExposedPatches(config, seed=0)
     for index in range(0, 40, config.group):

@@ -1,4 +1,4 @@
-"""The fast network and the refined one: identity before training, honest about the mean, local, and in units of the noise."""
+"""The fast network and the refined one: identity untrained, honest about the mean, local, in units of the noise."""
 
 from __future__ import annotations
 

@@ -32,6 +32,7 @@ from longexposure.models.conditions import Conditions
 from longexposure.noise import CONDITION
 from longexposure.recipes import FREE_TO_CHANGE, Recipe, first_difference, recipe_from
 from longexposure.trainings.board import Board
+from longexposure.trainings.team import Team
 from longexposure.trainings.validation import Scores
 
 logger = logging.getLogger(__name__)
@@ -112,11 +113,12 @@ class Run:
             advice=f"lower optimiser.lr or optimiser.clip_norm and check the data; last good state: {good}",
         )
 
-    def hear(self, condition: torch.Tensor) -> None:
-        """Keep what the network was told of the noise of a batch (B, 5)."""
+    def hear(self, condition: torch.Tensor, team: Team) -> None:
+        """Keep what the network was told of the noise in a step, of which this process has a part (B, 5)."""
         missing = TOLD_KEPT - len(self._told)
         if missing > 0:
-            self._told = np.concatenate([self._told, condition[:missing].cpu().numpy()])
+            whole = team.gather(condition)
+            self._told = np.concatenate([self._told, whole[:missing].cpu().numpy()])
 
     @torch.no_grad()
     def follow(self) -> None:

@@ -89,6 +89,16 @@ class Team:
             distributed.all_reduce(found, distributed.ReduceOp.MAX)
         return int(found)
 
+    def gather(self, rows: torch.Tensor) -> torch.Tensor:
+        """The rows (B, ...) of all processes, each with equally many, first those of the first process."""
+        if self.size == 1:
+            return rows
+        rows = rows.contiguous()
+        parts = [torch.empty_like(rows) for _ in range(self.size)]
+        with _partners():
+            distributed.all_gather(parts, rows)
+        return torch.cat(parts)
+
     def average(
         self, network: nn.Module, loss: torch.Tensor, terms: dict[str, torch.Tensor]
     ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:

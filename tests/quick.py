@@ -1,0 +1,26 @@
+"""Small things that several test files work on: a radiograph, and training data simulated in moments."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+DATA: dict[str, Any] = {
+    "kind": "machines",
+    "machines": {str(Path(__file__).with_suffix(".toml")): 1.0},
+    "patch_px": 32,
+    "scene_px": 48,
+    "pool": 2,
+    "reuse": 2,
+    "defects": 0.0,
+}
+"""The [data] table of a recipe."""
+
+
+def noisy(seed: int = 0, shape: tuple[int, ...] = (40, 48)) -> np.ndarray:
+    """A square on even ground under noise, uint16."""
+    scene = np.full(shape, 20000.0)
+    scene[..., 8:24, 8:24] = 26000
+    return np.random.default_rng(seed).normal(scene, 300).round().astype(np.uint16)
