@@ -65,6 +65,7 @@ PAPER_LOSS = {
     "wavelet_weight": 0.1,
     "wavelet_variant": "bands",
     "wavelet_levels": 3,
+    "structure_weight": 0.0,
 }
 
 Document = dict[str, Any]
@@ -95,9 +96,17 @@ PLANS: dict[str, Plan] = {
     "fast, narrow and deep": Plan(
         "fast", "variant: equal arithmetic", {"network": {"width": 34, "blocks": 20}}
     ),
+    "fast, fewer blocks and a second look": Plan(
+        "fast",
+        "variant: about equal arithmetic",
+        {"network": {"kind": "refined", "first": {"blocks": 9}, "width": 16, "blocks": 1}},
+    ),
     "fast, the paper's losses": Plan("fast", "variant: L1 + FFL + WHFL", {"loss": PAPER_LOSS}),
     "fast, without WHFL": Plan("fast", "variant: L1 + FFL", {"loss": PAPER_LOSS | {"wavelet_weight": 0.0}}),
     "fast, L1": Plan("fast", "variant: absolute difference", {"loss": {"kind": "l1"}}),
+    "fast, all pixels alike": Plan(
+        "fast", "variant: structure_weight 0", {"loss": {"structure_weight": 0.0}}
+    ),
     "fast, all images alike": Plan("fast", "variant: noise_exponent 0", {"loss": {"noise_exponent": 0.0}}),
 }
 
@@ -107,9 +116,7 @@ def document(plan: Plan, *, steps: int) -> Document:
     own, fast = (tomllib.loads((RECIPES / f"{name}.toml").read_text()) for name in (plan.recipe, "fast"))
     values = own | {key: copy.deepcopy(fast[key]) for key in ("data", "validation", "workers", "precision")}
     for table, changes in plan.changes.items():
-        values[table] = values[table] | changes
-    if values["loss"]["kind"] != "pseudo_huber":
-        values["loss"].pop("knee", None)
+        values[table] = changes if changes.get("kind") == "refined" else values[table] | changes
     warm_up = min(values["optimiser"].get("warmup_steps", 0), steps // 10)
     values["optimiser"] = values["optimiser"] | {"warmup_steps": warm_up}
     values["validation"] = values["validation"] | {"every_steps": steps}

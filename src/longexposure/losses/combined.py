@@ -11,6 +11,7 @@ from longexposure.errors import InputError
 from longexposure.losses.difference import difference
 from longexposure.losses.focal_frequency import focal_frequency_loss
 from longexposure.losses.perceptual import PerceptualConfig, load_trunk, perceptual_loss
+from longexposure.losses.structure import faint_structure
 from longexposure.losses.wavelet import WaveletVariant, wavelet_high_frequency_loss
 
 REFERENCE_SIGMA = 0.05
@@ -37,6 +38,8 @@ class LossConfig(BaseModel):
         wavelet_levels: depth of the wavelet transform.
         noise_exponent: 0 takes images as they are; 1 scales each pair so that its noise is equally
             strong, whatever the exposure; values between lie between.
+        structure_weight: how much more a pixel counts that belongs to structure about as strong as the
+            noise, see `longexposure.losses.structure`; for targets without noise.
         perceptual: the second term of EDCNN's loss, for which a file of weights is needed; None leaves it
             out, here and in what is written, so that recipes without it stay what they were.
     """
@@ -50,6 +53,7 @@ class LossConfig(BaseModel):
     wavelet_variant: WaveletVariant = "bands"
     wavelet_levels: int = Field(default=3, ge=1, le=6)
     noise_exponent: float = Field(default=0.0, ge=0, le=2)
+    structure_weight: float = Field(default=0.0, ge=0, allow_inf_nan=False, repr=False)
     perceptual: PerceptualConfig | None = Field(default=None, repr=False)
 
     @model_serializer(mode="wrap")
@@ -59,6 +63,8 @@ class LossConfig(BaseModel):
             values.pop("perceptual", None)
         if self.kind != "pseudo_huber":
             values.pop("knee", None)
+        if not self.structure_weight:
+            values.pop("structure_weight", None)
         return values
 
 
@@ -78,7 +84,8 @@ def training_loss(
         target: same shape.
         config: terms and weights.
         sigma: noise of each input, (B,) in the unit domain; with a `noise_exponent` e > 0 both images
-            of a pair are multiplied by (0.05 / max(sigma, 0.004))^e first. None scales nothing.
+            of a pair are multiplied by (0.05 / max(sigma, 0.004))^e first. None scales nothing, and weighs
+            no structure.
 
     Returns:
         The total, a scalar to differentiate, and its terms "pixel", "focal_frequency", "wavelet" and
@@ -89,10 +96,16 @@ def training_loss(
         CheckpointError: the weights of the perceptual term are no longer what they were.
     """
     with torch.autocast(prediction.device.type, enabled=False):
-        if sigma is not None and config.noise_exponent > 0:
-            factor = _noise_factor(sigma, prediction, config.noise_exponent)
-            prediction, target = prediction.float() * factor, target.float() * factor
-        terms = {"pixel": _pixel_loss(difference(prediction, target), config)}
+        weights = None
+        if sigma is not None:
+            level = _level(sigma, prediction)
+            if config.structure_weight > 0:
+                weights = 1 + config.structure_weight * faint_structure(target.float(), level)
+            if config.noise_exponent > 0:
+                factor = (REFERENCE_SIGMA / level).pow(config.noise_exponent).reshape(-1, 1, 1, 1)
+                prediction, target = prediction.float() * factor, target.float() * factor
+        distance = _distance(difference(prediction, target), config)
+        terms = {"pixel": (distance if weights is None else weights * distance).mean()}
         if config.focal_frequency_weight > 0:
             focal = focal_frequency_loss(prediction, target)
             terms["focal_frequency"] = config.focal_frequency_weight * focal
@@ -109,7 +122,8 @@ def training_loss(
     return total, {name: term.detach() for name, term in terms.items()}
 
 
-def _noise_factor(sigma: torch.Tensor, prediction: torch.Tensor, exponent: float) -> torch.Tensor:
+def _level(sigma: torch.Tensor, prediction: torch.Tensor) -> torch.Tensor:
+    """The noise of each image, (B,), not below the faintest."""
     if sigma.shape != prediction.shape[:1]:
         raise InputError(
             where="loss, sigma",
@@ -117,16 +131,16 @@ def _noise_factor(sigma: torch.Tensor, prediction: torch.Tensor, exponent: float
             found=f"shape {tuple(sigma.shape)}",
             advice="pass one number for each image of the batch",
         )
-    level = sigma.detach().float().to(prediction.device).clamp_min(FAINTEST_SIGMA)
-    return (REFERENCE_SIGMA / level).pow(exponent).reshape(-1, 1, 1, 1)
+    return sigma.detach().float().to(prediction.device).clamp_min(FAINTEST_SIGMA)
 
 
-def _pixel_loss(residual: torch.Tensor, config: LossConfig) -> torch.Tensor:
+def _distance(residual: torch.Tensor, config: LossConfig) -> torch.Tensor:
+    """Of each pixel."""
     if config.kind == "l1":
-        return residual.abs().mean()
+        return residual.abs()
     if config.kind == "l2":
-        return residual.square().mean()
+        return residual.square()
     if config.kind == "charbonnier":
-        return (residual.square() + 1e-6).sqrt().mean()
+        return (residual.square() + 1e-6).sqrt()
     square = (residual / config.knee).square()
-    return config.knee**2 * (square / (1 + (1 + square).sqrt())).mean()  # sqrt(1 + s) - 1, exact for small s
+    return config.knee**2 * (square / (1 + (1 + square).sqrt()))  # sqrt(1 + s) - 1, exact for small s
