@@ -35,13 +35,14 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 from machine import machine
 from quality import CASES, CONDITIONS, Example, examples, score, spoiled_examples
 
 from longexposure import load_enhancer
+from longexposure.data.exposures import ExposuresConfig
 from longexposure.enhancing import Enhancer
 from longexposure.machines.machine import load_machine
 from longexposure.machines.pairs import draw_pair
@@ -54,8 +55,8 @@ from longexposure.training import Progress, train
 
 RECIPES = Path(__file__).resolve().parents[1] / "recipes"
 TYPES = ("S1", "S2", "S3")
-TIMED_STEPS = 12
-"""Steps that are done to time one; the second half counts."""
+TIMED_STEPS = 20
+"""Steps whose median is taken for a step's time."""
 PROCESSES = 2
 SLOW = {"optimiser": {"batch": 4}, "data": {"group": 2}}
 """What the slow ones take of a step."""
@@ -139,18 +140,20 @@ class _Enough(Exception):  # noqa: N818 (no error)
 
 
 def seconds_per_step(name: str) -> float:
-    """Median time of a step of a training that is thrown away."""
+    """Median time of a step of a training that is thrown away, once all its scenes have been drawn."""
     ticks: list[float] = []
+    recipe = recipe_of(name, steps=10_000)
+    data = cast("ExposuresConfig", recipe.data)
+    wanted = data.pool * data.group // recipe.optimiser.batch + TIMED_STEPS
 
     def on_step(at: Progress) -> None:
         ticks.append(time.perf_counter())
-        if len(ticks) >= TIMED_STEPS:
+        if len(ticks) > wanted:
             raise _Enough
 
     with tempfile.TemporaryDirectory() as scratch, suppress(_Enough):
-        recipe = recipe_of(name, steps=100 * TIMED_STEPS)
         train(recipe, Path(scratch) / "run", device="cpu", devices=PROCESSES, on_step=on_step)
-    return float(np.median(np.diff(ticks)[TIMED_STEPS // 2 :]))
+    return float(np.median(np.diff(ticks)[-TIMED_STEPS:]))
 
 
 def folder_of(name: str, work: Path) -> Path:

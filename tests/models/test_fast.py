@@ -1,4 +1,4 @@
-"""The fast network and the refined one: identity untrained, honest about the mean, local, in units of the noise."""
+"""The fast and refined networks: identity untrained, honest about the mean, local, in units of the noise."""
 
 from __future__ import annotations
 
