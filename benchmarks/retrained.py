@@ -88,19 +88,19 @@ PLANS: dict[str, Plan] = {
     "EDCNN": Plan("edcnn", "peer", SLOW),
     "the paper's framework": Plan("paper", "peer", SLOW),
     "fast, told nothing": Plan("fast", "variant: blind", {"network": {"told": False}}),
+    "fast, no second look": Plan(
+        "fast", "variant: equal arithmetic", {"network": {"fine_width": 0, "fine_blocks": 0, "blocks": 10}}
+    ),
     "fast, 2x first": Plan(
-        "fast", "variant: half resolution, equal arithmetic", {"network": {"scale": 2, "width": 24}}
+        "fast",
+        "variant: equal arithmetic, all at half resolution",
+        {"network": {"scale": 2, "width": 24, "blocks": 10, "fine_width": 0, "fine_blocks": 0}},
     ),
     "fast, wide and shallow": Plan(
-        "fast", "variant: equal arithmetic", {"network": {"width": 68, "blocks": 5}}
+        "fast", "variant: equal arithmetic", {"network": {"width": 68, "blocks": 4}}
     ),
     "fast, narrow and deep": Plan(
-        "fast", "variant: equal arithmetic", {"network": {"width": 34, "blocks": 20}}
-    ),
-    "fast, fewer blocks and a second look": Plan(
-        "fast",
-        "variant: about equal arithmetic",
-        {"network": {"kind": "refined", "first": {"blocks": 9}, "width": 16, "blocks": 1}},
+        "fast", "variant: equal arithmetic", {"network": {"width": 32, "blocks": 18}}
     ),
     "fast, the paper's losses": Plan("fast", "variant: L1 + FFL + WHFL", {"loss": PAPER_LOSS}),
     "fast, without WHFL": Plan("fast", "variant: L1 + FFL", {"loss": PAPER_LOSS | {"wavelet_weight": 0.0}}),
@@ -117,7 +117,7 @@ def document(plan: Plan, *, steps: int) -> Document:
     own, fast = (tomllib.loads((RECIPES / f"{name}.toml").read_text()) for name in (plan.recipe, "fast"))
     values = own | {key: copy.deepcopy(fast[key]) for key in ("data", "validation", "workers", "precision")}
     for table, changes in plan.changes.items():
-        values[table] = changes if changes.get("kind") == "refined" else values[table] | changes
+        values[table] = values[table] | changes
     warm_up = min(values["optimiser"].get("warmup_steps", 0), steps // 10)
     values["optimiser"] = values["optimiser"] | {"warmup_steps": warm_up}
     values["validation"] = values["validation"] | {"every_steps": steps}

@@ -458,21 +458,6 @@ def test_start_from_another_size_of_network_is_refused(tmp_path: Path) -> None:
     assert not (tmp_path / "second").exists()
 
 
-def test_a_refined_network_starts_from_its_first_stage(tmp_path: Path) -> None:
-    first = train(tiny(), tmp_path / "first")
-    stage = tiny().network.model_dump()
-    refined = {"kind": "refined", "first": stage, "width": 4, "blocks": 1}
-    network = training.first_network(tiny(network=refined, start_from=str(first)))
-    for name, array in read_checkpoint(first)[1].items():
-        np.testing.assert_array_equal(network.state_dict()[f"first.{name}"].numpy(), array)
-    again = training.first_network(tiny(network=refined, start_from=str(first)))
-    for name, tensor in network.state_dict().items():
-        assert torch.equal(tensor, again.state_dict()[name]), name
-    larger = refined | {"first": stage | {"blocks": 3}}
-    with pytest.raises(CheckpointError, match="the network of the recipe"):
-        training.first_network(tiny(network=larger, start_from=str(first)))
-
-
 def test_training_leaves_the_global_random_state_alone(tmp_path: Path) -> None:
     torch.manual_seed(3)
     before = torch.get_rng_state()

@@ -34,7 +34,6 @@ from longexposure.losses import training_loss
 from longexposure.models import find_weights
 from longexposure.models.checkpoint import read_checkpoint
 from longexposure.models.networks import build_network, restore_network
-from longexposure.models.refined import RefinedConfig
 from longexposure.recipes import Recipe
 from longexposure.trainings.board import check_tensorboard
 from longexposure.trainings.looks import Looks
@@ -214,33 +213,23 @@ def datasets(recipe: Recipe) -> tuple[Samples, Samples]:
 def first_network(recipe: Recipe) -> nn.Module:
     """The network with its first weights: drawn from the recipe's seed, or those of `start_from`.
 
-    A refined network may start from one that is its first stage.
-
     Raises:
         CheckpointError: `start_from` cannot be read, or is another kind or size of network.
     """
     if recipe.start_from is None:
-        return _drawn_network(recipe)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(recipe.seed)
+            return build_network(recipe.network)
     header, weights = read_checkpoint(find_weights(recipe.start_from))
-    start = restore_network(header, weights, where=recipe.start_from)
-    if start.config == recipe.network:
-        return start.train()
-    if isinstance(recipe.network, RefinedConfig) and start.config == recipe.network.first:
-        network = _drawn_network(recipe)
-        network.get_submodule("first").load_state_dict(start.state_dict())
-        return network
-    raise CheckpointError(
-        where=recipe.start_from,
-        expected=f"the network of the recipe, {recipe.network.model_dump(mode='json')}",
-        found=str(header.model),
-        advice="take over its [network] table, or leave start_from out",
-    )
-
-
-def _drawn_network(recipe: Recipe) -> nn.Module:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(recipe.seed)
-        return build_network(recipe.network)
+    network = restore_network(header, weights, where=recipe.start_from)
+    if network.config != recipe.network:
+        raise CheckpointError(
+            where=recipe.start_from,
+            expected=f"the network of the recipe, {recipe.network.model_dump(mode='json')}",
+            found=str(header.model),
+            advice="take over its [network] table, or leave start_from out",
+        )
+    return network.train()
 
 
 def _begun(recipe: Recipe, out: Path, network: nn.Module, *, fabric: Fabric, team: Team) -> Run:

@@ -1,4 +1,4 @@
-"""The fast and refined networks: identity untrained, honest about the mean, local, in units of the noise."""
+"""The fast network: identity before training, honest about the mean, local, and in units of the noise."""
 
 from __future__ import annotations
 
@@ -7,26 +7,27 @@ import torch
 from pydantic import ValidationError
 
 from longexposure.models.fast import FAINTEST, Fast, FastConfig
-from longexposure.models.refined import Refined, RefinedConfig
 from longexposure.models.spec import ModelSpec
 from longexposure.noise import CONDITION, NoiseProfile
 
 SIGMA = 0.05
-TOLD = [FastConfig(width=4, blocks=0), FastConfig(width=8, blocks=2), FastConfig(scale=2, width=8, blocks=2)]
-FAST = [*TOLD, FastConfig(width=8, blocks=2, told=False)]
-REFINED = [RefinedConfig(first=FAST[1], width=8, blocks=1), RefinedConfig(first=FAST[3], width=4, blocks=0)]
-SIZES = [*FAST, *REFINED]
-Config = FastConfig | RefinedConfig
+TOLD = [
+    FastConfig(width=4, blocks=0),
+    FastConfig(width=8, blocks=2),
+    FastConfig(scale=2, width=8, blocks=2),
+    FastConfig(width=8, blocks=1, fine_width=4),
+    FastConfig(width=8, blocks=0, fine_width=4, fine_blocks=2),
+]
+SIZES = [*TOLD, FastConfig(width=8, blocks=2, told=False)]
 
 
-def name(config: Config) -> str:
-    if isinstance(config, RefinedConfig):
-        return f"{name(config.first)}-refined-{config.width}x{config.blocks}"
-    return f"{config.scale}-{config.width}x{config.blocks}" + ("" if config.told else "-blind")
+def name(config: FastConfig) -> str:
+    fine = f"-fine-{config.fine_width}x{config.fine_blocks}" if config.fine_width else ""
+    return f"{config.scale}-{config.width}x{config.blocks}{fine}" + ("" if config.told else "-blind")
 
 
 every_size = pytest.mark.parametrize("config", SIZES, ids=name)
-every_told_size = pytest.mark.parametrize("config", [*TOLD, REFINED[0]], ids=name)
+every_told_size = pytest.mark.parametrize("config", TOLD, ids=name)
 
 
 @pytest.fixture(autouse=True)
@@ -39,13 +40,9 @@ def _seeded_on_one_thread():
     torch.set_num_threads(threads)
 
 
-def build(config: Config) -> Fast | Refined:
-    return Refined(config) if isinstance(config, RefinedConfig) else Fast(config)
-
-
-def randomised(config: Config, std: float = 0.2) -> Fast | Refined:
+def randomised(config: FastConfig, std: float = 0.2) -> Fast:
     """As if trained badly: every weight random, in double precision."""
-    network = build(config).double()
+    network = Fast(config).double()
     for parameter in network.parameters():
         torch.nn.init.normal_(parameter, std=std)
     return network.eval()
@@ -64,10 +61,13 @@ def test_parameters_follow_from_the_layers():
     def conv(inputs: int, outputs: int) -> int:
         return inputs * outputs * 9 + outputs
 
-    for config in (*FAST, FastConfig()):
+    for config in (*SIZES, FastConfig()):
         channels, numbers = config.scale**2, len(CONDITION) if config.told else 0
         expected = conv(channels + 2 + numbers, config.width) + conv(config.width, channels)
         expected += 2 * config.blocks * conv(config.width, config.width)
+        if fine := config.fine_width:
+            expected += conv(4 + config.width // 4, fine) + conv(fine, 4)
+            expected += 2 * config.fine_blocks * conv(fine, fine)
         with torch.device("meta"):
             assert sum(parameter.numel() for parameter in Fast(config).parameters()) == expected
 
@@ -75,7 +75,7 @@ def test_parameters_follow_from_the_layers():
 @every_size
 def test_untrained_it_is_the_identity(config):
     image = noisy(2, 1, 16, 24).float()
-    assert torch.equal(build(config)(image, told(batch=2).float()), image)
+    assert torch.equal(Fast(config)(image, told(batch=2).float()), image)
 
 
 @every_size
@@ -155,7 +155,7 @@ def test_the_mean_of_a_large_area_is_kept_whatever_the_weights(config, seed):
 
 @every_size
 def test_a_shift_that_the_weights_want_is_taken_out_entirely(config):
-    network = build(config).double()
+    network = Fast(config).double()
     torch.nn.init.ones_(network.tail.bias)
     image = noisy(1, 1, 48, 60)
     torch.testing.assert_close(network(image, told()), image, rtol=0, atol=1e-12)
@@ -171,21 +171,13 @@ def test_flat_grey_far_from_the_border_keeps_its_level(config):
     assert block.std() > 1e-3, "a bad network draws a pattern, but of mean zero"
 
 
-def test_refined_begins_as_its_first_stage():
-    config = REFINED[0]
-    network, image = build(config), noisy(2, 1, 32, 48).float()
-    with torch.no_grad():
-        for parameter in network.first.parameters():
-            parameter.normal_(std=0.2)
-        alone = network.first(image, told(batch=2).float())
-        assert torch.equal(network(image, told(batch=2).float()), alone)
-    assert not torch.equal(alone, image)
-
-
-def test_refined_wants_a_first_stage_that_is_coarser():
-    for first in (FastConfig(scale=2, width=8), FastConfig(width=10)):
-        with pytest.raises(ValidationError, match="scale 4 whose width is a multiple of 4"):
-            RefinedConfig(first=first)
+def test_a_second_look_begins_as_the_first():
+    config = FastConfig(width=8, blocks=2)
+    first, image = randomised(config), noisy(2, 1, 32, 48)
+    both = Fast(config.model_copy(update={"fine_width": 4, "fine_blocks": 1})).double()
+    both.load_state_dict(first.state_dict() | {k: v for k, v in both.state_dict().items() if "fine" in k})
+    assert torch.equal(both(image, told(batch=2)), first(image, told(batch=2)))
+    assert not torch.equal(first(image, told(batch=2)), image)
 
 
 @every_size
@@ -263,6 +255,9 @@ def test_runs_in_bfloat16_with_a_correction_in_single_precision():
         {"blocks": 65},
         {"depth": 2},
         {"kind": "framework"},
+        {"fine_blocks": 1},
+        {"fine_width": 8, "width": 10},
+        {"fine_width": 8, "scale": 2},
     ],
 )
 def test_config_refuses_what_it_does_not_know(wrong):

@@ -1,8 +1,9 @@
-"""The small network for CPUs: everything at a fraction of the resolution, told the noise, honest about grey.
+"""The small network for CPUs: nearly all at a quarter of the resolution, told the noise, honest about grey.
 
 Downsampling first is what the paper argues for, and what makes it fast: pixels are unshuffled, 4 x 4 as a
 rule, into channels, plain 3x3 convolutions work there, and the correction is shuffled back and added in
-float32.
+float32. A few narrow convolutions then look at 2 x 2 blocks beside the features: gaps and wires of one or two
+pixels are finer than what a block of 4 x 4 keeps apart.
 Two things keep it trustworthy. The correction is expressed in units of the noise that the network is told,
 so an image without noise comes back unchanged. And the correction's own local mean is taken out of it, so
 the mean grey value of any area much larger than 36 pixels is the input's, whatever the weights say.
@@ -10,10 +11,10 @@ the mean grey value of any area much larger than 36 pixels is the input's, whate
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -26,6 +27,8 @@ LOCK_PX = 16
 """Reach of each of the two box means that find the correction's own local mean."""
 BLIND_SIGMA = 0.05
 """What a network that is told nothing takes for the noise, in the unit domain."""
+FINE = 2
+"""Side of the blocks of pixels that the second look sees."""
 FAINTEST = 1e-4
 """Lowest noise in the unit domain; told less, the network works as if told this."""
 
@@ -35,8 +38,10 @@ class FastConfig(BaseModel):
 
     Attributes:
         scale: side of the blocks of pixels that become channels: 4, or 2 for four times the arithmetic.
-        width: channels.
+        width: channels; a multiple of 4 where there is a second look.
         blocks: residual blocks of two convolutions.
+        fine_width: channels of the second look, at 2 x 2 blocks, which a scale of 4 can have; 0 is none.
+        fine_blocks: residual blocks of it.
         told: whether it is told the noise; False is for measuring what telling is worth.
     """
 
@@ -46,7 +51,17 @@ class FastConfig(BaseModel):
     scale: Literal[2, 4] = 4
     width: int = Field(default=48, ge=4, le=256)
     blocks: int = Field(default=10, ge=0, le=64)
+    fine_width: int = Field(default=0, ge=0, le=256)
+    fine_blocks: int = Field(default=0, ge=0, le=64)
     told: bool = True
+
+    @model_validator(mode="after")
+    def _second_look_fits(self) -> FastConfig:
+        if self.fine_width and (self.scale != 2 * FINE or self.width % FINE**2):
+            raise ValueError("a second look (fine_width) wants scale 4 and a width that is a multiple of 4")
+        if self.fine_blocks and not self.fine_width:
+            raise ValueError("fine_blocks wants a fine_width above 0")
+        return self
 
 
 class ResidualBlock(nn.Module):
@@ -64,20 +79,6 @@ class ResidualBlock(nn.Module):
         return features + correction
 
 
-class Look(NamedTuple):
-    """What a network makes of an image on the way.
-
-    Attributes:
-        features: (B, width, H / scale, W / scale) before the last layer.
-        sigma: (B, 1, 1, 1), the noise it works with, in the unit domain.
-        correction: (B, 1, H, W) float32, what it adds to the image.
-    """
-
-    features: Tensor
-    sigma: Tensor
-    correction: Tensor
-
-
 class Fast(nn.Module):
     """Maps a noisy image in the unit domain and five numbers about its noise to a clean image.
 
@@ -93,57 +94,71 @@ class Fast(nn.Module):
         told = len(CONDITION) if config.told else 0
         self.head = nn.Conv2d(channels + 2 + told, config.width, 3, padding=1)
         self.body = nn.Sequential(*(ResidualBlock(config.width) for _ in range(config.blocks)))
-        self.tail = nn.Conv2d(config.width, channels, 3, padding=1)
-        nn.init.zeros_(self.tail.weight)
-        nn.init.zeros_(self.tail.bias)  # type: ignore[arg-type]
+        self.tail = _silent(config.width, channels)
+        if config.fine_width:
+            seen = FINE**2 + config.width // FINE**2
+            self.fine_head = nn.Conv2d(seen, config.fine_width, 3, padding=1)
+            self.fine_body = nn.Sequential(
+                *(ResidualBlock(config.fine_width) for _ in range(config.fine_blocks))
+            )
+            self.fine_tail = _silent(config.fine_width, FINE**2)
 
     @property
     def spec(self) -> ModelSpec:
-        scale, convolutions = self.config.scale, 2 + 2 * self.config.blocks
+        config = self.config
+        reach = config.scale * (2 + 2 * config.blocks)
+        if config.fine_width:  # the second look begins at the features, one convolution before the first ends
+            reach += max(0, FINE * (2 + 2 * config.fine_blocks) - config.scale)
         return ModelSpec(
-            size_multiple=scale,
-            receptive_field=scale * convolutions + CONTRAST_PX + 2 * LOCK_PX + scale - 1,
-            conditioned=self.config.told,
-            bytes_per_px=64 + 32 * self.config.width // scale**2,
+            size_multiple=config.scale,
+            receptive_field=reach + CONTRAST_PX + 2 * LOCK_PX + config.scale - 1,
+            conditioned=config.told,
+            bytes_per_px=64 + 32 * config.width // config.scale**2 + 32 * config.fine_width // FINE**2,
         )
 
     def forward(self, image: Tensor, condition: Tensor | None = None) -> Tensor:
-        return image + self.look(image, condition).correction
-
-    def look(self, image: Tensor, condition: Tensor | None = None) -> Look:
-        """What it sees in an image, and what it would add to it."""
         scale = self.config.scale
         told = condition if self.config.told else None
-        pixels = functional.pixel_unshuffle(image, scale)
-        mean = pixels.mean(dim=1, keepdim=True)
+        mean = functional.avg_pool2d(image, scale)
         if told is not None:
             sigma = told[:, 0].clamp_min(FAINTEST)[:, None, None, None]
             planes = [told[:, :, None, None].expand(-1, -1, *mean.shape[2:])]
         else:
             sigma, planes = torch.full_like(mean[:, :, :1, :1], BLIND_SIGMA), []
-        seen = torch.cat([*in_noise_units(pixels, mean, sigma, scale), 2.0 * mean - 1.0, *planes], dim=1)
-        features = self.body(self.head(seen.contiguous(memory_format=torch.channels_last)))
-        blocks = self.tail(functional.relu(features)).float() * sigma
-        return Look(features, sigma, functional.pixel_shuffle(without_local_mean(blocks, scale), scale))
+        detail = _tamed((image - _spread(mean, scale)) / sigma)
+        contrast = _tamed((mean - _box_mean(mean, CONTRAST_PX // scale)) / sigma)
+        seen = [functional.pixel_unshuffle(detail, scale), contrast, 2.0 * mean - 1.0, *planes]
+        features = functional.relu(self.body(self.head(_stacked(seen))))
+        correction = functional.pixel_shuffle(self.tail(features).float(), scale)
+        if self.config.fine_width:
+            correction = correction + self._second_look(detail, features)
+        correction = sigma * correction
+        local_mean, lock = functional.avg_pool2d(correction, scale), LOCK_PX // scale
+        correction = correction - _spread(_box_mean(_box_mean(local_mean, lock), lock), scale)
+        return image + correction
+
+    def _second_look(self, detail: Tensor, features: Tensor) -> Tensor:
+        """What the first look cannot say, from 2 x 2 blocks; in units of the noise."""
+        seen = [functional.pixel_unshuffle(detail, FINE), functional.pixel_shuffle(features, FINE)]
+        fine = functional.relu(self.fine_body(self.fine_head(_stacked(seen))))
+        return functional.pixel_shuffle(self.fine_tail(fine).float(), FINE)
 
 
-def in_noise_units(pixels: Tensor, mean: Tensor, sigma: Tensor, scale: int) -> list[Tensor]:
-    """The pixels of blocks less their mean, and that mean less its surroundings', tamed for bf16.
-
-    Args:
-        pixels: (B, scale^2, h, w), blocks of an image in the unit domain.
-        mean: (B, 1, h, w), their means.
-        sigma: (B, 1, 1, 1), noise.
-        scale: side of a block.
-    """
-    contrast = mean - _box_mean(mean, CONTRAST_PX // scale)
-    return [_tamed((pixels - mean) / sigma), _tamed(contrast / sigma)]
+def _silent(width: int, channels: int) -> nn.Conv2d:
+    """A convolution that gives 0 until it is trained."""
+    convolution = nn.Conv2d(width, channels, 3, padding=1)
+    nn.init.zeros_(convolution.weight)
+    nn.init.zeros_(convolution.bias)  # type: ignore[arg-type]
+    return convolution
 
 
-def without_local_mean(blocks: Tensor, scale: int) -> Tensor:
-    """A correction, as blocks (B, scale^2, h, w), without the mean of its surroundings."""
-    local_mean, lock = blocks.mean(dim=1, keepdim=True), LOCK_PX // scale
-    return blocks - _box_mean(_box_mean(local_mean, lock), lock)
+def _stacked(seen: list[Tensor]) -> Tensor:
+    return torch.cat(seen, dim=1).contiguous(memory_format=torch.channels_last)
+
+
+def _spread(blocks: Tensor, side: int) -> Tensor:
+    """A value for each block, (B, 1, h, w), at all of its pixels."""
+    return functional.interpolate(blocks, scale_factor=float(side), mode="nearest")
 
 
 def _box_mean(blocks: Tensor, radius: int) -> Tensor:

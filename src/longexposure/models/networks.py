@@ -15,11 +15,10 @@ from longexposure.models.edcnn import EDCNN, EDCNNConfig
 from longexposure.models.fast import Fast, FastConfig
 from longexposure.models.framework import Framework, FrameworkConfig
 from longexposure.models.nafnet import NAFNet, NAFNetConfig
-from longexposure.models.refined import Refined, RefinedConfig
 
-AnyConfig = FastConfig | RefinedConfig | FrameworkConfig | EDCNNConfig | NAFNetConfig | DnCNNConfig
+AnyConfig = FastConfig | FrameworkConfig | EDCNNConfig | NAFNetConfig | DnCNNConfig
 NetworkConfig = Annotated[AnyConfig, Field(discriminator="kind")]
-Network = Fast | Refined | Framework | EDCNN | NAFNet | DnCNN
+Network = Fast | Framework | EDCNN | NAFNet | DnCNN
 
 _CONFIG: TypeAdapter[AnyConfig] = TypeAdapter(NetworkConfig)
 
@@ -29,8 +28,6 @@ def build_network(config: AnyConfig) -> Network:
     match config:
         case FastConfig():
             return Fast(config)
-        case RefinedConfig():
-            return Refined(config)
         case FrameworkConfig():
             return Framework(config)
         case EDCNNConfig():
