@@ -53,6 +53,8 @@ from longexposure.physics.video import VideoConfig
 from longexposure.scenes.catalogue import draw_scene
 
 OPEN_SHARE = 45000 / 65535
+INDICATORS = {"hole_indicator": 3, "wire_indicator": 2, "line_indicator": 2}
+"""How often image quality indicators are drawn: a third of the scenes. Trainings see more of them."""
 SPOTS_PX = (1.2, 1.6, 2.1, 2.8)
 """Widths of the focal spot's image, FWHM in px of the detector, scene by scene."""
 WIDTHS_PX = (0.4, 0.6, 0.8, 1.0, 1.3, 1.7, 2.2, 3.0)
@@ -105,7 +107,7 @@ def panel(quanta: float, *, open_share: float = OPEN_SHARE, f50: float = 0.0, **
         "detector": {"pitch_um": wide["detector"]["pitch_um"], "open_share": open_share},
         "panel": {"offset": 1000, "gain_drift": 0.003, "bad": {"single": 1e-4, "hot": 1.0, "noisy": 0.0}}
         | own,
-        "scenes": wide["scenes"],
+        "scenes": wide["scenes"] | INDICATORS,
     }
     return Case(Machine("panel", document), quanta)
 
