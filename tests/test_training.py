@@ -429,6 +429,16 @@ def test_start_from_takes_over_the_weights(tmp_path: Path) -> None:
         np.testing.assert_array_equal(network.state_dict()[name].numpy(), array)
 
 
+def test_start_from_a_smaller_network_scores_like_it_before_the_first_step(tmp_path: Path) -> None:
+    first = train(tiny(), tmp_path / "first")
+    run = tmp_path / "run"
+    train(tiny(network={"width": 12, "fine_width": 4}, start_from=str(first)), run)
+    before = [line for line in lines(tmp_path / "first") if line["kind"] == "validation"]
+    begun = next(line for line in lines(run) if line["kind"] == "validation")
+    assert begun["step"] == 0
+    assert begun["psnr"] == pytest.approx(max(line["psnr"] for line in before), abs=1e-3)
+
+
 def test_first_weights_of_a_checkpoint_are_scored_and_kept_until_they_are_beaten(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -453,8 +463,8 @@ def test_a_run_that_starts_over_tells_of_its_first_weights_once(tmp_path: Path) 
 
 def test_start_from_another_size_of_network_is_refused(tmp_path: Path) -> None:
     first = train(tiny(), tmp_path / "first")
-    with pytest.raises(CheckpointError, match=r"'width': 12.*'width': 8"):
-        train(tiny(network={"width": 12}, start_from=str(first)), tmp_path / "second")
+    with pytest.raises(CheckpointError, match=r"'width': 4.*'width': 8"):
+        train(tiny(network={"width": 4}, start_from=str(first)), tmp_path / "second")
     assert not (tmp_path / "second").exists()
 
 

@@ -33,6 +33,8 @@ from longexposure.errors import CheckpointError, RecipeError, ResourceError
 from longexposure.losses import training_loss
 from longexposure.models import find_weights
 from longexposure.models.checkpoint import read_checkpoint
+from longexposure.models.fast import Fast
+from longexposure.models.growth import can_grow, grow
 from longexposure.models.networks import build_network, restore_network
 from longexposure.recipes import Recipe
 from longexposure.trainings.board import check_tensorboard
@@ -213,23 +215,33 @@ def datasets(recipe: Recipe) -> tuple[Samples, Samples]:
 def first_network(recipe: Recipe) -> nn.Module:
     """The network with its first weights: drawn from the recipe's seed, or those of `start_from`.
 
+    A network of kind "fast" may start from a smaller one, see `longexposure.models.growth`.
+
     Raises:
         CheckpointError: `start_from` cannot be read, or is another kind or size of network.
     """
     if recipe.start_from is None:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(recipe.seed)
-            return build_network(recipe.network)
+        return _drawn_network(recipe)
     header, weights = read_checkpoint(find_weights(recipe.start_from))
-    network = restore_network(header, weights, where=recipe.start_from)
-    if network.config != recipe.network:
-        raise CheckpointError(
-            where=recipe.start_from,
-            expected=f"the network of the recipe, {recipe.network.model_dump(mode='json')}",
-            found=str(header.model),
-            advice="take over its [network] table, or leave start_from out",
-        )
-    return network.train()
+    start = restore_network(header, weights, where=recipe.start_from)
+    if start.config == recipe.network:
+        return start.train()
+    network = _drawn_network(recipe)
+    if isinstance(start, Fast) and isinstance(network, Fast) and can_grow(start.config, network.config):
+        grow(start, network)
+        return network
+    raise CheckpointError(
+        where=recipe.start_from,
+        expected=f"the network of the recipe, {recipe.network.model_dump(mode='json')}",
+        found=str(header.model),
+        advice="take over its [network] table, or leave start_from out",
+    )
+
+
+def _drawn_network(recipe: Recipe) -> nn.Module:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(recipe.seed)
+        return build_network(recipe.network)
 
 
 def _begun(recipe: Recipe, out: Path, network: nn.Module, *, fabric: Fabric, team: Team) -> Run:
