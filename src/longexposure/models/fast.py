@@ -113,7 +113,7 @@ class Fast(nn.Module):
             size_multiple=config.scale,
             receptive_field=reach + CONTRAST_PX + 2 * LOCK_PX + config.scale - 1,
             conditioned=config.told,
-            bytes_per_px=64 + 32 * config.width // config.scale**2 + 32 * config.fine_width // FINE**2,
+            bytes_per_px=64 + 32 * config.width // config.scale**2 + 4 * config.fine_width,
         )
 
     def forward(self, image: Tensor, condition: Tensor | None = None) -> Tensor:
