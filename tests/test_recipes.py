@@ -95,7 +95,10 @@ def test_the_last_override_of_a_key_wins(recipe_file: Path) -> None:
     ("override", "parts"),
     [
         ("optimiser.learning_rate=1", ["optimiser.learning_rate", "unknown key", "lr", "warmup_steps"]),
-        ("network.widht=3", ["network.widht", "unknown key", "blocks, kind, scale, told, width"]),
+        (
+            "network.widht=3",
+            ["network.widht", "unknown key", "blocks, fine_blocks, fine_width, kind, scale, told, width"],
+        ),
         ("colour=1", ["colour", "unknown key", "steps"]),
         ("optimiser.lr=-1", ["optimiser.lr", "-1", "greater than 0"]),
         ("optimiser.lr=nan", ["optimiser.lr"]),

@@ -11,10 +11,17 @@ the mean grey value of any area much larger than 36 pixels is the input's, whate
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -54,6 +61,14 @@ class FastConfig(BaseModel):
     fine_width: int = Field(default=0, ge=0, le=256)
     fine_blocks: int = Field(default=0, ge=0, le=64)
     told: bool = True
+
+    @model_serializer(mode="wrap")
+    def _without_what_is_absent(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        values: dict[str, Any] = handler(self)
+        if not self.fine_width:
+            for absent in ("fine_width", "fine_blocks"):
+                values.pop(absent, None)
+        return values
 
     @model_validator(mode="after")
     def _second_look_fits(self) -> FastConfig:
