@@ -25,12 +25,25 @@ def out(tmp_path: Path) -> Path:
     return tmp_path / "out"
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def one_thread() -> Iterator[None]:
-    """Torch on one thread: sums are added up in one order, and nothing small waits for threads."""
+    """Torch on one thread: sums are added up in one order, and nothing small waits for threads.
+
+    Of the module, so that it is there before what a module makes once.
+    """
     import torch  # here, so that tests without it do not wait for it
 
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture
+def seeded() -> Iterator[None]:
+    """Torch's random numbers from seed 0, and as they were afterwards."""
+    import torch
+
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        yield

@@ -22,12 +22,7 @@ from longexposure.noise import estimate_noise
 Array = npt.NDArray[Any]
 
 
-@pytest.fixture(autouse=True)
-def _one_thread() -> Any:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def image(seed: int, *, shape: tuple[int, int] = (64, 96), noise: float = 400.0) -> Array:

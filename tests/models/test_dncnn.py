@@ -21,14 +21,7 @@ KINDS = ("batch", "none")
 both = pytest.mark.parametrize("normalisation", KINDS)
 
 
-@pytest.fixture(autouse=True)
-def _seeded_on_one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread", "seeded")
 
 
 def randomised(normalisation: str, *, depth: int = 5, width: int = 6) -> DnCNN:

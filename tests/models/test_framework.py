@@ -23,13 +23,7 @@ ALL = [
 every_setting = pytest.mark.parametrize("config", ALL, ids=lambda c: f"{c.encoder}-x{c.scale}")
 
 
-@pytest.fixture(autouse=True)
-def _seeded_on_one_thread():
-    torch.manual_seed(0)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread", "seeded")
 
 
 def _count(module: torch.nn.Module) -> int:

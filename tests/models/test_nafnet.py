@@ -24,14 +24,7 @@ SMALL = NAFNetConfig(width=4, encoder_blocks=(1, 2), middle_blocks=1, decoder_bl
 """Squares of 12, 6 and 3 px."""
 
 
-@pytest.fixture(autouse=True)
-def _seeded_on_one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread", "seeded")
 
 
 def randomised(config: NAFNetConfig = SMALL, std: float = 0.4) -> NAFNet:
