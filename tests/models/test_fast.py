@@ -11,14 +11,15 @@ from longexposure.models.spec import ModelSpec
 from longexposure.noise import CONDITION, NoiseProfile
 
 SIGMA = 0.05
+ONE_LOOK = {"fine_width": 0, "fine_blocks": 0}
 TOLD = [
-    FastConfig(width=4, blocks=0),
-    FastConfig(width=8, blocks=2),
-    FastConfig(scale=2, width=8, blocks=2),
-    FastConfig(width=8, blocks=1, fine_width=4),
+    FastConfig(width=4, blocks=0, **ONE_LOOK),
+    FastConfig(width=8, blocks=2, **ONE_LOOK),
+    FastConfig(scale=2, width=8, blocks=2, **ONE_LOOK),
+    FastConfig(width=8, blocks=1, fine_width=4, fine_blocks=0),
     FastConfig(width=8, blocks=0, fine_width=4, fine_blocks=2),
 ]
-SIZES = [*TOLD, FastConfig(width=8, blocks=2, told=False)]
+SIZES = [*TOLD, FastConfig(width=8, blocks=2, told=False, **ONE_LOOK)]
 
 
 def name(config: FastConfig) -> str:
@@ -30,14 +31,7 @@ every_size = pytest.mark.parametrize("config", SIZES, ids=name)
 every_told_size = pytest.mark.parametrize("config", TOLD, ids=name)
 
 
-@pytest.fixture(autouse=True)
-def _seeded_on_one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread", "seeded")
 
 
 def randomised(config: FastConfig, std: float = 0.2) -> Fast:
@@ -172,7 +166,7 @@ def test_flat_grey_far_from_the_border_keeps_its_level(config):
 
 
 def test_a_second_look_begins_as_the_first():
-    config = FastConfig(width=8, blocks=2)
+    config = FastConfig(width=8, blocks=2, **ONE_LOOK)
     first, image = randomised(config), noisy(2, 1, 32, 48)
     both = Fast(config.model_copy(update={"fine_width": 4, "fine_blocks": 1})).double()
     both.load_state_dict(first.state_dict() | {k: v for k, v in both.state_dict().items() if "fine" in k})
@@ -206,11 +200,11 @@ def test_default_size_and_reach():
     assert (spec.size_multiple, spec.conditioned) == (4, True)
     assert spec == ModelSpec(
         size_multiple=4,
-        receptive_field=4 * (2 + 20 + 2 + 8) + 3,
+        receptive_field=4 * (2 + 16 + 1 + 2 + 8) + 3,
         conditioned=True,
         bytes_per_px=spec.bytes_per_px,
     )
-    assert spec.halo == 132
+    assert spec.halo == 120
 
 
 @every_size
@@ -255,9 +249,9 @@ def test_runs_in_bfloat16_with_a_correction_in_single_precision():
         {"blocks": 65},
         {"depth": 2},
         {"kind": "framework"},
-        {"fine_blocks": 1},
-        {"fine_width": 8, "width": 10},
-        {"fine_width": 8, "scale": 2},
+        {"fine_blocks": 1, "fine_width": 0},
+        {"width": 10},
+        {"scale": 2},
     ],
 )
 def test_config_refuses_what_it_does_not_know(wrong):

@@ -9,6 +9,7 @@ from longexposure.models.fast import Fast, FastConfig
 from longexposure.models.growth import can_grow, grow
 from longexposure.noise import NoiseProfile
 
+ONE_LOOK = FastConfig(width=8, blocks=0, fine_width=0, fine_blocks=0)
 SMALL = FastConfig(width=8, blocks=1, fine_width=4, fine_blocks=1)
 LARGER = [
     FastConfig(width=12, blocks=1, fine_width=4, fine_blocks=1),
@@ -44,7 +45,7 @@ def size(config: FastConfig) -> str:
 
 
 @pytest.mark.parametrize("config", LARGER, ids=size)
-@pytest.mark.parametrize("small", [SMALL, FastConfig(width=8, blocks=0)], ids=size)
+@pytest.mark.parametrize("small", [SMALL, ONE_LOOK], ids=size)
 def test_it_begins_as_the_smaller_one(small: FastConfig, config: FastConfig) -> None:
     start, network = trained(small), Fast(config).double()
     assert can_grow(small, config)
@@ -74,9 +75,9 @@ def test_every_new_weight_learns_within_three_steps(config: FastConfig) -> None:
     [
         FastConfig(width=4, blocks=1, fine_width=4, fine_blocks=1),
         FastConfig(width=8, blocks=0, fine_width=4, fine_blocks=1),
-        FastConfig(width=8, blocks=1),
+        FastConfig(width=8, blocks=1, fine_width=0, fine_blocks=0),
         FastConfig(width=8, blocks=1, fine_width=4, fine_blocks=1, told=False),
-        FastConfig(width=8, blocks=1, scale=2),
+        FastConfig(width=8, blocks=1, scale=2, fine_width=0, fine_blocks=0),
     ],
     ids=str,
 )

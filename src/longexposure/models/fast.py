@@ -11,17 +11,10 @@ the mean grey value of any area much larger than 36 pixels is the input's, whate
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 import torch
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    SerializerFunctionWrapHandler,
-    model_serializer,
-    model_validator,
-)
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -57,18 +50,10 @@ class FastConfig(BaseModel):
     kind: Literal["fast"] = "fast"
     scale: Literal[2, 4] = 4
     width: int = Field(default=48, ge=4, le=256)
-    blocks: int = Field(default=10, ge=0, le=64)
-    fine_width: int = Field(default=0, ge=0, le=256)
-    fine_blocks: int = Field(default=0, ge=0, le=64)
+    blocks: int = Field(default=8, ge=0, le=64)
+    fine_width: int = Field(default=24, ge=0, le=256)
+    fine_blocks: int = Field(default=1, ge=0, le=64)
     told: bool = True
-
-    @model_serializer(mode="wrap")
-    def _without_what_is_absent(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        values: dict[str, Any] = handler(self)
-        if not self.fine_width:
-            for absent in ("fine_width", "fine_blocks"):
-                values.pop(absent, None)
-        return values
 
     @model_validator(mode="after")
     def _second_look_fits(self) -> FastConfig:
