@@ -47,9 +47,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from machine import machine
 from PIL import Image, ImageDraw, ImageFont
-from quality import along_lines, filters
+from quality import along_lines, described, filters, shipped
 
-from longexposure import load_enhancer
 from longexposure.enhancing import Enhancer
 from longexposure.noise import NoiseProfile
 
@@ -277,9 +276,12 @@ Enhance = Callable[[np.ndarray], np.ndarray]
 
 
 def methods(
-    model: Enhancer, name: str, noise: str, tuning: list[tuple[np.ndarray, np.ndarray]]
+    models: dict[str, Enhancer], noise: str, tuning: list[tuple[np.ndarray, np.ndarray]]
 ) -> dict[str, Enhance]:
-    """Every method; the filters with the setting that comes closest to the truth on (noisy, clean) pairs."""
+    """Every method; the filters with the setting that comes closest to the truth on (noisy, clean) pairs.
+
+    The first of the models is told the noise as well.
+    """
     profile = true_profile(noise)
 
     def told(enhancer: Enhancer) -> Enhance:
@@ -291,9 +293,10 @@ def methods(
     found: dict[str, Enhance] = {"input": lambda image: image}
     for title, engines in filters().items():
         found[title] = min((told(Enhancer(e, name=title)) for e in engines.values()), key=error)
+    name, model = next(iter(models.items()))
     found[name] = model.enhance
     found[f"{name}, told the noise"] = told(model)
-    return found
+    return found | {other: model.enhance for other, model in models.items()}
 
 
 class Seen(NamedTuple):
@@ -491,8 +494,7 @@ def measure(
     background_name: str,
     noise: str,
     *,
-    model: Enhancer,
-    name: str,
+    models: dict[str, Enhancer],
     draws: int,
     cnrs: tuple[float, ...] = CNRS,
 ) -> list[Record]:
@@ -505,7 +507,7 @@ def measure(
         truth = images(clean, drawn[0].layout, noise=noise, cnr=3.0)[1]
         fresh = standard_noise(noise, np.random.default_rng((99, draws)))
         tuning.append((noisy(truth, noise, fresh), truth))
-    for method, enhance in methods(model, name, noise, tuning).items():
+    for method, enhance in methods(models, noise, tuning).items():
         for drawn in layouts:
             empties = None
             if not any(trial.layout.carriers.any() for trial in drawn):
@@ -534,18 +536,18 @@ def pooled(records: list[Record], keys: tuple[str, ...]) -> list[Record]:
 
 
 def run(*, draws: int, model: str) -> dict[str, Any]:
-    enhancer = load_enhancer(model)
+    models = shipped(model)
     started, records = time.perf_counter(), []
     for noise in NOISES:
         for name in BACKGROUNDS:
-            records += measure(name, noise, model=enhancer, name=model, draws=draws)
+            records += measure(name, noise, models=models, draws=draws)
             print(f"{noise}, {name}: {time.perf_counter() - started:.0f} s", flush=True)
     order = [*FORMS, *WIRES]
     records.sort(key=lambda record: order.index(record["structure"]))
     return {
         "what": __doc__.split("\n")[0],
         "machine": machine(),
-        "settings": {"draws": draws, "model": model, "side_px": SIDE_PX, **enhancer.describe()},
+        "settings": {"draws": draws, "model": model, "side_px": SIDE_PX, **described(models)},
         "seconds": round(time.perf_counter() - started, 1),
         "by structure and CNR": pooled(records, ("structure", "cnr", "method")),
         "at CNR 3": pooled(
@@ -555,7 +557,7 @@ def run(*, draws: int, model: str) -> dict[str, Any]:
     }
 
 
-def figure(model: Enhancer, name: str, file: Path, *, cnr: float = 3.0) -> None:
+def figure(models: dict[str, Enhancer], file: Path, *, cnr: float = 3.0) -> None:
     """The known images, the input and what methods make of it, side by side; one grey window a row."""
     rows = []
     chosen = (
@@ -569,11 +571,11 @@ def figure(model: Enhancer, name: str, file: Path, *, cnr: float = 3.0) -> None:
         (trial,) = trials(background_name, noise, 1, make)
         truth = images(clean, trial.layout, noise=noise, cnr=cnr)[1]
         image = noisy(truth, noise, trial.standard)
-        done = methods(model, name, noise, [(image, truth)])
-        shown = [truth, *(done[key](image) for key in ("input", name, *list(filters())[1:]))]
+        done = methods(models, noise, [(image, truth)])
+        shown = [truth, *(done[key](image) for key in ("input", *models, *list(filters())[1:]))]
         low, high = np.percentile(truth[crop], (0.2, 99.8)) + np.array([-1.5, 1.5]) * SIGMA
         rows.append([np.clip((picture[crop] - low) / (high - low), 0, 1) for picture in shown])
-    titles = ["truth", f"input, CNR {cnr:g}", name, "Gaussian", "total variation", "non-local means"]
+    titles = ["truth", f"input, CNR {cnr:g}", *models, "Gaussian", "total variation", "non-local means"]
     zoom, gap, head = 2, 6, 18
     side = 128 * zoom
     sheet = Image.new("L", (len(titles) * (side + gap) - gap, head + len(rows) * (side + gap) - gap), 255)
@@ -593,7 +595,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path(__file__).with_suffix(".json"))
     parser.add_argument("--figure", type=Path, default=FIGURE)
     arguments = parser.parse_args()
-    figure(load_enhancer(arguments.model), arguments.model, arguments.figure)
+    figure(shipped(arguments.model), arguments.figure)
     result = run(draws=arguments.draws, model=arguments.model)
     arguments.out.write_text(json.dumps(result, indent=1) + "\n")
 

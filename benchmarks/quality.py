@@ -45,6 +45,7 @@ from longexposure.enhancing import Enhancer
 from longexposure.machines.machine import Machine, Setting, load_machine, recipe_text
 from longexposure.machines.pairs import draw_pair, sit
 from longexposure.metrics import psnr, rmse, ssim
+from longexposure.models import shipped_weights
 from longexposure.models.classical import Gaussian, Identity, NonLocalMeans
 from longexposure.models.spec import ModelSpec
 from longexposure.noise import NoiseProfile, estimate_noise
@@ -390,8 +391,21 @@ def estimate_error(pair: Example) -> float:
     return float(np.log(np.sqrt(found.variance(pair.noise.level)) / pair.noise.sigma))
 
 
-def measured(pairs: list[Example], enhancer: Enhancer, model: str) -> dict[str, Any]:
-    """Every method on one case."""
+def shipped(model: str) -> dict[str, Enhancer]:
+    """This model first, then every other one that ships with weights."""
+    return {name: load_enhancer(name) for name in (model, *(n for n in shipped_weights() if n != model))}
+
+
+def described(models: dict[str, Enhancer]) -> dict[str, Any]:
+    """What the first of the models is, and the weights of the others."""
+    facts = {name: enhancer.describe() for name, enhancer in models.items()}
+    first, *others = facts
+    return {**facts[first], "others": {name: facts[name].get("weights_sha256") for name in others}}
+
+
+def measured(pairs: list[Example], models: dict[str, Enhancer]) -> dict[str, Any]:
+    """Every method on one case; the first of the models is told the noise, rightly and wrongly, as well."""
+    model, enhancer = next(iter(models.items()))
     rows = {"5 s": score(pairs, lambda pair: repaired(pair.lq))}
     for name, engines in filters().items():
         rows[name] = best(pairs, {setting: filtered(engine) for setting, engine in engines.items()})
@@ -401,6 +415,8 @@ def measured(pairs: list[Example], enhancer: Enhancer, model: str) -> dict[str, 
 
     rows[model] = score(pairs, lambda pair: enhancer.enhance(pair.lq))
     rows[f"{model}, told the noise"] = told(1.0)
+    for name in list(models)[1:]:
+        rows[name] = score(pairs, lambda pair, by=models[name]: by.enhance(pair.lq))
     if all(pair.hq is not None for pair in pairs):
         rows["90 s"] = score(pairs, lambda pair: repaired(np.asarray(pair.hq)))
     errors = [estimate_error(pair) for pair in pairs]
@@ -476,7 +492,7 @@ def halves(pixels: np.ndarray, seed: int, *, factor: float = 1.0) -> Halves:
     return Halves((image + added).astype(np.float32), image - added, judged, noise)
 
 
-def real(enhancer: Enhancer, model: str, *, factor: float = 1.0) -> dict[str, Any]:
+def real(models: dict[str, Enhancer], *, factor: float = 1.0) -> dict[str, Any]:
     """Mean square distance of each method from the independent copies of the example radiographs, counts^2."""
     views = sorted(RADIOGRAPHS.glob("*.tif"))
     parts = [halves(read_radiograph(v).pixels, seed, factor=factor) for seed, v in enumerate(views)]
@@ -490,14 +506,16 @@ def real(enhancer: Enhancer, model: str, *, factor: float = 1.0) -> dict[str, An
     rows = {"as taken": error(lambda part: part.lq)}
     for name, engines in filters().items():
         rows[name] = min(run(Enhancer(engine, name=name)) for engine in engines.values())
-    rows[model] = error(lambda part: enhancer.enhance(part.lq))
-    rows[f"{model}, told the noise"] = run(enhancer)
+    for name, enhancer in models.items():
+        rows[name] = error(lambda part, by=enhancer: by.enhance(part.lq))
+    model = next(iter(models))
+    rows[f"{model}, told the noise"] = run(models[model])
     variance = np.mean([part.noise.variance(gaussian_filter(part.other, 2.0)).mean() for part in parts])
     return {"images": len(parts), "methods": rows, "noise of the other copy": float(variance)}
 
 
 def run(*, scenes: int, size: int, model: str) -> dict[str, object]:
-    enhancer = load_enhancer(model)
+    models = shipped(model)
     found: dict[str, dict[str, Any]] = {"cases": {}, "conditions": {}}
     for kind, names in (("cases", CASES), ("conditions", CONDITIONS)):
         for name in names:
@@ -505,16 +523,16 @@ def run(*, scenes: int, size: int, model: str) -> dict[str, object]:
                 pairs = examples(CASES[name], count=scenes, size=size, seed=50_000)
             else:
                 pairs = spoiled_examples(CONDITIONS[name], count=scenes, size=size, seed=60_000)
-            found[kind][name] = result = measured(pairs, enhancer, model)
+            found[kind][name] = result = measured(pairs, models)
             shown = {**result["methods"], **result["ablation"]}
             print(name, {k: (round(v["psnr"], 2), round(v["ssim"], 3)) for k, v in shown.items()}, flush=True)
-    found["harm"] = harm(enhancer, count=scenes, size=size)
-    found["real"] = {f"{factor:g}": real(enhancer, model, factor=factor) for factor in (1.0, 1.1)}
+    found["harm"] = {name: harm(by, count=scenes, size=size) for name, by in models.items()}
+    found["real"] = {f"{factor:g}": real(models, factor=factor) for factor in (1.0, 1.1)}
     print(found["harm"], found["real"], sep="\n", flush=True)
     return {
         "what": __doc__.split("\n")[0],
         "machine": machine(),
-        "settings": {"scenes": scenes, "size_px": size, "model": model, **enhancer.describe()},
+        "settings": {"scenes": scenes, "size_px": size, "model": model, **described(models)},
         **found,
     }
 

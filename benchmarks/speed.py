@@ -36,6 +36,7 @@ from longexposure.errors import ResourceError
 from longexposure.exporting import checkpoint_of, convert
 from longexposure.machines.machine import load_machine
 from longexposure.machines.pairs import draw_pair
+from longexposure.models import shipped_weights
 from longexposure.models.checkpoint import FORMAT, Header, read_checkpoint
 from longexposure.models.framework import FrameworkConfig
 from longexposure.models.nafnet import NAFNetConfig
@@ -100,8 +101,9 @@ def operations_per_px(network: torch.nn.Module, side: int = 64) -> float:
 
 def peers(*, side: int, runs: int) -> dict[str, dict[str, float]]:
     """Seconds per megapixel of the default and of its peers with random weights, in the same engines, by turns."""
-    names = {
+    names: dict[str, Any] = {
         "fast": checkpoint_of("fast"),
+        **shipped_weights(),
         "NAFNet-w32": NAFNetConfig(),
         "paper's framework": FrameworkConfig(),
     }

@@ -17,6 +17,7 @@ from longexposure.studying import STUDIES
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
+TYPES = ("S1", "S2", "S3")
 START, END = "<!-- results -->", "<!-- /results -->"
 
 
@@ -113,23 +114,17 @@ def harm_table(quality: dict[str, Any]) -> str:
     def decibels(value: float | None) -> str:
         return "" if value is None else f"{value:.2f}"
 
-    rows = [
-        [
-            name,
-            f"{row['before']:.3f}",
-            f"{row['after']:.3f}",
-            decibels(row["gain_db"]),
-            decibels(row["worst_gain_db"]),
-        ]
-        for name, row in quality["harm"].items()
-    ]
-    titles = [
-        "noise, grey values of 255",
-        "RMSE before",
-        "after",
-        "gain, dB",
-        "of the scene that fared worst, dB",
-    ]
+    models = quality["harm"]
+    rows = []
+    for noise, first in next(iter(models.values())).items():
+        cells = [f"{first['before']:.3f}"]
+        for found in models.values():
+            row = found[noise]
+            cells += [f"{row['after']:.3f}", decibels(row["gain_db"]), decibels(row["worst_gain_db"])]
+        rows.append([noise, *cells])
+    titles = ["noise, grey values of 255", "RMSE before"]
+    for name in models:
+        titles += [f"after {name}", "gain, dB", "of the scene that fared worst, dB"]
     return table(titles, rows)
 
 
@@ -389,6 +384,59 @@ def loss_table(estimator: dict[str, Any]) -> str:
         for name, row in estimator["loss in dB"].items()
     ]
     return table(["machine", "images", "mean", "median", "highest"], rows)
+
+
+def mean_psnr(row: dict[str, Any], kind: str) -> float:
+    return statistics.mean(row[kind].values())
+
+
+def retrained_table(retrained: dict[str, Any]) -> str:
+    """Every network that was trained for the same time, with what the time was spent on."""
+    rows = []
+    for name, row in retrained["networks"].items():
+        steps = f"{row['steps']:,} x {row['recipe']['optimiser']['batch']}"
+        paper = [row["as the paper scores"][kind]["against clean"]["psnr"] for kind in TYPES]
+        rows.append(
+            [
+                name,
+                f"{row['parameters'] / 1e6:.2f} M",
+                steps,
+                *(f"{value:.2f}" for value in paper),
+                f"{mean_psnr(row, 'cases'):.2f}",
+                f"{mean_psnr(row, 'conditions'):.2f}",
+            ]
+        )
+    for name, row in retrained["shipped"].items():
+        paper = [row["as the paper scores"][kind]["against clean"]["psnr"] for kind in TYPES]
+        means = [mean_psnr(row, kind) for kind in ("cases", "conditions")]
+        rows.append([f"**{name}** as shipped", "", "", *(f"{value:.2f}" for value in [*paper, *means])])
+    titles = ["network", "weights", "steps x patches", *TYPES, "mean of the cases", "of the conditions"]
+    return table(titles, rows)
+
+
+def ceiling_table(retrained: dict[str, Any]) -> str:
+    """The paper's scores: against HQ and against the noise-free image, between LQ and the ceiling."""
+
+    def cell(score: dict[str, float] | None) -> str:
+        return "" if score is None else f"{score['psnr']:.2f} / {score['ssim']:.4f}"
+
+    columns = [(kind, truth) for kind in TYPES for truth in ("against HQ", "against clean")]
+    sources: list[tuple[str, dict[str, Any]]] = [("5 s", retrained["5 s"])]
+    sources += [(name, row["as the paper scores"]) for name, row in retrained["networks"].items()]
+    sources += [
+        (f"**{name}** as shipped", row["as the paper scores"]) for name, row in retrained["shipped"].items()
+    ]
+    rows = [[name, *(cell(of[kind][truth]) for kind, truth in columns)] for name, of in sources]
+    rows.append(
+        ["90 s", *(cell(retrained["90 s"][kind] if "clean" in truth else None) for kind, truth in columns)]
+    )
+    rows.append(
+        [
+            "ceiling",
+            *(cell(retrained["ceiling"][kind] if "HQ" in truth else None) for kind, truth in columns),
+        ]
+    )
+    return table(["", *(f"{kind} {truth}" for kind, truth in columns)], rows)
 
 
 def provenance(result: dict[str, Any]) -> str:
