@@ -135,6 +135,35 @@ def test_rows_and_columns_have_their_own_noise():
     assert (image - image.mean(1, keepdims=True) - image.mean(0, keepdims=True)).std() < 0.3
 
 
+@pytest.mark.parametrize("seconds", [5.0, 90.0])
+def test_zingers_come_with_time_and_each_counts_once(seconds):
+    config = PanelConfig(gain=2.0, zingers=4e-5, zinger_level=0.3, zinger_px=1, bits=None)
+    panel = _panel(config, shape=(1000, 1000))
+    image = _expose(panel, _flat(0.0, panel.shape), seconds=seconds)
+    hit = image[image > 0].astype(float)
+    expected = 1e6 * (1 - np.exp(-4e-5 * seconds))  # pixels with one or more
+    assert len(hit) == pytest.approx(expected, abs=4 * expected**0.5)
+    mean = 0.3 * 2.0 * 100 * 5.0 * (5.0 / seconds)  # a long exposure is divided by its time
+    assert hit.mean() == pytest.approx(mean, rel=4 / len(hit) ** 0.5)
+    assert hit.std() == pytest.approx(mean, rel=8 / len(hit) ** 0.5)
+    assert panel.expectation(_flat(0.0, panel.shape)).max() == 0
+
+
+def test_zingers_are_straight_tracks_of_all_lengths_and_directions():
+    config = PanelConfig(gain=1.0, zingers=2e-5, zinger_px=5, bits=None)
+    panel = _panel(config, shape=(2000, 2000))
+    tracks, count = ndimage.label(_expose(panel, _flat(0.0, panel.shape)) > 0, structure=np.ones((3, 3)))
+    places = [np.argwhere(tracks[box] == k + 1) for k, box in enumerate(ndimage.find_objects(tracks))]
+    extents = np.array([np.ptp(place, axis=0) for place in places])
+    assert count == pytest.approx(2e-5 * 5 * 4e6, abs=80)
+    assert extents.max() == 4
+    assert extents.mean(0)[0] == pytest.approx(extents.mean(0)[1], rel=0.2)
+    # of lengths 1 to 5 those of 1 px alone are single pixels: one step along any direction reaches a neighbour
+    assert (extents.max(1) == 0).mean() == pytest.approx(0.2, abs=0.06)
+    slanted = next(place for place, extent in zip(places, extents, strict=True) if (extent == (3, 3)).all())
+    assert 4 <= len(slanted) <= 5
+
+
 # The ceiling of a pair
 
 
@@ -403,10 +432,10 @@ class _AsTorch(NumpyChance):
 @pytest.mark.parametrize("shape", [(64, 80), (3, 64, 80)])
 def test_tensors_and_arrays_pass_the_same_arithmetic(shape):
     scene = np.random.default_rng(1).random((3, 64, 80), np.float32)
-    screen = gaussian_screen((64, 80))
+    screen, config = gaussian_screen((64, 80)), ALL_STRENGTHS.model_copy(update={"zingers": 1e-3})
     images = []
     for chance, image in ((NumpyChance, scene), (_AsTorch, torch.from_numpy(scene))):
-        panel = Panel(ALL_STRENGTHS, shape=shape, quanta_per_px_s=100, chance=chance(1), screen=screen)
+        panel = Panel(config, shape=shape, quanta_per_px_s=100, chance=chance(1), screen=screen)
         exposed = panel.expose(image, exposure_s=5, chance=chance(2))
         images.append((as_numpy(exposed), as_numpy(panel.expectation(image))))
     for array, tensor in zip(*images, strict=True):
@@ -591,6 +620,7 @@ def test_impossible_settings_are_refused(wrong):
         *((key, 0, 1e6) for key in ("offset_drift", "block_offset_drift")),
         ("offset", 0, 65535), ("dark_e_s", 0, 1e9), ("electrons_per_quantum", 1e-3, 1e9),
         ("gain", 1e-3, 1e6), ("full_well", 1, 1e9), ("frame_s", 1, 36000), ("block_px", 1, 65536),
+        ("zingers", 0, 0.01), ("zinger_level", 0, 100), ("zinger_px", 1, 64),
         ("dark_frames", 1, 1_000_000), ("flat_frames", 0, 1_000_000),
     ],
 )  # fmt: skip

@@ -7,7 +7,8 @@ One exposure of t seconds passes, in this order,
 2. the screen, which blurs the image and its noise alike, so that the noise is coloured: its power spectrum
    is the screen's |OTF|^2 times the white one (Cunningham, in Handbook of Medical Imaging 1, 2000, ch. 2);
 3. gain to raw grey values, lag, the pixels' own gain, the full well;
-4. electronics: read noise of every frame, shot noise of the dark current, noise of whole rows and columns;
+4. electronics: read noise of every frame, shot noise of the dark current, noise of whole rows and columns,
+   and zingers, the tracks of stray quanta that hit the sensor itself;
 5. flat-field correction, which divides by gains that were measured with a finite number of flats and have
    drifted since, and normalisation to the reference exposure: a longer one has equal brightness, less noise;
 6. the offset: its pattern left by a finite number of dark frames, its drift from exposure to exposure;
@@ -100,6 +101,10 @@ class PanelConfig(BaseModel):
         read_noise: standard deviation of one frame's read noise, raw grey values.
         row_noise: standard deviation of each row's offset in one frame, raw grey values.
         column_noise: the same for columns.
+        zingers: tracks of stray quanta per pixel and second, sharp because they never saw the screen.
+        zinger_level: mean brightness of a track in the reference exposure as a share of the open beam's grey;
+            exponentially distributed.
+        zinger_px: longest track; their lengths are 1 to that, all alike, their directions any.
         dark_e_s: dark current in electrons per pixel and second; its mean is taken off, its noise stays.
         electrons_per_quantum: electrons that one quantum frees.
         offset: grey value without any quanta.
@@ -130,6 +135,9 @@ class PanelConfig(BaseModel):
     read_noise: float = Field(default=0.0, ge=0, le=1e6)
     row_noise: float = Field(default=0.0, ge=0, le=1e6)
     column_noise: float = Field(default=0.0, ge=0, le=1e6)
+    zingers: float = Field(default=0.0, ge=0, le=0.01)
+    zinger_level: float = Field(default=0.5, ge=0, le=100)
+    zinger_px: int = Field(default=4, ge=1, le=64)
     dark_e_s: float = Field(default=0.0, ge=0, le=1e9)
     electrons_per_quantum: float = Field(default=1000.0, ge=1e-3, le=1e9)
     offset: float = Field(default=0.0, ge=0, le=65535)
@@ -296,7 +304,7 @@ class Panel:
     def variances(self, grey: float, *, exposure_s: float | None = None, fixed: bool = True) -> Variances:
         """Variance at this expected grey value, by colour.
 
-        Saturation, bad pixels, steps between blocks and offsets of the whole image are left out.
+        Saturation, bad pixels, zingers, steps between blocks and offsets of the whole image are left out.
 
         Args:
             grey: expected grey value.
@@ -487,7 +495,24 @@ class Panel:
             raw = raw + config.row_noise * frames**0.5 * chance.normal((*leading, height, 1))
         if config.column_noise:
             raw = raw + config.column_noise * frames**0.5 * chance.normal((*leading, 1, width))
+        if config.zingers:
+            raw = raw + chance.array(self._tracks(tuple(raw.shape), seconds, chance.host()))
         return raw
+
+    def _tracks(self, shape: Shape, seconds: float, random: np.random.Generator) -> npt.NDArray[np.float32]:
+        """What stray quanta add, raw grey values; where two cross, one counts."""
+        config = self.config
+        added = np.zeros((int(np.prod(shape[:-2])), *shape[-2:]), np.float32)
+        count = int(random.poisson(config.zingers * seconds * added.size))
+        start = random.integers(0, added.shape, (count, 3))
+        turn, length = random.uniform(0, 2 * np.pi, count), random.integers(1, config.zinger_px + 1, count)
+        bright = random.exponential(config.zinger_level * self._open_grey(), count)
+        for step in range(config.zinger_px):
+            away = np.rint(step * np.stack([np.sin(turn), np.cos(turn)], -1)).astype(np.int64)
+            at = start[:, 1:] + away
+            hit = (step < length) & (at >= 0).all(-1) & (at < shape[-2:]).all(-1)
+            added[start[hit, 0], at[hit, 0], at[hit, 1]] = bright[hit]
+        return added.reshape(shape)
 
     def _with_offset(self, image: Array, seconds: float, chance: Chance) -> Array:
         config, leading = self.config, tuple(image.shape[:-2])
