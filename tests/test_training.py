@@ -36,7 +36,7 @@ TINY: dict[str, Any] = {
     "precision": "f32",
     "workers": 0,
     "checkpoint_every_steps": 3,
-    "network": {"kind": "fast", "width": 8, "blocks": 1},
+    "network": {"kind": "fast", "width": 8, "blocks": 1, "fine_width": 4, "fine_blocks": 1},
     "loss": {"focal_frequency_weight": 1.0, "wavelet_weight": 0.1},
     "data": DATA,
     "validation": {"count": 2, "size_px": 32, "every_steps": 3},
@@ -90,7 +90,7 @@ def test_a_run_leaves_its_recipe_log_state_and_checkpoints(tmp_path: Path) -> No
 def test_a_checkpoint_explains_itself(tmp_path: Path) -> None:
     recipe = tiny()
     header = read_header(train(recipe, tmp_path / "run"))
-    assert header.model == {"kind": "fast", "scale": 4, "width": 8, "blocks": 1, "told": True}
+    assert header.model == recipe.network.model_dump()
     assert header.summary == "for a test"
     assert header.licence == "Apache-2.0"
     assert recipe_from(header.recipe, where="header") == recipe
@@ -429,10 +429,21 @@ def test_start_from_takes_over_the_weights(tmp_path: Path) -> None:
         np.testing.assert_array_equal(network.state_dict()[name].numpy(), array)
 
 
+def test_a_checkpoint_tells_what_its_first_weights_were_trained_on_after_a_crash_too(tmp_path: Path) -> None:
+    first = train(tiny(), tmp_path / "first")
+    recipe = tiny(start_from=str(first))
+    with pytest.raises(CrashError):
+        train(recipe, tmp_path / "run", on_step=crash_at(5))
+    train(recipe, tmp_path / "run", resume=True)
+    own, _, past = read_header(tmp_path / "run" / "last.safetensors").trained_on.partition("; before that: ")
+    assert own.startswith("simulated exposures of quick.toml: 6 steps")
+    assert past == read_header(first).trained_on
+
+
 def test_start_from_a_smaller_network_scores_like_it_before_the_first_step(tmp_path: Path) -> None:
     first = train(tiny(), tmp_path / "first")
     run = tmp_path / "run"
-    train(tiny(network={"width": 12, "fine_width": 4}, start_from=str(first)), run)
+    train(tiny(network={"width": 12, "fine_width": 8}, start_from=str(first)), run)
     before = [line for line in lines(tmp_path / "first") if line["kind"] == "validation"]
     begun = next(line for line in lines(run) if line["kind"] == "validation")
     assert begun["step"] == 0

@@ -35,7 +35,7 @@ TINY: dict[str, Any] = {
     "precision": "f32",
     "workers": 0,
     "checkpoint_every_steps": 3,
-    "network": {"kind": "fast", "width": 8, "blocks": 1},
+    "network": {"kind": "fast", "width": 8, "blocks": 1, "fine_width": 4, "fine_blocks": 1},
     "loss": {"noise_exponent": 0.6},
     "data": DATA,
     "validation": {"count": 1, "size_px": 32, "every_steps": 3},

@@ -32,7 +32,7 @@ def tiny(*, look: dict[str, Any] | None = None, **changes: Any) -> Recipe:
         "precision": "f32",
         "workers": 0,
         "checkpoint_every_steps": 3,
-        "network": {"kind": "fast", "width": 8, "blocks": 1},
+        "network": {"kind": "fast", "width": 8, "blocks": 1, "fine_width": 4, "fine_blocks": 1},
         "data": DATA,
         "validation": {"count": 4, "size_px": SIDE, "every_steps": 6},
         "optimiser": {"lr": 1e-3, "batch": 2, "warmup_steps": 2, "ema_decay": 0.9},

@@ -32,7 +32,7 @@ from longexposure.data.workers import start_worker
 from longexposure.errors import CheckpointError, RecipeError, ResourceError
 from longexposure.losses import training_loss
 from longexposure.models import find_weights
-from longexposure.models.checkpoint import read_checkpoint
+from longexposure.models.checkpoint import read_checkpoint, read_header
 from longexposure.models.fast import Fast
 from longexposure.models.growth import can_grow, grow
 from longexposure.models.networks import build_network, restore_network
@@ -256,7 +256,9 @@ def _begun(recipe: Recipe, out: Path, network: nn.Module, *, fabric: Fabric, tea
         betas=recipe.optimiser.betas,
         weight_decay=recipe.optimiser.weight_decay,
     )
-    return Run(recipe, out, network=network, average=average, optimiser=optimiser)
+    first = recipe.start_from
+    past = "" if first is None else read_header(find_weights(first)).trained_on
+    return Run(recipe, out, network=network, average=average, optimiser=optimiser, past=past)
 
 
 class _Leader:

@@ -56,6 +56,7 @@ class Run:
         network: trained weights.
         average: their moving average.
         optimiser: with the moments.
+        past: what the first weights were trained on, in words; empty for random ones.
     """
 
     def __init__(
@@ -66,8 +67,10 @@ class Run:
         network: nn.Module,
         average: nn.Module,
         optimiser: torch.optim.Optimizer,
+        past: str = "",
     ) -> None:
         self.recipe = recipe
+        self.past = past
         self.out = out
         self.network = network
         self.average = average
@@ -162,6 +165,7 @@ class Run:
             "best": self.best,
             "scores": self.scores,
             "seconds": self.elapsed(),
+            "past": self.past,
         }
         content = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
         _write(self.out / STATE, save(content, metadata={"run": json.dumps(facts)}))
@@ -190,7 +194,7 @@ class Run:
                 advice="start a new run; checkpoint.safetensors can serve as its start_from",
             ) from error
         self.step, self.best, self.scores = facts["step"], facts["best"], facts["scores"]
-        self.seconds, self.saved_step = facts["seconds"], facts["step"]
+        self.seconds, self.saved_step, self.past = facts["seconds"], facts["step"], facts["past"]
         logger.info("resuming %s at step %d", self.out, self.step)
 
     def open_log(self, *, tensorboard: bool) -> None:
@@ -236,7 +240,7 @@ class Run:
             format=FORMAT,
             model=recipe.network.model_dump(mode="json"),
             summary=recipe.summary or recipe.name,
-            trained_on=_trained_on(recipe, self.step),
+            trained_on=_trained_on(recipe, self.step) + (self.past and f"; before that: {self.past}"),
             recipe=recipe.model_dump(mode="json"),
             versions=_versions(),
             conditions=Conditions.seen(self._told).ranges() if len(self._told) else {},
