@@ -5,6 +5,7 @@
 #   test    the tests, offline and on the CPU; `make test-slow` runs the long ones
 #   check   lint, format, types, layer rule
 #   bench   speed on this machine; `make quality` scores the default on simulated pairs and at the limit (20 minutes)
+#   weights train all weights that ship anew, into runs/ (four hours on two cores; a run that was stopped goes on)
 #   docs    write the results pages from benchmarks/*.json, check the links between documents
 #   clean   remove what the other targets made, except .venv
 
@@ -21,7 +22,7 @@ READY := .venv/.ready
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: setup demo test test-slow check bench quality docs clean
+.PHONY: setup demo test test-slow check bench quality weights docs clean
 
 setup: $(READY)
 
@@ -63,6 +64,12 @@ bench: $(READY)
 quality: $(READY)
 	$(BIN)/python benchmarks/quality.py
 	$(BIN)/python benchmarks/limit.py
+
+weights: $(READY)
+	@for name in fast-first fast best; do \
+	  resume=; if [ -e "runs/$$name/state.safetensors" ]; then resume=--resume; fi; \
+	  OMP_NUM_THREADS=1 $(BIN)/longexposure train "recipes/$$name.toml" --out "runs/$$name" --devices 2 $$resume || exit 1; \
+	done
 
 docs: $(READY)
 	$(BIN)/python benchmarks/tables.py

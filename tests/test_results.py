@@ -43,21 +43,33 @@ def test_every_benchmark_file_says_where_it_was_measured(name: str) -> None:
     assert len(at["commit"]) == 40
 
 
-def test_quality_was_measured_with_the_weights_that_ship() -> None:
-    measured = json.loads((ROOT / "benchmarks" / "quality.json").read_text())["settings"]["weights_sha256"]
-    assert measured == sha256_of(shipped_weights()["fast"])
+@pytest.mark.parametrize("name", ["quality.json", "limit.json"])
+def test_quality_was_measured_with_the_weights_that_ship(name: str) -> None:
+    settings = json.loads((ROOT / "benchmarks" / name).read_text())["settings"]
+    measured = {settings["model"]: settings["weights_sha256"], **settings["others"]}
+    assert measured == {model: sha256_of(file) for model, file in shipped_weights().items()}
 
 
-def test_shipped_weights_are_small_and_were_trained_by_the_recipe_in_the_repository() -> None:
-    file = shipped_weights()["fast"]
-    assert file.stat().st_size <= 16e6
+def test_every_benchmark_names_the_networks_that_ship() -> None:
+    speed = json.loads((ROOT / "benchmarks" / "speed.json").read_text())
+    assert set(shipped_weights()) < set(speed["peers"])
+
+
+def test_shipped_weights_are_small_together() -> None:
+    folder = next(iter(shipped_weights().values())).parent
+    assert sum(file.stat().st_size for file in folder.iterdir()) <= 16e6
+
+
+@pytest.mark.parametrize("name", shipped_weights())
+def test_shipped_weights_were_trained_by_the_recipe_in_the_repository(name: str) -> None:
+    file = shipped_weights()[name]
     header = read_header(file)
-    recipe = load_recipe(ROOT / "recipes" / "fast.toml")
+    recipe = load_recipe(ROOT / "recipes" / f"{name}.toml")
     described = recipe.model_dump(mode="json", exclude={"look"})  # pictures for eyes, which change no number
     assert {key: value for key, value in header.recipe.items() if key != "look"} == described
     assert header.licence == "Apache-2.0"
     assert header.scores
-    assert (file.parent / "fast.md").is_file()
+    assert (file.parent / f"{name}.md").is_file()
 
 
 def test_the_default_beats_the_classical_filters_everywhere() -> None:

@@ -158,7 +158,7 @@ def test_zingers_are_straight_tracks_of_all_lengths_and_directions():
     assert count == pytest.approx(2e-5 * 5 * 4e6, abs=80)
     assert extents.max() == 4
     assert extents.mean(0)[0] == pytest.approx(extents.mean(0)[1], rel=0.2)
-    # of lengths 1 to 5 those of 1 px alone are single pixels: one step along any direction reaches a neighbour
+    # one step along any direction reaches a neighbour, so single pixels are the tracks of length 1
     assert (extents.max(1) == 0).mean() == pytest.approx(0.2, abs=0.06)
     slanted = next(place for place, extent in zip(places, extents, strict=True) if (extent == (3, 3)).all())
     assert 4 <= len(slanted) <= 5
