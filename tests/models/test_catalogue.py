@@ -22,7 +22,11 @@ from longexposure.models import (
     shipped_weights,
 )
 from longexposure.models.checkpoint import FORMAT, Header, checkpoint_bytes, read_checkpoint, read_header
+from longexposure.models.networks import build_network
 from longexposure.models.spec import ModelSpec
+from longexposure.recipes import load_recipe
+
+RECIPES = Path(__file__).parents[2] / "recipes"
 
 WEIGHTS = {"a": np.zeros((3, 4), np.float32), "b": np.ones(5, np.float16), "c": np.zeros((), np.float32)}
 
@@ -64,10 +68,10 @@ def test_classical_models_are_listed_and_need_nothing():
         assert entry.shipped
 
 
-def test_names_are_unique_and_each_loads():
+def test_names_are_unique_and_all_that_ship_load():
     names = [entry.name for entry in catalogue()]
     assert len(set(names)) == len(names)
-    for name in names:
+    for name in (entry.name for entry in catalogue() if entry.shipped):
         assert load_enhancer(name, device="cpu").name == name
 
 
@@ -83,6 +87,16 @@ def test_a_network_is_listed_with_what_its_header_says(tiny_ships):
         licence="CC-BY-4.0",
         scores={"psnr": 31.0},
     )
+
+
+def test_the_paper_s_framework_is_listed_as_what_has_to_be_trained():
+    entry = next(entry for entry in catalogue() if entry.name == "paper")
+    assert not entry.shipped
+    network = build_network(load_recipe(RECIPES / "paper.toml").network)
+    assert entry.parameters == sum(weights.numel() for weights in network.parameters())
+    assert entry.size_bytes == 4 * entry.parameters
+    with pytest.raises(CheckpointError, match=r"ships without weights: train recipes/paper\.toml"):
+        find_weights("paper")
 
 
 def test_shipped_weights_are_named_after_their_files():

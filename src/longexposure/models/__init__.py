@@ -46,6 +46,17 @@ class Entry:
     shipped: bool = True
 
 
+PAPER = Entry(
+    name="paper",
+    kind="network",
+    summary="the paper's framework at its full size, to compare with",
+    trained_on="nothing: it ships without weights; recipes/paper.toml of the repository trains it",
+    parameters=5_547_777,
+    size_bytes=4 * 5_547_777,
+    shipped=False,
+)
+
+
 def shipped_weights() -> Mapping[str, Path]:
     """Names and files of the weights that came with the package."""
     folder = Path(str(resources.files("longexposure"))) / "weights"
@@ -59,7 +70,7 @@ def catalogue() -> Sequence[Entry]:
         Entry(name=name, kind="classical", summary=(type(model).__doc__ or "").splitlines()[0])
         for name, model in CLASSICAL.items()
     ]
-    return [*networks, *classical]
+    return [*networks, PAPER, *classical]
 
 
 def find_weights(model: str | Path) -> Path:
@@ -81,7 +92,9 @@ def find_weights(model: str | Path) -> Path:
         where=str(model),
         expected=f"a model's name ({names}), a .safetensors file or the folder of a training run",
         found="a folder without " + CHECKPOINT if os.path.isdir(path) else "nothing of that name",  # noqa: PTH112
-        advice="choose one of the names, or check the path",
+        advice="it ships without weights: train recipes/paper.toml of the repository, give the run's folder"
+        if str(model) == PAPER.name
+        else "choose one of the names, or check the path",
     )
 
 
