@@ -17,7 +17,6 @@ from longexposure.studying import STUDIES
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
-TYPES = ("S1", "S2", "S3")
 START, END = "<!-- results -->", "<!-- /results -->"
 
 
@@ -386,59 +385,6 @@ def loss_table(estimator: dict[str, Any]) -> str:
     return table(["machine", "images", "mean", "median", "highest"], rows)
 
 
-def mean_psnr(row: dict[str, Any], kind: str) -> float:
-    return statistics.mean(row[kind].values())
-
-
-def retrained_table(retrained: dict[str, Any]) -> str:
-    """Every network that was trained for the same time, with what the time was spent on."""
-    rows = []
-    for name, row in retrained["networks"].items():
-        steps = f"{row['steps']:,} x {row['recipe']['optimiser']['batch']}"
-        paper = [row["as the paper scores"][kind]["against clean"]["psnr"] for kind in TYPES]
-        rows.append(
-            [
-                name,
-                f"{row['parameters'] / 1e6:.2f} M",
-                steps,
-                *(f"{value:.2f}" for value in paper),
-                f"{mean_psnr(row, 'cases'):.2f}",
-                f"{mean_psnr(row, 'conditions'):.2f}",
-            ]
-        )
-    for name, row in retrained["shipped"].items():
-        paper = [row["as the paper scores"][kind]["against clean"]["psnr"] for kind in TYPES]
-        means = [mean_psnr(row, kind) for kind in ("cases", "conditions")]
-        rows.append([f"**{name}** as shipped", "", "", *(f"{value:.2f}" for value in [*paper, *means])])
-    titles = ["network", "weights", "steps x patches", *TYPES, "mean of the cases", "of the conditions"]
-    return table(titles, rows)
-
-
-def ceiling_table(retrained: dict[str, Any]) -> str:
-    """The paper's scores: against HQ and against the noise-free image, between LQ and the ceiling."""
-
-    def cell(score: dict[str, float] | None) -> str:
-        return "" if score is None else f"{score['psnr']:.2f} / {score['ssim']:.4f}"
-
-    columns = [(kind, truth) for kind in TYPES for truth in ("against HQ", "against clean")]
-    sources: list[tuple[str, dict[str, Any]]] = [("5 s", retrained["5 s"])]
-    sources += [(name, row["as the paper scores"]) for name, row in retrained["networks"].items()]
-    sources += [
-        (f"**{name}** as shipped", row["as the paper scores"]) for name, row in retrained["shipped"].items()
-    ]
-    rows = [[name, *(cell(of[kind][truth]) for kind, truth in columns)] for name, of in sources]
-    rows.append(
-        ["90 s", *(cell(retrained["90 s"][kind] if "clean" in truth else None) for kind, truth in columns)]
-    )
-    rows.append(
-        [
-            "ceiling",
-            *(cell(retrained["ceiling"][kind] if "HQ" in truth else None) for kind, truth in columns),
-        ]
-    )
-    return table(["", *(f"{kind} {truth}" for kind, truth in columns)], rows)
-
-
 def provenance(result: dict[str, Any]) -> str:
     at = result["machine"]
     versions = ", ".join(f"{name} {number}" for name, number in at["versions"].items())
@@ -595,6 +541,18 @@ The paper's own data set, which could not be downloaded; a GPU; a processor with
 """
 
 
+def grown(quality: dict[str, Any], speed: dict[str, Any]) -> str:
+    """What `best` adds to the default and costs, as the README must say."""
+    cases = {**quality["cases"], **quality["conditions"]}
+    more = [case["methods"]["best"]["psnr"] - case["methods"]["fast"]["psnr"] for case in cases.values()]
+    seconds = speed["peers"]["best"]["openvino f32"]
+    return (
+        f"`--model best` is the default grown: {statistics.median(more):.1f} dB better in the median, "
+        f"{min(more):.1f} to {max(more):.1f} dB, at {seconds:.2f} s a\nmegapixel, "
+        f"{speed['ratios']['best to fast, openvino f32']:.1f} times the default's."
+    )
+
+
 def weak_spot() -> str:
     """What becomes of small structures, as the README must say."""
     limit = load("limit.json")
@@ -637,7 +595,7 @@ images, and of real radiographs, is in [docs/results.md](docs/results.md), with 
 
 Enhancing takes {enhance:.2f} s a megapixel in exact single precision on {speed["machine"]["cores"]} cores of
 {speed["machine"]["processor"].split(" (")[0]}; the network is {nafnet:.0f} times as fast as NAFNet-w32 in the same engine.
-One file of 1900 x 1900, start of the process included, takes {one:.1f} s.
+One file of 1900 x 1900, start of the process included, takes {one:.1f} s. {grown(quality, speed)}
 
 {END}"""
 
