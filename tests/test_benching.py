@@ -114,10 +114,11 @@ def test_plain_stacks_compute_the_same_in_every_engine(quick):
 
 
 def test_operations_of_the_networks_by_hand():
-    """fast: everything on the grid of 4 px; framework without learned encoder at scale 1: on every pixel."""
+    """fast: on the grid of 4 px, and the second look on that of 2 px; framework without learned encoder at scale 1: on every pixel."""
     fast = Fast(FastConfig(width=8, blocks=2))
     layers = 9 * ((16 + 2 + 5) * 8 + 4 * 8 * 8 + 8 * 16)
-    assert operations_per_px(fast) == 2 * layers / 16
+    second = 9 * ((4 + 8 // 4) * 24 + 2 * 24 * 24 + 24 * 4)
+    assert operations_per_px(fast) == 2 * (layers / 16 + second / 4)
     framework = Framework(FrameworkConfig(width=2, scale=1, encoder="bicubic"))
     dense = 9 * sum(i * 2 * 2 for i in range(1, 6)) + 12 * 2
     assert operations_per_px(framework) == 2 * (9 * 2 + 8 * dense + 9 * 4 + 9 * 2)

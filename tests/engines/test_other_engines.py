@@ -45,11 +45,11 @@ def engine(request: pytest.FixtureRequest, exported: Exported) -> Engine:
 
 @pytest.fixture(scope="module")
 def untrained(exported: Exported) -> Exported:
-    """The same network with an output layer of zeros: it corrects nothing."""
+    """The same network with output layers of zeros: it corrects nothing."""
     onnx = pytest.importorskip("onnx")
     proto = onnx.load_from_string(exported.content)
-    ends = [weight for weight in proto.graph.initializer if weight.name.startswith("tail.")]
-    assert len(ends) == 2
+    ends = [weight for weight in proto.graph.initializer if weight.name.startswith(("tail.", "fine_tail."))]
+    assert len(ends) == 4
     for weight in ends:
         weight.raw_data = bytes(len(weight.raw_data))
     probes = tuple(dataclasses.replace(probe, expected=probe.tile) for probe in exported.probes)

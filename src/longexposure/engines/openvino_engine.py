@@ -1,7 +1,7 @@
 """The OpenVINO engine: exported models on the CPU, in f32 or bf16, without torch.
 
 The precision is always told: left alone, OpenVINO takes bf16 wherever the processor has it. In bf16 what
-comes before the first convolution is computed in f32 by a model of its own, because it takes differences of
+no convolution comes before is computed in f32 by a model of its own, because it takes differences of
 grey values that are large beside the noise; what comes after the last one, the correction's addition to the
 image above all, OpenVINO leaves in f32 by itself, which the parity gate holds it to.
 """
@@ -97,7 +97,7 @@ class OpenVinoEngine:
 
 
 class _Parts:
-    """One compiled model in f32; in bf16 two, what comes before the first convolution in f32 for itself."""
+    """One compiled model in f32; in bf16 two, what no convolution comes before in f32 for itself."""
 
     def __init__(self, graph: openvino.Model, precision: FloatPrecision) -> None:
         head = _cut_head(graph) if precision == "bf16" else None
@@ -108,7 +108,8 @@ class _Parts:
     def __call__(self, given: dict[str, Any]) -> Unit:
         with self._lock:
             if self._head is not None:
-                given = {**given, "features": compute(self._head, given)}
+                before = compute_all(self._head, given)
+                given = {**given, **{f"before_{number}": value for number, value in enumerate(before)}}
             return compute(self._body, given)
 
 
@@ -142,7 +143,12 @@ def compile_graph(graph: openvino.Model, precision: FloatPrecision) -> Any:
 
 
 def compute(request: Any, given: dict[str, Any]) -> Unit:
-    """The first output for these inputs, as a copy; inputs that the graph does not have are left out.
+    """The first output for these inputs, as a copy; inputs that the graph does not have are left out."""
+    return compute_all(request, given)[0]
+
+
+def compute_all(request: Any, given: dict[str, Any]) -> list[Unit]:
+    """All outputs, as `compute`.
 
     Waiting for what was started tells of every failure. Computing at once (`infer`) does not: with one thread
     OpenVINO 2026.4 keeps an allocation that failed to itself, and what lies there is an earlier result.
@@ -150,8 +156,7 @@ def compute(request: Any, given: dict[str, Any]) -> Unit:
     wanted = {entry.any_name: given[entry.any_name] for entry in request.model_inputs}
     request.start_async(wanted, share_inputs=True)
     request.wait()
-    result: Unit = request.get_output_tensor().data.copy()
-    return result
+    return [request.get_output_tensor(number).data.copy() for number in range(len(request.model_outputs))]
 
 
 def native_bf16() -> bool:
@@ -167,33 +172,40 @@ def native_bf16() -> bool:
 
 
 def _cut_head(graph: openvino.Model) -> openvino.Model | None:
-    """Cut off what comes before the first convolution; `graph` is changed to take it as "features".
+    """Cut off what no convolution comes before; `graph` is changed to take its results as inputs.
 
     Returns:
-        The part that was cut off; None where the first convolutions take the image itself, or not all the
-        same.
+        The part that was cut off, whose outputs have the names of the graph's new inputs; None where the
+        convolutions take the image itself.
     """
     behind: set[str] = set()
-    first = []
+    taken: dict[str, list[Any]] = {}
+    sources: dict[str, Any] = {}
     for node in graph.get_ordered_ops():
-        sources = [entry.get_source_output() for entry in node.inputs()]
         convolution = node.get_type_name() in CONVOLUTIONS
-        if convolution and sources[0].get_node().get_name() not in behind:
-            first.append(node)
-        if convolution or any(source.get_node().get_name() in behind for source in sources):
+        given = [(entry, entry.get_source_output()) for entry in node.inputs()]
+        if convolution or any(source.get_node().get_name() in behind for _, source in given):
             behind.add(node.get_name())
-    entries = {node.input(0).get_source_output() for node in first}
-    if len(entries) != 1:
-        return None
-    (entry,) = entries
-    if entry.get_node().get_type_name() == "Parameter":
-        return None
-    features = openvino.opset13.parameter(
-        entry.get_partial_shape(), entry.get_element_type(), name="features"
-    )
-    features.output(0).set_names({"features"})
-    for node in first:
-        node.input(0).replace_source_output(features.output(0))
-    head = openvino.Model([openvino.opset13.result(entry)], graph.get_parameters(), "head")
-    graph.add_parameters([features])
-    return head
+            for entry, source in given:
+                if source.get_node().get_name() not in behind and _is_computed(source):
+                    key = f"{source.get_node().get_name()}:{source.get_index()}"
+                    sources[key] = source
+                    taken.setdefault(key, []).append(entry)
+    outputs = []
+    for number, (key, source) in enumerate(sources.items()):
+        name = f"before_{number}"
+        given_now = openvino.opset13.parameter(
+            source.get_partial_shape(), source.get_element_type(), name=name
+        )
+        given_now.output(0).set_names({name})
+        for entry in taken[key]:
+            entry.replace_source_output(given_now.output(0))
+        outputs.append(openvino.opset13.result(source, name=name))
+        graph.add_parameters([given_now])
+    return openvino.Model(outputs, graph.get_parameters()[: -len(outputs)], "head") if outputs else None
+
+
+def _is_computed(source: Any) -> bool:
+    """Whether this is grey values or noise that something was done to, no input, constant or shape."""
+    known = source.get_node().get_type_name() in ("Parameter", "Constant")
+    return not known and source.get_element_type() == openvino.Type.f32
