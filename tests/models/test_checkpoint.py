@@ -29,7 +29,7 @@ from longexposure.models.fast import Fast, FastConfig
 from longexposure.models.framework import Framework, FrameworkConfig
 from longexposure.models.networks import build_network, parse_config, restore_network
 
-CONFIG = FastConfig(width=4, blocks=1)
+CONFIG = FastConfig(width=4, blocks=1, fine_width=0, fine_blocks=0)
 HEADER = Header(
     format=FORMAT,
     model=CONFIG.model_dump(),
