@@ -114,7 +114,7 @@ def test_plain_stacks_compute_the_same_in_every_engine(quick):
 
 
 def test_operations_of_the_networks_by_hand():
-    """fast: on the grid of 4 px, and the second look on that of 2 px; framework without learned encoder at scale 1: on every pixel."""
+    """fast: on the grid of 4 px, its second look on that of 2; framework without encoder: on every pixel."""
     fast = Fast(FastConfig(width=8, blocks=2))
     layers = 9 * ((16 + 2 + 5) * 8 + 4 * 8 * 8 + 8 * 16)
     second = 9 * ((4 + 8 // 4) * 24 + 2 * 24 * 24 + 24 * 4)
