@@ -5,7 +5,7 @@
 #   test    the tests, offline and on the CPU; `make test-slow` runs the long ones
 #   check   lint, format, types, layer rule
 #   bench   speed on this machine; `make quality` scores the default on simulated pairs and at the limit (20 minutes)
-#   weights train all weights that ship anew, into runs/ (four hours on two cores; a run that was stopped goes on)
+#   weights train all weights that ship anew, into runs/ (over three hours on two cores; a run that was stopped goes on)
 #   docs    write the results pages from benchmarks/*.json, check the links between documents
 #   clean   remove what the other targets made, except .venv
 
