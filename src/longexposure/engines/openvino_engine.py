@@ -175,8 +175,8 @@ def _cut_head(graph: openvino.Model) -> openvino.Model | None:
     """Cut off what no convolution comes before; `graph` is changed to take its results as inputs.
 
     Returns:
-        The part that was cut off, whose outputs have the names of the graph's new inputs; None where the
-        convolutions take the image itself.
+        The part that was cut off, whose outputs are, in order, the graph's new inputs `before_0`, `before_1`
+        and so on; None where the convolutions take the image itself.
     """
     behind: set[str] = set()
     taken: dict[str, list[Any]] = {}
