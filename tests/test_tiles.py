@@ -67,6 +67,15 @@ def test_window_takes_at_most_a_quarter_of_the_free_memory(free):
     assert (core + 4 + 1 + 2 * 68) ** 2 * 1024 > free / 4
 
 
+def test_a_core_of_less_than_two_halos_may_take_half_of_the_free_memory() -> None:
+    facts = {"halo_px": 160, "multiple": 4, "bytes_per_px": 384}
+    scarce = core_size(free_bytes=200 << 20, **facts)
+    assert 4 * 64 < 4 * scarce < 4 * 320  # the quarter would leave 41 px
+    assert (scarce + 320) ** 2 * 384 <= (200 << 20) / 2 < (scarce + 4 + 1 + 320) ** 2 * 384
+    assert core_size(free_bytes=340 << 20, **facts) == 320  # half would be more, a quarter less
+    assert core_size(free_bytes=2 << 30, **facts) == 862 // 4 * 4
+
+
 def test_core_is_never_smaller_than_the_grid():
     assert core_size(halo_px=0, multiple=100, bytes_per_px=1, free_bytes=0) == 100
 

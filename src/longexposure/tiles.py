@@ -69,6 +69,7 @@ def core_size(
 ) -> int:
     """Side of the largest core, px, whose window takes at most a quarter of the free memory.
 
+    A core of less than two halos is more border than core: up to that size its window may take half.
     Between `SMALLEST_PX` and `LARGEST_PX`, or `LARGEST_OF_HUGE_PX`, a multiple of `multiple`, so that every
     window starts on one.
     Where the halo covers the image, whose longer side is `longest_px`, every window is the whole image
@@ -76,9 +77,10 @@ def core_size(
     """
     if longest_px is not None and halo_px >= longest_px:
         return -(-longest_px // multiple) * multiple
-    window = int((max(free_bytes, 1) / 4 / bytes_per_px) ** 0.5)
+    windows = (int((max(free_bytes, 1) / share / bytes_per_px) ** 0.5) for share in (4, 2))
+    quarter, half = (window - 2 * halo_px for window in windows)
     largest = LARGEST_OF_HUGE_PX if longest_px is not None and longest_px > HUGE_PX else LARGEST_PX
-    core = min(max(window - 2 * halo_px, SMALLEST_PX), largest)
+    core = min(max(quarter, min(half, 2 * halo_px), SMALLEST_PX), largest)
     return max(core // multiple, 1) * multiple
 
 
