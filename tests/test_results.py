@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from longexposure.models import shipped_weights
-from longexposure.models.checkpoint import read_header, sha256_of
+from longexposure.models.checkpoint import read_checkpoint, read_header, sha256_of
 from longexposure.recipes import load_recipe
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -53,6 +54,17 @@ def test_quality_was_measured_with_the_weights_that_ship(name: str) -> None:
 def test_every_benchmark_names_the_networks_that_ship() -> None:
     speed = json.loads((ROOT / "benchmarks" / "speed.json").read_text())
     assert set(shipped_weights()) < set(speed["peers"])
+
+
+@pytest.mark.parametrize("name", shipped_weights())
+def test_the_reference_tells_how_large_each_network_is(name: str) -> None:
+    parameters = sum(math.prod(array.shape) for array in read_checkpoint(shipped_weights()[name])[1].values())
+    [line] = [
+        line
+        for line in (ROOT / "docs" / "reference.md").read_text().splitlines()
+        if line.startswith(f"| `{name}` |")
+    ]
+    assert f"{parameters / 1e6:.2f} million parameters" in line
 
 
 def test_shipped_weights_are_small_together() -> None:
