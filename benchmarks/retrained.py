@@ -17,7 +17,8 @@ network wants to be told):
   against HQ: what nobody can pass who does not predict the long exposure's own noise.
 - `cases` and `conditions`: those of quality.py, against the noise-free image.
 
-The weights that ship are scored beside them; they were trained for longer.
+The weights that ship are scored beside them; they were trained for longer. So is the mean over what they make of
+an image turned and mirrored in eight ways, at eight times the time.
 
     OMP_NUM_THREADS=1 python benchmarks/retrained.py train "NAFNet-w32" ... [--minutes 15] [--work DIR]
     python benchmarks/retrained.py score [--work runs/retrained] [--out benchmarks/retrained.json]
@@ -34,6 +35,7 @@ import tomllib
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -217,6 +219,18 @@ def shown_pairs(name: str, *, count: int, size: int | None) -> list[Shown]:
 
 
 Change = Callable[[Shown], np.ndarray]
+Enhance = Callable[[np.ndarray], np.ndarray]
+
+
+def in_eight_ways(enhance: Enhance, lq: np.ndarray) -> np.ndarray:
+    """Mean of what is enhanced of the image as it is, turned and mirrored: a self-ensemble."""
+    ways = []
+    for flip in (False, True):
+        for turns in range(4):
+            turned = np.rot90(lq[:, ::-1] if flip else lq, turns)
+            back = np.rot90(enhance(np.ascontiguousarray(turned)).astype(np.float64), -turns)
+            ways.append(back[:, ::-1] if flip else back)
+    return np.mean(ways, axis=0)
 
 
 def against(pairs: list[Shown], change: Change, truth: Change) -> dict[str, float]:
@@ -259,15 +273,13 @@ class Sets(NamedTuple):
         )
 
 
-def scored(sets: Sets, enhancer: Enhancer) -> dict[str, Any]:
+def scored(sets: Sets, enhance: Enhance) -> dict[str, Any]:
     def psnr_of(some: dict[str, list[Example]]) -> dict[str, float]:
-        return {
-            name: score(pairs, lambda pair: enhancer.enhance(pair.lq))["psnr"] for name, pairs in some.items()
-        }
+        return {name: score(pairs, lambda pair: enhance(pair.lq))["psnr"] for name, pairs in some.items()}
 
     return {
         "as the paper scores": {
-            name: as_the_paper_scores(pairs, lambda pair: enhancer.enhance(pair.lq))
+            name: as_the_paper_scores(pairs, lambda pair: enhance(pair.lq))
             for name, pairs in sets.paper.items()
         },
         "cases": psnr_of(sets.cases),
@@ -307,12 +319,16 @@ def run(*, work: Path, pairs: int, pair_px: int | None, scenes: int, size: int) 
     sets = Sets.drawn(pairs=pairs, pair_px=pair_px, scenes=scenes, size=size)
     rows: Document = {}
     for name, facts, enhancer in trained(work):
-        rows[name] = facts | scored(sets, enhancer)
+        rows[name] = facts | scored(sets, enhancer.enhance)
         tell(name, rows[name])
     shipped: Document = {}
+    eight_ways: Document = {}
     for name, weights in shipped_weights().items():
-        shipped[name] = {"weights_sha256": sha256_of(weights)} | scored(sets, load_enhancer(name))
+        enhance = load_enhancer(name).enhance
+        shipped[name] = {"weights_sha256": sha256_of(weights)} | scored(sets, enhance)
         tell(f"{name} as shipped", shipped[name])
+        eight_ways[name] = scored(sets, partial(in_eight_ways, enhance))
+        tell(f"{name} in eight ways", eight_ways[name])
     return {
         "what": __doc__.split("\n")[0],
         "machine": machine(),
@@ -328,6 +344,7 @@ def run(*, work: Path, pairs: int, pair_px: int | None, scenes: int, size: int) 
         },
         "networks": rows,
         "shipped": shipped,
+        "shipped, in eight ways": eight_ways,
     }
 
 

@@ -9,7 +9,18 @@ import numpy as np
 import pytest
 import retrained
 import torch
-from retrained import PLANS, SLOW, Plan, Shown, against, as_the_paper_scores, recipe_of, train_one, trained
+from retrained import (
+    PLANS,
+    SLOW,
+    Plan,
+    Shown,
+    against,
+    as_the_paper_scores,
+    in_eight_ways,
+    recipe_of,
+    train_one,
+    trained,
+)
 from torch import nn
 from torch.nn import functional
 from variants import FORMS, MergedConvolution, taken
@@ -131,6 +142,23 @@ def test_scores_are_those_of_the_images_they_name() -> None:
     assert found["against HQ"]["psnr"] == pytest.approx(10 * np.log10(65535**2 / (2000**2 + 500**2)), abs=0.2)
     ceiling = against(pairs, lambda pair: pair.clean, lambda pair: pair.hq)
     assert ceiling["psnr"] == pytest.approx(20 * np.log10(65535 / 500), abs=0.2)
+
+
+def test_eight_ways_turn_the_image_and_turn_it_back() -> None:
+    random = np.random.default_rng(7)
+    lq = random.integers(0, 65535, (12, 20)).astype(np.uint16)
+    seen: list[np.ndarray] = []
+
+    def enhance(image: np.ndarray) -> np.ndarray:
+        seen.append(image)
+        return image
+
+    assert np.array_equal(in_eight_ways(enhance, lq), lq)
+    assert len({image.tobytes() + bytes(image.shape) for image in seen}) == 8
+    # what looks along one direction alone looks along all four
+    shifted = in_eight_ways(lambda image: np.roll(image, 1, axis=0), lq)
+    crosswise = sum(np.roll(lq.astype(float), by, axis=axis) for by in (1, -1) for axis in (0, 1)) / 4
+    assert np.allclose(shifted, crosswise)
 
 
 @pytest.mark.slow
