@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
 
-from longexposure import tiles
 from longexposure.errors import ResourceError
 from longexposure.tiles import (
     LARGEST_PX,
     SMALLEST_PX,
     core_size,
-    free_memory,
     plan,
     with_smaller_cores,
 )
@@ -146,66 +141,6 @@ def test_other_errors_pass_through_at_once(error):
         with_smaller_cores(500, 4, attempt)
     assert caught.value is error
     assert tried == [500]
-
-
-MACHINE = {"/proc/meminfo": "MemTotal:       16000000 kB\nMemFree: 5 kB\nMemAvailable:    8000000 kB\n"}
-CGROUP = "/sys/fs/cgroup/memory."
-
-
-def pretend(monkeypatch: pytest.MonkeyPatch, files: dict[str, str]) -> None:
-    """A machine whose kernel tells this and nothing else."""
-
-    def read_text(path: Path) -> str:
-        if str(path) not in files:
-            raise FileNotFoundError(str(path))
-        return files[str(path)]
-
-    monkeypatch.setattr(Path, "read_text", read_text)
-
-
-def test_free_memory_is_positive_and_no_more_than_the_machine_has():
-    assert 0 < free_memory() <= os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-
-
-def test_free_memory_is_what_the_kernel_calls_available(monkeypatch):
-    pretend(monkeypatch, MACHINE)
-    assert free_memory() == 8000000 * 1024
-
-
-@pytest.mark.parametrize(
-    ("limit", "used", "files", "expected"),
-    [
-        ("max", 3 * GIB, 0, 8000000 * 1024),
-        (4 * GIB, 3 * GIB, 0, GIB),
-        (4 * GIB, 4 * GIB, 3 * GIB, 3 * GIB),
-        (4 * GIB, 5 * GIB, 0, 0),
-        (100 * GIB, GIB, 0, 8000000 * 1024),
-    ],
-    ids=["no-limit", "limit", "full-of-files", "beyond", "limit-above-machine"],
-)
-def test_free_memory_keeps_to_the_limit_of_a_container(monkeypatch, limit, used, files, expected):
-    stat = f"anon 12345\nfile {files}\ninactive_file {files // 2}\nactive_file {files - files // 2}\n"
-    container = {CGROUP + "max": f"{limit}\n", CGROUP + "current": f"{used}\n", CGROUP + "stat": stat}
-    pretend(monkeypatch, MACHINE | container)
-    assert free_memory() == expected
-
-
-@pytest.mark.parametrize("meminfo", [None, "", "MemAvailable:\n", "MemAvailable: much\n"])
-def test_free_memory_without_meminfo_is_half_the_machine(monkeypatch, meminfo):
-    pretend(monkeypatch, {} if meminfo is None else {"/proc/meminfo": meminfo})
-    monkeypatch.setattr(os, "sysconf", {"SC_PHYS_PAGES": 1000, "SC_PAGE_SIZE": 4096}.__getitem__)
-    assert free_memory() == 1000 * 4096 // 2
-
-
-def test_free_memory_on_a_machine_that_tells_nothing_is_a_careful_guess(monkeypatch):
-    pretend(monkeypatch, {})
-
-    def unknown(name: str) -> int:
-        raise ValueError("unrecognized configuration name")
-
-    monkeypatch.setattr(os, "sysconf", unknown)
-    assert free_memory() == 2 * GIB
-    assert tiles.free_memory is free_memory
 
 
 def test_one_core_holds_an_image_that_the_halo_covers() -> None:

@@ -33,13 +33,14 @@ from longexposure.errors import RecipeError, ResourceError
 from longexposure.grey import GreyMap, to_type
 from longexposure.io import check_writable_folder
 from longexposure.io.checks import check_finite
+from longexposure.memory import free_memory
 from longexposure.models import CLASSICAL, DEFAULT, find_weights
 from longexposure.models.checkpoint import read_header
 from longexposure.models.conditions import Conditions, conditions_of
 from longexposure.noise import NoiseProfile
 from longexposure.noise.fingerprint import Fingerprint
 from longexposure.radiograph import Pixels, Radiograph, Step, check_pixels
-from longexposure.tiles import Tile, core_size, free_memory, plan, with_smaller_cores
+from longexposure.tiles import Tile, core_size, plan, with_smaller_cores
 
 __all__ = ["Enhancer", "FileResult", "Findings", "enhance_files", "examine", "load_enhancer"]
 

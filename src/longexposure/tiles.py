@@ -7,17 +7,12 @@ pixel sees exactly what it would see in the whole image.
 
 from __future__ import annotations
 
-import contextlib
 import logging
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
-
-import numpy as np
-import numpy.typing as npt
 
 from longexposure.errors import ResourceError
+from longexposure.memory import is_out_of_memory
 
 logger = logging.getLogger(__name__)
 
@@ -26,11 +21,6 @@ LARGEST_PX = 2048
 HUGE_PX, LARGEST_OF_HUGE_PX = 16384, 1024
 """Images with a longer side than the first have cores of at most the second: theirs and their result's pixels
 take so much memory that what a tile takes must be little, though smaller tiles have more halo to compute."""
-
-_OUT_OF_MEMORY = ("out of memory", "can't alloc", "alloc_failed")
-"""In the messages of torch, of OpenVINO and of CUDA's libraries."""
-
-Unit = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -98,7 +88,7 @@ def with_smaller_cores(core_px: int, multiple: int, attempt: Callable[[int], Non
             attempt(core_px)
             return core_px
         except (MemoryError, RuntimeError) as error:
-            if not _out_of_memory(error):
+            if not is_out_of_memory(error):
                 raise
             if core_px <= max(SMALLEST_PX, multiple):
                 raise ResourceError(
@@ -109,93 +99,3 @@ def with_smaller_cores(core_px: int, multiple: int, attempt: Callable[[int], Non
                 ) from error
             core_px = max(core_px // 2 // multiple, 1) * multiple
             logger.warning("out of memory: going on with tiles of %d px", core_px)
-
-
-def free_memory() -> int:
-    """Bytes of main memory that can be had now, within the limits of container and process, if any."""
-    return max(min((_available(), *_left_in_groups(), *_left_to_process())), 0)
-
-
-@dataclass(frozen=True)
-class _Accounts:
-    """Where a version of Linux's control groups, in which containers live, keeps account of memory.
-
-    Attributes:
-        root: folder of the outermost group.
-        limit: file with the most bytes that the group may have.
-        used: file with the bytes that it has.
-        cached: which of them, by memory.stat, hold files: counted as used, given back when needed.
-    """
-
-    root: str
-    limit: str
-    used: str
-    cached: tuple[str, str]
-
-
-_ACCOUNTS = {
-    "": _Accounts("/sys/fs/cgroup", "memory.max", "memory.current", ("active_file", "inactive_file")),
-    "memory": _Accounts(
-        "/sys/fs/cgroup/memory",
-        "memory.limit_in_bytes",
-        "memory.usage_in_bytes",
-        ("total_active_file", "total_inactive_file"),
-    ),
-}
-"""By the name that /proc/self/cgroup has for them: the second version, and the first."""
-
-
-def _left_in_groups() -> Iterator[int]:
-    """Bytes left in each group with a limit that this process is in."""
-    for name, accounts in _ACCOUNTS.items():
-        for folder in _groups(name, accounts.root):
-            with contextlib.suppress(OSError, ValueError):  # no such group, or one without a limit
-                limit = int((folder / accounts.limit).read_text())
-                stat = map(str.split, (folder / "memory.stat").read_text().splitlines())
-                cached = sum(int(value) for kind, value in stat if kind in accounts.cached)
-                yield limit - int((folder / accounts.used).read_text()) + cached
-
-
-def _groups(name: str, root: str) -> list[Path]:
-    """The folders of the groups that this process is in, one inside the other, the root at last."""
-    inside = Path()
-    with contextlib.suppress(OSError, ValueError):
-        for line in Path("/proc/self/cgroup").read_text().splitlines():
-            _, names, path = line.split(":", 2)
-            if name in names.split(","):
-                inside = Path(path.lstrip("/"))
-    return [Path(root) / folder for folder in dict.fromkeys((inside, *inside.parents))]
-
-
-def _left_to_process() -> Iterator[int]:
-    """Bytes left where the process was given a limit of its own (`ulimit -v` or `-d`)."""
-    try:
-        import resource
-    except ImportError:  # not Unix
-        return
-    for kind, used in ((resource.RLIMIT_AS, "VmSize:"), (resource.RLIMIT_DATA, "VmData:")):
-        limit = resource.getrlimit(kind)[0]
-        if limit == resource.RLIM_INFINITY:
-            continue
-        with contextlib.suppress(OSError, ValueError):
-            for line in Path("/proc/self/status").read_text().splitlines():
-                if line.startswith(used):
-                    yield limit - 1024 * int(line.split()[1])
-
-
-def _available() -> int:
-    try:
-        for line in Path("/proc/meminfo").read_text().splitlines():
-            if line.startswith("MemAvailable:"):
-                return int(line.split()[1]) * 1024
-    except (OSError, ValueError, IndexError):
-        pass
-    try:
-        return int(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2)
-    except (ValueError, OSError, AttributeError):
-        return 2 << 30
-
-
-def _out_of_memory(error: BaseException) -> bool:
-    text = str(error).lower()
-    return isinstance(error, MemoryError) or any(sign in text for sign in _OUT_OF_MEMORY)

@@ -6,9 +6,8 @@ beside it, start without torch, and are held to torch's results whenever they ar
 
 from __future__ import annotations
 
-import contextlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Protocol
@@ -67,9 +66,6 @@ ENGINES: Mapping[str, Kind] = {
 """Every engine, fastest on a CPU first: the order in which "auto" tries them."""
 
 
-_OUT_OF_MEMORY = ("failed to allocate", "bad_alloc", "bad alloc", "allocate memory", "out of memory")
-
-
 def threads() -> int:
     """Threads for engines other than torch: OMP_NUM_THREADS, which torch obeys too, or one a core."""
     asked = os.environ.get("OMP_NUM_THREADS", "").split(",")[0]
@@ -78,18 +74,3 @@ def threads() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
-
-
-@contextlib.contextmanager
-def as_memory_error() -> Iterator[None]:
-    """Tell of memory that ran out as Python does, whatever an engine calls it.
-
-    Raises:
-        MemoryError: in place of an engine's own error inside.
-    """
-    try:
-        yield
-    except Exception as error:
-        if any(sign in str(error).lower() for sign in _OUT_OF_MEMORY):
-            raise MemoryError(str(error)) from error
-        raise

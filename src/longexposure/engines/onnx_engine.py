@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import onnxruntime
 
-from longexposure.engines import Unit, as_memory_error, threads
+from longexposure.engines import Unit, threads
 from longexposure.engines.exported import Exported, check_parity
+from longexposure.memory import as_memory_error
 from longexposure.models.spec import ModelSpec
 
 ERRORS_ONLY = 3

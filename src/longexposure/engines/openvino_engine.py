@@ -17,9 +17,10 @@ from typing import Any, Literal
 
 import numpy as np
 
-from longexposure.engines import Unit, as_memory_error, threads
+from longexposure.engines import Unit, threads
 from longexposure.engines.exported import Exported, check_parity
 from longexposure.errors import ResourceError
+from longexposure.memory import as_memory_error
 from longexposure.models.spec import ModelSpec
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from longexposure.enhancements.job import Enhanced, Examined, Job
 from longexposure.enhancements.result import FileResult
 from longexposure.errors import LongExposureError, OutputError, ResourceError
-from longexposure.tiles import free_memory
+from longexposure.memory import free_memory
 
 logger = logging.getLogger(__name__)
 
