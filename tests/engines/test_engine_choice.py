@@ -219,3 +219,83 @@ def test_history_tells_engine_version_and_precision(checkpoint, name):
 
 def test_a_classical_model_has_no_engine():
     assert load_enhancer("gaussian", engine="openvino").engine_name is None
+
+
+def _allocate(said: str):
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError(said)
+
+    return fail
+
+
+@needs_no_gpu
+def test_auto_goes_on_in_a_line_when_there_is_no_memory_to_load_an_engine(checkpoint, monkeypatch, caplog):
+    from longexposure.engines import openvino_engine
+
+    monkeypatch.setattr(openvino_engine, "compile_graph", _allocate("Failed to allocate 8 bytes of memory"))
+    with caplog.at_level(logging.WARNING):
+        assert chosen(checkpoint) == "onnx f32"
+    (line,) = caplog.messages
+    assert line.startswith("engine openvino is left out: engine openvino: expected memory for the model")
+    with pytest.raises(ResourceError, match="expected memory for the model, found none left; close other"):
+        load_engine(checkpoint, engine="openvino")
+
+
+def test_no_memory_for_torch_itself_is_a_resource_error(checkpoint, monkeypatch):
+    monkeypatch.setattr(loading, "read_checkpoint", _allocate("DefaultCPUAllocator: can't allocate memory"))
+    with pytest.raises(ResourceError, match="engine torch: expected memory for the model"):
+        load_engine(checkpoint, engine="torch", device="cpu")
+
+
+@pytest.fixture
+def gpu(monkeypatch):
+    """A torch that says it has a GPU, which is the CPU under another name."""
+    from longexposure.engines import torch_engine
+
+    class Gpu(torch_engine.TorchEngine):
+        def __init__(self, network, *, device="auto", precision="auto") -> None:
+            super().__init__(network, device="cpu", precision=precision)
+            if device != "cpu":
+                self.device = torch.device("cuda")
+
+        def run(self, tile, condition):
+            self.device, told = torch.device("cpu"), self.device
+            result = super().run(tile, condition)
+            self.device = told
+            return result
+
+    monkeypatch.setattr(torch_engine, "TorchEngine", Gpu)
+    monkeypatch.setattr(loading, "_cuda", lambda device: device != "cpu")
+    return Gpu
+
+
+@pytest.mark.parametrize("precision", ["f32", "bf16"])
+def test_a_gpu_that_passes_the_gate_is_taken(checkpoint, gpu, caplog, precision):
+    with caplog.at_level(logging.WARNING):
+        assert load_engine(checkpoint, precision=precision).settings["device"] == "cuda"
+    assert caplog.messages == []
+
+
+@pytest.mark.parametrize("fault", ["full", "wrong"])
+def test_a_gpu_that_is_full_or_computes_wrongly_is_left_out_in_a_line(
+    checkpoint, gpu, monkeypatch, caplog, fault
+):
+    def run(self, tile, condition):
+        if fault == "full":
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
+        return tile + np.float32(1e-3)
+
+    monkeypatch.setattr(gpu, "run", run)
+    with caplog.at_level(logging.WARNING):
+        assert load_engine(checkpoint).settings["device"] == "cpu"
+    (line,) = caplog.messages
+    assert line.startswith("the GPU is left out: engine torch")
+    assert ("memory for the model" in line) == (fault == "full")
+    with pytest.raises(ResourceError, match=r"use --device cpu|--device cpu --precision f32"):
+        load_engine(checkpoint, device="cuda")
+
+
+def test_a_checkpoint_without_an_export_has_no_gate(checkpoint, gpu, monkeypatch):
+    checkpoint.with_suffix(".onnx").unlink()
+    monkeypatch.setattr(gpu, "run", lambda *_: pytest.fail("was asked"))
+    assert load_engine(checkpoint, device="cuda").settings["device"] == "cuda"

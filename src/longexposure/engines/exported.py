@@ -209,7 +209,8 @@ def check_parity(engine: Engine, exported: Exported, *, name: str, exact: bool) 
                 where=name,
                 expected=f"the results of torch in f32 within {allowed} of {COUNTS}",
                 found=f"{found} on this machine",
-                advice="use --engine torch, and report this with the output of `longexposure bench`",
+                advice="use --engine torch --device cpu --precision f32, and report this with the output of "
+                "`longexposure bench`",
             )
 
 

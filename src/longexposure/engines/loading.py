@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 from collections.abc import Mapping, Sequence
@@ -10,13 +11,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from longexposure.engines import ENGINES, Engine
-from longexposure.engines.exported import Exported, exported_path, find_exported
+from longexposure.engines.exported import Exported, check_parity, exported_path, find_exported
 from longexposure.errors import CheckpointError, LongExposureError, RecipeError, ResourceError
+from longexposure.memory import is_out_of_memory
 from longexposure.models.checkpoint import read_checkpoint, read_header, sha256_of
 
 if TYPE_CHECKING:
     from longexposure.engines.onnx_engine import OnnxEngine
     from longexposure.engines.openvino_engine import OpenVinoEngine
+    from longexposure.engines.torch_engine import TorchEngine
 
 logger = logging.getLogger(__name__)
 
@@ -37,7 +40,8 @@ def load_engine(
 
     "auto" is a rule and not a race, so that the same machine gives the same bytes every time: torch where
     CUDA is asked for or there, and where the checkpoint has no exported file; else the first of `ENGINES`
-    that is installed, computes in the precision and passes the parity gate.
+    that is installed, computes in the precision and passes the parity gate. A GPU that nobody asked for and
+    that has no room, or does not pass the gate, is left out in a line.
 
     Args:
         checkpoint: the .safetensors file.
@@ -47,7 +51,7 @@ def load_engine(
 
     Raises:
         CheckpointError: damaged weights, or no exported file of them for an engine that was asked for.
-        ResourceError: an engine or device that is not there, or does not pass the gate.
+        ResourceError: an engine or device that is not there, has no room or does not pass the gate.
         RecipeError: an engine that cannot compute there or so.
     """
     read_header(checkpoint)
@@ -62,7 +66,13 @@ def load_engine(
             exported = _exported_or_advice(engine, checkpoint, sha256)
             loaded = _loaded(open_exported(engine, exported, wanted), sha256)
     if loaded is None:
-        loaded = _load_torch(checkpoint, sha256, device, wanted)
+        try:
+            loaded = _load_torch(checkpoint, sha256, device, wanted)
+        except ResourceError as error:
+            if device != "auto" or not _cuda(device):
+                raise
+            logger.warning("the GPU is left out: %s", error)
+            return load_engine(checkpoint, engine=engine, device="cpu", precision=precision)
     logger.info("computing with %s", " ".join(map(str, loaded.settings.values())))
     return loaded
 
@@ -77,15 +87,17 @@ def open_exported(name: str, exported: Exported, precision: str = "f32") -> Open
 
     Raises:
         CheckpointError: a graph that the engine cannot compute.
-        ResourceError: the engine cannot be imported, or its results are not torch's.
+        ResourceError: the engine cannot be imported, has no room, or its results are not torch's.
     """
     try:
         return _open(name, exported, precision)
-    except (LongExposureError, MemoryError):
+    except LongExposureError:
         raise
     except ImportError as error:
         raise _not_there(name, str(error)) from error
-    except Exception as error:  # of the engine's own kinds, for a graph that it cannot read
+    except Exception as error:  # of the engine's own kinds
+        if is_out_of_memory(error):
+            raise _no_room(f"engine {name}") from error
         raise CheckpointError(
             where=exported.where,
             expected=f"a graph that {name} can compute",
@@ -161,9 +173,16 @@ def _load_torch(checkpoint: Path, sha256: str, device: str, precision: str) -> L
     from longexposure.engines.torch_engine import TorchEngine
     from longexposure.models.networks import restore_network
 
-    header, weights = read_checkpoint(checkpoint)
-    network = restore_network(header, weights, where=str(checkpoint))
-    engine = TorchEngine(network, device=device, precision=precision)  # type: ignore[arg-type]
+    try:
+        header, weights = read_checkpoint(checkpoint)
+        network = restore_network(header, weights, where=str(checkpoint))
+        engine = TorchEngine(network, device=device, precision=precision)  # type: ignore[arg-type]
+        if (engine.device.type, engine.precision) != ("cpu", "f32"):
+            _check_torch(engine, checkpoint, sha256)
+    except (MemoryError, RuntimeError) as error:
+        if is_out_of_memory(error):
+            raise _no_room("engine torch") from error
+        raise
     settings = {
         "engine": "torch",
         "engine_version": str(torch.__version__),
@@ -171,6 +190,16 @@ def _load_torch(checkpoint: Path, sha256: str, device: str, precision: str) -> L
         "precision": engine.precision,
     }
     return Loaded(engine, settings, sha256)
+
+
+def _check_torch(engine: TorchEngine, checkpoint: Path, sha256: str) -> None:
+    """The parity gate for torch elsewhere than on the CPU in f32, which it defines; for what was exported."""
+    exported = None
+    with contextlib.suppress(CheckpointError):  # a damaged file is told of where it would be used
+        exported = find_exported(checkpoint, sha256)
+    if exported is not None:
+        name = f"engine torch {engine.precision} on {engine.device.type}"
+        check_parity(engine, exported, name=name, exact=engine.precision == "f32")
 
 
 def _cuda(device: str) -> bool:
@@ -198,6 +227,15 @@ def _not_there(engine: str, found: str) -> ResourceError:
         expected=f"the package {kind.package}",
         found=found,
         advice=f"run `pip install 'longexposure[{kind.extra}]'`, or use --engine auto",
+    )
+
+
+def _no_room(where: str) -> ResourceError:
+    return ResourceError(
+        where=where,
+        expected="memory for the model",
+        found="none left",
+        advice="close other programs, or use --device cpu or a smaller model",
     )
 
 
