@@ -30,10 +30,6 @@ class GreyMap:
         """Grey values of any type in the unit domain, float32, same shape."""
         return (pixels.astype(np.float64) * self.scale + self.offset).astype(np.float32)
 
-    def from_unit(self, unit: npt.NDArray[np.floating], dtype: npt.DTypeLike) -> Pixels:
-        """Back to grey values of a type; integers are rounded, and cut at the ends of the type."""
-        return to_type((np.asarray(unit, dtype=np.float64) - self.offset) / self.scale, dtype)
-
 
 def measure_grey(pixels: Pixels) -> GreyMap:
     """The map of one image (H, W); hot pixels, a bright spot or a dark corner below 1 % do not move it.
