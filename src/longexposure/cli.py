@@ -58,7 +58,7 @@ PrecisionOption = Annotated[
 ]
 EngineOption = Annotated[
     Literal["auto", "torch", "openvino", "onnx"],
-    typer.Option(help="What computes; auto: the fastest installed one that gives what torch gives."),
+    typer.Option(help="What computes; auto: a GPU, else the first of openvino, onnx, torch that is exact."),
 ]
 OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace outputs that exist.")]
 

@@ -34,9 +34,9 @@ def test_line_correlated_noise_is_not_taken_for_texture():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "most_db"), [("wide", 0.2), ("S1", 0.1), ("S2", 0.3), ("S3", 0.6)])
+@pytest.mark.parametrize(("name", "most_db"), [("wide", 0.2), ("S1", 0.1), ("S2", 0.2), ("S3", 0.2)])
 def test_estimating_the_noise_costs_little_in_the_median(name, most_db):
-    """S3 misses the aim of 0.2 dB: its correlations are found 0.04 too low, to which the model is touchy."""
+    """The mean, which single images far off take above the aim on `wide`, is in benchmarks/estimator.json."""
     enhancer = load_enhancer()
     losses = [loss_db(pair, enhancer) for pair in _pairs(name, 6) if errors(pair) is not None]
     assert np.median(losses) < most_db

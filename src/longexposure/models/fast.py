@@ -5,7 +5,7 @@ rule, into channels, plain 3x3 convolutions work there, and the correction is sh
 float32. A few narrow convolutions then look at 2 x 2 blocks beside the features: gaps and wires of one or two
 pixels are finer than what a block of 4 x 4 keeps apart.
 Two things keep it trustworthy. The correction is expressed in units of the noise that the network is told,
-so an image without noise comes back unchanged. And the correction's own local mean is taken out of it, so
+so it goes to nothing with that noise. And the correction's own local mean is taken out of it, so
 the mean grey value of any area much larger than 36 pixels is the input's, whatever the weights say.
 """
 
