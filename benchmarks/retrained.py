@@ -16,6 +16,7 @@ network wants to be told):
   exposure (HQ) and against the noise-free image, full scale as data range. `ceiling` is the noise-free image
   against HQ: what nobody can pass who does not predict the long exposure's own noise.
 - `cases` and `conditions`: those of quality.py, against the noise-free image.
+- `structures`: contrast that those of limit.py keep at a contrast of 3 times the noise, mean over noises and places.
 
 The weights that ship are scored beside them; they were trained for longer. So is the mean over what they make of
 an image turned and mirrored in eight ways, at eight times the time.
@@ -32,6 +33,7 @@ import json
 import tempfile
 import time
 import tomllib
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -40,6 +42,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 import numpy as np
+from limit import BACKGROUNDS, NOISES, background, judged, spots, trials, watched, wires
 from machine import machine
 from quality import CASES, CONDITIONS, Example, examples, score, spoiled_examples
 from variants import taken
@@ -61,6 +64,7 @@ TYPES = ("S1", "S2", "S3")
 TIMED_STEPS = 20
 """Steps whose median is taken for a step's time."""
 PROCESSES = 2
+CNR = 3.0
 SLOW = {"optimiser": {"batch": 4}, "data": {"group": 2}}
 """What the slow ones take of a step."""
 PAPER_LOSS = {
@@ -254,15 +258,30 @@ def as_the_paper_scores(pairs: list[Shown], change: Change) -> dict[str, dict[st
     }
 
 
+def structures(enhance: Enhance, *, draws: int) -> dict[str, float]:
+    """Contrast that each kind of structure keeps, over that before."""
+    found: dict[str, list[float]] = defaultdict(list)
+    for place in BACKGROUNDS:
+        clean = background(place)
+        for noise in NOISES:
+            for make in (spots, wires):
+                drawn = trials(place, noise, draws, make)
+                seen = watched(clean, drawn, noise=noise, cnr=CNR, enhance=enhance)
+                for (kind, _), one in seen.items():
+                    found[kind].append(judged(one, CNR)["recovery"])
+    return {kind: float(np.mean(kept)) for kind, kept in found.items()}
+
+
 class Sets(NamedTuple):
     """What every network is scored on."""
 
     paper: dict[str, list[Shown]]
     cases: dict[str, list[Example]]
     conditions: dict[str, list[Example]]
+    draws: int
 
     @classmethod
-    def drawn(cls, *, pairs: int, pair_px: int | None, scenes: int, size: int) -> Sets:
+    def drawn(cls, *, pairs: int, pair_px: int | None, scenes: int, size: int, draws: int) -> Sets:
         return cls(
             {name: shown_pairs(name, count=pairs, size=pair_px) for name in TYPES},
             {name: examples(CASES[name], count=scenes, size=size, seed=50_000) for name in CASES},
@@ -270,6 +289,7 @@ class Sets(NamedTuple):
                 name: spoiled_examples(CONDITIONS[name], count=scenes, size=size, seed=60_000)
                 for name in CONDITIONS
             },
+            draws,
         )
 
 
@@ -284,6 +304,7 @@ def scored(sets: Sets, enhance: Enhance) -> dict[str, Any]:
         },
         "cases": psnr_of(sets.cases),
         "conditions": psnr_of(sets.conditions),
+        "structures": structures(enhance, draws=sets.draws),
     }
 
 
@@ -315,8 +336,8 @@ def trained(work: Path) -> Iterator[tuple[str, Document, Enhancer]]:
             )
 
 
-def run(*, work: Path, pairs: int, pair_px: int | None, scenes: int, size: int) -> Document:
-    sets = Sets.drawn(pairs=pairs, pair_px=pair_px, scenes=scenes, size=size)
+def run(*, work: Path, pairs: int, pair_px: int | None, scenes: int, size: int, draws: int) -> Document:
+    sets = Sets.drawn(pairs=pairs, pair_px=pair_px, scenes=scenes, size=size, draws=draws)
     rows: Document = {}
     for name, facts, enhancer in trained(work):
         rows[name] = facts | scored(sets, enhancer.enhance)
@@ -332,7 +353,7 @@ def run(*, work: Path, pairs: int, pair_px: int | None, scenes: int, size: int) 
     return {
         "what": __doc__.split("\n")[0],
         "machine": machine(),
-        "settings": {"pairs": pairs, "pair_px": pair_px, "scenes": scenes, "size_px": size},
+        "settings": {"pairs": pairs, "pair_px": pair_px, "scenes": scenes, "size_px": size, "draws": draws},
         "5 s": {name: as_the_paper_scores(some, lambda pair: pair.lq) for name, some in sets.paper.items()},
         "90 s": {
             name: against(some, lambda pair: pair.hq, lambda pair: pair.clean)
@@ -350,7 +371,10 @@ def run(*, work: Path, pairs: int, pair_px: int | None, scenes: int, size: int) 
 
 def tell(name: str, row: Document) -> None:
     paper = {key: round(value["against HQ"]["psnr"], 2) for key, value in row["as the paper scores"].items()}
-    means = {key: round(float(np.mean(list(row[key].values()))), 2) for key in ("cases", "conditions")}
+    means = {
+        key: round(float(np.mean(list(row[key].values()))), 2)
+        for key in ("cases", "conditions", "structures")
+    }
     print(name, paper, means, flush=True)
 
 
@@ -366,6 +390,7 @@ def main() -> None:
     scoring.add_argument("--pair-px", type=int, help="side of the test images; left out: whole")
     scoring.add_argument("--scenes", type=int, default=8)
     scoring.add_argument("--size", type=int, default=320)
+    scoring.add_argument("--draws", type=int, default=2, help="of noise, over the structures")
     scoring.add_argument("--out", type=Path, default=Path(__file__).with_suffix(".json"))
     arguments = parser.parse_args()
     if arguments.command == "train":
@@ -378,6 +403,7 @@ def main() -> None:
         pair_px=arguments.pair_px,
         scenes=arguments.scenes,
         size=arguments.size,
+        draws=arguments.draws,
     )
     arguments.out.write_text(json.dumps(result, indent=1) + "\n")
 

@@ -18,6 +18,7 @@ from retrained import (
     as_the_paper_scores,
     in_eight_ways,
     recipe_of,
+    structures,
     train_one,
     trained,
 )
@@ -142,6 +143,14 @@ def test_scores_are_those_of_the_images_they_name() -> None:
     assert found["against HQ"]["psnr"] == pytest.approx(10 * np.log10(65535**2 / (2000**2 + 500**2)), abs=0.2)
     ceiling = against(pairs, lambda pair: pair.clean, lambda pair: pair.hq)
     assert ceiling["psnr"] == pytest.approx(20 * np.log10(65535 / 500), abs=0.2)
+
+
+def test_an_image_left_as_it_is_keeps_all_contrast_and_a_flat_one_none() -> None:
+    kept = structures(lambda image: image, draws=2)
+    assert len(kept) == 6
+    assert all(value == pytest.approx(1.0) for value in kept.values())
+    lost = structures(lambda image: np.full_like(image, image.mean()), draws=2)
+    assert all(abs(value) < 0.05 for value in lost.values())
 
 
 def test_eight_ways_turn_the_image_and_turn_it_back() -> None:
