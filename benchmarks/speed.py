@@ -1,11 +1,15 @@
 """Speed of the default model on this machine: seconds per megapixel, and ratios within this run.
 
-The network alone and the whole enhance path (measuring noise, finding faulty pixels, tiles, rounding), in f32
-and bf16, beside a plain stack of convolutions (what this machine can do at most), the classical filters, and,
-in the same engines, NAFNet-w32 and the paper's framework with random weights. And `longexposure enhance` as a process, its start included: one
-1900 x 1900 TIFF with each engine; a folder of such frames beside the network's own time for them; the peak of
-memory for one large image and for folders. Each figure is the median of several runs; machines are noisy, so
-read the ratios.
+- `figures`: the default's network in every engine and precision as `longexposure bench` measures it, beside a
+  plain stack of convolutions in the same engine and precision (what this machine can do at most); the whole
+  enhance path (measuring noise, finding faulty pixels, tiles, rounding) with the default in each, with `best`,
+  with a network that does nothing, and with the classical filters.
+- `peers`: in the same engines, the default beside networks with random weights that are published.
+- `commands`: `longexposure enhance` as a process, its start included: one 1900 x 1900 TIFF with each engine; a
+  folder of such frames beside the network's own time for them; the peak of memory for one large image and for
+  folders.
+
+Each figure is the median of several runs; machines are noisy, so read the ratios.
 
     python benchmarks/speed.py [--short] [--frames 100] [--large 20000] [--out benchmarks/speed.json]
 """
@@ -13,7 +17,6 @@ read the ratios.
 from __future__ import annotations
 
 import argparse
-import itertools
 import json
 import statistics
 import subprocess
@@ -21,29 +24,37 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from machine import machine
+from quality import Median, TotalVariation
 
 from longexposure import load_enhancer, write_radiograph
-from longexposure.engines import ENGINES
+from longexposure.benching import bench
+from longexposure.engines import ENGINES, Engine
+from longexposure.engines.loading import open_exported
 from longexposure.engines.torch_engine import TorchEngine
-from longexposure.enhancing import examine
+from longexposure.enhancing import Enhancer, examine
 from longexposure.errors import ResourceError
 from longexposure.exporting import checkpoint_of, convert
 from longexposure.machines.machine import load_machine
 from longexposure.machines.pairs import draw_pair
 from longexposure.models import shipped_weights
 from longexposure.models.checkpoint import FORMAT, Header, read_checkpoint
+from longexposure.models.dncnn import DnCNNConfig
+from longexposure.models.edcnn import EDCNNConfig
 from longexposure.models.framework import FrameworkConfig
 from longexposure.models.nafnet import NAFNetConfig
 from longexposure.models.networks import build_network, restore_network
+from longexposure.models.spec import ModelSpec
 from longexposure.radiograph import Radiograph
 
-CHANNELS, DEPTH = 64, 20
+FILTERED_PX = 512
 FOLDERS = (5, 25)
 """Frames of the folders whose memory is compared."""
 PROCESS = """
@@ -70,33 +81,65 @@ def median_s(work: Callable[[], object], runs: int) -> float:
     return statistics.median(times)
 
 
-def convolution_rate(*, half: bool, runs: int) -> float:
-    """GFLOP/s of 20 plain 3x3 convolutions, 64 channels, 256 x 256, channels_last."""
-    layers = [torch.nn.Conv2d(CHANNELS, CHANNELS, 3, padding=1) for _ in range(DEPTH)]
-    stack = torch.nn.Sequential(*layers).to(memory_format=torch.channels_last).eval()
-    image = torch.rand(1, CHANNELS, 256, 256).contiguous(memory_format=torch.channels_last)
+@dataclass(frozen=True)
+class Identity:
+    """A network that does nothing: what is left of a run is the enhance path's own."""
 
-    def work() -> None:
-        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=half):
-            stack(image)
+    @property
+    def spec(self) -> ModelSpec:
+        return ModelSpec(size_multiple=1, receptive_field=0, conditioned=False)
 
-    return DEPTH * 2 * 9 * CHANNELS**2 * 256**2 / median_s(work, runs) / 1e9
+    def run(self, tile: np.ndarray, condition: np.ndarray) -> np.ndarray:
+        return tile
 
 
-def operations_per_px(network: torch.nn.Module, side: int = 64) -> float:
-    """Floating-point operations of the convolutions for one pixel of input."""
-    total = 0
+def network_figures(*, side: int, runs: int) -> dict[str, dict[str, float]]:
+    """The default's network in every engine and precision that there is here."""
+    found = bench("fast", size_px=side, rounds=runs)
+    for name, reason in found.left_out.items():
+        print(name, "left out:", reason)
+    return {
+        f"fast, network, {line.engine} {line.precision}": {
+            "s_per_mpx": line.s_per_mpx,
+            "gflops": line.gflops,
+            **(
+                {}
+                if line.plain_gflops is None or line.share is None
+                else {"plain_gflops": line.plain_gflops, "share_of_plain_convolutions": line.share}
+            ),
+        }
+        for line in found.lines
+    }
 
-    def count(module: Any, _: Any, output: torch.Tensor) -> None:
-        nonlocal total
-        total += 2 * module.weight.numel() * output.shape[-1] * output.shape[-2]
 
-    hooks = [m.register_forward_hook(count) for m in network.modules() if isinstance(m, torch.nn.Conv2d)]
-    with torch.inference_mode():
-        network(torch.rand(1, 1, side, side), torch.full((1, 5), 0.05))
-    for hook in hooks:
-        hook.remove()
-    return total / side**2
+def enhance_figures(image: np.ndarray, *, runs: int) -> dict[str, dict[str, float]]:
+    """The enhance path on this image; the filters, which are slow, on a part of it."""
+    enhancers: dict[str, Enhancer] = {}
+    for engine, kind in ENGINES.items():
+        for precision in kind.precisions if kind.installed else ():
+            try:
+                enhancers[f"fast, enhance, {engine} {precision}"] = load_enhancer(
+                    engine=engine, precision=precision
+                )
+            except ResourceError as error:
+                print(error)
+    best = load_enhancer("best")
+    enhancers[f"best, enhance, {best.engine_name}"] = best
+    enhancers["nothing, enhance"] = Enhancer(Identity(), name="nothing")
+    filters = {
+        "median": Enhancer(Median(), name="median"),
+        "gaussian": load_enhancer("gaussian"),
+        "total variation": Enhancer(TotalVariation(), name="total variation"),
+        "nlm": load_enhancer("nlm"),
+    }
+    images = dict.fromkeys(enhancers, image) | {
+        f"{name}, enhance, {FILTERED_PX} px": image[:FILTERED_PX, :FILTERED_PX] for name in filters
+    }
+    all_of_them = [*enhancers.values(), *filters.values()]
+    return {
+        name: {"s_per_mpx": median_s(partial(enhancer.enhance, pixels), runs) / (pixels.size / 1e6)}
+        for (name, pixels), enhancer in zip(images.items(), all_of_them, strict=True)
+    }
 
 
 def peers(*, side: int, runs: int) -> dict[str, dict[str, float]]:
@@ -104,6 +147,8 @@ def peers(*, side: int, runs: int) -> dict[str, dict[str, float]]:
     names: dict[str, Any] = {
         "fast": checkpoint_of("fast"),
         **shipped_weights(),
+        "DnCNN": DnCNNConfig(),
+        "EDCNN": EDCNNConfig(),
         "NAFNet-w32": NAFNetConfig(),
         "paper's framework": FrameworkConfig(),
     }
@@ -116,28 +161,27 @@ def peers(*, side: int, runs: int) -> dict[str, dict[str, float]]:
             if isinstance(source, Path)
             else build_network(source)
         )
-        cases: dict[str, Callable[[], object]] = {}
-        for precision in ("f32", "bf16"):
-            engine = TorchEngine(network, device="cpu", precision=precision)
-            cases[f"torch {precision}"] = lambda e=engine: e.run(tile, told)
+        engines: dict[str, Engine] = {
+            f"torch {precision}": TorchEngine(network, device="cpu", precision=precision)
+            for precision in ("f32", "bf16")
+        }
         if ENGINES["openvino"].installed:
-            cases |= in_openvino(network, tile, told)
-        found[name] = {case: median_s(work, runs) / (tile.size / 1e6) for case, work in cases.items()}
+            engines |= in_openvino(network)
+        found[name] = {
+            case: median_s(partial(engine.run, tile, told), runs) / (tile.size / 1e6)
+            for case, engine in engines.items()
+        }
     return found
 
 
-def in_openvino(network: Any, tile: np.ndarray, told: np.ndarray) -> dict[str, Callable[[], object]]:
+def in_openvino(network: Any) -> dict[str, Engine]:
     """A network in OpenVINO, as it is exported, by precision."""
-    from longexposure.engines.openvino_engine import compile_graph, compute, native_bf16, read_graph
+    from longexposure.engines.openvino_engine import native_bf16
 
     header = Header(format=FORMAT, model=network.config.model_dump(mode="json"))
     exported = convert(network, header, weights_sha256="0" * 64, where="speed")
-    given = {"image": tile[:, None], "noise": told[None]}
-    cases: dict[str, Callable[[], object]] = {}
-    for precision in ("f32", "bf16") if native_bf16() else ("f32",):
-        request = compile_graph(read_graph(exported.content), precision).create_infer_request()
-        cases[f"openvino {precision}"] = lambda r=request: compute(r, given)
-    return cases
+    precisions = ("f32", "bf16") if native_bf16() else ("f32",)
+    return {f"openvino {each}": open_exported("openvino", exported, each) for each in precisions}
 
 
 def short_exposure(side: int) -> np.ndarray:
@@ -183,11 +227,12 @@ def write_frames(image: np.ndarray, folder: Path, count: int) -> Path:
 
 
 def one_file(image: np.ndarray, work: Path, runs: int) -> dict[str, Any]:
-    """The whole command for one frame with every engine that is installed, round by round."""
+    """The whole command for one frame with every engine that is installed, and with `best`, round by round."""
     source = write_radiograph(Radiograph(image), work / "frame.tif")
     names = ["auto", *(name for name, kind in ENGINES.items() if kind.installed)]
-    rounds = [{name: command(source, "--engine", name) for name in names} for _ in range(runs)]
-    return {name: median_of([each[name] for each in rounds]) for name in names}
+    options = {name: ("--engine", name) for name in names} | {"auto, model best": ("--model", "best")}
+    rounds = [{name: command(source, *these) for name, these in options.items()} for _ in range(runs)]
+    return {name: median_of([each[name] for each in rounds]) for name in options}
 
 
 def folder_of_frames(image: np.ndarray, work: Path, *, frames: int, runs: int) -> dict[str, float]:
@@ -236,43 +281,14 @@ def commands(
 
 def run(*, short: bool, frames: int, large: int) -> dict[str, Any]:
     side, runs = (1024, 2) if short else (1900, 5)
-    megapixels = side * side / 1e6
     image = short_exposure(side)
-    figures: dict[str, Any] = {}
-    unit, told = np.random.default_rng(0).random((1, side, side), np.float32), np.full(5, 0.05, np.float32)
-    work = operations_per_px(restore_network(*read_checkpoint(checkpoint_of("fast")), where="fast"))
-    for engine, precision in itertools.product(ENGINES, ("f32", "bf16")):
-        if not ENGINES[engine].installed or precision not in ENGINES[engine].precisions:
-            continue
-        try:
-            enhancer = load_enhancer(engine=engine, precision=precision)
-        except ResourceError as error:
-            print(error)
-            continue
-        rate = convolution_rate(half=precision == "bf16", runs=runs)
-        seconds = median_s(lambda e=enhancer: e.engine.run(unit, told), runs) / megapixels
-        achieved = work / seconds * 1e6 / 1e9
-        case = f"{engine} {precision}"
-        figures[f"fast, network, {case}"] = {
-            "s_per_mpx": seconds,
-            "gflops": achieved,
-            "share_of_plain_convolutions": achieved / rate,
-        }
-        figures[f"fast, enhance, {case}"] = {
-            "s_per_mpx": median_s(lambda e=enhancer: e.enhance(image), runs) / megapixels
-        }
-        figures[f"plain convolutions beside {case}"] = {"gflops": rate}
-    crop = image[:512, :512]
-    for name in ("gaussian", "nlm"):
-        classical = load_enhancer(name)
-        seconds = median_s(lambda e=classical: e.enhance(crop), runs) / (crop.size / 1e6)
-        figures[f"{name}, enhance"] = {"s_per_mpx": seconds}
-    beside = peers(side=256 if short else 512, runs=2 if short else 3)
+    figures = network_figures(side=side, runs=runs) | enhance_figures(image, runs=runs)
+    beside = peers(side=256 if short else 1024, runs=2 if short else 3)
     processes = commands(image, frames=frames, large=large, runs=runs, folders=(2, 6) if short else FOLDERS)
     return {
         "what": __doc__.split("\n")[0],
         "machine": machine() | {"torch_threads": torch.get_num_threads()},
-        "settings": {"side_px": side, "runs": runs, "short": short},
+        "settings": {"side_px": side, "peers_side_px": 256 if short else 1024, "runs": runs, "short": short},
         "figures": figures,
         "peers": beside,
         "commands": processes,
