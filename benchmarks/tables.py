@@ -17,6 +17,8 @@ from longexposure.studying import STUDIES
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
+TYPES = ("S1", "S2", "S3")
+FRAMEWORK = "the paper's framework"
 START, END = "<!-- results -->", "<!-- /results -->"
 
 
@@ -292,13 +294,18 @@ def simulation_table(simulation: dict[str, Any]) -> str:
 def speed_table(speed: dict[str, Any]) -> str:
     rows = []
     for name, figure in speed["figures"].items():
-        value = f"{figure['s_per_mpx']:.3g} s/Mpx" if "s_per_mpx" in figure else ""
-        value = value or (
-            f"{figure['seconds']:.3g} s" if "seconds" in figure else f"{figure['gflops']:.0f} GFLOP/s"
-        )
         share = figure.get("share_of_plain_convolutions")
-        rows.append([name, value, f"{100 * share:.0f} %" if share else ""])
-    return table(["what", "median", "of this machine's convolution rate"], rows)
+        rows.append(
+            [
+                name,
+                f"{figure['s_per_mpx']:.3g} s/Mpx",
+                f"{figure['gflops']:.0f}" if "gflops" in figure else "",
+                f"{figure['plain_gflops']:.0f}" if "plain_gflops" in figure else "",
+                f"{100 * share:.0f} %" if share else "",
+            ]
+        )
+    titles = ["what", "median", "GFLOP/s", "plain convolutions in the same engine, GFLOP/s", "share"]
+    return table(titles, rows)
 
 
 def peers_table(speed: dict[str, Any]) -> str:
@@ -316,6 +323,54 @@ def peers_table(speed: dict[str, Any]) -> str:
         for name, cases in peers.items()
     ]
     return table(["network alone", *peers["fast"]], rows)
+
+
+def share_text(share: float) -> str:
+    return f"{100 * share:.0f} %" if share > 0.095 else f"{100 * share:.2g} %"
+
+
+def precision_table(precision: dict[str, Any]) -> str:
+    rows = []
+    for way, row in precision["ways"].items():
+        shares, losses = row["deviation over error left"], row["loss in dB"]
+        most = max(shares, key=lambda key: shares[key])
+        rows.append(
+            [
+                way,
+                f"{row['real']['largest']:.3g}",
+                f"{row['real']['rms']:.3g}",
+                share_text(statistics.median(shares.values())),
+                f"{share_text(shares[most])} ({most})",
+                f"{max(losses.values()):.2g}",
+                f"{row['times openvino f32']:.2f}",
+            ]
+        )
+    titles = [
+        "engine and precision",
+        "largest",
+        "rms",
+        "share of the error left, median",
+        "most",
+        "loss at most, dB",
+        "time, openvino f32 = 1",
+    ]
+    return table(titles, rows)
+
+
+def precision_section(precision: dict[str, Any]) -> str:
+    settings = precision["settings"]
+    limit, ways = settings["limit"], precision["ways"]
+    within = [way for way, row in ways.items() if max(row["deviation over error left"].values()) <= limit]
+    beyond = [way for way in ways if way not in within]
+    return f"""How far the default is from torch in f32: the largest and the rms difference on the {settings["radiographs"]} example radiographs, in
+their grey values, 16 bit; rms on the rows of the first two tables, as a share of the error that torch in f32 leaves there, and what
+it costs in PSNR. The limit for bf16 and int8 is {100 * limit:.0f} % of that error on every row: {", ".join(within)} keep to it; of
+the others, {len(beyond)} ways of quantising after training, none does
+([decision 8](decisions/0008-one-export-beside-the-weights.md)). Spans of int8 are taken from {settings["calibration tiles"]} tiles of other scenes.
+
+{precision_table(precision)}
+
+{provenance(precision)}"""
 
 
 def commands_table(speed: dict[str, Any]) -> str:
@@ -385,6 +440,146 @@ def loss_table(estimator: dict[str, Any]) -> str:
     return table(["machine", "images", "mean", "median", "highest"], rows)
 
 
+def loss_verdict(estimator: dict[str, Any]) -> str:
+    """On which machines the aim is met."""
+    aim = estimator["settings"]["loss aim, dB"]
+    met: dict[bool, list[str]] = {True: [], False: []}
+    for name, row in estimator["loss in dB"].items():
+        met[row["mean"] < aim].append(name)
+    parts = [f"is met on {', '.join(met[True])}"] if met[True] else []
+    parts += [f"missed on {', '.join(met[False])}"] if met[False] else []
+    return f"A mean below {aim:g} dB, the aim, {' and '.join(parts)}."
+
+
+def mean_of(row: dict[str, Any], kind: str) -> float:
+    return statistics.mean(row[kind].values())
+
+
+def retrained_table(retrained: dict[str, Any]) -> str:
+    """Every network that was trained for the same time: what it saw of data meanwhile, and what it came to."""
+
+    def scores(row: dict[str, Any]) -> list[str]:
+        paper = [row["as the paper scores"][kind]["against clean"]["psnr"] for kind in TYPES]
+        return [
+            f"{value:.2f}"
+            for value in (*paper, *(mean_of(row, key) for key in ("cases", "conditions", "structures")))
+        ]
+
+    rows = [
+        [
+            name,
+            f"{row['parameters'] / 1e6:.2f} M",
+            f"{row['steps']:,} x {row['recipe']['optimiser']['batch']}",
+            *scores(row),
+        ]
+        for name, row in retrained["networks"].items()
+    ]
+    for name, row in retrained["shipped"].items():
+        rows.append([f"**{name}** as shipped", "", "", *scores(row)])
+        rows.append(
+            [f"{name} as shipped, eight ways", "", "", *scores(retrained["shipped, in eight ways"][name])]
+        )
+    return table(
+        ["network", "weights", "steps x patches", *TYPES, "cases", "conditions", "contrast kept"], rows
+    )
+
+
+def ceiling_table(retrained: dict[str, Any]) -> str:
+    """The paper's scores, against HQ, between those of LQ and the ceiling."""
+
+    def cells(of: dict[str, Any]) -> list[str]:
+        return [f"{of[kind]['psnr']:.2f} / {of[kind]['ssim']:.4f}" for kind in TYPES]
+
+    def network(row: dict[str, Any]) -> list[str]:
+        return cells({kind: row["as the paper scores"][kind]["against HQ"] for kind in TYPES})
+
+    peers = {
+        name: row for name, row in retrained["networks"].items() if row["what"] == "peer" or name == "fast"
+    }
+    rows = [
+        ["5 s", *cells({kind: retrained["5 s"][kind]["against HQ"] for kind in TYPES})],
+        *([f"{name}, {row['minutes']:g} minutes", *network(row)] for name, row in peers.items()),
+        *([f"**{name}** as shipped", *network(row)] for name, row in retrained["shipped"].items()),
+        ["ceiling: noise-free", *cells(retrained["ceiling"])],
+    ]
+    return table(["", *TYPES], rows)
+
+
+def equal_time(retrained: dict[str, Any]) -> dict[str, Any]:
+    """How far the default is ahead of each peer that was trained for the same time, dB against noise-free."""
+
+    def row_scores(row: dict[str, Any]) -> dict[str, float]:
+        paper = {kind: row["as the paper scores"][kind]["against clean"]["psnr"] for kind in TYPES}
+        return {**paper, **row["cases"], **row["conditions"]}
+
+    own = row_scores(retrained["networks"]["fast"])
+    peers = {
+        name: {key: own[key] - value for key, value in row_scores(row).items()}
+        for name, row in retrained["networks"].items()
+        if row["what"] == "peer"
+    }
+    return {"peers": peers, "rows": len(own), "minutes": retrained["networks"]["fast"]["minutes"]}
+
+
+def equal_time_sentences(retrained: dict[str, Any]) -> str:
+    found = equal_time(retrained)
+    lines = []
+    for name, leads_over in found["peers"].items():
+        ahead = sum(value > 0 for value in leads_over.values())
+        least = min(leads_over, key=lambda key: leads_over[key])
+        lines.append(
+            f"- {name}: the default is ahead in {ahead} of {found['rows']} rows, by "
+            f"{statistics.median(leads_over.values()):.2f} dB in the median, "
+            + (
+                f"{leads_over[least]:.2f} dB at least ({least})."
+                if leads_over[least] > 0
+                else "behind in: "
+                + ", ".join(f"{key} ({-lead:.2f} dB)" for key, lead in leads_over.items() if lead <= 0)
+                + "."
+            )
+        )
+    return "\n".join(lines)
+
+
+def equal_time_for_all(retrained: dict[str, Any]) -> str:
+    """The same in a sentence, for the README."""
+    found = equal_time(retrained)
+    ahead = {name: statistics.median(values.values()) for name, values in found["peers"].items()}
+    return (
+        f"Trained from nothing for the same {found['minutes']:g} minutes on the same exposures, its network is "
+        f"{ahead['NAFNet-w32']:.1f} dB better in the median\nthan NAFNet-w32 and {ahead[FRAMEWORK]:.1f} dB "
+        "better than the paper's framework, which see little in that time: "
+        "[results](docs/results.md#trained-for-the-same-time)."
+    )
+
+
+def retrained_section(retrained: dict[str, Any]) -> str:
+    settings, own = retrained["settings"], retrained["networks"]["fast"]
+    side = "whole" if settings["pair_px"] is None else f"{settings['pair_px']} px of each"
+    return f"""Networks trained from nothing for {own["minutes"]:g} minutes each on the same two cores, on the same exposures (`wide` and
+the three machine types), every patch new; loss and optimiser are each network's own, and the slow ones take 4 patches a
+step instead of 16. So short a training tells which network learns fastest, not which would be best after a week:
+that is what a GPU is for, and none was at hand. One training each: differences below 0.1 dB mean nothing. The forms that the default does not have are in
+[variants.py](../benchmarks/variants.py).
+
+PSNR in dB against the noise-free image: of S1 to S3 as the paper scores, {settings["pairs"]} test images of each type, {side},
+full scale as data range; means of the {len(own["cases"])} rows of the first table and the {len(own["conditions"])} of the second above, {settings["scenes"]} scenes of
+{settings["size_px"]} px each. Contrast kept: by the six kinds of structures [above](#structures-at-the-limit) at CNR 3, mean.
+
+{retrained_table(retrained)}
+
+Noise-free as the truth, {len(TYPES)} + {len(own["cases"])} + {len(own["conditions"])} rows, the default against peers of equal time:
+
+{equal_time_sentences(retrained)}
+
+As the paper scores: PSNR in dB / SSIM against the long exposure (HQ) itself, which has noise of its own. Nobody who does
+not guess that noise can pass the noise-free image, the ceiling.
+
+{ceiling_table(retrained)}
+
+{provenance(retrained)}"""
+
+
 def provenance(result: dict[str, Any]) -> str:
     at = result["machine"]
     versions = ", ".join(f"{name} {number}" for name, number in at["versions"].items())
@@ -434,10 +629,10 @@ PSNR in dB / SSIM against the noise-free image of simulated pairs ({quality["set
 {quality["settings"]["size_px"]} px a row; data range: the open beam). All columns have had their hot pixels replaced.
 Size or strength of the four filters were chosen for each row by looking at the truth, and total variation and non-local
 means were told the true noise; the default model measures the noise itself unless the column says so. Networks of equal
-training are compared by `longexposure study compare`.
+training are compared [below](#trained-for-the-same-time).
 
 The exposures are those of simulated machines ([simulation.md](simulation.md)); S1 to S3 are the paper's machine
-types, their test scenes. What the weights that ship were trained on is on their cards ([fast](../src/longexposure/weights/fast.md),
+types, their test scenes, here without what differs between their two exposures beside the noise (drift, shift). What the weights that ship were trained on is on their cards ([fast](../src/longexposure/weights/fast.md),
 [best](../src/longexposure/weights/best.md)); `best` is the default grown, and measures the noise itself too.
 
 {quality_table(quality["cases"])}
@@ -456,8 +651,8 @@ noise runs along lines and whose fields are mixed and differ.
 
 ### Told the noise, estimating it, told it wrong
 
-PSNR in dB of the same weights. A network that is never told the noise would have to be trained for that and is not
-among them.
+PSNR in dB of the same weights. A network that is never told the noise has to be trained for that:
+[fast, told nothing](#trained-for-the-same-time).
 
 {ablation_table(quality)}
 
@@ -486,6 +681,10 @@ The filters were chosen by looking at the other copy. {next(iter(quality["real"]
 
 {limit_section(limit)}
 
+## Trained for the same time
+
+{retrained_section(load("retrained.json"))}
+
 ## The noise estimator
 
 {noise_paragraph(noise)}
@@ -497,8 +696,9 @@ On test scenes of the simulated machines it learned from, estimated sigma over t
 
 {estimator_table(estimator)}
 
-What that costs: PSNR of the default told the true profile less that of the default told the estimated one, dB. The aim
-is {estimator["settings"]["loss aim, dB"]:g}; four images a machine helped to choose among three trainings of the estimator.
+What that costs: PSNR of the default told the true profile less that of the default told the estimated one, dB; four
+images a machine helped to choose among three trainings of the estimator. {loss_verdict(estimator)} The images that cost
+most have noise that is blurred by more than a pixel: it is taken for texture, found too weak, and stays.
 
 {loss_table(estimator)}
 
@@ -528,13 +728,22 @@ Tables, pictures, what was reduced, and machine, commit and date of each: [studi
 
 ## Speed
 
+Of the network alone, one tile of {speed["settings"]["side_px"]} px, as `longexposure bench` measures it; of enhancing, one image of that size,
+the filters' of what their rows say.
+
 {speed_table(speed)}
+
+Networks beside it, in the same engines, on one tile of {speed["settings"]["peers_side_px"]} px:
 
 {peers_table(speed)}
 
 {commands_table(speed)}
 
 {provenance(speed)}
+
+### How exact each engine and precision is
+
+{precision_section(load("precision.json"))}
 
 ## Not measured
 
@@ -595,9 +804,11 @@ PSNR in dB / SSIM:
 What becomes of voids, wires, gaps and bridges at the limit of visibility, of stripes, zingers, clipping and nearly clean
 images, and of real radiographs, is in [docs/results.md](docs/results.md), with machine and commit.
 
-Enhancing takes {enhance:.2f} s a megapixel in exact single precision on {speed["machine"]["cores"]} cores of
+Enhancing takes {enhance:.2f} s a megapixel in exact single precision with OpenVINO on {speed["machine"]["cores"]} cores of
 {speed["machine"]["processor"].split(" (")[0]}; the network is {nafnet:.0f} times as fast as NAFNet-w32 in the same engine.
 One file of 1900 x 1900, start of the process included, takes {one:.1f} s.
+
+{equal_time_for_all(load("retrained.json"))}
 
 {grown(quality, speed)}
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from longexposure.engines.exported import MOST_COUNTS, MOST_OF_ERROR_LEFT
 from longexposure.models import shipped_weights
 from longexposure.models.checkpoint import read_checkpoint, read_header, sha256_of
 from longexposure.recipes import load_recipe
@@ -35,6 +36,8 @@ def test_documents_show_what_the_benchmark_files_say() -> None:
         "simulation.json",
         "estimator.json",
         "limit.json",
+        "retrained.json",
+        "precision.json",
     ],
 )
 def test_every_benchmark_file_says_where_it_was_measured(name: str) -> None:
@@ -49,6 +52,22 @@ def test_quality_was_measured_with_the_weights_that_ship(name: str) -> None:
     settings = json.loads((ROOT / "benchmarks" / name).read_text())["settings"]
     measured = {settings["model"]: settings["weights_sha256"], **settings["others"]}
     assert measured == {model: sha256_of(file) for model, file in shipped_weights().items()}
+
+
+def test_equal_time_was_equal_and_the_default_came_first() -> None:
+    retrained = json.loads((ROOT / "benchmarks" / "retrained.json").read_text())
+    networks = retrained["networks"]
+    assert len({row["minutes"] for row in networks.values()}) == 1
+    for row in networks.values():
+        assert row["steps"] == round(60 * row["minutes"] / row["seconds per step"])
+    peers = [row for row in networks.values() if row["what"] == "peer"]
+    assert len(peers) == 4
+    for kind in ("S1", "S2", "S3"):
+        for truth in ("against HQ", "against clean"):
+            own, *others = (row["as the paper scores"][kind][truth] for row in (networks["fast"], *peers))
+            for other in others:
+                assert own["psnr"] >= other["psnr"], (kind, truth)
+                assert own["ssim"] >= other["ssim"], (kind, truth)
 
 
 def test_every_benchmark_names_the_networks_that_ship() -> None:
@@ -115,3 +134,14 @@ def test_simulation_is_as_fast_as_wanted() -> None:
     for name, aim in aims.items():
         met = figures[name] < aim if name.endswith(", s") else figures[name] >= aim
         assert met, (name, figures[name], aim)
+
+
+def test_precisions_are_offered_for_what_was_measured() -> None:
+    precision = json.loads((ROOT / "benchmarks" / "precision.json").read_text())
+    assert precision["settings"]["weights_sha256"] == sha256_of(shipped_weights()["fast"])
+    assert precision["settings"]["limit"] == MOST_OF_ERROR_LEFT
+    for way, row in precision["ways"].items():
+        within = max(row["deviation over error left"].values()) <= MOST_OF_ERROR_LEFT
+        assert within == (not way.startswith("int8")), f"{way}: look at decision 8 again"
+        if way.endswith("f32"):
+            assert row["real"]["largest"] <= MOST_COUNTS
