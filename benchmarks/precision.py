@@ -20,6 +20,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import re
 import statistics
 import tempfile
 import time
@@ -53,13 +54,13 @@ from longexposure.models.checkpoint import sha256_of
 from longexposure.models.spec import ModelSpec
 
 SPANS = {"extremes": CalibrationMethod.MinMax, "99.99 %": CalibrationMethod.Percentile}
-PLANS: dict[str, tuple[str, ...]] = {
-    "all": ("",),
-    "all at quarter resolution": ("head.", "body.", "tail."),
-    "the body's": ("body.",),
-    "the second of each of the body's blocks": tuple(f"body.{number}.second." for number in range(8)),
+PLANS = {
+    "all": "",
+    "all at quarter resolution": r"(head|body|tail)\.",
+    "the body's": r"body\.",
+    "the second of each of the body's blocks": r"body\.\d+\.second\.",
 }
-"""How the weights of the convolutions begin that are quantised."""
+"""How the names of the convolutions' weights begin that are quantised, as regular expressions."""
 CALIBRATION_SCENES, CALIBRATION_PX, CALIBRATION_SEED = 2, 192, 123
 TIMED_PX, RUNS = 1024, 7
 
@@ -112,12 +113,12 @@ class Tiles(CalibrationDataReader):  # type: ignore[misc]
         return next(self.left, None)
 
 
-def quantised(source: Path, plan: tuple[str, ...], span: CalibrationMethod, tiles: list[Given]) -> bytes:
+def quantised(source: Path, plan: str, span: CalibrationMethod, tiles: list[Given]) -> bytes:
     """The model with the convolutions of a plan in int8."""
     convolutions = [node for node in onnx.load(source).graph.node if node.op_type == "Conv"]
-    wanted = [node.name for node in convolutions if node.input[1].startswith(plan)]
+    wanted = [node.name for node in convolutions if re.match(plan, node.input[1])]
     if not wanted:
-        raise ValueError(f"no convolution's weights begin with any of {plan}")
+        raise ValueError(f"no convolution's weights begin like {plan!r}")
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "int8.onnx"
         quantize_static(

@@ -697,8 +697,7 @@ On test scenes of the simulated machines it learned from, estimated sigma over t
 {estimator_table(estimator)}
 
 What that costs: PSNR of the default told the true profile less that of the default told the estimated one, dB; four
-images a machine helped to choose among three trainings of the estimator. {loss_verdict(estimator)} The images that cost
-most have noise that is blurred by more than a pixel: it is taken for texture, found too weak, and stays.
+images a machine helped to choose among three trainings of the estimator. {loss_verdict(estimator)}
 
 {loss_table(estimator)}
 
