@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-from known_noise import Picture, counted, exported, turned, with_added_noise, with_hot_pixels
+from known_noise import PIECES, Picture, counted, cut_out, exported, turned, with_added_noise, with_hot_pixels
 from scipy import ndimage
 
 SIZES = (128, 192, 256, 320)
@@ -31,6 +31,8 @@ def texture_pictures(random: Random) -> Iterator[Picture]:
             picture = exported(picture, random)
         if random.random() < HOT:
             picture = with_hot_pixels(picture, random)
+        if random.random() < PIECES:
+            picture = cut_out(picture, random)
         yield turned(picture._replace(kind="texture"), random)
 
 

@@ -5,12 +5,14 @@ default network is told in its training. From a scene come
 
 - exposures as the machine stores them;
 - exposures as a viewer exports them: a window, a gamma, 8 to 12 bits, what lies outside cut off;
-- the noise-free scene with noise that is drawn here: white, blurred, along lines up to a lag-1 correlation of
-  0.8, rows and columns, any dependence on signal, down to nearly clean, at times exported too; a scene in
-  eight is plain light, some are decimated to have finer texture;
-- the noise-free scene counted in a few quanta, whole numbers.
+- the noise-free scene with noise that is drawn here: white, blurred up to a lag-1 correlation of 0.95, along
+  lines up to 0.8, rows and columns up to twenty times the rest, any dependence on signal, down to nearly
+  clean, at times exported too; a scene in eight is plain light, some are decimated to have finer texture;
+- the noise-free scene counted in a few quanta, whole numbers;
+- the noise-free scene in 20 to 400 grey values, whose rounding is all the noise there is.
 
-Some have hot pixels far off the scale, and all are turned any way, so that lines may be columns.
+Some have hot pixels far off the scale, some are small pieces, and all are turned any way, so that lines may be
+columns.
 """
 
 from __future__ import annotations
@@ -36,8 +38,11 @@ EXPOSURES = 2
 PROBED = 12
 """Scenes that tell whether the machines still draw what is on the disk."""
 
-PLAIN, FINER, HOT, ENDS_CUT = 1 / 8, 0.3, 0.15, 0.2
-EXPORTED, ADDED_EXPORTED, COUNTED = 0.6, 0.2, 0.25
+PLAIN, FINER, HOT, ENDS_CUT, PIECES = 1 / 8, 0.3, 0.15, 0.2, 0.15
+SMALLEST_PX = 40
+KINDS, OFTEN = ("white", "screen", "line", "both"), (0.5, 0.1, 0.33, 0.07)
+"""Colours of the noise that is drawn here: mostly not blurred, as detectors are; `wide` blurs enough besides."""
+EXPORTED, ADDED_EXPORTED, COUNTED, ROUNDED = 0.6, 0.2, 0.25, 0.2
 CUT_OFF = (0.0, 0.0, 0.005, 0.03, 0.1)
 """Share of the pixels beyond either end of a window."""
 DEPTHS = (8, 8, 8, 10, 12)
@@ -133,7 +138,7 @@ def kept_images(file: Path) -> Iterator[Drawn]:
 
 
 def pictures(drawn: Drawn, random: Random) -> Iterator[Picture]:
-    """Four or five pictures of one scene."""
+    """Four to six pictures of one scene."""
     taken = [Picture(short, drawn.noise, f"taken by {drawn.machine}") for short in drawn.shorts]
     made = [taken[0]]
     made.append(exported(taken[1], random) if random.random() < EXPORTED else taken[1])
@@ -142,9 +147,25 @@ def pictures(drawn: Drawn, random: Random) -> Iterator[Picture]:
         made.append(exported(noisy, random) if random.random() < ADDED_EXPORTED else noisy)
     if random.random() < COUNTED:
         made.append(counted(unit_scene(drawn.clean, random), random))
+    if random.random() < ROUNDED:
+        made.append(rounded(unit_scene(drawn.clean, random), random))
     for picture in made:
         spoiled = with_hot_pixels(picture, random) if random.random() < HOT else picture
-        yield turned(spoiled, random)
+        piece = cut_out(spoiled, random) if random.random() < PIECES else spoiled
+        yield turned(piece, random)
+
+
+def cut_out(picture: Picture, random: Random) -> Picture:
+    """A piece of it, of `SMALLEST_PX` to half its height and width."""
+    pixels = picture.pixels
+    height, width = (
+        int(random.integers(SMALLEST_PX, max(side // 2, SMALLEST_PX) + 1)) for side in pixels.shape
+    )
+    top, left = (
+        int(random.integers(whole - part + 1))
+        for whole, part in zip(pixels.shape, (height, width), strict=True)
+    )
+    return picture._replace(pixels=np.ascontiguousarray(pixels[top : top + height, left : left + width]))
 
 
 def transposed(picture: Picture) -> Picture:
@@ -236,6 +257,13 @@ def counted(scene: Array, random: Random) -> Picture:
     return Picture(np.maximum(np.rint(quanta), 0).astype(np.float32), noise, "counted")
 
 
+def rounded(scene: Array, random: Random) -> Picture:
+    """No noise but that of rounding, 1 / 12 in variance."""
+    steps = float(np.exp(random.uniform(np.log(20), np.log(400))))
+    noise = NoiseProfile(level=0.5 * steps, sigma=12**-0.5)
+    return Picture(np.rint(steps * (scene - scene.min())).astype(np.float32), noise, "rounded")
+
+
 def with_added_noise(scene: Array, random: Random) -> Picture:
     """Noise of any strength, colour and dependence on signal; at times the ends of the scale are cut."""
     sigma = float(np.exp(random.uniform(np.log(0.0007), np.log(0.4))))
@@ -262,17 +290,17 @@ class Colour(NamedTuple):
 
     @classmethod
     def drawn(cls, random: Random) -> Colour:
-        kind = random.choice(("white", "screen", "line", "both"), p=(0.3, 0.25, 0.3, 0.15))
+        kind = random.choice(KINDS, p=OFTEN)
         along_x = along_y = np.ones(1)
         if kind in ("screen", "both"):
-            along_x = along_y = bell(random.uniform(0.3, 1.2))
+            along_x = along_y = bell(float(np.exp(random.uniform(np.log(0.3), np.log(2.2)))))
         if kind in ("line", "both"):
             along_x = np.convolve(along_x, line_taps(random.uniform(0.05, 0.8)))
-        others = [
-            random.uniform(0, most) * (random.random() < often)
-            for most, often in ((0.6, 0.4), (0.4, 0.12), (0.2, 0.06))
+        shares = [
+            float(np.exp(random.uniform(np.log(0.02), np.log(most)))) * (random.random() < often)
+            for most, often in ((1, 0.4), (20, 0.15), (20, 0.1))
         ]
-        return cls(along_x, along_y, *others)
+        return cls(along_x, along_y, *shares)
 
     def field(self, random: Random, shape: tuple[int, int]) -> Array:
         """Noise (H, W) of variance 1."""

@@ -424,7 +424,7 @@ def noise_paragraph(noise: dict[str, Any]) -> str:
     ]
     made = noise["provenance"]
     return f"""On {made["held-out scenes"]} scenes of the machines' test splits, each taken as it is and with other noise, and {made["held-out textures"]} drawn
-textures, of {min(made["sizes_px"])} to {max(made["sizes_px"])} px, none of which it learned from (a part of the scenes chose which differences it looks at):
+textures, of {min(made["sizes_px"])} to {max(made["sizes_px"])} px and pieces of these, none of which it learned from (they chose how wide it is, a part of them which differences it looks at):
 
 {table(titles, rows)}
 
@@ -696,8 +696,8 @@ On test scenes of the simulated machines it learned from, estimated sigma over t
 
 {estimator_table(estimator)}
 
-What that costs: PSNR of the default told the true profile less that of the default told the estimated one, dB; four
-images a machine helped to choose among three trainings of the estimator. {loss_verdict(estimator)}
+What that costs: PSNR of the default told the true profile less that of the default told the estimated one, dB, of
+these images, none of which was looked at before the estimator was trained. {loss_verdict(estimator)}
 
 {loss_table(estimator)}
 

@@ -54,6 +54,16 @@ def test_quality_was_measured_with_the_weights_that_ship(name: str) -> None:
     assert measured == {model: sha256_of(file) for model, file in shipped_weights().items()}
 
 
+def test_the_estimator_that_ships_was_measured_and_costs_less_than_its_aim() -> None:
+    shipped = sha256_of(ROOT / "src" / "longexposure" / "noise" / "estimator.npz")
+    assert json.loads((ROOT / "benchmarks" / "noise_estimator.json").read_text())["weights sha256"] == shipped
+    measured = json.loads((ROOT / "benchmarks" / "estimator.json").read_text())
+    assert measured["settings"]["estimator_sha256"] == shipped
+    losses = {name: row["mean"] for name, row in measured["loss in dB"].items()}
+    assert losses.keys() == {"wide", "S1", "S2", "S3"}
+    assert max(losses.values()) < measured["settings"]["loss aim, dB"]
+
+
 def test_equal_time_was_equal_and_the_default_came_first() -> None:
     retrained = json.loads((ROOT / "benchmarks" / "retrained.json").read_text())
     networks = retrained["networks"]

@@ -3,8 +3,8 @@
 An image is cut into blocks of 8 x 8 pixels. Several differences are taken inside each block, each blind to
 some structure and sensitive to some colour of noise; low quantiles over the blocks tell what the flattest
 places hold, and the proportions of the differences there tell the noise's colour. Everything is expressed
-relative to one reference, the faintest diagonal second difference, so the numbers depend neither on the grey
-scale nor on its zero.
+relative to one reference, the faintest diagonal second difference but no less than the rounding of the grey
+values, so the numbers depend neither on the grey scale nor on its zero.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from longexposure.radiograph import Pixels
 
 BLOCK = 8
 MAX_BLOCKS = 1 << 14
+STEP_SAMPLE = 1 << 16
+"""Grey values, evenly spread over the blocks, from which the distance between neighbouring ones is taken."""
 QUANTILES = (0.01, 0.03, 0.1, 0.3, 0.6)
 SHARES = (0.02, 0.08, 0.25)
 """Of the blocks, the flattest by one difference, over which all differences are averaged."""
@@ -65,6 +67,16 @@ def unclipped(blocks: Blocks, *, low: float, high: float) -> npt.NDArray[np.bool
     return (at_low <= 2) & (at_high <= 2)
 
 
+def grey_step(blocks: Blocks) -> float:
+    """Distance between the grey values that occur: 1 for integers, 257 where 8 bits are stored as 16.
+
+    The lowest tenth of the gaps tells, so that neither rare values far from the others nor values next to
+    each other by rounding decide; of continuous values it is far below their noise. 0 for equal values.
+    """
+    values = np.unique(blocks.ravel()[:: max(1, blocks.size // STEP_SAMPLE)])
+    return float(np.quantile(np.diff(values), 0.1)) if len(values) > 1 else 0.0
+
+
 def energies(blocks: Blocks) -> Numbers:
     """Mean squares (N, 17) of differences inside each block, normalised to 1 for white noise of variance 1.
 
@@ -107,14 +119,15 @@ def features(blocks: Blocks, *, span: float, low: float) -> tuple[npt.NDArray[np
     floor = 1e-14 * span * span
     power = np.ascontiguousarray(energies(blocks).T)
     logs = np.log(np.maximum(power, floor))
-    reference = float(np.quantile(logs[_SECOND], 0.1))
+    rounding = float(np.log(max(grey_step(blocks) ** 2 / 12, floor)))
+    reference = max(float(np.quantile(logs[_SECOND], 0.1)), rounding)
     levels = (np.median(blocks, axis=(1, 2)).astype(np.float64) - low) / span
     parts = [
         np.quantile(logs, QUANTILES, axis=1).ravel() - reference,
         _of_the_flattest(power, floor=floor) - reference,
         _proportions(logs),
         _by_brightness(logs, levels, reference=reference),
-        np.array([0.5 * (reference - 2 * np.log(span)), np.log(len(blocks)) / 10]),
+        np.array([0.5 * (reference - 2 * np.log(span)), np.log(len(blocks)) / 10, rounding - reference]),
     ]
     values = np.clip(np.concatenate(parts), -12, 12)
     return values.astype(np.float32), float(np.exp(0.5 * reference))

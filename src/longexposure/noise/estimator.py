@@ -22,6 +22,8 @@ from longexposure.radiograph import Pixels
 
 FEWEST_BLOCKS = 16
 """Images with fewer usable blocks of 8 x 8 are judged by the differences of their neighbours alone."""
+CORRELATION = (-0.5, 0.95)
+"""Correlations are found within these limits, the widest that networks are told in their training."""
 
 Layers = tuple[npt.NDArray[np.float32], ...]
 
@@ -80,9 +82,9 @@ def _regress(inputs: npt.NDArray[np.float32]) -> tuple[float, float, float, floa
             x = np.maximum(x, 0.0)
     log_ratio, corr_x, corr_y, share = (float(v) for v in x)
     return (
-        float(np.clip(log_ratio, -2.0, 4.0)),
-        float(np.clip(corr_x, -0.3, 0.95)),
-        float(np.clip(corr_y, -0.3, 0.95)),
+        float(np.clip(log_ratio, -2.0, 6.0)),
+        float(np.clip(corr_x, *CORRELATION)),
+        float(np.clip(corr_y, *CORRELATION)),
         float(np.clip(share, -0.3, 1.0)),
     )
 
