@@ -272,8 +272,8 @@ def test_the_views_of_one_real_detector_are_found_to_have_its_noise():
     )
     found = [_sigma_at(estimate_noise(view), 100) for view in views]
     true = np.sqrt(np.polyval(law, 100))
-    assert true < np.mean(found) < 1.15 * true
-    assert np.ptp(found) < 0.25 * true
+    np.testing.assert_allclose(found, true, rtol=0.15)
+    assert np.mean(found) == pytest.approx(true, rel=0.1)
 
 
 # Laws
