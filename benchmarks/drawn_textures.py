@@ -2,7 +2,8 @@
 
 The simulated machines have flat places nearly everywhere and blur what is fine; other images need not. Here are
 lattices and gratings from 2.5 px, piled discs, grains, clouds, each over all of the image or a part of it,
-sharp or blurred. What is known of them is that they are not noise.
+sharp or blurred. What is known of them is that they are not noise. Their noise is never blurred: an estimator
+that saw blurred noise on them took the lattice of a real circuit for such noise.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ def texture_pictures(random: Random) -> Iterator[Picture]:
     """Two pictures of one texture."""
     scene = texture(int(random.choice(SIZES)), random)
     for _ in range(2):
-        picture = counted(scene, random) if random.random() < COUNTED else with_added_noise(scene, random)
+        few = random.random() < COUNTED
+        picture = counted(scene, random) if few else with_added_noise(scene, random, blurred=False)
         if random.random() < EXPORTED:
             picture = exported(picture, random)
         if random.random() < HOT:

@@ -40,7 +40,8 @@ PROBED = 12
 
 PLAIN, FINER, HOT, ENDS_CUT, PIECES = 1 / 8, 0.3, 0.15, 0.2, 0.15
 SMALLEST_PX = 40
-KINDS, OFTEN = ("white", "screen", "line", "both"), (0.5, 0.1, 0.33, 0.07)
+KINDS = ("white", "screen", "line", "both")
+OFTEN, SHARP = (0.5, 0.1, 0.33, 0.07), (0.6, 0, 0.4, 0)
 """Colours of the noise that is drawn here: mostly not blurred, as detectors are; `wide` blurs enough besides."""
 EXPORTED, ADDED_EXPORTED, COUNTED, ROUNDED = 0.6, 0.2, 0.25, 0.2
 CUT_OFF = (0.0, 0.0, 0.005, 0.03, 0.1)
@@ -264,11 +265,17 @@ def rounded(scene: Array, random: Random) -> Picture:
     return Picture(np.rint(steps * (scene - scene.min())).astype(np.float32), noise, "rounded")
 
 
-def with_added_noise(scene: Array, random: Random) -> Picture:
-    """Noise of any strength, colour and dependence on signal; at times the ends of the scale are cut."""
+def with_added_noise(scene: Array, random: Random, *, blurred: bool = True) -> Picture:
+    """Noise of any strength, colour and dependence on signal; at times the ends of the scale are cut.
+
+    Args:
+        scene: contrast between 0 and 1.
+        random: what is drawn from.
+        blurred: whether some of it is blurred as by a screen.
+    """
     sigma = float(np.exp(random.uniform(np.log(0.0007), np.log(0.4))))
     share = random.uniform(0, 1) * random.choice((0.0, 1.0, -0.3), p=(0.35, 0.55, 0.1))
-    colour = Colour.drawn(random)
+    colour = Colour.drawn(random, blurred=blurred)
     variance = sigma**2 * np.maximum(1 + 2 * share * (scene - 0.5), 0.02)
     image = scene + np.sqrt(variance) * colour.field(random, scene.shape)
     if random.random() < ENDS_CUT:
@@ -289,8 +296,8 @@ class Colour(NamedTuple):
     columns: float
 
     @classmethod
-    def drawn(cls, random: Random) -> Colour:
-        kind = random.choice(KINDS, p=OFTEN)
+    def drawn(cls, random: Random, *, blurred: bool) -> Colour:
+        kind = random.choice(KINDS, p=OFTEN if blurred else SHARP)
         along_x = along_y = np.ones(1)
         if kind in ("screen", "both"):
             along_x = along_y = bell(float(np.exp(random.uniform(np.log(0.3), np.log(2.2)))))
