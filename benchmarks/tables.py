@@ -577,6 +577,8 @@ not guess that noise can pass the noise-free image, the ceiling.
 
 {ceiling_table(retrained)}
 
+All networks that are told the noise were told what the estimator of that commit found; the one that ships came later.
+
 {provenance(retrained)}"""
 
 
