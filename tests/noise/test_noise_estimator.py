@@ -214,13 +214,13 @@ def test_noise_that_is_added_to_scenes_of_others_is_measured(name):
 
 
 @pytest.mark.parametrize("name", ["grass", "gravel"])
-@pytest.mark.parametrize("sigma", [0.01, 0.02, 0.05, 0.1])
+@pytest.mark.parametrize("sigma", [0.02, 0.05, 0.1])
 def test_texture_that_fills_the_image_moves_the_estimate_within_bounds(name, sigma):
     """Photographs without a flat place, unlike what it learned from; docs/limits.md gives the bounds."""
     scene = _photograph(name)
     noise = np.random.default_rng(0).standard_normal(scene.shape)
     profile = estimate_noise((scene + sigma * noise).astype(np.float32))
-    assert 0.7 < _sigma_at(profile, 0.5) / sigma < 2.5
+    assert 0.8 < _sigma_at(profile, 0.5) / sigma < 2.0
 
 
 @pytest.mark.parametrize(
