@@ -146,12 +146,11 @@ def real_verdict(quality: dict[str, Any]) -> str:
         filters = {short(name): error for name, error in found["methods"].items() if name.startswith("best ")}
         nearest = min(filters, key=lambda name: filters[name])
         ahead = filters[nearest] - found["methods"][model]
-        parts.append(f"{ahead:+.1f} counts^2 against {nearest} at {factor} times")
-    verdict = f"{model}, told nothing, is ahead of the best filter by {' and '.join(parts)} the noise"
-    if len({part.startswith("-") for part in parts}) > 1:
-        verdict += (
-            ": which of the two is nearer the truth hangs on the strength that the noise is taken to have"
-        )
+        how = "nearer the truth" if ahead > 0 else "further off"
+        parts.append(f"{abs(ahead):.1f} counts^2 {how} than the best filter ({nearest}) at {factor} times")
+    verdict = f"{model}, told nothing, is {' and '.join(parts)} the noise"
+    if len({"further off" in part for part in parts}) > 1:
+        verdict += ": which of the two is better hangs on the strength that the noise is taken to have"
     return f"{verdict}."
 
 

@@ -20,6 +20,7 @@ from longexposure.grey import PERCENTILES, GreyMap, measure_grey
 from longexposure.machines.machine import Machine, Split, load_machine
 from longexposure.machines.pairs import SPLITS, Sitting, sitting_of
 from longexposure.noise import NoiseProfile
+from longexposure.noise.estimator import CORRELATION
 from longexposure.physics.chance import Chance, NumpyChance, TorchChance
 
 Random = np.random.Generator
@@ -172,8 +173,8 @@ def told(profile: NoiseProfile, random: Random, *, error: float) -> npt.NDArray[
         level=0.5,
         sigma=variance**0.5 * factor,
         slope=(profile.slope + 4 * jitter[0] * variance) * factor**2,
-        corr_x=float(np.clip(profile.corr_x + jitter[1], -0.5, 0.95)),
-        corr_y=float(np.clip(profile.corr_y + jitter[2], -0.5, 0.95)),
+        corr_x=float(np.clip(profile.corr_x + jitter[1], *CORRELATION)),
+        corr_y=float(np.clip(profile.corr_y + jitter[2], *CORRELATION)),
     ).condition()
 
 

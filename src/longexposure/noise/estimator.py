@@ -23,7 +23,7 @@ from longexposure.radiograph import Pixels
 FEWEST_BLOCKS = 16
 """Images with fewer usable blocks of 8 x 8 are judged by the differences of their neighbours alone."""
 CORRELATION = (-0.5, 0.95)
-"""Correlations are found within these limits, the widest that networks are told in their training."""
+"""Correlations are found within these limits, and networks are told none beyond them in their training."""
 
 Layers = tuple[npt.NDArray[np.float32], ...]
 
