@@ -8,6 +8,8 @@ same script anew, so the form is named in the environment, which they inherit.
 - modulated: the numbers about the noise scale the channels before each block, beside being planes of the input.
 - merged: every 3x3 convolution of a block is the sum of a 3x3 one, a 1x1 one and a factor for each channel,
   which could be merged into one once it is trained.
+- taught: the same network, whose target is halfway between the truth and what the `best` that ships makes of
+  the same patches: a large teacher (distillation), in bf16 like the pupil.
 """
 
 from __future__ import annotations
@@ -15,13 +17,19 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from longexposure.models import fast, networks
+from longexposure import training
+from longexposure.losses import training_loss
+from longexposure.models import fast, networks, shipped_weights
+from longexposure.models.checkpoint import read_checkpoint
 from longexposure.models.fast import Fast, FastConfig, ResidualBlock
+from longexposure.models.networks import restore_network
 from longexposure.noise import CONDITION
 
 NAMED_IN = "LONGEXPOSURE_BENCH_FORM"
@@ -96,8 +104,32 @@ class ModulatedFast(Fast):
         return super().forward(image, condition)
 
 
+class TaughtFast(Fast):
+    """The default, which keeps what it is shown in training, so that its teacher can be shown the same."""
+
+    shown: tuple[Tensor, Tensor | None]
+
+    def forward(self, image: Tensor, condition: Tensor | None = None) -> Tensor:
+        if self.training:
+            TaughtFast.shown = (image.detach(), condition)
+        return super().forward(image, condition)
+
+
+@lru_cache(maxsize=1)
+def teacher() -> nn.Module:
+    network: nn.Module = restore_network(*read_checkpoint(shipped_weights()["best"]), where="best")
+    return network.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+
+
+def taught_loss(prediction: Tensor, target: Tensor, **options: Any) -> Any:
+    """The loss against the middle of the truth and what the teacher says."""
+    with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
+        said = teacher()(*TaughtFast.shown).float()
+    return training_loss(prediction, 0.5 * (target + said), **options)
+
+
 BLOCKS = {"gated": GatedBlock, "merged": MergedBlock}
-NETWORKS = {"modulated": ModulatedFast}
+NETWORKS: dict[str | None, type[Fast]] = {"modulated": ModulatedFast, "taught": TaughtFast}
 FORMS = (*BLOCKS, *NETWORKS)
 
 
@@ -105,6 +137,7 @@ def take(form: str | None) -> None:
     """Build networks of this form from now on; None is the default's own."""
     fast.ResidualBlock = BLOCKS.get(form, ResidualBlock)  # type: ignore[misc, assignment]
     networks.Fast = NETWORKS.get(form, Fast)  # type: ignore[misc]
+    training.training_loss = taught_loss if form == "taught" else training_loss
 
 
 @contextmanager
