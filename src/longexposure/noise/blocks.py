@@ -1,10 +1,12 @@
 """What the noise estimator looks at: numbers about small blocks, the same for any grey scale.
 
 An image is cut into blocks of 8 x 8 pixels. Several differences are taken inside each block, each blind to
-some structure and sensitive to some colour of noise; low quantiles over the blocks tell what the flattest
-places hold, and the proportions of the differences there tell the noise's colour. Everything is expressed
-relative to one reference, the faintest diagonal second difference but no less than the rounding of the grey
-values, so the numbers depend neither on the grey scale nor on its zero.
+some structure and sensitive to some colour of noise. What the flattest places of each brightness hold tells
+how the noise depends on the signal. With that the blocks are brought to the same noise, so that dark places,
+which quanta make quiet, do not pass for flat ones; low quantiles over all blocks then tell what is noise and
+what is structure, and the proportions of the differences in the flattest tell the noise's colour. Everything
+is expressed relative to one reference, the faint second differences at middle brightness but no less than the
+rounding of the grey values, so the numbers depend neither on the grey scale nor on its zero.
 """
 
 from __future__ import annotations
@@ -23,8 +25,13 @@ SHARES = (0.02, 0.08, 0.25)
 """Of the blocks, the flattest by one difference, over which all differences are averaged."""
 COLOURS = (0.2, 0.5, 0.8)
 """Quantiles of the proportions between the differences, over the flattest quarter of the blocks."""
-LEVELS = 4
+LEVELS = 8
 """Groups of equal size into which blocks are sorted by brightness, for the dependence on signal."""
+FEWEST_IN_GROUP = 4
+FAINT = 0.1
+"""Quantile of a difference over the blocks of one brightness that is taken for what their flattest hold."""
+MIDDLE = 0.2
+"""Distance from 0.5 of the unit domain within which the reference is mostly taken."""
 
 DIFFERENCES = (
     "second, along both axes",
@@ -46,6 +53,7 @@ DIFFERENCES = (
     "second, two apart, along y",
 )
 _SECOND, _PLANE = 0, 7
+_BY_BRIGHTNESS = (_SECOND, _PLANE, 3, 4, 12, 15, 16)
 
 Blocks = npt.NDArray[np.float32]
 Numbers = npt.NDArray[np.float64]
@@ -120,27 +128,45 @@ def features(blocks: Blocks, *, span: float, low: float) -> tuple[npt.NDArray[np
     power = np.ascontiguousarray(energies(blocks).T)
     logs = np.log(np.maximum(power, floor))
     rounding = float(np.log(max(grey_step(blocks) ** 2 / 12, floor)))
-    reference = max(float(np.quantile(logs[_SECOND], 0.1)), rounding)
     levels = (np.median(blocks, axis=(1, 2)).astype(np.float64) - low) / span
+    groups = _by_brightness(blocks, levels)
+    bright = np.array([np.median(levels[group]) for group in groups])
+    faint = np.array([np.quantile(logs[:, group][_BY_BRIGHTNESS, :], FAINT, axis=1) for group in groups])
+    near = np.exp(-0.5 * ((bright - 0.5) / MIDDLE) ** 2) + 1e-3
+    reference = max(float(near @ faint[:, 0] / near.sum()), rounding)
+    pace = np.maximum(np.interp(levels, bright, faint[:, 0]), rounding)
+    even = logs - pace
     parts = [
-        np.quantile(logs, QUANTILES, axis=1).ravel() - reference,
-        _of_the_flattest(power, floor=floor) - reference,
-        _proportions(logs),
-        _by_brightness(logs, levels, reference=reference),
         np.array([0.5 * (reference - 2 * np.log(span)), np.log(len(blocks)) / 10, rounding - reference]),
+        (faint - reference).ravel(),
+        bright - 0.5,
+        np.quantile(even, QUANTILES, axis=1).ravel(),
+        _of_the_flattest(power * np.exp(-pace)),
+        _proportions(even),
     ]
     values = np.clip(np.concatenate(parts), -12, 12)
     return values.astype(np.float32), float(np.exp(0.5 * reference))
 
 
-def _of_the_flattest(power: Numbers, *, floor: float) -> Numbers:
+def _by_brightness(blocks: Blocks, levels: Numbers) -> list[npt.NDArray[np.intp]]:
+    """Which blocks belong to each of `LEVELS` groups, from dark to bright; few blocks share some groups.
+
+    Blocks of equal level are put in an order that a transposed image has too.
+    """
+    along = np.arange(1.0, BLOCK + 1)
+    order = np.lexsort((np.einsum("nij,i,j->n", blocks, along, along), levels))
+    groups = np.array_split(order, min(LEVELS, max(1, len(order) // FEWEST_IN_GROUP)))
+    return [groups[number * len(groups) // LEVELS] for number in range(LEVELS)]
+
+
+def _of_the_flattest(power: Numbers) -> Numbers:
     """Logarithms of the mean energies (17, N) over the flattest blocks, as two of the differences see it."""
     found = []
     for kind in (_SECOND, _PLANE):
         order = np.argsort(power[kind], kind="stable")
         for share in SHARES:
             flattest = power[:, order[: max(2, int(share * len(order)))]].mean(axis=1)
-            found.append(np.log(np.maximum(flattest, floor)))
+            found.append(np.log(np.maximum(flattest, 1e-12)))
     return np.concatenate(found)
 
 
@@ -149,15 +175,6 @@ def _proportions(logs: Numbers) -> Numbers:
     order = np.argsort(logs.sum(axis=0), kind="stable")
     flattest = logs[:, order[: max(4, len(order) // 4)]]
     return np.quantile(flattest - flattest.mean(axis=0), COLOURS, axis=1).ravel()
-
-
-def _by_brightness(logs: Numbers, levels: Numbers, *, reference: float) -> Numbers:
-    """What the flattest blocks of each group of equal brightness hold, and how bright they are."""
-    found = []
-    for group in np.array_split(np.argsort(levels, kind="stable"), LEVELS):
-        found.append(np.quantile(logs[[_SECOND, _PLANE]][:, group], 0.1, axis=1) - reference)
-        found.append(np.array([np.median(levels[group]) - 0.5]))
-    return np.concatenate(found)
 
 
 def _second(values: Blocks, *, axis: int) -> Blocks:
