@@ -2,8 +2,9 @@
 
 The simulated machines have flat places nearly everywhere and blur what is fine; other images need not. Here are
 lattices and gratings from 2.5 px, piled discs, grains, clouds, each over all of the image or a part of it,
-sharp or blurred. What is known of them is that they are not noise. Their noise is never blurred: an estimator
-that saw blurred noise on them took the lattice of a real circuit for such noise.
+sharp or blurred, some in uneven light, which shows them where it is bright. What is known of them is that they
+are not noise. Their noise is never blurred: an estimator that saw blurred noise on them, or none of them in
+uneven light, took the lattice of a real circuit for noise that is blurred and grows with the signal.
 """
 
 from __future__ import annotations
@@ -16,7 +17,9 @@ from scipy import ndimage
 
 SIZES = (128, 192, 256, 320)
 FINEST_PX, COARSEST_PX = 2.5, 40.0
-PARTLY, BLURRED = 0.5, 0.7
+PARTLY, BLURRED, UNDER_LIGHT = 0.5, 0.7, 0.4
+FAINTEST, DEEPEST = 0.03, 2.0
+"""What a texture takes of the light on it, as an exponent: where there is little light, it is not seen."""
 EXPORTED, COUNTED, HOT = 0.15, 0.08, 0.1
 
 Array = np.ndarray
@@ -47,6 +50,10 @@ def texture(side: int, random: Random) -> Array:
         image = np.where(clouds(side, random, fall=2.5) > random.uniform(0.2, 0.8), image, other)
     if random.random() < BLURRED:
         image = ndimage.gaussian_filter(image, random.uniform(0.3, 1.2))
+    if random.random() < UNDER_LIGHT:
+        light = np.clip(clouds(side, random, fall=random.uniform(2.5, 4)), 0, None) ** random.uniform(1, 3)
+        depth = float(np.exp(random.uniform(np.log(FAINTEST), np.log(DEEPEST))))
+        image = (light + random.uniform(0, 0.5)) * np.exp(-depth * unit(image))
     return unit(image)
 
 

@@ -5,8 +5,10 @@ import pytest
 from scipy import ndimage
 
 from longexposure.noise.blocks import (
+    _BY_BRIGHTNESS,
     BLOCK,
     DIFFERENCES,
+    LEVELS,
     MAX_BLOCKS,
     cut_blocks,
     energies,
@@ -155,3 +157,34 @@ def test_features_of_blocks_without_any_noise_are_finite():
     values, reference = features(_blocks(np.zeros((64, 64))), span=1.0, low=0.0)
     assert np.isfinite(values).all()
     assert reference < 1e-6
+
+
+def _plates(sigmas, seed=0):
+    """Four plates of 0.2, 0.4, 0.6 and 0.8 side by side, each with its own noise, 128 x 256."""
+    noise = _white((128, 256), seed=seed)
+    level = np.repeat((0.2, 0.4, 0.6, 0.8), 64)
+    return level + np.repeat(sigmas, 64) * noise
+
+
+def test_the_reference_is_near_the_noise_at_middle_brightness_though_a_quarter_is_forty_times_quieter():
+    _, alike = features(_blocks(_plates([0.02] * 4)), span=1.0, low=0.0)
+    _, quiet_in_the_dark = features(_blocks(_plates([0.0005, 0.02, 0.02, 0.02])), span=1.0, low=0.0)
+    assert alike == pytest.approx(0.02, rel=0.3)
+    assert 0.5 * alike < quiet_in_the_dark <= alike
+
+
+def test_noise_that_follows_brightness_leaves_what_is_flat_and_its_colour_as_they_are():
+    """But for what tells the dependence itself, features are those of the same noise everywhere."""
+    brightness = len(_BY_BRIGHTNESS) * LEVELS + LEVELS
+    first = 3 + brightness
+    alike, _ = features(_blocks(_plates([0.02] * 4)), span=1.0, low=0.0)
+    following, _ = features(_blocks(_plates([0.005, 0.01, 0.02, 0.04])), span=1.0, low=0.0)
+    assert np.abs(following[3:brightness] - alike[3:brightness]).max() > 1
+    np.testing.assert_allclose(following[first:], alike[first:], atol=0.25)
+
+
+def test_an_image_of_few_grey_values_and_its_transpose_have_the_same_reference():
+    counts = np.random.default_rng(1).poisson(3, (256, 256))
+    _, reference = features(_blocks(counts), span=6.0, low=0.0)
+    _, across = features(_blocks(counts.T), span=6.0, low=0.0)
+    assert across == reference
