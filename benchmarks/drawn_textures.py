@@ -1,7 +1,7 @@
 """Textures without any noise, drawn to be hard on a noise estimator: fine structure everywhere, at any angle.
 
 The simulated machines have flat places nearly everywhere and blur what is fine; other images need not. Here are
-lattices and gratings from 2.5 px, piled discs, grains, clouds, each over all of the image or a part of it,
+lattices and gratings from 2.5 px, piled discs and strands, grains, clouds, each over all of the image or a part of it,
 sharp or blurred, some in uneven light, which shows them where it is bright. What is known of them is that they
 are not noise. Their noise is never blurred: an estimator that saw blurred noise on them, or none of them in
 uneven light, took the lattice of a real circuit for noise that is blurred and grows with the signal.
@@ -43,7 +43,7 @@ def texture_pictures(random: Random) -> Iterator[Picture]:
 
 def texture(side: int, random: Random) -> Array:
     """A texture (side, side), float64, most of it between 0 and 1."""
-    kinds = (lattice, grating, piled_discs, grains, clouds)
+    kinds = (lattice, grating, piled_pieces, grains, clouds)
     image = kinds[random.integers(len(kinds))](side, random)
     if random.random() < PARTLY:
         other = kinds[random.integers(len(kinds))](side, random) if random.random() < 0.4 else 0.5
@@ -111,13 +111,15 @@ def grating(side: int, random: Random) -> Array:
     return image
 
 
-def piled_discs(side: int, random: Random) -> Array:
-    """Discs on top of each other, radii by a power law, as objects hide each other in photographs."""
+def piled_pieces(side: int, random: Random) -> Array:
+    """Discs or strands on top of each other, sizes by a power law, as objects hide each other in photographs."""
     image = np.full((side, side), random.uniform())
+    stretch = float(np.exp(random.uniform(0, np.log(8)) * (random.random() < 0.6)))
     smallest, largest = random.uniform(1, 4), random.uniform(8, 60)
-    count = int(min(3 * side * side / (smallest * largest * 3), 2500))
+    count = int(min(stretch * side * side / (smallest * largest), 2500 * stretch**0.5))
     power = random.uniform(1.2, 2.2)
     ends = smallest**-power, largest**-power
+    turn, spread = random.uniform(0, np.pi, 2)
     for radius in (ends[0] + random.uniform(size=count) * (ends[1] - ends[0])) ** (-1 / power):
         y, x = random.uniform(-radius, side + radius, 2)
         rows = slice(max(int(y - radius), 0), max(int(y + radius) + 2, 0))
@@ -127,7 +129,12 @@ def piled_discs(side: int, random: Random) -> Array:
             down, right = np.ogrid[
                 rows.start : rows.start + piece.shape[0], columns.start : columns.start + piece.shape[1]
             ]
-            cover = np.clip(radius - np.hypot(down - y, right - x) + 0.5, 0, 1)
+            angle = turn + spread * random.uniform(-0.5, 0.5)
+            along = (down - y) * np.sin(angle) + (right - x) * np.cos(angle)
+            across = (down - y) * np.cos(angle) - (right - x) * np.sin(angle)
+            half_width = max(radius / stretch, min(radius, 0.7))
+            distance = np.hypot(along * (half_width / radius), across)
+            cover = np.clip(half_width - distance + 0.5, 0, 1)
             piece += cover * (random.uniform() - piece)
     return image
 
@@ -145,7 +152,7 @@ def grains(side: int, random: Random) -> Array:
 
 def clouds(side: int, random: Random, *, fall: float | None = None) -> Array:
     """A random field whose amplitudes fall with a power of the frequency, stretched any way, at times folded."""
-    power = random.uniform(1.3, 3) if fall is None else fall
+    power = random.uniform(1.1, 3) if fall is None else fall
     stretch = np.exp(random.uniform(-1, 1) * (random.random() < 0.4))
     frequency = np.hypot(np.fft.fftfreq(side)[:, None] * stretch, np.fft.rfftfreq(side) / stretch)
     spectrum = np.fft.rfft2(random.standard_normal((side, side))) / np.maximum(frequency, 1 / side) ** power

@@ -28,7 +28,7 @@ from longexposure.noise import NoiseProfile, estimate_noise
 
 ESTIMATOR = Path(longexposure.__file__).parent / "noise" / "estimator.npz"
 MACHINES = ("wide", "S1", "S2", "S3")
-SIDE_PX, SEED, MOST_CLIPPED, AIM_DB = 224, 80, 0.02, 0.2
+SIDE_PX, SEED, MOST_CLIPPED, AIM_DB = 224, 81, 0.02, 0.2
 
 
 def clipped(pair: Pair) -> bool:

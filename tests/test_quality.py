@@ -31,18 +31,7 @@ from longexposure.noise import NoiseProfile
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "name",
-    [
-        "20 quanta, white",
-        "3000 quanta, white",
-        pytest.param(
-            "100 quanta, blurred by the screen",
-            marks=pytest.mark.xfail(
-                strict=True,
-                reason="the noise of the third scene is found a quarter as strong (docs/limits.md)",
-            ),
-        ),
-    ],
+    "name", ["20 quanta, white", "3000 quanta, white", "100 quanta, blurred by the screen"]
 )
 def test_blind_it_beats_the_best_gaussian_and_the_best_non_local_means(
     name: str, default_enhancer: Enhancer
