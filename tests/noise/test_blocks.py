@@ -5,7 +5,7 @@ import pytest
 from scipy import ndimage
 
 from longexposure.noise.blocks import (
-    _BY_BRIGHTNESS,
+    AT_EACH_BRIGHTNESS,
     BLOCK,
     DIFFERENCES,
     LEVELS,
@@ -175,7 +175,7 @@ def test_the_reference_is_near_the_noise_at_middle_brightness_though_a_quarter_i
 
 def test_noise_that_follows_brightness_leaves_what_is_flat_and_its_colour_as_they_are():
     """But for what tells the dependence itself, features are those of the same noise everywhere."""
-    brightness = len(_BY_BRIGHTNESS) * LEVELS + LEVELS
+    brightness = len(AT_EACH_BRIGHTNESS) * LEVELS + LEVELS
     first = 3 + brightness
     alike, _ = features(_blocks(_plates([0.02] * 4)), span=1.0, low=0.0)
     following, _ = features(_blocks(_plates([0.005, 0.01, 0.02, 0.04])), span=1.0, low=0.0)

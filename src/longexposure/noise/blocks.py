@@ -53,7 +53,8 @@ DIFFERENCES = (
     "second, two apart, along y",
 )
 _SECOND, _PLANE = 0, 7
-_BY_BRIGHTNESS = (_SECOND, _PLANE, 3, 4, 12, 15, 16)
+AT_EACH_BRIGHTNESS = (_SECOND, _PLANE, 3, 4, 12, 15, 16)
+"""Differences of which is told what the flattest blocks of each brightness hold."""
 
 Blocks = npt.NDArray[np.float32]
 Numbers = npt.NDArray[np.float64]
@@ -131,7 +132,7 @@ def features(blocks: Blocks, *, span: float, low: float) -> tuple[npt.NDArray[np
     levels = (np.median(blocks, axis=(1, 2)).astype(np.float64) - low) / span
     groups = _by_brightness(blocks, levels)
     bright = np.array([np.median(levels[group]) for group in groups])
-    faint = np.array([np.quantile(logs[:, group][_BY_BRIGHTNESS, :], FAINT, axis=1) for group in groups])
+    faint = np.array([np.quantile(logs[:, group][AT_EACH_BRIGHTNESS, :], FAINT, axis=1) for group in groups])
     near = np.exp(-0.5 * ((bright - 0.5) / MIDDLE) ** 2) + 1e-3
     reference = max(float(near @ faint[:, 0] / near.sum()), rounding)
     pace = np.maximum(np.interp(levels, bright, faint[:, 0]), rounding)
