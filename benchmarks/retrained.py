@@ -21,8 +21,8 @@ network wants to be told):
 The weights that ship are scored beside them; they were trained for longer. So is the mean over what they make of
 an image turned and mirrored in eight ways, at eight times the time.
 
-    OMP_NUM_THREADS=1 python benchmarks/retrained.py train "NAFNet-w32" ... [--minutes 15] [--work DIR]
-    python benchmarks/retrained.py score [--work runs/retrained] [--out benchmarks/retrained.json]
+    OMP_NUM_THREADS=1 python benchmarks/retrained.py [--work DIR] train "NAFNet-w32" ... [--minutes 15]
+    python benchmarks/retrained.py [--work runs/retrained] score [--out benchmarks/retrained.json]
 """
 
 from __future__ import annotations

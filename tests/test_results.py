@@ -37,6 +37,8 @@ def test_documents_show_what_the_benchmark_files_say() -> None:
         "estimator.json",
         "limit.json",
         "retrained.json",
+        "taught.json",
+        "taught_longer.json",
         "precision.json",
     ],
 )
