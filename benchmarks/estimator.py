@@ -14,12 +14,17 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from machine import machine
+from quality import CASES, RADIOGRAPHS, examples, halves
+from scipy import ndimage
+from skimage import data
+from skimage.transform import downscale_local_mean
 
 import longexposure
-from longexposure import load_enhancer
+from longexposure import load_enhancer, read_radiograph
 from longexposure.enhancing import Enhancer
 from longexposure.machines.machine import load_machine
 from longexposure.machines.pairs import Pair, draw_pair
@@ -29,6 +34,10 @@ from longexposure.noise import NoiseProfile, estimate_noise
 ESTIMATOR = Path(longexposure.__file__).parent / "noise" / "estimator.npz"
 MACHINES = ("wide", "S1", "S2", "S3")
 SIDE_PX, SEED, MOST_CLIPPED, AIM_DB = 224, 81, 0.02, 0.2
+QUANTA = ("100 quanta, white", "100 quanta, blurred by the screen", "3000 quanta, blurred by the screen")
+QUANTA_SEED, QUANTA_PX = 91_500, 192
+PHOTOGRAPHS, SIGMAS = ("grass", "gravel", "camera"), (0.01, 0.02, 0.05, 0.1)
+CLOUDS_PX, CLOUDS, CLOUDS_SIGMA = (1.0, 1.5, 2.0, 3.0), 4, 0.05
 
 
 def clipped(pair: Pair) -> bool:
@@ -88,6 +97,62 @@ def measure(name: str, count: int, enhancer: Enhancer) -> tuple[dict, dict]:
     return summary(np.array(rows)), loss
 
 
+def ratio(image: np.ndarray, noise: NoiseProfile) -> float:
+    """Sigma as estimated over the true one, at the level of the truth."""
+    return float(np.sqrt(estimate_noise(image).variance(noise.level)) / noise.sigma)
+
+
+def quanta(name: str, count: int) -> list[float]:
+    """Ratios on scenes of a case of quality.py."""
+    drawn = examples(CASES[name], count=count, size=QUANTA_PX, seed=QUANTA_SEED)
+    return [ratio(example.lq, example.noise) for example in drawn]
+
+
+def photograph(name: str) -> list[float]:
+    """Ratios where noise of each of `SIGMAS` is added to every 2 x 2 pixels of a photograph as one."""
+    fine = downscale_local_mean(getattr(data, name)().astype(float), (2, 2))
+    low, high = np.percentile(fine, (1, 99))
+    scene = (fine - low) / (high - low)
+    noise = np.random.default_rng(0).standard_normal(scene.shape)
+    return [ratio((scene + s * noise).astype(np.float32), NoiseProfile(level=0.5, sigma=s)) for s in SIGMAS]
+
+
+def clouds(width_px: float) -> list[float]:
+    """Ratios where white noise lies on a smooth random field that is twice as strong."""
+    found = []
+    for seed in range(CLOUDS):
+        random = np.random.default_rng(seed)
+        field = ndimage.gaussian_filter(random.standard_normal((256, 256)), width_px)
+        image = 0.5 + CLOUDS_SIGMA * (2 * field / field.std() + random.standard_normal(field.shape))
+        found.append(ratio(image.astype(np.float32), NoiseProfile(level=0.5, sigma=CLOUDS_SIGMA)))
+    return found
+
+
+def views() -> list[float]:
+    """Ratios on the real radiographs with added noise, to what was found in them and what was added."""
+    pairs = [
+        halves(read_radiograph(v).pixels, seed) for seed, v in enumerate(sorted(RADIOGRAPHS.glob("*.tif")))
+    ]
+    return [ratio(pair.lq, pair.noise) for pair in pairs]
+
+
+def elsewhere(count: int) -> dict[str, dict[str, float]]:
+    found = {name: quanta(name, count) for name in QUANTA}
+    found |= {f"{name}, noise of {SIGMAS[0]} to {SIGMAS[-1]}": photograph(name) for name in PHOTOGRAPHS}
+    found |= {f"clouds of {width:g} px, twice as strong": clouds(width) for width in CLOUDS_PX}
+    found["real radiographs, noise added"] = views()
+    return {
+        name: {
+            "images": len(ratios),
+            "lowest": min(ratios),
+            "median": float(np.median(ratios)),
+            "highest": max(ratios),
+            "below 0.7": sum(each < 0.7 for each in ratios),
+        }
+        for name, ratios in found.items()
+    }
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--count", type=int, default=80)
@@ -95,7 +160,7 @@ def main() -> None:
     arguments = parser.parse_args()
     enhancer = load_enhancer()
     found = {name: measure(name, arguments.count, enhancer) for name in MACHINES}
-    result = {
+    result: dict[str, Any] = {
         "what": __doc__.split("\n")[0],
         "machine": machine(),
         "settings": {
@@ -109,6 +174,9 @@ def main() -> None:
         "machines": {name: row for name, (row, _) in found.items()},
         "loss in dB": {name: loss for name, (_, loss) in found.items()},
     }
+    result["elsewhere"] = elsewhere(arguments.count // 2)
+    for name, row in result["elsewhere"].items():
+        print(name, row)
     for name, (row, loss) in found.items():
         print(name, row, loss)
     arguments.out.write_text(json.dumps(result, indent=1) + "\n")

@@ -298,6 +298,20 @@ def estimator_table(estimator: dict[str, Any]) -> str:
     return table(titles, rows)
 
 
+def elsewhere_table(estimator: dict[str, Any]) -> str:
+    rows = [
+        [
+            name,
+            f"{row['images']}",
+            f"{row['median']:.2f}",
+            f"{row['lowest']:.2f} to {row['highest']:.2f}",
+            f"{row['below 0.7']}",
+        ]
+        for name, row in estimator["elsewhere"].items()
+    ]
+    return table(["where it is hard", "images", "median", "all", "below 0.7"], rows)
+
+
 def simulation_table(simulation: dict[str, Any]) -> str:
     rows = [
         [name, figure if isinstance(figure, str) else f"{figure:.3g}", str(simulation["aims"].get(name, ""))]
@@ -719,6 +733,10 @@ What that costs: PSNR of the default told the true profile less that of the defa
 these images, none of which was looked at before the estimator was trained. {loss_verdict(estimator)}
 
 {loss_table(estimator)}
+
+Estimated sigma over true where that is known to be hard; these images chose among ways to train the estimator:
+
+{elsewhere_table(estimator)}
 
 {provenance(estimator)}
 
