@@ -174,7 +174,7 @@ def main() -> None:
         "machines": {name: row for name, (row, _) in found.items()},
         "loss in dB": {name: loss for name, (_, loss) in found.items()},
     }
-    result["elsewhere"] = elsewhere(arguments.count // 2)
+    result["elsewhere"] = elsewhere(max(1, arguments.count // 2))
     for name, row in result["elsewhere"].items():
         print(name, row)
     for name, (row, loss) in found.items():

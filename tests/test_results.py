@@ -64,6 +64,8 @@ def test_the_estimator_that_ships_was_measured_and_costs_less_than_its_aim() -> 
     losses = {name: row["mean"] for name, row in measured["loss in dB"].items()}
     assert losses.keys() == {"wide", "S1", "S2", "S3"}
     assert max(losses.values()) < measured["settings"]["loss aim, dB"]
+    real = measured["elsewhere"]["real radiographs, noise added"]
+    assert 0.9 < real["lowest"] <= real["highest"] < 1.1
 
 
 def test_equal_time_was_equal_and_the_default_came_first() -> None:
