@@ -147,7 +147,8 @@ def real_verdict(quality: dict[str, Any]) -> str:
         nearest = min(filters, key=lambda name: filters[name])
         ahead = filters[nearest] - found["methods"][model]
         how = "nearer the truth" if ahead > 0 else "further off"
-        parts.append(f"{abs(ahead):.1f} counts^2 {how} than the best filter ({nearest}) at {factor} times")
+        apart = f"{abs(ahead):.1f} counts^2 {how} than" if abs(ahead) >= 0.05 else "level with"
+        parts.append(f"{apart} the best filter ({nearest}) at {factor} times")
     verdict = f"{model}, told nothing, is {' and '.join(parts)} the noise"
     if len({"further off" in part for part in parts}) > 1:
         verdict += ": which of the two is better hangs on the strength that the noise is taken to have"
