@@ -44,7 +44,7 @@ $(READY): pyproject.toml constraints.txt
 	@echo "Ready: $(BIN)/longexposure --help"
 
 demo: $(READY)
-	@$(BIN)/python -m longexposure.demonstrating --out demo
+	@$(BIN)/python examples/demo.py --out demo
 
 test: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --timeout 120

@@ -25,11 +25,11 @@ from skimage.transform import downscale_local_mean
 
 import longexposure
 from longexposure import load_enhancer, read_radiograph
-from longexposure.enhancing import Enhancer
-from longexposure.machines.machine import load_machine
-from longexposure.machines.pairs import Pair, draw_pair
+from longexposure.enhance.enhancer import Enhancer
 from longexposure.models.checkpoint import sha256_of
 from longexposure.noise import NoiseProfile, estimate_noise
+from longexposure.simulation.exposure import Pair, draw_pair
+from longexposure.simulation.machine import load_machine
 
 ESTIMATOR = Path(longexposure.__file__).parent / "noise" / "estimator.npz"
 MACHINES = ("wide", "S1", "S2", "S3")

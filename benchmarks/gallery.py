@@ -18,14 +18,14 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from quality import panel, with_quanta
 
-from longexposure.machines.machine import Machine, Setting, load_machine
-from longexposure.machines.pairs import Pair, draw_pair, sit
-from longexposure.physics.beer_lambert import transmission
-from longexposure.physics.chance import NumpyChance
-from longexposure.scenes.catalogue import SCENES, draw_scene
-from longexposure.scenes.defects import DEFECTS, SeenDefect, add_defects, see_all
-from longexposure.scenes.solids import Scene
-from longexposure.scenes.thickness import thickness_maps
+from longexposure.simulation.defects.catalogue import DEFECTS, SeenDefect, add_defects, see_all
+from longexposure.simulation.exposure import Pair, draw_pair, sit
+from longexposure.simulation.geometry.primitives import Scene
+from longexposure.simulation.geometry.thickness import thickness_maps
+from longexposure.simulation.machine import Machine, Setting, load_machine
+from longexposure.simulation.physics.attenuation import transmission
+from longexposure.simulation.random_source import NumpyChance
+from longexposure.simulation.scenes.catalogue import SCENES, draw_scene
 
 OUT = Path(__file__).resolve().parents[1] / "docs" / "images" / "gallery"
 SEED = 0

@@ -26,11 +26,11 @@ from typing import NamedTuple
 import numpy as np
 from scipy import ndimage
 
-from longexposure.data.exposures import ExposuresConfig, draw_sitting
+from longexposure.data.simulated_patches import ExposuresConfig, draw_sitting
 from longexposure.grey import PERCENTILES, measure_grey
 from longexposure.noise import NoiseProfile
-from longexposure.physics.chance import NumpyChance
-from longexposure.physics.video import line_taps
+from longexposure.simulation.detector.video import line_taps
+from longexposure.simulation.random_source import NumpyChance
 
 MACHINES = {"wide": 0.7, "S1": 0.1, "S2": 0.1, "S3": 0.1}
 SIZES = (128, 160, 192, 224, 256, 256, 320, 384, 512)

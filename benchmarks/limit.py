@@ -49,7 +49,7 @@ from machine import machine
 from PIL import Image, ImageDraw, ImageFont
 from quality import along_lines, described, filters, shipped
 
-from longexposure.enhancing import Enhancer
+from longexposure.enhance.enhancer import Enhancer
 from longexposure.noise import NoiseProfile
 
 SIDE_PX = 256

@@ -20,9 +20,9 @@ from pathlib import Path
 import numpy as np
 from machine import machine
 
-from longexposure.machines.machine import load_machine
-from longexposure.machines.pairs import Pair, draw_pair
 from longexposure.metrics import psnr, ssim
+from longexposure.simulation.exposure import Pair, draw_pair
+from longexposure.simulation.machine import load_machine
 
 PAPER = {
     "S1": {"LQ": (31.69, 0.7046), "best": (37.20, 0.9324)},

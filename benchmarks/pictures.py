@@ -8,11 +8,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+from demo import EXAMPLES, simulate_board
 from PIL import Image
 from quality import repaired
 
 from longexposure import load_enhancer, read_radiograph
-from longexposure.demonstrating import EXAMPLES, simulate_board
 
 IMAGES = Path(__file__).resolve().parents[1] / "docs" / "images"
 GAP = 8

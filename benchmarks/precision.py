@@ -43,15 +43,15 @@ from onnxruntime.quantization import (
 from quality import CASES, CONDITIONS, RADIOGRAPHS, Example, examples, spoiled_examples
 
 from longexposure import read_radiograph
-from longexposure.engines import ENGINES, Engine
+from longexposure.engines.base import ENGINES, Engine
+from longexposure.engines.choice import load_engine
 from longexposure.engines.exported import MOST_OF_ERROR_LEFT, read_exported
-from longexposure.engines.loading import load_engine
-from longexposure.engines.openvino_engine import compile_graph, compute, read_graph
-from longexposure.enhancing import Enhancer
+from longexposure.engines.openvino import compile_graph, compute, read_graph
+from longexposure.enhance.enhancer import Enhancer
 from longexposure.errors import ResourceError
-from longexposure.models import shipped_weights
+from longexposure.models.base import ModelSpec
 from longexposure.models.checkpoint import sha256_of
-from longexposure.models.spec import ModelSpec
+from longexposure.models.registry import shipped_weights
 
 SPANS = {"extremes": CalibrationMethod.MinMax, "99.99 %": CalibrationMethod.Percentile}
 PLANS = {

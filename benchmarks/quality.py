@@ -39,19 +39,19 @@ from scipy.signal import lfilter
 from skimage.restoration import denoise_tv_chambolle
 
 from longexposure import load_enhancer, read_radiograph
-from longexposure.bad_pixels import find_bad_pixels
-from longexposure.engines import Engine
-from longexposure.enhancing import Enhancer
-from longexposure.machines.machine import Machine, Setting, load_machine, recipe_text
-from longexposure.machines.pairs import draw_pair, sit
+from longexposure.engines.base import Engine
+from longexposure.enhance.bad_pixels import find_bad_pixels
+from longexposure.enhance.enhancer import Enhancer
 from longexposure.metrics import psnr, rmse, ssim
-from longexposure.models import shipped_weights
+from longexposure.models.base import ModelSpec
 from longexposure.models.classical import Gaussian, Identity, NonLocalMeans
-from longexposure.models.spec import ModelSpec
+from longexposure.models.registry import shipped_weights
 from longexposure.noise import NoiseProfile, estimate_noise
-from longexposure.physics.chance import NumpyChance
-from longexposure.physics.video import VideoConfig
-from longexposure.scenes.catalogue import draw_scene
+from longexposure.simulation.detector.video import VideoConfig
+from longexposure.simulation.exposure import draw_pair, sit
+from longexposure.simulation.machine import Machine, Setting, load_machine, recipe_text
+from longexposure.simulation.random_source import NumpyChance
+from longexposure.simulation.scenes.catalogue import draw_scene
 
 OPEN_SHARE = 45000 / 65535
 INDICATORS = {"hole_indicator": 3, "wire_indicator": 2, "line_indicator": 2}

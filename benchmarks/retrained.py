@@ -48,16 +48,16 @@ from quality import CASES, CONDITIONS, Example, examples, score, spoiled_example
 from variants import taken
 
 from longexposure import load_enhancer
-from longexposure.data.exposures import ExposuresConfig
-from longexposure.enhancing import Enhancer
-from longexposure.machines.machine import load_machine
-from longexposure.machines.pairs import draw_pair
+from longexposure.data.simulated_patches import ExposuresConfig
+from longexposure.enhance.enhancer import Enhancer
 from longexposure.metrics import psnr, ssim
-from longexposure.models import shipped_weights
 from longexposure.models.checkpoint import sha256_of
 from longexposure.models.networks import build_network, parse_config
-from longexposure.recipes import Recipe, recipe_from
-from longexposure.training import Progress, train
+from longexposure.models.registry import shipped_weights
+from longexposure.simulation.exposure import draw_pair
+from longexposure.simulation.machine import load_machine
+from longexposure.train.loop import Progress, train
+from longexposure.train.recipe import Recipe, recipe_from
 
 RECIPES = Path(__file__).resolve().parents[1] / "recipes"
 TYPES = ("S1", "S2", "S3")

@@ -24,13 +24,13 @@ import numpy as np
 import torch
 from machine import machine
 
-from longexposure.data.exposures import ExposedBatches, ExposuresConfig
-from longexposure.machines import pairs
-from longexposure.machines.machine import load_machine
-from longexposure.machines.pairs import draw_pair, setting_of, sitting_of
-from longexposure.physics.chance import NumpyChance
-from longexposure.scenes.catalogue import draw_scene
-from longexposure.scenes.thickness import thickness_maps
+from longexposure.data.simulated_patches import ExposedBatches, ExposuresConfig
+from longexposure.simulation import exposure as pairs
+from longexposure.simulation.exposure import draw_pair, setting_of, sitting_of
+from longexposure.simulation.geometry.thickness import thickness_maps
+from longexposure.simulation.machine import load_machine
+from longexposure.simulation.random_source import NumpyChance
+from longexposure.simulation.scenes.catalogue import draw_scene
 
 MACHINES = ("S1", "S2", "S3")
 SIDE_PX = 256

@@ -35,24 +35,24 @@ from machine import machine
 from quality import Median, TotalVariation
 
 from longexposure import load_enhancer, write_radiograph
-from longexposure.benching import bench
-from longexposure.engines import ENGINES, Engine
-from longexposure.engines.loading import open_exported
-from longexposure.engines.torch_engine import TorchEngine
-from longexposure.enhancing import Enhancer, examine
+from longexposure.engines.base import ENGINES, Engine
+from longexposure.engines.choice import open_exported
+from longexposure.engines.torch import TorchEngine
+from longexposure.enhance.enhancer import Enhancer, examine
 from longexposure.errors import ResourceError
-from longexposure.exporting import checkpoint_of, convert
-from longexposure.machines.machine import load_machine
-from longexposure.machines.pairs import draw_pair
-from longexposure.models import shipped_weights
+from longexposure.export.benchmark import bench
+from longexposure.export.exporter import checkpoint_of, convert
+from longexposure.models.base import ModelSpec
 from longexposure.models.checkpoint import FORMAT, Header, read_checkpoint
 from longexposure.models.dncnn import DnCNNConfig
 from longexposure.models.edcnn import EDCNNConfig
 from longexposure.models.framework import FrameworkConfig
 from longexposure.models.nafnet import NAFNetConfig
 from longexposure.models.networks import build_network, restore_network
-from longexposure.models.spec import ModelSpec
+from longexposure.models.registry import shipped_weights
 from longexposure.radiograph import Radiograph
+from longexposure.simulation.exposure import draw_pair
+from longexposure.simulation.machine import load_machine
 
 FILTERED_PX = 512
 FOLDERS = (5, 25)
@@ -60,7 +60,7 @@ FOLDERS = (5, 25)
 PROCESS = """
 import sys
 from pathlib import Path
-from longexposure.cli import app
+from longexposure.cli.app import app
 try:
     app(sys.argv[1:], prog_name="longexposure")
 finally:
@@ -176,7 +176,7 @@ def peers(*, side: int, runs: int) -> dict[str, dict[str, float]]:
 
 def in_openvino(network: Any) -> dict[str, Engine]:
     """A network in OpenVINO, as it is exported, by precision."""
-    from longexposure.engines.openvino_engine import native_bf16
+    from longexposure.engines.openvino import native_bf16
 
     header = Header(format=FORMAT, model=network.config.model_dump(mode="json"))
     exported = convert(network, header, weights_sha256="0" * 64, where="speed")

@@ -13,10 +13,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-from longexposure.simulating import SetPlan, write_set
-from longexposure.studies.budgets import BUDGETS
-from longexposure.studies.sets import TYPES
-from longexposure.studying import ALL, STUDIES, study
+from longexposure.data.simulated_sets import SetPlan, write_set
+from longexposure.study.budgets import BUDGETS
+from longexposure.study.sets import TYPES
+from longexposure.study.suite import ALL, STUDIES, study
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "studies"

@@ -12,8 +12,8 @@ import statistics
 from pathlib import Path
 from typing import Any
 
-from longexposure.studies.result import markdown
-from longexposure.studying import STUDIES
+from longexposure.study.result import markdown
+from longexposure.study.suite import STUDIES
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
@@ -664,8 +664,8 @@ means were told the true noise; the default model measures the noise itself unle
 training are compared [below](#trained-for-the-same-time).
 
 The exposures are those of simulated machines ([simulation.md](simulation.md)); S1 to S3 are the paper's machine
-types, their test scenes, here without what differs between their two exposures beside the noise (drift, shift). What the weights that ship were trained on is on their cards ([fast](../src/longexposure/weights/fast.md),
-[best](../src/longexposure/weights/best.md)); `best` is the default grown, and measures the noise itself too.
+types, their test scenes, here without what differs between their two exposures beside the noise (drift, shift). What the weights that ship were trained on is on their cards ([fast](../src/longexposure/models/weights/fast.md),
+[best](../src/longexposure/models/weights/best.md)); `best` is the default grown, and measures the noise itself too.
 
 {quality_table(quality["cases"])}
 

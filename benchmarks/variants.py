@@ -24,13 +24,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from longexposure import training
-from longexposure.losses import training_loss
-from longexposure.models import fast, networks, shipped_weights
+from longexposure.models import fast, networks
 from longexposure.models.checkpoint import read_checkpoint
 from longexposure.models.fast import Fast, FastConfig, ResidualBlock
 from longexposure.models.networks import restore_network
+from longexposure.models.registry import shipped_weights
 from longexposure.noise import CONDITION
+from longexposure.train import loop as training
+from longexposure.train.losses import training_loss
 
 NAMED_IN = "LONGEXPOSURE_BENCH_FORM"
 

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from longexposure import load_enhancer
-from longexposure.enhancing import enhance_files
+from longexposure.enhance.enhancer import enhance_files
 from longexposure.io import expand_inputs
-from longexposure.reporting import Comparison, comparisons_of, write_report
+from longexposure.report.comparison import Comparison, comparisons_of, write_report
 
 OUT = Path("enhanced")
 

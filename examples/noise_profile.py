@@ -3,9 +3,9 @@
 import numpy as np
 
 from longexposure import NoiseProfile, estimate_noise, load_enhancer
-from longexposure.machines.machine import load_machine
-from longexposure.machines.pairs import sitting_of
-from longexposure.physics.chance import NumpyChance
+from longexposure.simulation.exposure import sitting_of
+from longexposure.simulation.machine import load_machine
+from longexposure.simulation.random_source import NumpyChance
 
 
 def profile_of_repeats(repeats: np.ndarray) -> NoiseProfile:

@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 
 from longexposure import read_radiograph
-from longexposure.machines.machine import load_machine
-from longexposure.machines.pairs import draw_pair, sitting_of
-from longexposure.physics.chance import NumpyChance
-from longexposure.simulating import SetPlan, read_truth, write_set
+from longexposure.data.simulated_sets import SetPlan, read_truth, write_set
+from longexposure.simulation.exposure import draw_pair, sitting_of
+from longexposure.simulation.machine import load_machine
+from longexposure.simulation.random_source import NumpyChance
 
 small = ("image.height=200", "image.width=240", "scenes={bga=1}")
 plan = SetPlan(machine="S1", split="test", count=2, seed=7, out=Path("sets"), defects=True, overrides=small)

@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from longexposure import load_enhancer, read_radiograph
-from longexposure.recipes import load_recipe
-from longexposure.simulating import SetPlan, write_set
-from longexposure.training import train
+from longexposure.data.simulated_sets import SetPlan, write_set
+from longexposure.train.loop import train
+from longexposure.train.recipe import load_recipe
 
 small = ("image.height=96", "image.width=96")
 plan = SetPlan(machine="S1", split="train", count=4, seed=1, out=Path("pairs"), overrides=small)

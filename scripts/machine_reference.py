@@ -17,10 +17,10 @@ import annotated_types as limits
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from longexposure.machines import machine
-from longexposure.machines.machine import Setting, load_machine, machine_names
-from longexposure.physics.materials import MATERIALS
-from longexposure.scenes.catalogue import SCENES
+from longexposure.simulation import machine
+from longexposure.simulation.machine import Setting, load_machine, machine_names
+from longexposure.simulation.physics.materials import MATERIALS
+from longexposure.simulation.scenes.catalogue import SCENES
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "machine-recipes.md"
 HEAD = """# Machine recipes

@@ -3,7 +3,7 @@
 Run it where xraydb and spekpy are installed; the package itself needs neither:
 
     pip install xraydb==4.5.8 spekpy==2.5.4
-    python scripts/make_physics_tables.py [--out src/longexposure/physics] [--date 2026-01-31]
+    python scripts/make_physics_tables.py [--out src/longexposure/simulation/physics] [--date 2026-01-31]
 
 Equal versions and date give equal bytes.
 """
@@ -46,7 +46,7 @@ TARGET_DEG = 20.0
 def main() -> None:
     """Write materials.npz and spectra.npz."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--out", type=Path, default=ROOT / "src" / "longexposure" / "physics")
+    parser.add_argument("--out", type=Path, default=ROOT / "src" / "longexposure" / "simulation" / "physics")
     parser.add_argument("--date", default=datetime.datetime.now(tz=datetime.UTC).date().isoformat())
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")

@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from longexposure.enhancing import Enhancer, load_enhancer
-from longexposure.models import DEFAULT, shipped_weights
+from longexposure.enhance.enhancer import Enhancer, load_enhancer
+from longexposure.models.registry import DEFAULT, shipped_weights
 
 
 @pytest.fixture(scope="session")
 def default_enhancer() -> Enhancer:
     """The model that ships, on the CPU."""
     if DEFAULT not in shipped_weights():
-        pytest.skip(f"no weights named {DEFAULT} in src/longexposure/weights")
+        pytest.skip(f"no weights named {DEFAULT} in src/longexposure/models/weights")
     return load_enhancer(device="cpu")
 
 

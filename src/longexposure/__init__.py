@@ -7,8 +7,8 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from longexposure.enhancing import Enhancer as Enhancer
-    from longexposure.enhancing import load_enhancer as load_enhancer
+    from longexposure.enhance.enhancer import Enhancer as Enhancer
+    from longexposure.enhance.enhancer import load_enhancer as load_enhancer
     from longexposure.errors import LongExposureError as LongExposureError
     from longexposure.io import read_radiograph as read_radiograph
     from longexposure.io import write_radiograph as write_radiograph
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 __version__ = version("longexposure")
 
 _HOME = {
-    "Enhancer": "longexposure.enhancing",
+    "Enhancer": "longexposure.enhance.enhancer",
     "LongExposureError": "longexposure.errors",
     "NoiseProfile": "longexposure.noise",
     "Radiograph": "longexposure.radiograph",
     "estimate_noise": "longexposure.noise",
-    "load_enhancer": "longexposure.enhancing",
+    "load_enhancer": "longexposure.enhance.enhancer",
     "read_radiograph": "longexposure.io",
     "write_radiograph": "longexposure.io",
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from longexposure.cli import main
+from longexposure.cli.app import main
 
 if __name__ == "__main__":
     main()

@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 import torch
 
-from longexposure.engines.torch_engine import TorchEngine
-from longexposure.enhancing import Enhancer, load_enhancer
-from longexposure.models import CLASSICAL
+from longexposure.engines.torch import TorchEngine
+from longexposure.enhance.enhancer import Enhancer, load_enhancer
 from longexposure.models.dncnn import DnCNN, DnCNNConfig
 from longexposure.models.edcnn import EDCNN, EDCNNConfig
 from longexposure.models.fast import Fast, FastConfig
 from longexposure.models.framework import Framework, FrameworkConfig
 from longexposure.models.nafnet import NAFNet, NAFNetConfig
 from longexposure.models.networks import Network
+from longexposure.models.registry import CLASSICAL
 from longexposure.radiograph import DTYPES, Radiograph
 
 SIZES = [(1, 1), (3, 5), (1, 300), (300, 2), (203, 157), (8, 900), (900, 9)]

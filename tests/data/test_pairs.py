@@ -12,9 +12,9 @@ import pytest
 import tifffile
 import torch
 
-from longexposure.bad_pixels import find_bad_pixels
 from longexposure.data import pairs as pairs_module
 from longexposure.data.pairs import PairedFolder, PairImages, PairPatches, PairsConfig, PairsError
+from longexposure.enhance.bad_pixels import find_bad_pixels
 from longexposure.errors import InputError
 from longexposure.grey import measure_grey
 from longexposure.noise import estimate_noise

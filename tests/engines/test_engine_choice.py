@@ -12,13 +12,14 @@ import numpy as np
 import pytest
 import torch
 
-from longexposure import engines
-from longexposure.engines import ENGINES, loading
-from longexposure.engines.loading import load_engine
-from longexposure.enhancing import load_enhancer
+from longexposure.engines import base as engines
+from longexposure.engines import choice as loading
+from longexposure.engines.base import ENGINES
+from longexposure.engines.choice import load_engine
+from longexposure.enhance.enhancer import load_enhancer
 from longexposure.errors import CheckpointError, RecipeError, ResourceError
-from longexposure.models import DEFAULT, shipped_weights
 from longexposure.models.checkpoint import sha256_of
+from longexposure.models.registry import DEFAULT, shipped_weights
 from longexposure.radiograph import Radiograph
 
 pytestmark = pytest.mark.skipif(
@@ -106,7 +107,7 @@ def test_auto_leaves_out_a_damaged_export_in_a_line(checkpoint, caplog):
 
 @needs_no_gpu
 def test_auto_goes_on_in_a_line_when_an_engine_does_not_pass_the_gate(checkpoint, monkeypatch, caplog):
-    from longexposure.engines import openvino_engine
+    from longexposure.engines import openvino as openvino_engine
 
     def refuse(*_: object, **__: object) -> None:
         raise ResourceError(where="engine openvino f32", expected="torch's", found="others", advice="so")
@@ -122,7 +123,7 @@ def test_auto_goes_on_in_a_line_when_an_engine_does_not_pass_the_gate(checkpoint
 
 @needs_no_gpu
 def test_auto_goes_on_when_an_installed_engine_cannot_be_imported(checkpoint, monkeypatch, caplog):
-    monkeypatch.setitem(sys.modules, "longexposure.engines.openvino_engine", None)
+    monkeypatch.setitem(sys.modules, "longexposure.engines.openvino", None)
     with caplog.at_level(logging.WARNING):
         assert chosen(checkpoint) == "onnx f32"
     (line,) = caplog.messages
@@ -198,7 +199,7 @@ def test_without_a_driver_nothing_is_asked_of_torch(monkeypatch):
 
 def test_looking_for_an_engine_does_not_import_it():
     code = (
-        "import sys; from longexposure.engines.loading import ENGINES;"
+        "import sys; from longexposure.engines.choice import ENGINES;"
         "[kind.installed for kind in ENGINES.values()];"
         "print([m for m in ('torch', 'openvino', 'onnxruntime') if m in sys.modules])"
     )
@@ -230,7 +231,7 @@ def _allocate(said: str):
 
 @needs_no_gpu
 def test_auto_goes_on_in_a_line_when_there_is_no_memory_to_load_an_engine(checkpoint, monkeypatch, caplog):
-    from longexposure.engines import openvino_engine
+    from longexposure.engines import openvino as openvino_engine
 
     monkeypatch.setattr(openvino_engine, "compile_graph", _allocate("Failed to allocate 8 bytes of memory"))
     with caplog.at_level(logging.WARNING):
@@ -250,7 +251,7 @@ def test_no_memory_for_torch_itself_is_a_resource_error(checkpoint, monkeypatch)
 @pytest.fixture
 def gpu(monkeypatch):
     """A torch that says it has a GPU, which is the CPU under another name."""
-    from longexposure.engines import torch_engine
+    from longexposure.engines import torch as torch_engine
 
     class Gpu(torch_engine.TorchEngine):
         def __init__(self, network, *, device="auto", precision="auto") -> None:

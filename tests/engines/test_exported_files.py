@@ -22,9 +22,9 @@ from longexposure.engines.exported import (
     read_exported,
 )
 from longexposure.errors import CheckpointError, ResourceError
-from longexposure.models import shipped_weights
+from longexposure.models.base import ModelSpec
 from longexposure.models.checkpoint import sha256_of
-from longexposure.models.spec import ModelSpec
+from longexposure.models.registry import shipped_weights
 
 onnx = pytest.importorskip("onnx", reason="onnx writes the files of these tests")
 

@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 from scipy.ndimage import uniform_filter
 
-from longexposure.engines import ENGINES, Engine, threads
+from longexposure.engines.base import ENGINES, Engine, threads
+from longexposure.engines.choice import open_exported
 from longexposure.engines.exported import COUNTS, Exported, read_exported
-from longexposure.engines.loading import open_exported
-from longexposure.enhancing import Enhancer, load_enhancer
+from longexposure.enhance.enhancer import Enhancer, load_enhancer
 from longexposure.errors import CheckpointError, ResourceError
 from longexposure.io import read_radiograph
-from longexposure.models import DEFAULT, shipped_weights
+from longexposure.models.registry import DEFAULT, shipped_weights
 from longexposure.noise import NoiseProfile
 
 VIEW = Path(__file__).parents[2] / "examples" / "radiographs" / "ic_5s_view4.tif"
@@ -57,7 +57,7 @@ def untrained(exported: Exported) -> Exported:
 
 
 def bf16(exported: Exported) -> Any:
-    openvino_engine = pytest.importorskip("longexposure.engines.openvino_engine")
+    openvino_engine = pytest.importorskip("longexposure.engines.openvino")
     if not openvino_engine.native_bf16():
         pytest.skip("this processor has no bf16")
     return openvino_engine.OpenVinoEngine(exported, precision="bf16")
@@ -159,7 +159,7 @@ def test_threads_are_those_of_openmp(monkeypatch, told, expected):
 
 
 def test_engines_run_with_the_threads_that_are_asked_for(exported, monkeypatch):
-    openvino_engine = pytest.importorskip("longexposure.engines.openvino_engine")
+    openvino_engine = pytest.importorskip("longexposure.engines.openvino")
     monkeypatch.setattr(openvino_engine, "threads", lambda: 1)
     compiled = openvino_engine.compile_graph(openvino_engine.read_graph(exported.content), "f32")
     assert compiled.get_property("INFERENCE_NUM_THREADS") == 1
@@ -219,7 +219,7 @@ print(engine.run(tile[:, :64, :64], told).shape)
 def test_enhancing_a_file_loads_no_torch(name, tmp_path):
     code = f"""
 import sys
-from longexposure import cli
+from longexposure.cli import app as cli
 sys.argv = ["longexposure", "enhance", {str(VIEW)!r}, "--out", {str(tmp_path)!r}, "--engine", {name!r}]
 try:
     cli.main()
@@ -235,7 +235,7 @@ finally:
 @pytest.mark.parametrize("precisions", [("f32", "f32"), ("bf16",), ("bf16", "f32", "bf16")])
 def test_signals_are_handled_after_engines_were_released_in_any_order(precisions):
     """Each `Core` of OpenVINO sets a stack for signals; released oldest first they left one that was gone."""
-    vino = pytest.importorskip("longexposure.engines.openvino_engine")
+    vino = pytest.importorskip("longexposure.engines.openvino")
     if "bf16" in precisions and not vino.native_bf16():
         pytest.skip("this processor has no bf16")
     code = f"""
@@ -258,7 +258,7 @@ def precisions_of(compiled: Any) -> set[str]:
 
 
 def test_openvino_computes_in_the_precision_that_is_asked_for(exported):
-    vino = pytest.importorskip("longexposure.engines.openvino_engine")
+    vino = pytest.importorskip("longexposure.engines.openvino")
     assert precisions_of(vino.OpenVinoEngine(exported)._parts._body.get_compiled_model()) == {"f32"}
     assert precisions_of(bf16(exported)._parts._body.get_compiled_model()) == {"bf16"}
 
@@ -274,7 +274,7 @@ def test_bf16_stays_within_a_tenth_of_the_error_that_is_left(exported):
 def test_bf16_takes_differences_of_grey_values_in_f32(exported, torch_engine):
     """Left to itself, OpenVINO rounds grey values before it subtracts them, and errs about twice as much."""
     engine = bf16(exported)
-    vino = pytest.importorskip("longexposure.engines.openvino_engine")
+    vino = pytest.importorskip("longexposure.engines.openvino")
     whole = vino.compile_graph(vino.read_graph(exported.content), "bf16")
     tile, told = tiles((1, 128, 128), sigma=0.02), condition(0.02)
     exact = torch_engine.run(tile, told)
@@ -289,7 +289,7 @@ def test_bf16_adds_the_correction_in_f32(untrained):
 
 
 def test_bf16_is_refused_where_the_processor_has_none(exported, monkeypatch):
-    vino = pytest.importorskip("longexposure.engines.openvino_engine")
+    vino = pytest.importorskip("longexposure.engines.openvino")
     monkeypatch.setattr(vino, "native_bf16", lambda: False)
     with pytest.raises(ResourceError, match="--precision bf16: expected a processor with bf16 arithmetic"):
         open_exported("openvino", exported, "bf16")
@@ -304,7 +304,7 @@ def test_bf16_is_refused_where_the_processor_has_none(exported, monkeypatch):
     ],
 )
 def test_bf16_that_is_only_emulated_does_not_count(monkeypatch, cpuinfo, native):
-    vino = pytest.importorskip("longexposure.engines.openvino_engine")
+    vino = pytest.importorskip("longexposure.engines.openvino")
 
     class Core:
         def get_property(self, *_: str) -> list[str]:

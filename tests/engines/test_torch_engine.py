@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from longexposure.engines.torch_engine import TorchEngine, choose_device
+from longexposure.engines.torch import TorchEngine, choose_device
 from longexposure.errors import ResourceError
+from longexposure.models.base import ModelSpec
 from longexposure.models.fast import Fast, FastConfig
 from longexposure.models.framework import Framework, FrameworkConfig
 from longexposure.models.networks import Network
-from longexposure.models.spec import ModelSpec
 
 NOISE = np.array([0.05, 0.28, 0.2, 0.3, 0.1], np.float32)
 

@@ -23,7 +23,7 @@ from longexposure.io import (
     writable_suffix,
     write_radiograph,
 )
-from longexposure.io.catalogue import Format
+from longexposure.io.formats import Format
 from longexposure.radiograph import Radiograph, Step
 
 SMALL = Radiograph(np.arange(6, dtype=np.uint8).reshape(2, 3), description="small")

@@ -7,8 +7,8 @@ from scipy.ndimage import convolve
 from skimage.restoration import denoise_nl_means
 
 from longexposure.errors import InputError, RecipeError
+from longexposure.models.base import ModelSpec
 from longexposure.models.classical import Gaussian, Identity, NonLocalMeans
-from longexposure.models.spec import ModelSpec
 
 SIGMA = 0.05
 NOISE = np.array([SIGMA, 0.28, 0.0, 0.0, 0.0], np.float32)

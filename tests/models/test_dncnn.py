@@ -10,11 +10,11 @@ import torch
 from pydantic import ValidationError
 from scipy.ndimage import correlate
 
+from longexposure.models.base import ModelSpec
 from longexposure.models.checkpoint import FORMAT, Header
 from longexposure.models.dncnn import DnCNN, DnCNNConfig
 from longexposure.models.networks import restore_network
-from longexposure.models.spec import ModelSpec
-from longexposure.recipes import load_recipe
+from longexposure.train.recipe import load_recipe
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 KINDS = ("batch", "none")

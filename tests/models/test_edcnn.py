@@ -11,11 +11,11 @@ from pydantic import ValidationError
 from scipy.ndimage import correlate, sobel
 from torch.nn import functional
 
-from longexposure.engines.torch_engine import TorchEngine
-from longexposure.enhancing import Enhancer
+from longexposure.engines.torch import TorchEngine
+from longexposure.enhance.enhancer import Enhancer
+from longexposure.models.base import ModelSpec
 from longexposure.models.edcnn import EDCNN, EDCNNConfig, TrainableSobel
-from longexposure.models.spec import ModelSpec
-from longexposure.recipes import load_recipe
+from longexposure.train.recipe import load_recipe
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 

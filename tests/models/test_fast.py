@@ -6,8 +6,8 @@ import pytest
 import torch
 from pydantic import ValidationError
 
+from longexposure.models.base import ModelSpec
 from longexposure.models.fast import FAINTEST, Fast, FastConfig
-from longexposure.models.spec import ModelSpec
 from longexposure.noise import CONDITION, NoiseProfile
 
 SIGMA = 0.05

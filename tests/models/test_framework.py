@@ -7,6 +7,7 @@ from pydantic import ValidationError
 from torch.nn import functional
 
 from longexposure.errors import InputError
+from longexposure.models.base import ModelSpec
 from longexposure.models.framework import (
     Encoder,
     FractalResidualNetwork,
@@ -14,7 +15,6 @@ from longexposure.models.framework import (
     FrameworkConfig,
     ResidualDenseBlock,
 )
-from longexposure.models.spec import ModelSpec
 
 ALL = [
     FrameworkConfig(z=3, width=4, scale=scale, encoder=encoder)

@@ -10,14 +10,14 @@ import torch
 from pydantic import ValidationError
 from torch.nn import functional
 
-from longexposure.engines.torch_engine import TorchEngine
-from longexposure.enhancing import Enhancer
+from longexposure.engines.torch import TorchEngine
+from longexposure.enhance.enhancer import Enhancer
 from longexposure.errors import CheckpointError, InputError
 from longexposure.models import nafnet
 from longexposure.models.checkpoint import FORMAT, Header
 from longexposure.models.nafnet import LayerNorm2d, LocalMean, NAFNet, NAFNetConfig, grey_weights
 from longexposure.models.networks import parse_config, restore_network
-from longexposure.recipes import load_recipe
+from longexposure.train.recipe import load_recipe
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 SMALL = NAFNetConfig(width=4, encoder_blocks=(1, 2), middle_blocks=1, decoder_blocks=(1, 1), patch_px=8)

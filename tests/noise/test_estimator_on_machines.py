@@ -7,8 +7,8 @@ import pytest
 from estimator import errors, loss_db
 
 from longexposure import load_enhancer
-from longexposure.machines.machine import load_machine
-from longexposure.machines.pairs import draw_pair
+from longexposure.simulation.exposure import draw_pair
+from longexposure.simulation.machine import load_machine
 
 MACHINES = ("wide", "S1", "S2", "S3")
 

@@ -18,9 +18,9 @@ import numpy.typing as npt
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 
-from longexposure.bad_pixels import BadPixels, find_bad_pixels
 from longexposure.data.listing import Listed, Split, list_pairs
 from longexposure.data.splits import draw_groups
+from longexposure.enhance.bad_pixels import BadPixels, find_bad_pixels
 from longexposure.errors import InputError, LongExposureError
 from longexposure.grey import GreyMap, measure_grey
 from longexposure.io import read_radiograph

@@ -18,9 +18,9 @@ from typing import Any
 
 import numpy as np
 
-from longexposure.engines import Engine, Unit
+from longexposure.engines.base import Engine, Unit
 from longexposure.errors import CheckpointError, ResourceError
-from longexposure.models.spec import ModelSpec
+from longexposure.models.base import ModelSpec
 
 logger = logging.getLogger(__name__)
 

@@ -5,13 +5,13 @@ The libraries that decode files are imported when a file is read, so that import
 
 from __future__ import annotations
 
-from longexposure.io.catalogue import FORMATS, Format, writable_suffix
 from longexposure.io.files import (
     expand_inputs,
     read_radiograph,
     sidecar_path,
     write_radiograph,
 )
+from longexposure.io.formats import FORMATS, Format, writable_suffix
 from longexposure.io.writing import check_writable_folder, remove_temporaries, write_whole
 
 __all__ = [

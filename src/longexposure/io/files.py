@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from longexposure.errors import InputError, LongExposureError, OutputError, ResourceError
-from longexposure.io.catalogue import FORMATS, Format, format_of_suffix
 from longexposure.io.checks import damaged, reason_of
+from longexposure.io.formats import FORMATS, Format, format_of_suffix
 from longexposure.io.record import record_fields
 from longexposure.io.writing import Content, refuse_taken, write_together
 from longexposure.radiograph import Radiograph, Source

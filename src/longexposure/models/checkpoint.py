@@ -36,7 +36,7 @@ class Header(BaseModel):
         trained_on: what data it saw, in words.
         recipe: the resolved recipe it was trained with.
         conditions: noise that it was told of in training, lowest and highest by name, see
-            `longexposure.models.conditions`; empty for networks that are told nothing.
+            `longexposure.models.noise_range`; empty for networks that are told nothing.
         versions: package versions at training time.
         scores: scores by name of the test.
         licence: licence of the weights.

@@ -14,7 +14,7 @@ from scipy.ndimage import gaussian_filter
 from skimage.restoration import denoise_nl_means
 
 from longexposure.errors import InputError, RecipeError
-from longexposure.models.spec import ModelSpec
+from longexposure.models.base import ModelSpec
 
 Tile = npt.NDArray[np.float32]
 """A batch of tiles (B, H, W) in the unit domain."""

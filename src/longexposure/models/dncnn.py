@@ -11,7 +11,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
-from longexposure.models.spec import ModelSpec
+from longexposure.models.base import ModelSpec
 
 
 class DnCNNConfig(BaseModel):

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from longexposure.models.spec import ModelSpec
+from longexposure.models.base import ModelSpec
 
 BLOCKS = 8
 

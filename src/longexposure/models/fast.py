@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional
 
-from longexposure.models.spec import ModelSpec
+from longexposure.models.base import ModelSpec
 from longexposure.noise import CONDITION
 
 CONTRAST_PX = 8

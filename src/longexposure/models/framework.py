@@ -10,8 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import nn
 
 from longexposure.errors import InputError
+from longexposure.models.base import ModelSpec
 from longexposure.models.bicubic import bicubic_downsample
-from longexposure.models.spec import ModelSpec
 
 _DENSE_LAYERS = 5
 _RESIDUAL_SCALE = 0.1

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from longexposure.errors import CheckpointError, InputError
-from longexposure.models.spec import ModelSpec
+from longexposure.models.base import ModelSpec
 
 DEEPEST = 6
 """Most levels that a config may ask for."""

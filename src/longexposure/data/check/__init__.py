@@ -1,0 +1,1 @@
+"""Whether a set of pairs is fit to train on."""

@@ -1,0 +1,56 @@
+"""The ONNX Runtime engine: exported models on the CPU, in f32, without torch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import onnxruntime
+
+from longexposure.engines.base import Unit, threads
+from longexposure.engines.exported import Exported, check_parity
+from longexposure.models.base import ModelSpec
+from longexposure.system import as_memory_error
+
+ERRORS_ONLY = 3
+
+
+class OnnxEngine:
+    """An exported model in ONNX Runtime.
+
+    Raises:
+        ResourceError: its results are not torch's on this machine.
+    """
+
+    def __init__(self, exported: Exported) -> None:
+        self.settings = {
+            "engine": "onnx",
+            "engine_version": onnxruntime.__version__,
+            "device": "cpu",
+            "precision": "f32",
+        }
+        self._spec = exported.spec
+        self._session = open_session(exported.content)
+        self._inputs = {node.name for node in self._session.get_inputs()}
+        check_parity(self, exported, name="engine onnx f32", exact=True)
+
+    @property
+    def spec(self) -> ModelSpec:
+        return self._spec
+
+    def run(self, tile: Unit, condition: Unit) -> Unit:
+        """See `Engine.run`."""
+        told = np.ascontiguousarray(np.tile(condition, (len(tile), 1)), np.float32)
+        given = {"image": np.ascontiguousarray(tile[:, None], np.float32), "noise": told}
+        with as_memory_error():
+            (output,) = self._session.run(None, {name: given[name] for name in self._inputs})
+        result: Unit = output[:, 0]
+        return result
+
+
+def open_session(content: bytes) -> Any:
+    """A session of ONNX Runtime on the CPU for the bytes of an ONNX file, with `threads()` threads."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads()
+    options.log_severity_level = ERRORS_ONLY
+    return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])

@@ -1,0 +1,1 @@
+"""The one way from pixels to enhanced pixels: arrays, files and folders."""

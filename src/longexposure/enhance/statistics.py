@@ -1,0 +1,88 @@
+"""What one image is found to be before anything is changed: grey map, noise, faulty pixels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from longexposure.enhance.bad_pixels import BadPixels, find_bad_pixels
+from longexposure.grey import GreyMap, measure_grey
+from longexposure.models.noise_range import Conditions
+from longexposure.noise import NoiseProfile, estimate_noise
+from longexposure.noise.calibration import Fingerprint
+from longexposure.radiograph import Pixels
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What one image (H, W) was found to be before anything was changed.
+
+    Attributes:
+        grey: its grey map.
+        noise: its noise.
+        bad_pixels: its faulty pixels.
+        fingerprint: what the noise was taken from, where it was not measured on the image.
+        cautions: what speaks against that.
+        trained: the noise that the network was trained for; None where that is not known.
+    """
+
+    grey: GreyMap
+    noise: NoiseProfile
+    bad_pixels: BadPixels
+    fingerprint: Fingerprint | None = None
+    cautions: tuple[str, ...] = ()
+    trained: Conditions | None = None
+
+    @property
+    def condition(self) -> npt.NDArray[np.float32]:
+        """What a conditioned network is told."""
+        return self.noise.mapped(scale=self.grey.scale, offset=self.grey.offset).condition()
+
+    @property
+    def noiseless(self) -> bool:
+        """Whether there is nothing to take away."""
+        return self.noise.sigma == 0 and self.noise.slope == 0
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Where the image lies outside what the network was trained for, and what else speaks against it."""
+        if self.trained is None or self.noiseless:
+            return self.cautions
+        unit = self.noise.mapped(scale=self.grey.scale, offset=self.grey.offset)
+        return (*self.trained.outside(unit), *self.cautions)
+
+
+def examine(
+    pixels: Pixels, noise: NoiseProfile | Fingerprint | None = None, *, trained: Conditions | None = None
+) -> Findings:
+    """Measure one image (H, W); a given noise profile is taken as it is, a fingerprint where it applies.
+
+    Args:
+        pixels: the image.
+        noise: its noise; None measures it.
+        trained: the noise that a network was trained for, to warn of other noise; None warns of none.
+
+    Raises:
+        InputError: a fingerprint of images of another type or of other grey values.
+    """
+    grey = measure_grey(pixels)
+    cautions: tuple[str, ...] = ()
+    if isinstance(noise, Fingerprint):
+        profile, cautions = noise.profile_of(pixels, grey)
+    else:
+        profile = estimate_noise(pixels, grey) if noise is None else noise
+    return Findings(
+        grey=grey,
+        noise=profile,
+        bad_pixels=find_bad_pixels(pixels, profile),
+        fingerprint=noise if isinstance(noise, Fingerprint) else None,
+        cautions=cautions,
+        trained=trained,
+    )
+
+
+def pages_of(pixels: Pixels) -> Pixels:
+    """An image or a stack as (N, H, W)."""
+    return pixels[None] if pixels.ndim == 2 else pixels

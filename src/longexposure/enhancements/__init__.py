@@ -1,1 +1,0 @@
-"""What enhancing is made of: what is found on an image, and the way of many files through the model."""

@@ -1,0 +1,398 @@
+"""Benching: how fast every installed engine computes a model on this machine, and how exactly.
+
+All engines and precisions take turns on the same tile, so that a machine that is busy with other things
+slows them alike; figures are medians over the rounds. Beside each runs a plain stack of 3x3 convolutions in
+the same engine and precision: what this machine can do at most, of which the network reaches a share.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from longexposure.engines.base import ENGINES, Engine, Unit, threads
+from longexposure.engines.choice import check_installed, load_engine, open_exported
+from longexposure.engines.exported import COUNTS, find_exported
+from longexposure.errors import LongExposureError, RecipeError
+from longexposure.export.exporter import OPSET, check_can_convert, checkpoint_of, convert, probe_scene
+from longexposure.models.checkpoint import Header, read_checkpoint, sha256_of
+from longexposure.models.networks import Network, restore_network
+from longexposure.models.registry import DEFAULT
+
+CHANNELS, DEPTH, SIDE_PX = 64, 20, 256
+"""The plain stack: channels, convolutions and side."""
+PLAIN_OPERATIONS = DEPTH * 2 * 9 * CHANNELS**2 * SIDE_PX**2
+IR_VERSION = 10
+"""Of the plain stack's ONNX file: the one that goes with `OPSET`, whatever is newest."""
+SIGMA = 0.08
+"""Noise of the measured tile, in the unit domain."""
+ROUNDS = 5
+SMALLEST_PX, LARGEST_PX = 64, 8192
+
+Work = Callable[[], object]
+
+
+@dataclass(frozen=True)
+class Line:
+    """One engine in one precision.
+
+    Attributes:
+        engine: its name.
+        engine_version: of its package.
+        precision: "f32" or "bf16".
+        device: "cpu" or "cuda".
+        s_per_mpx: seconds per megapixel of the network alone, median.
+        speed: how many times as fast as torch in f32 on the CPU, median of the ratios of the rounds.
+        gflops: billions of operations a second in the network's convolutions.
+        plain_gflops: the same of the plain stack; None where it could not be built.
+        share: of the two; None as above.
+        largest: largest difference from torch in f32, in counts of 65535.
+        rms: the same, root mean square.
+        error_left: rms of torch's output less the clean image, in counts of 65535; what `rms` should be small
+            beside.
+        chosen: whether `--engine auto` takes it, for this precision.
+    """
+
+    engine: str
+    engine_version: str
+    precision: str
+    device: str
+    s_per_mpx: float
+    speed: float
+    gflops: float
+    plain_gflops: float | None
+    share: float | None
+    largest: float
+    rms: float
+    error_left: float
+    chosen: bool
+
+    def row(self) -> dict[str, Any]:
+        """The line of the table."""
+        return {
+            "engine": f"{self.engine} {self.engine_version}",
+            "precision": self.precision,
+            "device": self.device,
+            "s/Mpx": self.s_per_mpx,
+            "times torch f32": self.speed,
+            "GFLOP/s": self.gflops,
+            "plain 3x3": self.plain_gflops,
+            "share": None if self.share is None else f"{self.share:.0%}",
+            "max, counts": self.largest,
+            "rms": self.rms,
+            "rms / error left": f"{self.rms / self.error_left:.1%}",
+            "auto": {"f32": "chosen", "bf16": "chosen for bf16"}[self.precision] if self.chosen else "",
+        }
+
+
+@dataclass(frozen=True)
+class Bench:
+    """All lines, what they were measured on, and what was left out and why."""
+
+    model: str
+    weights_sha256: str
+    lines: tuple[Line, ...]
+    left_out: Mapping[str, str]
+    setting: Mapping[str, Any]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Ready for JSON."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, eq=False)
+class _Runner:
+    """An engine that is ready, and what it is asked to do in each round."""
+
+    settings: Mapping[str, Any]
+    engine: Engine
+    work: Work
+    plain: Work | None
+    chosen: bool
+
+
+@dataclass(frozen=True, eq=False)
+class _Exactness:
+    """What torch in f32 made of the tile, and how much error is left in that, in counts."""
+
+    tile: Unit
+    condition: Unit
+    reference: Unit
+    left: float
+
+    def of(self, engine: Engine) -> npt.NDArray[np.float64]:
+        """Difference of an engine's output, in counts."""
+        return COUNTS * (engine.run(self.tile, self.condition).astype(np.float64) - self.reference)
+
+
+def bench(
+    model: str | Path = DEFAULT,
+    *,
+    size_px: int = 1024,
+    rounds: int = ROUNDS,
+    on_round: Callable[[int], None] | None = None,
+) -> Bench:
+    """Measure every installed engine and precision on a noisy scene.
+
+    Args:
+        model: a name, a .safetensors file or the folder of a run, as for `load_enhancer`.
+        size_px: side of the tile, rounded up to what the model takes.
+        rounds: how often each is measured.
+        on_round: called after each round with its number.
+
+    Raises:
+        CheckpointError: no such model, or one without weights.
+        RecipeError: a size or number of rounds that makes no sense.
+    """
+    _check_range("size", size_px, SMALLEST_PX, LARGEST_PX)
+    _check_range("rounds", rounds, 1, 1000)
+    path = checkpoint_of(model)
+    header, weights = read_checkpoint(path)
+    network = restore_network(header, weights, where=str(path))
+    side = -(-size_px // network.spec.size_multiple) * network.spec.size_multiple
+    clean, tile, condition = probe_scene((1, side, side), sigma=SIGMA, seed=5)
+    left_out: dict[str, str] = {}
+    runners = _runners(path, header, network, (tile, condition), left_out)
+    times = _measure(runners, rounds, on_round)
+    reference = runners[0].engine.run(tile, condition)
+    exactness = _Exactness(tile, condition, reference, left=COUNTS * _rms(reference - clean))
+    operations = operations_per_px(network) * side * side
+    lines = tuple(
+        _line(runner, measured, times[0], exactness=exactness, operations=operations)
+        for runner, measured in zip(runners, times, strict=True)
+    )
+    setting = {**_setting(), "side_px": side, "rounds": rounds, "operations_per_px": operations / side**2}
+    return Bench(str(model), sha256_of(path), lines, left_out, setting)
+
+
+def operations_per_px(network: Network) -> float:
+    """Floating-point operations of a network's convolutions for one pixel of the image."""
+    side = 16 * network.spec.size_multiple
+    side = max(side, -(-SMALLEST_PX // side) * side)
+    total = 0
+
+    def count(module: Any, _: Any, output: torch.Tensor) -> None:
+        nonlocal total
+        total += 2 * module.weight.numel() * output.shape[-1] * output.shape[-2]
+
+    hooks = [m.register_forward_hook(count) for m in network.modules() if isinstance(m, torch.nn.Conv2d)]
+    try:
+        with torch.inference_mode():
+            network(torch.rand(1, 1, side, side), torch.full((1, 5), 0.05))
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return total / side**2
+
+
+def _runners(
+    path: Path, header: Header, network: Network, task: tuple[Unit, Unit], left_out: dict[str, str]
+) -> list[_Runner]:
+    """Every engine, precision and device that there is, torch in f32 on the CPU first."""
+    devices = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
+    wanted = [("torch", precision, device) for device in devices for precision in ENGINES["torch"].precisions]
+    wanted += [(n, precision, "cpu") for n in ENGINES if n != "torch" for precision in ENGINES[n].precisions]
+    automatic = {precision: _chosen(path, precision) for precision in ("f32", "bf16")}
+    found = []
+    for name, precision, device in wanted:
+        try:
+            engine, settings = _load(name, precision, device, (path, header, network))
+        except LongExposureError as error:
+            left_out[f"{name} {precision}"] = str(error)
+            continue
+        found.append(
+            _Runner(
+                settings=settings,
+                engine=engine,
+                work=_on(engine, task),
+                plain=_plain(name, precision, device),
+                chosen=automatic[precision] == (name, device),
+            )
+        )
+    return found
+
+
+def _on(engine: Engine, task: tuple[Unit, Unit]) -> Work:
+    return lambda: engine.run(*task)
+
+
+def _chosen(path: Path, precision: str) -> tuple[str, str]:
+    """Engine and device that `auto` takes."""
+    settings = load_engine(path, precision=precision).settings
+    return settings["engine"], settings["device"]
+
+
+def _load(
+    name: str, precision: str, device: str, model: tuple[Path, Header, Network]
+) -> tuple[Engine, Mapping[str, Any]]:
+    """An engine that is ready; a model without an exported file is exported for the occasion."""
+    path, header, network = model
+    if name == "torch":
+        loaded = load_engine(path, engine=name, device=device, precision=precision)
+        return loaded.engine, loaded.settings
+    check_installed(name)
+    sha256 = sha256_of(path)
+    exported = find_exported(path, sha256)
+    if exported is None:
+        check_can_convert()
+        exported = convert(network, header, weights_sha256=sha256, where=str(path))
+    engine = open_exported(name, exported, precision)
+    return engine, engine.settings
+
+
+def _measure(
+    runners: Sequence[_Runner], rounds: int, on_round: Callable[[int], None] | None
+) -> list[list[tuple[float, float | None]]]:
+    """Seconds of network and plain stack, by runner and round; a first round is not counted."""
+    times: list[list[tuple[float, float | None]]] = [[] for _ in runners]
+    for number in range(rounds + 1):
+        for runner, measured in zip(runners, times, strict=True):
+            seconds = _seconds(runner.work)
+            plain_seconds = None if runner.plain is None else _seconds(runner.plain)
+            if number > 0:
+                measured.append((seconds, plain_seconds))
+        if on_round is not None and number > 0:
+            on_round(number)
+    return times
+
+
+def _seconds(work: Work) -> float:
+    started = time.perf_counter()
+    work()
+    return time.perf_counter() - started
+
+
+def _line(
+    runner: _Runner,
+    measured: Sequence[tuple[float, float | None]],
+    baseline: Sequence[tuple[float, float | None]],
+    *,
+    exactness: _Exactness,
+    operations: float,
+) -> Line:
+    difference = exactness.of(runner.engine)
+    seconds = statistics.median(network for network, _ in measured)
+    gflops = operations / seconds / 1e9
+    plain_times = [plain for _, plain in measured if plain is not None]
+    plain = PLAIN_OPERATIONS / statistics.median(plain_times) / 1e9 if plain_times else None
+    return Line(
+        engine=runner.settings["engine"],
+        engine_version=runner.settings["engine_version"],
+        precision=runner.settings["precision"],
+        device=runner.settings["device"],
+        s_per_mpx=seconds / (exactness.tile.size / 1e6),
+        speed=statistics.median(
+            theirs / ours for (ours, _), (theirs, _) in zip(measured, baseline, strict=True)
+        ),
+        gflops=gflops,
+        plain_gflops=plain,
+        share=None if plain is None else gflops / plain,
+        largest=float(np.abs(difference).max()),
+        rms=_rms(difference),
+        error_left=exactness.left,
+        chosen=runner.chosen,
+    )
+
+
+def _plain(name: str, precision: str, device: str) -> Work | None:
+    """The plain stack in an engine; None where the package that describes it to the engine is missing."""
+    random = np.random.default_rng(0)
+    image = random.standard_normal((1, CHANNELS, SIDE_PX, SIDE_PX), np.float32)
+    weights = random.standard_normal((DEPTH, CHANNELS, CHANNELS, 3, 3), np.float32) / (3 * CHANNELS**0.5)
+    if name == "torch":
+        return _plain_torch(image, weights, precision, torch.device(device))
+    if find_spec("onnx") is None:
+        return None
+    content = _plain_onnx(weights)
+    if name == "onnx":
+        from longexposure.engines.onnx import open_session
+
+        session = open_session(content)
+        return lambda: session.run(None, {"x0": image})
+    from longexposure.engines.openvino import compile_graph, compute, read_graph
+
+    request = compile_graph(read_graph(content), precision).create_infer_request()  # type: ignore[arg-type]
+    return lambda: compute(request, {"x0": image})
+
+
+def _plain_torch(image: Unit, weights: Unit, precision: str, device: torch.device) -> Work:
+    last = torch.channels_last
+    entry = torch.from_numpy(image).to(device).contiguous(memory_format=last)
+    kernels = [torch.from_numpy(kernel).to(device).contiguous(memory_format=last) for kernel in weights]
+
+    def work() -> None:
+        with (
+            torch.inference_mode(),
+            torch.backends.cudnn.flags(enabled=True, allow_tf32=False),
+            torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16"),
+        ):
+            x = entry
+            for kernel in kernels:
+                x = torch.nn.functional.conv2d(x, kernel, padding=1)
+            x[0, 0, 0, 0].item()  # waits for a GPU
+
+    return work
+
+
+def _plain_onnx(weights: Unit) -> bytes:
+    from onnx import TensorProto, helper, numpy_helper
+
+    nodes = [
+        helper.make_node("Conv", [f"x{i}", f"w{i}"], [f"x{i + 1}"], pads=[1, 1, 1, 1]) for i in range(DEPTH)
+    ]
+    kernels = [numpy_helper.from_array(kernel, f"w{i}") for i, kernel in enumerate(weights)]
+    ends = [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, CHANNELS, SIDE_PX, SIDE_PX])
+        for name in ("x0", f"x{DEPTH}")
+    ]
+    graph = helper.make_graph(nodes, "plain", ends[:1], ends[1:], kernels)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)
+    content: bytes = model.SerializeToString()
+    return content
+
+
+def _rms(values: npt.NDArray[np.floating]) -> float:
+    return float(np.sqrt(np.square(values.astype(np.float64)).mean()))
+
+
+def _setting() -> dict[str, Any]:
+    packages = ["longexposure", "numpy", *(kind.package for kind in ENGINES.values() if kind.installed)]
+    return {
+        "processor": _processor(),
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "cores": os.cpu_count(),
+        "threads": {"torch": torch.get_num_threads(), "others": threads()},
+        "system": platform.platform(),
+        "versions": {"python": platform.python_version(), **{name: version(name) for name in packages}},
+    }
+
+
+def _processor() -> str:
+    """Name and the instructions that matter here, where the system tells them."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    flags = next((line.split() for line in lines if line.startswith("flags")), [])
+    extra = [flag for flag in ("avx2", "avx512f", "avx512_bf16", "amx_bf16") if flag in flags]
+    return f"{names[0] if names else platform.machine()} ({', '.join(extra) or 'no AVX2'})"
+
+
+def _check_range(name: str, value: int, lowest: int, highest: int) -> None:
+    if not lowest <= value <= highest:
+        raise RecipeError(
+            where=name, expected=f"{lowest} to {highest}", found=str(value), advice="choose one of these"
+        )

@@ -1,0 +1,344 @@
+"""Exporting: a model as an ONNX file or in OpenVINO's own format, for engines that know nothing of torch.
+
+Before anything is written, every installed engine that reads the format must give what torch gives, on seeded
+tiles of several sizes and on whole images of odd sizes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import tempfile
+import warnings
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+
+from longexposure.engines.base import ENGINES, Engine, Unit
+from longexposure.engines.choice import check_installed, open_exported
+from longexposure.engines.exported import (
+    COUNTS,
+    MOST_COUNTS,
+    PREFIX,
+    Exported,
+    Probe,
+    metadata_of,
+    parse_exported,
+)
+from longexposure.engines.torch import TorchEngine
+from longexposure.enhance.enhancer import Enhancer
+from longexposure.errors import CheckpointError, OutputError, ResourceError
+from longexposure.io.writing import refuse_taken, write_together
+from longexposure.models.checkpoint import Header, read_checkpoint, sha256_of
+from longexposure.models.networks import Network, restore_network
+from longexposure.models.registry import CLASSICAL, find_weights
+from longexposure.noise import CONDITION, NoiseProfile
+
+Format = Literal["onnx", "openvino"]
+SUFFIXES: Mapping[Format, str] = {"onnx": ".onnx", "openvino": ".xml"}
+
+OPSET = 20
+"""Version of ONNX's set of operators."""
+PROBES = (((1, 64, 72), 0.05), ((2, 24, 28), 0.15))
+"""Sizes, at least, and noise of the tiles by which engines are judged when they are loaded."""
+CHECKED_TILES = ((3, 1, 1), (2, 20, 44), (1, 260, 196))
+"""Batch, and least height and width, of the tiles checked before writing; rounded up to the size multiple."""
+CHECKED_IMAGES = ((1, 1), (3, 5), (37, 53), (203, 157))
+"""Sizes of the images checked before writing, through the whole enhance path."""
+
+INPUTS = {
+    "image": (
+        "float32 (batch, 1, height, width), height and width multiples of {multiple}: grey values g as "
+        "a * g + b, with a and b such that the 1st percentile of the whole image becomes 0 and the 99th 1; "
+        "values beyond stay beyond. An image in tiles needs a border of {halo} pixels round every tile."
+    ),
+    "noise": (
+        "float32 (batch, 5), about the noise in the same units: its standard deviation s at 0.5; "
+        "(log2(s) + 6) / 6; change of its variance per unit of signal, divided by 2 s^2 and cut to -1..1; "
+        "correlation of neighbouring pixels along a row; the same along a column."
+    ),
+}
+OUTPUTS = {"enhanced": "float32, as image; the enhanced grey value is g + (enhanced - image) / a."}
+
+
+@dataclass(frozen=True)
+class Export:
+    """What was written.
+
+    Attributes:
+        files: the file, or the two of OpenVINO's format.
+        weights_sha256: SHA-256 of the checkpoint.
+        largest: by engine and version, the largest difference from torch in f32, in counts of 65535.
+    """
+
+    files: tuple[Path, ...]
+    weights_sha256: str
+    largest: Mapping[str, float]
+
+
+def export(model: str | Path, out: Path, *, format: Format = "onnx", overwrite: bool = False) -> Export:  # noqa: A002
+    """Write a model for other engines; the enhance path finds `name.onnx` beside `name.safetensors`.
+
+    Args:
+        model: a name, a .safetensors file or the folder of a run, as for `load_enhancer`.
+        out: the file, .onnx or .xml; beside an .xml comes a .bin.
+        format: "onnx" or "openvino".
+        overwrite: replace a file that exists.
+
+    Raises:
+        CheckpointError: no such model, one without weights, or one that ONNX cannot express.
+        OutputError: the name does not fit, is taken, or the file cannot be written.
+        ResourceError: a package is missing, or an engine's results are not torch's.
+    """
+    out = Path(out)
+    targets = _targets(out, format)
+    for target in targets:
+        refuse_taken(target, overwrite=overwrite)
+    check_can_convert()
+    if format == "openvino" or not ENGINES["onnx"].installed:
+        check_installed("openvino")  # to check what is written
+    path = checkpoint_of(model)
+    header, weights = read_checkpoint(path)
+    network = restore_network(header, weights, where=str(path))
+    sha256 = sha256_of(path)
+    exported = convert(network, header, weights_sha256=sha256, where=str(model))
+    if format == "onnx":
+        contents = [exported.content]
+        names = [name for name in ("openvino", "onnx") if ENGINES[name].installed]
+        largest = {name: check_export(open_exported(name, exported), network) for name in names}
+    else:
+        contents = _openvino_files(exported)
+        largest = {"openvino": check_export(_openvino_engine(exported, *contents), network)}
+    write_together(dict(zip(targets, contents, strict=True)), overwrite=overwrite, parents=True)
+    return Export(files=tuple(targets), weights_sha256=sha256, largest=largest)
+
+
+def convert(network: Network, header: Header, *, weights_sha256: str, where: str) -> Exported:
+    """A network as the bytes of an ONNX file with all its metadata, not yet checked.
+
+    Args:
+        network: with its weights.
+        header: of the checkpoint.
+        weights_sha256: of the checkpoint.
+        where: the model's name, for messages.
+
+    Raises:
+        CheckpointError: ONNX cannot express the network.
+    """
+    import onnx
+
+    try:
+        with _quiet():
+            proto = _traced(network)
+            onnx.checker.check_model(proto)
+    except Exception as error:
+        raise CheckpointError(
+            where=where,
+            expected="a network that ONNX can express for any batch, height and width",
+            found=str(error).strip().split("\n")[0][:200] or type(error).__name__,
+            advice="use the torch engine for this model",
+        ) from error
+    _forget_origins(proto.graph)
+    engine = TorchEngine(network, device="cpu")
+    probes = tuple(_probe(engine, shape, sigma, seed) for seed, (shape, sigma) in enumerate(PROBES))
+    told = metadata_of(weights_sha256=weights_sha256, spec=network.spec, probes=probes)
+    onnx.helper.set_model_props(proto, {**told, **_told(network, header)})
+    proto.doc_string = header.summary
+    return parse_exported(proto.SerializeToString(deterministic=True), where=where)
+
+
+def check_export(engine: Engine, network: Network) -> float:
+    """Hold an engine to torch in f32 on seeded tiles and on images of odd sizes.
+
+    Returns:
+        The largest difference on the tiles, in counts of 65535.
+
+    Raises:
+        ResourceError: more than one count.
+    """
+    torch_engine = TorchEngine(network, device="cpu")
+    random = np.random.default_rng(0)
+    differences = []
+    for batch, height, width in CHECKED_TILES:
+        shape = _on_grid((batch, height, width), network.spec.size_multiple)
+        _, tile, condition = probe_scene(shape, sigma=float(random.uniform(0.01, 0.3)), seed=height)
+        found = engine.run(tile, condition).astype(np.float64) - torch_engine.run(tile, condition)
+        differences.append(COUNTS * float(np.abs(found).max()))
+    for height, width in CHECKED_IMAGES:
+        tile = probe_scene((1, height, width), sigma=0.05, seed=width)[1][0]
+        image = np.rint(np.clip(20000 + 20000 * tile, 0, COUNTS)).astype(np.uint16)
+        ours = Enhancer(engine, name="checked").enhance(image).astype(int)
+        apart = np.abs(ours - Enhancer(torch_engine, name="torch").enhance(image)).max()
+        if apart > MOST_COUNTS:  # one count apart may be a hair apart before rounding
+            differences.append(float(apart))
+    if not max(differences) <= MOST_COUNTS:
+        raise ResourceError(
+            where=type(engine).__name__,
+            expected=f"the results of torch in f32 within {MOST_COUNTS:g} count of {COUNTS}",
+            found=f"{max(differences):.3g}",
+            advice="nothing was written; use the torch engine for this model",
+        )
+    return max(differences)
+
+
+def _traced(network: Network) -> Any:
+    """The graph, for any batch and any height and width on the network's grid."""
+    multiple = network.spec.size_multiple
+    batch, rows, columns = (torch.export.Dim(name, min=1) for name in ("batch", "rows", "columns"))
+    height, width = (multiple * rows, multiple * columns) if multiple > 1 else (rows, columns)
+    shape = _on_grid((2, 64, 72), multiple)
+    image = torch.rand(shape[0], 1, *shape[1:])
+    program = torch.onnx.export(
+        network.eval(),
+        (image, torch.full((shape[0], len(CONDITION)), 0.1)),
+        dynamic_shapes=({0: batch, 2: height, 3: width}, {0: batch}),
+        input_names=list(INPUTS),
+        output_names=list(OUTPUTS),
+        opset_version=OPSET,
+        dynamo=True,
+        external_data=False,
+        verbose=False,
+    )
+    assert program is not None  # noqa: S101 (only for dynamo=False)
+    return program.model_proto
+
+
+def _forget_origins(graph: Any) -> None:
+    """Take out where in the source each node came from: it names folders of this machine."""
+    for part in (*graph.node, *graph.input, *graph.output, *graph.value_info, *graph.initializer, graph):
+        del part.metadata_props[:]
+        part.doc_string = ""
+
+
+def _told(network: Network, header: Header) -> dict[str, str]:
+    """What a reader of the file should know, in words and in JSON."""
+    from longexposure import __version__
+
+    spec = network.spec
+    words = {"multiple": spec.size_multiple, "halo": spec.halo}
+    texts = {
+        "version": __version__,
+        "summary": header.summary,
+        "trained_on": header.trained_on,
+        "licence": header.licence,
+        "inputs": json.dumps({name: text.format(**words) for name, text in INPUTS.items()}),
+        "outputs": json.dumps(OUTPUTS),
+        "header": header.model_dump_json(),
+    }
+    return {PREFIX + name: text for name, text in texts.items()}
+
+
+def _probe(engine: TorchEngine, shape: tuple[int, int, int], sigma: float, seed: int) -> Probe:
+    shape = _on_grid(shape, engine.spec.size_multiple)
+    clean, tile, condition = probe_scene(shape, sigma=sigma, seed=seed)
+    expected = engine.run(tile, condition)
+    left = float(np.sqrt(np.square(expected - clean).mean()))
+    return Probe(tile=tile, condition=condition, expected=expected, error_left=left)
+
+
+def probe_scene(shape: tuple[int, int, int], *, sigma: float, seed: int) -> tuple[Unit, Unit, Unit]:
+    """Chequers, shading and discs without noise and with white noise, and what a network is told of it."""
+    random = np.random.default_rng(seed)
+    _, height, width = shape
+    y, x = np.mgrid[:height, :width].astype(float)
+    clean = np.empty(shape)
+    for page in clean:
+        page[...] = 0.3 + 0.2 * ((y // 9 + x // 14) % 2) + 0.2 * x / width
+        for _ in range(6):
+            at_y, at_x, radius = random.uniform((0, 0, 2), (height, width, 9))
+            inside = 0.5 - 0.5 * np.tanh(np.hypot(y - at_y, x - at_x) - radius)
+            page += 0.15 * random.choice((-1, 1)) * inside
+    noisy = clean + random.normal(0, sigma, shape)
+    condition = NoiseProfile(level=0.5, sigma=sigma).condition()
+    return clean.astype(np.float32), noisy.astype(np.float32), condition
+
+
+def _on_grid(shape: tuple[int, int, int], multiple: int) -> tuple[int, int, int]:
+    """Batch, and height and width rounded up to multiples."""
+    batch, height, width = shape
+    return batch, -(-height // multiple) * multiple, -(-width // multiple) * multiple
+
+
+def _openvino_files(exported: Exported) -> list[bytes]:
+    """The .xml and .bin of OpenVINO's own format, f32, with the metadata among its runtime information."""
+    import onnx
+    import openvino
+
+    from longexposure.engines.openvino import read_graph
+
+    graph = read_graph(exported.content)
+    for entry in onnx.load_from_string(exported.content).metadata_props:
+        graph.set_rt_info(entry.value, entry.key.split("."))
+    with tempfile.TemporaryDirectory() as folder:
+        files = [Path(folder) / name for name in ("graph.xml", "graph.bin")]
+        openvino.serialize(graph, *files)
+        return [file.read_bytes() for file in files]
+
+
+def _openvino_engine(exported: Exported, xml: bytes, weights: bytes) -> Engine:
+    from longexposure.engines.openvino import OpenVinoEngine, read_graph
+
+    return OpenVinoEngine(exported, graph=read_graph(xml, weights))
+
+
+def _targets(out: Path, format: Format) -> list[Path]:  # noqa: A002
+    if out.suffix.lower() != SUFFIXES[format]:
+        raise OutputError(
+            where=str(out),
+            expected=f"a name that ends in {SUFFIXES[format]} for --format {format}",
+            found=repr(out.suffix),
+            advice="choose such a name",
+        )
+    return [out] if format == "onnx" else [out, out.with_suffix(".bin")]
+
+
+def checkpoint_of(model: str | Path) -> Path:
+    """The checkpoint of a network by name, file or run.
+
+    Raises:
+        CheckpointError: no such network.
+    """
+    if str(model) in CLASSICAL:
+        raise CheckpointError(
+            where=str(model),
+            expected="a network with weights",
+            found="a classical filter",
+            advice="choose a network that `longexposure models` lists, or a checkpoint",
+        )
+    return find_weights(model)
+
+
+def check_can_convert() -> None:
+    """Make sure that the packages are there that turn a network into ONNX.
+
+    Raises:
+        ResourceError: they are not.
+    """
+    missing = [name for name in ("onnx", "onnxscript") if find_spec(name) is None]
+    if missing:
+        raise ResourceError(
+            where="export",
+            expected="the packages onnx and onnxscript",
+            found=f"no {' and no '.join(missing)}",
+            advice="run `pip install 'longexposure[export]'`",
+        )
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep to ourselves what the exporter says of its own inner workings."""
+    log = logging.getLogger("torch.onnx")
+    level = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        log.setLevel(level)

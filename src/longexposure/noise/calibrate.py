@@ -1,0 +1,349 @@
+"""Fingerprinting: flats, repeats or single images of a machine in, its noise as a small TOML file out.
+
+The files are read and hashed, checked to be of one size and type and no copies of each other, sorted into
+series, and measured; what was found goes into the file with its uncertainty and where it came from.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from importlib import metadata
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from longexposure.errors import InputError, ResourceError
+from longexposure.grey import measure_grey
+from longexposure.io import read_radiograph, write_whole
+from longexposure.io.checks import check_finite
+from longexposure.noise import NoiseProfile, estimate_noise
+from longexposure.noise.calibration import (
+    FileTable,
+    Fingerprint,
+    MeasuredTable,
+    NoiseTable,
+    PatternTable,
+    Source,
+    fingerprint_text,
+)
+from longexposure.noise.transfer import MeasuredNoise, measure_flats, measure_repeats
+from longexposure.radiograph import Pixels
+
+SAME_LEVEL = (0.05, 0.3)
+"""Flats count as one brightness where their means, sorted, are nowhere further apart than the first share and
+all within the second; pages of one file within the second. Lamps flicker, and automatic gains more so."""
+FEWEST_IMAGES = 3
+"""From so many single images on, their spread tells how sure their median is."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Frame:
+    """One exposure.
+
+    Attributes:
+        name: file and page, for messages.
+        file: number of its file.
+        paged: whether the file holds more than one.
+        pixels: (H, W).
+    """
+
+    name: str
+    file: int
+    paged: bool
+    pixels: Pixels
+
+
+@dataclass(frozen=True, eq=False)
+class _Pile:
+    """All that was read for one role."""
+
+    frames: list[_Frame]
+    files: list[FileTable]
+    exposures_s: set[float]
+
+
+def take_fingerprint(
+    files: Sequence[Path],
+    *,
+    source: Source,
+    darks: Sequence[Path] = (),
+    machine: str = "",
+    exposure_s: float | None = None,
+    pattern: bool = True,
+    on_file: Callable[[str], None] | None = None,
+) -> Fingerprint:
+    """Measure the noise of a machine from files; all frames are in memory at once.
+
+    Args:
+        files: of "flats": exposures of the open beam or of something uniform, two or more of every
+            brightness, in any mixture of single and multi-page files. Of "repeats": each multi-page file
+            is a series of exposures of one part, the single ones together are another. Of "image": any
+            images of the machine.
+        source: what they are.
+        darks: two or more exposures without X-rays; not for "image".
+        machine: its name, free text.
+        exposure_s: seconds of an exposure; None takes what the files say, where they agree.
+        pattern: whether flats are to tell the fixed pattern too, which one image shows as noise.
+        on_file: called with the name of each file that has been read.
+
+    Raises:
+        InputError: a file that cannot be read, sizes or types that differ, copies, a part that moved, and
+            all else that `longexposure.noise.frames.compare_frames` refuses.
+        ResourceError: too little memory for all frames.
+    """
+    try:
+        bright, dark = _read(files, source, on_file), _read(darks, "darks", on_file)
+        _check_alike([*bright.frames, *dark.frames])
+        _check_no_copies([*bright.frames, *dark.frames])
+        if source == "image":
+            noise = _of_images(bright.frames)
+        else:
+            noise = _of_series(bright.frames, dark.frames, source=source, pattern=pattern)
+    except MemoryError as error:
+        raise ResourceError(
+            where=source,
+            expected="memory for all frames at once",
+            found="too little",
+            advice="give fewer frames; ten of each brightness are plenty",
+        ) from error
+    seconds = bright.exposures_s if len(bright.exposures_s) == 1 else set()
+    return _document(
+        noise,
+        source,
+        like=bright.frames[0].pixels,
+        machine=machine,
+        exposure_s=exposure_s if exposure_s is not None else next(iter(seconds), None),
+        files=(*bright.files, *dark.files),
+    )
+
+
+def write_fingerprint(fingerprint: Fingerprint, path: Path, *, overwrite: bool = False) -> None:
+    """Write a fingerprint file, whole or not at all; missing folders are made.
+
+    Raises:
+        OutputError: the file exists and may not be overwritten, or cannot be written.
+    """
+    write_whole(path, fingerprint_text(fingerprint).encode(), overwrite=overwrite, parents=True)
+
+
+def _read(files: Iterable[Path], role: str, on_file: Callable[[str], None] | None) -> _Pile:
+    pile = _Pile([], [], set())
+    for number, path in enumerate(files):
+        radiograph = read_radiograph(path)
+        check_finite(radiograph.pixels, str(path))
+        pages = radiograph.pixels if radiograph.pixels.ndim == 3 else radiograph.pixels[None]
+        for page, pixels in enumerate(pages, start=1):
+            name = f"{path}, page {page}" if len(pages) > 1 else str(path)
+            pile.frames.append(_Frame(name, number, len(pages) > 1, pixels))
+        sha256 = radiograph.source.sha256 if radiograph.source else ""
+        pile.files.append(FileTable.model_validate({"name": path.name, "role": role, "sha256": sha256}))
+        seconds = radiograph.exposure.get("exposure_s")
+        if isinstance(seconds, int | float) and seconds > 0:
+            pile.exposures_s.add(float(seconds))
+        if on_file is not None:
+            on_file(path.name)
+    return pile
+
+
+def _check_alike(frames: Sequence[_Frame]) -> None:
+    if not frames:
+        raise InputError(where="noise", expected="at least one file", found="none", advice="name some")
+    first = frames[0].pixels
+    for frame in frames:
+        if (frame.pixels.shape, frame.pixels.dtype) != (first.shape, first.dtype):
+            raise InputError(
+                where=frame.name,
+                expected=f"{_kind(first)}, as {frames[0].name}",
+                found=_kind(frame.pixels),
+                advice="measure exposures of one machine, uncropped and in one type, together",
+            )
+
+
+def _kind(pixels: Pixels) -> str:
+    return f"{pixels.shape[0]} x {pixels.shape[1]} {pixels.dtype.name}"
+
+
+def _check_no_copies(frames: Sequence[_Frame]) -> None:
+    seen: dict[bytes, str] = {}
+    for frame in frames:
+        digest = hashlib.sha256(np.ascontiguousarray(frame.pixels).data).digest()
+        if digest in seen:
+            raise InputError(
+                where=frame.name,
+                expected="an exposure of its own",
+                found=f"the same pixels as in {seen[digest]}",
+                advice="a copy is not a repeat: leave it out, or expose again",
+            )
+        seen[digest] = frame.name
+
+
+# Series of frames
+
+
+def _of_series(
+    frames: Sequence[_Frame], darks: Sequence[_Frame], *, source: Source, pattern: bool
+) -> MeasuredNoise:
+    groups = _levels(frames) if source == "flats" else _scenes(frames)
+    series = [group for group in groups if len(group) > 1]
+    alone = [group[0].name for group in groups if len(group) == 1]
+    if not series:
+        raise InputError(
+            where=source,
+            expected="two or more exposures of " + ("one brightness" if source == "flats" else "one part"),
+            found=f"one each of {len(alone)}" if len(alone) > 1 else "one",
+            advice="expose again, or tell the noise roughly from single images with --from image",
+        )
+    pixels = [[frame.pixels for frame in group] for group in series]
+    without_light = [frame.pixels for frame in darks]
+    if source == "flats":
+        noise = measure_flats(pixels, without_light, pattern=pattern)
+    else:
+        noise = measure_repeats(pixels, without_light)
+    if not alone:
+        return noise
+    some = ", ".join(Path(name).name for name in alone[:3])
+    note = f"{len(alone)} left out for want of a second exposure like it: {some}"
+    return replace(noise, notes=(*noise.notes, note))
+
+
+def _levels(frames: Sequence[_Frame]) -> list[list[_Frame]]:
+    """Frames of about one brightness together, each group in the order given."""
+    groups = []
+    for scene in _scenes(frames):
+        means = np.array([float(frame.pixels.mean(dtype=np.float64)) for frame in scene])
+        widest = SAME_LEVEL[1] * float(np.abs(means).max())
+        if scene[0].paged and np.ptp(means) <= widest:
+            groups.append(scene)
+        else:
+            groups += [[scene[index] for index in group] for group in _alike(means)]
+    return groups
+
+
+def _alike(means: npt.NDArray[np.float64]) -> list[list[int]]:
+    """Numbers of means that lie close together, group by group, each in rising order."""
+    groups: list[list[int]] = []
+    for index in map(int, np.argsort(means, kind="stable")):
+        mean = float(means[index])
+        last, first = (float(means[groups[-1][place]]) for place in (-1, 0)) if groups else (np.inf, np.inf)
+        if abs(mean - last) > SAME_LEVEL[0] * abs(mean) or abs(mean - first) > SAME_LEVEL[1] * abs(mean):
+            groups.append([])
+        groups[-1].append(index)
+    return [sorted(group) for group in groups]
+
+
+def _scenes(frames: Sequence[_Frame]) -> list[list[_Frame]]:
+    """The pages of every file together, and all files of one page together."""
+    groups: dict[int, list[_Frame]] = {}
+    for frame in frames:
+        groups.setdefault(frame.file if frame.paged else -1, []).append(frame)
+    return list(groups.values())
+
+
+# Single images
+
+
+def _of_images(frames: Sequence[_Frame]) -> MeasuredNoise:
+    """Medians over what each image alone tells, and how far they agree."""
+    profiles = [estimate_noise(frame.pixels) for frame in frames]
+    spans = [measure_grey(frame.pixels) for frame in frames]
+    level, slope, corr_x, corr_y = (
+        np.array([getattr(profile, name) for profile in profiles])
+        for name in ("level", "slope", "corr_x", "corr_y")
+    )
+    middle, tilt = float(np.median(level)), float(np.median(slope))
+    variance = np.array([profile.sigma**2 for profile in profiles]) + tilt * (middle - level)
+    at_middle = float(np.median(variance))
+    if at_middle <= 0:
+        raise InputError(
+            where="image",
+            expected="images with noise",
+            found="none",
+            advice="give images as the machine takes them, neither drawn nor denoised",
+        )
+    sigma = at_middle**0.5
+    along_x, along_y = float(np.median(corr_x)), float(np.median(corr_y))
+    return MeasuredNoise(
+        profile=NoiseProfile(middle, sigma, tilt, along_x, along_y, origin="image"),
+        sigma_error=_error(variance) / (2 * sigma),
+        slope_error=_error(slope),
+        tied=0.0,
+        corr_x_error=_error(corr_x),
+        corr_y_error=_error(corr_y),
+        slope_x=0.0,
+        slope_y=0.0,
+        grey=(
+            float(min(-grey.offset / grey.scale for grey in spans)),
+            float(max((1 - grey.offset) / grey.scale for grey in spans)),
+        ),
+        points=np.zeros((0, 3)),
+        misfit=0.0,
+        pattern=None,
+        frames=len(frames),
+        darks=0,
+        notes=("each image told its noise alone: less sure than flats or repeats",),
+    )
+
+
+def _error(values: npt.NDArray[np.float64]) -> float:
+    """Standard error of the median, from the median deviation; NaN for fewer than three."""
+    if len(values) < FEWEST_IMAGES:
+        return float("nan")
+    apart = 1.4826 * float(np.median(np.abs(values - np.median(values))))
+    return 1.2533 * apart / len(values) ** 0.5
+
+
+# The file
+
+
+def _document(
+    noise: MeasuredNoise,
+    source: Source,
+    *,
+    like: Pixels,
+    machine: str,
+    exposure_s: float | None,
+    files: tuple[FileTable, ...],
+) -> Fingerprint:
+    profile, still = noise.profile, noise.pattern
+    known = noise.slope_error is not None
+    return Fingerprint(
+        machine=machine,
+        dtype=like.dtype.name,  # type: ignore[arg-type]  # one of them, or it could not have been read
+        exposure_s=exposure_s,
+        noise=NoiseTable(
+            level=profile.level,
+            sigma=profile.sigma,
+            sigma_error=_known(noise.sigma_error),
+            slope=profile.slope if known else None,
+            slope_error=_known(noise.slope_error),
+            tied=noise.tied,
+            corr_x=profile.corr_x,
+            corr_x_error=_known(noise.corr_x_error),
+            corr_y=profile.corr_y,
+            corr_y_error=_known(noise.corr_y_error),
+            slope_x=noise.slope_x if known and source != "image" else None,
+            slope_y=noise.slope_y if known and source != "image" else None,
+        ),
+        pattern=None if still is None else PatternTable(**vars(still)),
+        measured=MeasuredTable(
+            source=source,
+            grey=noise.grey,
+            frames=noise.frames,
+            darks=noise.darks,
+            size_px=(like.shape[0], like.shape[1]),
+            misfit=noise.misfit,
+            points=tuple((float(a), float(b), float(c)) for a, b, c in noise.points),
+            notes=noise.notes,
+            version=metadata.version("longexposure"),
+            date=datetime.now().astimezone().strftime("%Y-%m-%d"),
+        ),
+        files=files,
+    )
+
+
+def _known(error: float | None) -> float | None:
+    return error if error is not None and np.isfinite(error) else None

@@ -1,0 +1,1 @@
+"""Faults that are put into a scene, and where a view shows them."""

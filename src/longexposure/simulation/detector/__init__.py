@@ -1,0 +1,1 @@
+"""Detectors, quantum by quantum: flat panels, and the video chain of older machines."""

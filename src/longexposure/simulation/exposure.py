@@ -1,0 +1,503 @@
+"""Pairs: a scene that a machine looks at, exposed for a short and for a long time, and what is true of it.
+
+A `Sitting` is one scene in one machine, ready to be exposed as often as one likes; `draw_pair` makes one
+from (machine, seed, split, index) alone and exposes it twice. The random streams of setting, scene, defects,
+panel and exposures are independent: without its defects a scene is otherwise the same, on the same panel.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property, lru_cache, partial
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+
+from longexposure.errors import RecipeError
+from longexposure.noise.profile import NoiseProfile
+from longexposure.simulation.defects.catalogue import SeenDefect, add_defects, mask_of, see_all
+from longexposure.simulation.detector.panel import Panel, PanelConfig
+from longexposure.simulation.detector.video import VideoConfig
+from longexposure.simulation.geometry.primitives import Scene
+from longexposure.simulation.geometry.thickness import thickness_maps
+from longexposure.simulation.geometry.view import View
+from longexposure.simulation.machine import Machine, Setting, Split
+from longexposure.simulation.physics.attenuation import transmission
+from longexposure.simulation.physics.optics import (
+    GeometryConfig,
+    ScreenConfig,
+    filtered,
+    frequencies,
+    padded_shape,
+    screen_mtf,
+    transfer,
+)
+from longexposure.simulation.physics.scatter import ShadingConfig, open_beam, scattered
+from longexposure.simulation.random_source import Array, Chance, NumpyChance, namespace
+from longexposure.simulation.ranges import spanned
+from longexposure.simulation.scenes.catalogue import draw_scene
+
+Image = npt.NDArray[np.float32]
+Counts = npt.NDArray[np.uint8 | np.uint16]
+
+CROP_MARGIN_PX = 12
+"""Border around a crop that is exposed with it, so that the screen has something to blur in."""
+
+PROFILED_PX = 256
+"""Side of the piece of the panel whose noise stands for all of it; it has no large-scale structure."""
+
+BEAM_CELLS = 128
+"""Cells along the shorter side of a field on which the open beam of a piece of it is found."""
+
+SPLITS = {"train": 0, "test": 1}
+_SETTING, _SCENE, _DEFECTS, _PANEL, _SHORT, _LONG = range(6)
+
+
+@dataclass(frozen=True, eq=False)
+class Pair:
+    """Two exposures of one scene and the truth about them.
+
+    Attributes:
+        lq: the short exposure, (H, W), uint8 or uint16.
+        hq: the long one, same grey scale; the part may have moved.
+        clean: the expectation of lq at the tube's nominal output, without lag and faults, float32, not
+            rounded; where nothing moves that of hq as well.
+        noise: the true profile of lq at the mean of clean, in its grey values.
+        setting: the machine with every value fixed.
+        scene: what lies in it, defects included.
+        defects: the defects as they are seen, none if none were asked for.
+        twin: clean without the defects, None if none were asked for.
+        mask: (H, W), 0 or the number of the defect in `defects`, counted from 1; None likewise.
+        drawn: dotted key and value of everything that the machine's recipe left open.
+    """
+
+    lq: Counts
+    hq: Counts
+    clean: Image
+    noise: NoiseProfile
+    setting: Setting
+    scene: Scene
+    defects: tuple[SeenDefect, ...] = ()
+    twin: Image | None = None
+    mask: npt.NDArray[np.uint8] | None = None
+    drawn: Mapping[str, Any] = field(default_factory=dict)
+
+    def truth(self) -> dict[str, Any]:
+        """What is known of the pair, as JSON takes it."""
+        setting = self.setting
+        return {
+            "drawn": dict(self.drawn),
+            "scene": {"kind": self.scene.kind, **self.scene.facts},
+            "pixel_um": setting.pixel_um,
+            "magnification": setting.geometry.magnification,
+            "quanta_per_px": {
+                "LQ": setting.quanta_per_px_s * setting.exposures.short_s,
+                "HQ": setting.quanta_per_px_s * setting.exposures.long_s,
+            },
+            "noise": self.noise.as_dict(),
+            "defects": [seen.as_dict() for seen in self.defects],
+        }
+
+
+class Crops(NamedTuple):
+    """Pieces of a scene, (N, size_px, size_px) float32 each, grey values.
+
+    Attributes:
+        short: short exposures, whole numbers.
+        long: long exposures, whole numbers; None where they were not asked for.
+        clean: expectations of the short ones, the drift of the tube included.
+    """
+
+    short: Array
+    long: Array | None
+    clean: Array
+
+
+@dataclass(frozen=True, eq=False)
+class Sitting:
+    """One scene in one machine.
+
+    Attributes:
+        setting: the machine.
+        scene: what lies in it.
+        seed: of the panel.
+        beam: intensity of the open beam, (H, W), mean 1 over the whole field.
+        arriving: share of the open beam that reaches the screen, (H, W), in the short exposure.
+        arriving_later: the same for the long exposure, where the part may have moved.
+    """
+
+    setting: Setting
+    scene: Scene
+    seed: int
+    beam: Array
+    arriving: Array
+    arriving_later: Array
+
+    def expose(self, short: Chance, long: Chance) -> tuple[Counts, Counts]:
+        """A fresh pair of exposures, (H, W) each, in the machine's depth."""
+        collected, lq = self._short(self.panel, short)
+        return self._counts(lq), self._counts(self._long(self.panel, long, collected))
+
+    def expose_short(self, chance: Chance) -> Counts:
+        """A fresh short exposure, (H, W), in the machine's depth."""
+        return self._counts(self._short(self.panel, chance)[1])
+
+    @property
+    def panel(self) -> Panel:
+        """The machine's detector, or the piece of it that lies under the scene."""
+        setting = self.setting
+        return _panel(
+            setting.panel_config,
+            setting.screen,
+            setting.quanta_per_px_s,
+            _field(setting, self.shape),
+            self.seed,
+        )
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width."""
+        height, width = self.arriving.shape
+        return int(height), int(width)
+
+    @property
+    def clean(self) -> Image:
+        """The expectation at the tube's nominal output, float32 grey values."""
+        expected: Image = self._expected(self.panel)
+        return expected
+
+    @cached_property
+    def noise(self) -> NoiseProfile:
+        """True profile of the short exposure at its mean grey value."""
+        setting, side = self.setting, min(PROFILED_PX, *self.shape)
+        level = float(self.panel.expectation(self.arriving).mean())
+        quanta = setting.quanta_per_px_s * float(self.beam.mean())
+        panel = _small_panel(setting, (1, side, side), quanta, NumpyChance(_PANEL))
+        if setting.video == VideoConfig():
+            return panel.profile(level)
+        return setting.video.profile(
+            level,
+            spectrum=panel.noise_power_spectrum,
+            shape=(side, side),
+            exposure_s=setting.exposures.short_s,
+        )
+
+    def crops(
+        self, corners: Sequence[tuple[int, int]], size_px: int, *, chance: Chance, long: bool = True
+    ) -> Crops:
+        """Square pieces of the scene, each exposed anew by a panel of its own.
+
+        The images may lie on a GPU as tensors (see `on_device`); then all is computed there.
+
+        Args:
+            corners: first row and column of each of N pieces.
+            size_px: their side.
+            chance: of panel and exposures, for the kind of array that the images are.
+            long: whether long exposures are wanted too.
+        """
+        spans = [_grown(corner, size_px, self.shape) for corner in corners]
+        beam, arriving, later = (
+            namespace(image).stack([image[rows, columns] for rows, columns in spans])
+            for image in (self.beam, self.arriving, self.arriving_later)
+        )
+        panel = _small_panel(self.setting, tuple(arriving.shape), self.setting.quanta_per_px_s * beam, chance)
+        grown = replace(self, beam=beam, arriving=arriving, arriving_later=later)
+        collected, short = grown._short(panel, chance)
+        images = (
+            short,
+            grown._long(panel, chance, collected) if long else None,
+            grown._expected(panel, dose=1.0 + self.setting.exposures.drift),
+        )
+        cuts = [
+            (y - rows.start, x - columns.start)
+            for (y, x), (rows, columns) in zip(corners, spans, strict=True)
+        ]
+        return Crops(*(None if image is None else _cut(image, cuts, size_px) for image in images))
+
+    def on_device(self, chance: Chance) -> Sitting:
+        """The same sitting with its images as arrays of this chance's kind, for `crops`."""
+        images = {name: chance.array(getattr(self, name)) for name in ("beam", "arriving", "arriving_later")}
+        return replace(self, **images)
+
+    def _short(self, panel: Panel, chance: Chance) -> tuple[Array, Array]:
+        """Quanta that were collected and the image."""
+        times = self.setting.exposures
+        collected = panel.collect(
+            self.arriving, exposure_s=times.short_s, chance=chance, dose=1.0 + times.drift
+        )
+        return collected, self._image(panel, collected, times.short_s, chance)
+
+    def _long(self, panel: Panel, chance: Chance, collected: Array) -> Array:
+        times = self.setting.exposures
+        rest = times.long_s - times.short_s if times.shared else times.long_s
+        quanta = panel.collect(self.arriving_later, exposure_s=rest, chance=chance) if rest else 0.0
+        return self._image(panel, quanta + collected if times.shared else quanta, times.long_s, chance)
+
+    def _image(self, panel: Panel, quanta: Array, seconds: float, chance: Chance) -> Array:
+        raw = panel.read_out(quanta, exposure_s=seconds, chance=chance)
+        return self.setting.video.through(raw, exposure_s=seconds, chance=chance)
+
+    def _expected(self, panel: Panel, *, dose: float = 1.0) -> Array:
+        return self.setting.video.expectation(panel.expectation(self.arriving * dose))
+
+    def _counts(self, image: Array) -> Counts:
+        counts: Counts = image.astype(np.uint8 if self.setting.bits <= 8 else np.uint16)
+        return counts
+
+
+def draw_pair(
+    machine: Machine,
+    *,
+    seed: int,
+    index: int,
+    split: Split = "test",
+    size_px: tuple[int, int] | None = None,
+    defects: bool = False,
+) -> Pair:
+    """One pair; equal arguments and versions give equal pixels.
+
+    Args:
+        machine: see `load_machine`.
+        seed: of everything, 0 or more.
+        index: number of the pair, 0 or more.
+        split: train or test; they never share a scene.
+        size_px: height and width of a piece of the field; None for the whole image.
+        defects: whether to put defects in.
+
+    Raises:
+        RecipeError: a negative seed or index, or no kind of scene that suits the pixel size.
+    """
+    if min(seed, index) < 0:
+        raise RecipeError(
+            where="draw_pair",
+            expected="a seed and an index of 0 or more",
+            found=f"{seed} and {index}",
+            advice="correct the argument",
+        )
+    key = _own(machine, (seed, SPLITS[split], index))
+    panel_seed = _panel_seed(machine, key)
+    setting, view, scene = _placed(machine, key, size_px)
+    if not defects:
+        return _exposed(machine, sit(setting, scene, view, panel_seed=panel_seed), key)
+    faulty, records = add_defects(scene, _stream(key, _DEFECTS), view=view)
+    maps = [thickness_maps(solids, view) for solids in (faulty.solids, scene.solids)]
+    shadows = _shadows(setting, maps, view)
+    law = partial(transmission, setting.spectrum, response=setting.response)
+    seen = see_all(records, view, twin=maps[1], transmission=law)
+    sitting, twin = (
+        _sitting(setting, one, shadow, seed=panel_seed)
+        for one, shadow in zip((faulty, scene), shadows, strict=True)
+    )
+    return replace(_exposed(machine, sitting, key), defects=seen, twin=twin.clean, mask=mask_of(seen, view))
+
+
+def sitting_of(
+    machine: Machine,
+    *,
+    key: tuple[int, int, int],
+    size_px: tuple[int, int] | None = None,
+    defects: bool = False,
+) -> Sitting:
+    """The scene of this key (seed, number of the split, index) in the machine, ready to be exposed.
+
+    Raises:
+        RecipeError: no kind of scene that suits the pixel size, or a piece larger than the image.
+    """
+    own = _own(machine, key)
+    setting, view, scene = _placed(machine, own, size_px)
+    if defects:
+        scene, _ = add_defects(scene, _stream(own, _DEFECTS), view=view)
+    return sit(setting, scene, view, panel_seed=_panel_seed(machine, own))
+
+
+def sit(setting: Setting, scene: Scene, view: View, *, panel_seed: int) -> Sitting:
+    """Put a scene into a machine, whose panel has this seed."""
+    (shadow,) = _shadows(setting, [thickness_maps(scene.solids, view)], view)
+    return _sitting(setting, scene, shadow, seed=panel_seed)
+
+
+def setting_of(machine: Machine, key: tuple[int, int, int]) -> Setting:
+    """The machine with the values that the pair of this key has."""
+    return machine.setting(_stream(_own(machine, key), _SETTING))
+
+
+def _own(machine: Machine, key: tuple[int, int, int]) -> tuple[int, ...]:
+    """The key with the machine's name in it, so that machines draw independently of each other."""
+    return (*key, int.from_bytes(hashlib.sha256(machine.name.encode()).digest()[:8], "little"))
+
+
+def _panel_seed(machine: Machine, own: tuple[int, ...]) -> int:
+    """One panel for all pairs of a machine and seed, or one a pair where the recipe draws the detector."""
+    seed, _, _, name = own
+    drawn = any(key.startswith(("panel.", "detector.")) for key in spanned(machine.document))
+    parts = own if drawn else (seed, name)
+    return int(np.random.SeedSequence((*parts, _PANEL)).generate_state(1, np.uint64)[0])
+
+
+def _placed(
+    machine: Machine, key: tuple[int, ...], size_px: tuple[int, int] | None
+) -> tuple[Setting, View, Scene]:
+    """Setting, view and scene of a key, without defects."""
+    setting = machine.setting(_stream(key, _SETTING))
+    image = setting.image
+    if size_px is not None and not (0 < size_px[0] <= image.height and 0 < size_px[1] <= image.width):
+        raise RecipeError(
+            where="size_px",
+            expected=f"1 x 1 to the {image.height} x {image.width} px of {machine.name}",
+            found=f"{size_px[0]} x {size_px[1]}",
+            advice="ask for a smaller piece, or give the machine a larger image",
+        )
+    view = setting.view(size_px)
+    return setting, view, draw_scene(_stream(key, _SCENE), view=view, kinds=setting.scenes)
+
+
+def _exposed(machine: Machine, sitting: Sitting, key: tuple[int, ...]) -> Pair:
+    lq, hq = sitting.expose(*(NumpyChance(_stream(key, number)) for number in (_SHORT, _LONG)))
+    return Pair(
+        lq=lq,
+        hq=hq,
+        clean=sitting.clean,
+        noise=sitting.noise,
+        setting=sitting.setting,
+        scene=sitting.scene,
+        drawn=_drawn_values(machine, sitting.setting),
+    )
+
+
+def _shadows(setting: Setting, maps: Sequence[Mapping[str, Image]], view: View) -> list[Image]:
+    """What passes each of several scenes without scatter and blur, as a share of the open beam's signal.
+
+    One call for all: the polychromatic law is tabulated, and scenes that are alike in a place have equal
+    values there only with equal tables.
+    """
+    shape = (len(maps), view.height, view.width)
+    nothing = np.zeros(shape[1:], np.float32)
+    names = dict.fromkeys(name for scene in maps for name in scene)
+    if not names:
+        return list(np.ones(shape, np.float32))
+    stacked = {name: np.stack([scene.get(name, nothing) for scene in maps]) for name in names}
+    return list(transmission(setting.spectrum, stacked, setting.response))  # type: ignore[arg-type]
+
+
+def _sitting(setting: Setting, scene: Scene, shadow: Image, *, seed: int) -> Sitting:
+    shape = (shadow.shape[0], shadow.shape[1])
+    pitch_um, times = setting.detector.pitch_um, setting.exposures
+    light = scattered(shadow, setting.scatter, pitch_um=pitch_um)
+    moved = (times.shift_x_px, times.shift_y_px)
+    optics = partial(transfer, shape, pitch_um=pitch_um, geometry=setting.geometry)
+    arriving = filtered(light, optics())
+    later = filtered(light, optics(shift_px=moved)) if any(moved) else arriving
+    return Sitting(setting, scene, seed, _beam(_field(setting, shape)), arriving, later)
+
+
+def _grown(corner: tuple[int, int], size_px: int, shape: tuple[int, int]) -> tuple[slice, slice]:
+    """A piece with its margin, as far as there is room for one that is as wide at all pieces."""
+    spans = []
+    for first, side in zip(corner, shape, strict=True):
+        margin = min(CROP_MARGIN_PX, (side - size_px) // 2)
+        start = min(max(first - margin, 0), side - size_px - 2 * margin)
+        spans.append(slice(start, start + size_px + 2 * margin))
+    return spans[0], spans[1]
+
+
+def _cut(images: Array, corners: Sequence[tuple[int, int]], size_px: int) -> Array:
+    pieces = [images[n, y : y + size_px, x : x + size_px] for n, (y, x) in enumerate(corners)]
+    return namespace(images).stack(pieces)
+
+
+def _small_panel(setting: Setting, shape: tuple[int, ...], quanta: float | Array, chance: Chance) -> Panel:
+    """A panel of N small fields with the settings of a large one."""
+    otf = _small_screen((shape[1], shape[2]), setting.screen, setting.detector.pitch_um)
+    screen = None if otf is None else partial(filtered, otf=chance.array(otf))
+    return Panel(setting.panel_config, shape=shape, quanta_per_px_s=quanta, chance=chance, screen=screen)
+
+
+@lru_cache(maxsize=16)
+def _small_screen(shape: tuple[int, int], screen: ScreenConfig, pitch_um: float) -> Image | None:
+    """The screen's OTF with a border too narrow for all of the glare, which is even over a small field."""
+    if screen.f50_lp_mm is None and not screen.glare:
+        return None
+    across, down = frequencies(padded_shape(shape, reach_px=CROP_MARGIN_PX))
+    otf: Image = screen_mtf(np.hypot(across, down), screen, pitch_um=pitch_um).astype(np.float32)
+    return otf
+
+
+class _Field(NamedTuple):
+    """All that the open beam of a piece from the middle of a field depends on."""
+
+    shading: ShadingConfig
+    geometry: GeometryConfig | None
+    pitch_um: float
+    whole: tuple[int, int]
+    shape: tuple[int, int]
+
+
+def _field(setting: Setting, shape: tuple[int, int]) -> _Field:
+    geometry = None
+    if setting.shading.falloff:
+        geometry = GeometryConfig(
+            source_object_mm=setting.geometry.source_detector_mm,
+            source_detector_mm=setting.geometry.source_detector_mm,
+            tilt_deg=setting.geometry.tilt_deg,
+            azimuth_deg=setting.geometry.azimuth_deg,
+        )
+    whole = (setting.image.height, setting.image.width)
+    return _Field(setting.shading, geometry, setting.detector.pitch_um, whole, shape)
+
+
+@lru_cache(maxsize=4)
+def _beam(field: _Field) -> Image:
+    """Intensity of the open beam over the piece; the mean over the whole field is 1.
+
+    Of a piece, it is read from a coarse map of the whole, since it varies slowly.
+    """
+    if field.shape == field.whole:
+        return open_beam(field.whole, field.shading, geometry=field.geometry, pitch_um=field.pitch_um)
+    cell = max(1, min(field.whole) // BEAM_CELLS)
+    cells = (field.whole[0] // cell, field.whole[1] // cell)
+    coarse = open_beam(cells, field.shading, geometry=field.geometry, pitch_um=field.pitch_um * cell)
+    step = [count / whole for count, whole in zip(cells, field.whole, strict=True)]
+    first = [
+        ((whole - side) // 2 + 0.5) * share - 0.5
+        for whole, side, share in zip(field.whole, field.shape, step, strict=True)
+    ]
+    beam: Image = ndimage.affine_transform(
+        coarse, step, first, output_shape=field.shape, order=1, mode="nearest"
+    )
+    beam.flags.writeable = False
+    return beam
+
+
+@lru_cache(maxsize=2)
+def _panel(
+    config: PanelConfig, screen: ScreenConfig, quanta_per_px_s: float, field: _Field, seed: int
+) -> Panel:
+    """The machine's detector, or a piece from its middle; the same pixels for all pairs of one seed."""
+    otf = transfer(field.shape, pitch_um=field.pitch_um, screen=screen)
+    return Panel(
+        config,
+        shape=field.shape,
+        quanta_per_px_s=quanta_per_px_s * _beam(field),
+        chance=NumpyChance((seed, _PANEL)),
+        screen=None if otf is None else partial(filtered, otf=otf),
+    )
+
+
+def _drawn_values(machine: Machine, setting: Setting) -> dict[str, Any]:
+    """The setting's value for every span of the recipe."""
+    values = setting.model_dump(mode="json")
+    found = {}
+    for key in spanned(machine.document):
+        value: Any = values
+        for part in key.split("."):
+            value = value[int(part)] if isinstance(value, list) else value[part]
+        found[key] = value
+    return found
+
+
+def _stream(key: tuple[int, ...], number: int) -> np.random.Generator:
+    return np.random.default_rng((*key, number))

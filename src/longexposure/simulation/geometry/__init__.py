@@ -1,0 +1,1 @@
+"""From primitives in um to maps of thickness."""

@@ -1,0 +1,1 @@
+"""Attenuation, spectra, scatter and blur."""

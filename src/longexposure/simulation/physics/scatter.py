@@ -1,0 +1,241 @@
+"""What varies slowly over the field: radiation scattered in the part, and the shading of the open beam."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from math import cos, pi, radians, sin, tan
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict, Field
+
+from longexposure.errors import RecipeError
+from longexposure.simulation.physics.optics import (
+    FWHM_PER_SIGMA,
+    Array,
+    GeometryConfig,
+    Shape,
+    filtered,
+    frequencies,
+    fresh,
+    matching,
+    mirrored,
+    namespace,
+    single,
+    taken,
+)
+
+Image = npt.NDArray[np.float32]
+Numbers = npt.NDArray[np.floating]
+
+CELLS_PER_SIGMA = 4
+"""Cells of the coarse grid in a standard deviation of the narrowest scatter."""
+
+
+class ScatterConfig(BaseModel):
+    """Radiation scattered in the part on its way to the detector.
+
+    Its spread is a sum of two Gaussians (one: Boone, Arnold and Seibert, Med. Phys. 13, 1986, 254).
+
+    Attributes:
+        ratio: scattered over primary signal where the part is even; 0 for none.
+        spread_um: FWHM in the detector of what a thin ray scatters, without the tail.
+        tail: share of the scatter in the tail, 0 to 1.
+        tail_spread: FWHM of the tail over `spread_um`.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    ratio: float = Field(default=0.0, ge=0, le=10)
+    spread_um: float = Field(default=20_000.0, gt=0, le=1e6)
+    tail: float = Field(default=0.3, ge=0, le=1)
+    tail_spread: float = Field(default=3.0, ge=1, le=10)
+
+
+class ShadingConfig(BaseModel):
+    """How the open beam varies over the detector, without the pixels' own gain.
+
+    Attributes:
+        heel: change of the intensity from one border of the field to the other, as a share of the mean.
+        heel_deg: direction in which it grows, from x towards y.
+        falloff: n of the falloff cos^n of the angle between ray and normal, 3 for a flat detector under a
+            point source (inverse square, and the area seen aslant); takes the geometry.
+        vignetting: share lost in the corners.
+        vignetting_power: power of the distance from the middle that the loss grows with: 2 for image
+            intensifiers, more for a round field with a narrow margin.
+        corner: share lost in one dark corner.
+        corner_deg: direction of that corner from the middle, from x towards y.
+        corner_size: how far its shade reaches in, as a share of the way from the corner to the middle.
+        ring: brightness of a ring about the middle, as a share of what is beside it.
+        ring_radius: of its crest, as a share of the way from the middle to a corner.
+        ring_width: FWHM of its profile, as a share of the same.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    heel: float = Field(default=0.0, ge=-1, le=1)
+    heel_deg: float = Field(default=0.0, ge=-360, le=360)
+    falloff: float = Field(default=0.0, ge=0, le=8)
+    vignetting: float = Field(default=0.0, ge=0, le=0.95)
+    vignetting_power: float = Field(default=2.0, ge=1, le=20)
+    corner: float = Field(default=0.0, ge=0, le=0.95)
+    corner_deg: float = Field(default=45.0, ge=-360, le=360)
+    corner_size: float = Field(default=0.5, gt=0, le=2)
+    ring: float = Field(default=0.0, ge=-0.9, le=10)
+    ring_radius: float = Field(default=0.4, ge=0, le=1)
+    ring_width: float = Field(default=0.25, gt=0, le=2)
+
+
+def scatter_mtf(frequency: Array, scatter: ScatterConfig, *, pitch_um: float) -> Array:
+    """What scatter leaves of a contrast: (1 + ratio G) / (1 + ratio), G the sum of Gaussians.
+
+    Args:
+        frequency: cycles/px, array or tensor.
+        scatter: its amount and spread.
+        pitch_um: pixel pitch of the detector.
+    """
+    return (1 + scatter.ratio * _smooth_mtf(frequency, scatter, pitch_um)) / (1 + scatter.ratio)
+
+
+def scattered(transmission: Array, scatter: ScatterConfig, *, pitch_um: float) -> Array:
+    """Transmission with what the part scatters: (T + ratio * smooth T) / (1 + ratio).
+
+    Scatter follows the primary signal about it. The sum is divided by 1 + ratio, so that an open beam stays
+    1, as after a flat field whose scatter has the same share. The smooth part is made on a coarse grid, with
+    mirrored borders.
+
+    Args:
+        transmission: (H, W) or (..., H, W), array or tensor; not modified.
+        scatter: its amount and spread.
+        pitch_um: pixel pitch of the detector.
+
+    Returns:
+        A new array or tensor of that kind and shape, float32.
+
+    Raises:
+        InputError: no image.
+        RecipeError: a pitch that is not positive.
+    """
+    if not 0 < pitch_um < np.inf:
+        raise RecipeError(
+            where="pitch_um",
+            expected="a pixel pitch above 0 um",
+            found=str(pitch_um),
+            advice="correct the detector",
+        )
+    image = single(transmission)
+    if not scatter.ratio:
+        return fresh(image)
+    height, width = (int(size) for size in image.shape[-2:])
+    cell = max(1, int(scatter.spread_um / (FWHM_PER_SIGMA * CELLS_PER_SIGMA * pitch_um)))
+    cell = min(cell, max(1, min(height, width) // 8))
+    rows, columns = -(-height // cell), -(-width // cell)
+    coarse = _averaged(image, (rows, columns), cell)
+    otf = _coarse_otf((2 * rows, 2 * columns), scatter, pitch_um, cell)
+    smooth = _enlarged(filtered(coarse, otf), (height, width), cell)
+    smooth *= scatter.ratio / (1 + scatter.ratio)
+    smooth += image * (1 / (1 + scatter.ratio))
+    return smooth
+
+
+@lru_cache(maxsize=8)
+def open_beam(
+    shape: Shape, shading: ShadingConfig, *, geometry: GeometryConfig | None = None, pitch_um: float = 0.0
+) -> Image:
+    """Intensity of the open beam over the field (H, W), mean 1, float32, not to be written to.
+
+    Args:
+        shape: H and W of the whole field; cut patches out of its map.
+        shading: without any strength the map is 1.
+        geometry: for `falloff`; its tilt moves the detector away from the foot of the source.
+        pitch_um: pixel pitch of the detector, for `falloff`.
+
+    Raises:
+        RecipeError: a falloff without geometry and pitch.
+    """
+    x = (np.arange(shape[1]) + 0.5 - shape[1] / 2)[None, :]
+    y = (np.arange(shape[0]) + 0.5 - shape[0] / 2)[:, None]
+    radius = np.hypot(x, y) / (np.hypot(*shape) / 2)
+    beam = np.ones(shape)
+    if shading.heel:
+        beam *= 1 + shading.heel / 2 * _along(x, y, shading.heel_deg)
+    if shading.falloff:
+        beam *= _falloff(x, y, shading.falloff, geometry, pitch_um)
+    if shading.vignetting:
+        beam *= 1 - shading.vignetting * radius**shading.vignetting_power
+    if shading.corner:
+        near = np.clip(1 - (1 - _along(x, y, shading.corner_deg)) / shading.corner_size, 0, 1)
+        beam *= 1 - shading.corner * near**2 * (3 - 2 * near)
+    if shading.ring:
+        profile = (radius - shading.ring_radius) * (FWHM_PER_SIGMA / shading.ring_width)
+        beam *= 1 + shading.ring * np.exp(-0.5 * profile**2)
+    result: Image = (beam / beam.mean()).astype(np.float32)
+    result.flags.writeable = False
+    return result
+
+
+def _smooth_mtf(frequency: Array, scatter: ScatterConfig, pitch_um: float) -> Array:
+    """MTF of the scattered part alone."""
+    exp = namespace(frequency).exp
+    square = (pi * scatter.spread_um / (FWHM_PER_SIGMA * pitch_um) * frequency) ** 2
+    near, far = exp(-2 * square), exp(-2 * scatter.tail_spread**2 * square)
+    return (1 - scatter.tail) * near + scatter.tail * far
+
+
+@lru_cache(maxsize=16)
+def _coarse_otf(grid: Shape, scatter: ScatterConfig, pitch_um: float, cell: int) -> Image:
+    """MTF of the scattered part on the coarse grid, whose own blur, of half a cell, it leaves in."""
+    across, down = frequencies(grid)
+    otf: Numbers = _smooth_mtf(np.hypot(across, down) / cell, scatter, pitch_um)
+    return otf.astype(np.float32)
+
+
+def _averaged(image: Array, cells: Shape, cell: int) -> Array:
+    """Means of cells of cell x cell px; the last ones are filled up with the mirror image."""
+    rows, columns = cells
+    whole = mirrored(image, (rows * cell, columns * cell), start=(0, 0))
+    return whole.reshape(*whole.shape[:-2], rows, cell, columns, cell).mean((-3, -1))
+
+
+def _enlarged(coarse: Array, shape: Shape, cell: int) -> Array:
+    """Linear interpolation between the middles of the cells, to (..., H, W)."""
+    for axis in (0, 1):
+        last = coarse.shape[axis - 2] - 1
+        place = (np.arange(shape[axis]) + 0.5) / cell - 0.5
+        before = np.floor(place).astype(np.intp)
+        share = matching((place - before)[(slice(None), None) if axis == 0 else slice(None)], coarse)
+        low, high = (taken(coarse, np.clip(n, 0, last), axis - 2) for n in (before, before + 1))
+        high -= low
+        high *= share
+        high += low
+        coarse = high
+    return coarse
+
+
+def _along(x: Numbers, y: Numbers, degrees: float) -> Numbers:
+    """Place along a direction, -1 to 1 from one end of the field to the other."""
+    place: Numbers = x * cos(radians(degrees)) + y * sin(radians(degrees))
+    place /= np.abs(place).max(initial=1e-9)
+    return place
+
+
+def _falloff(
+    x: Numbers,
+    y: Numbers,
+    power: float,
+    geometry: GeometryConfig | None,
+    pitch_um: float,
+) -> Numbers:
+    """cos^n of the angle between the ray to each pixel and the detector's normal."""
+    if geometry is None or not 0 < pitch_um < np.inf:
+        raise RecipeError(
+            where="shading.falloff",
+            expected="a geometry and a pixel pitch above 0 um",
+            found=f"{'no geometry' if geometry is None else 'a geometry'} and {pitch_um} um",
+            advice="pass both, or leave falloff out",
+        )
+    lean, azimuth = tan(radians(geometry.tilt_deg)), radians(geometry.azimuth_deg)
+    pixel = pitch_um / (1e3 * geometry.source_detector_mm)
+    tangent = np.hypot(x * pixel + lean * cos(azimuth), y * pixel + lean * sin(azimuth))
+    falloff: Numbers = (1 + tangent**2) ** (-power / 2)
+    return falloff

@@ -1,0 +1,196 @@
+"""Printed boards: traces on several layers, plated vias, planes, and the laminate between them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from math import sqrt
+
+import numpy as np
+
+from longexposure.simulation.geometry.primitives import Cylinder, Scene, Slab, Solid, Track
+from longexposure.simulation.geometry.view import View
+from longexposure.simulation.scenes.copper import Board, Hole, empty_board
+from longexposure.simulation.scenes.kind import SceneKind
+from longexposure.simulation.scenes.layout import Random, between, chance, spread
+from longexposure.simulation.scenes.marks import marks
+from longexposure.simulation.scenes.routes import COURSES, ball_grid, bundle, spine, wander
+from longexposure.simulation.scenes.strokes import Sheet
+
+
+def _split(board: Board, level: int) -> None:
+    """A gap through a plane, laid before the vias, which keep clear of it."""
+    line, _ = spine(board, level)
+    width = between(board.random, 150, 500)
+    board.copper.add(line, width + 4 * board.drill, level)
+    board.solids.append(
+        Track(
+            material="Cu",
+            points=board.sheet.places(line),
+            width=width,
+            amount=-1,
+            **board.layers[level].heights,
+        )
+    )
+
+
+def plane(board: Board, level: int) -> None:
+    """A copper plane over all that is seen; around each via a clearance or a thermal relief."""
+    random, sheet, heights = board.random, board.sheet, board.layers[level].heights
+    side = 2.5 * sheet.reach_um + 4 * board.land
+    plane = Slab(material="Cu", at=(0.0, 0.0), sides=(side, side), turn_deg=sheet.turn_deg, **heights)
+    board.solids.append(plane)
+    holes = [hole for hole in board.holes if level in hole.crossed and sheet.sees(hole.at, 3 * board.land)]
+    spots, clear = np.array([hole.at for hole in holes]).reshape(-1, 2), between(random, 90, 220)
+    for hole in holes:
+        apart = np.sort(np.hypot(*(spots - hole.at).T))[1:2]
+        wide = min(hole.radius + clear, *(0.48 * apart), 1e9)
+        if wide > hole.radius * 1.05:
+            board.solids += _clearance(random, sheet, hole, wide=wide, heights=heights)
+
+
+def _clearance(
+    random: Random, sheet: Sheet, hole: Hole, *, wide: float, heights: dict[str, float]
+) -> list[Solid]:
+    """What a plane lacks around a via: a disc, the barrel alone, or a ring but for four bars."""
+    at, radius = sheet.places(hole.at)[0], hole.radius
+    disc = Cylinder(material="Cu", amount=-1, at=at, radius=wide, **heights)
+    barrel = Cylinder(material="Cu", amount=-1, at=at, radius=radius, **heights)
+    kind = random.random()
+    ring = 0.45 * radius + 0.55 * wide
+    if kind < 0.75 or ring - radius < 15:
+        return [disc if kind < 0.9 else barrel]
+    relief = Cylinder(material="Cu", amount=-1, at=at, radius=wide, inner_radius=ring, **heights)
+    bars: list[Solid] = []
+    for quarter in range(4):
+        middle = (ring + wide) / 2 * COURSES[2 * quarter + 1]
+        size = (wide - ring, min(0.6 * radius, 200.0))
+        turn = sheet.turn_deg + 90 * quarter + 45
+        bars.append(
+            Slab(material="Cu", at=sheet.places(hole.at + middle)[0], sides=size, turn_deg=turn, **heights)
+        )
+    return [barrel, relief, *bars]
+
+
+def _cluster(board: Board) -> None:
+    """Rows and columns of vias, here and there one missing."""
+    random, need = board.random, 2 * board.land + board.layers[0].gap
+    pitch = need * spread(random, 1.02, 3)
+    most = int(np.clip(1.4 * board.sheet.reach_um / pitch, 3, 30))
+    shape = random.integers(2, most + 1, 2)
+    corner, share = board.sheet.anywhere(random) - (shape - 1) / 2 * pitch, between(random, 0.5, 1)
+    levels = [level for level in range(1, len(board.layers) - 1) if chance(random, 0.4)]
+    for cell in random.permutation(np.argwhere(np.ones(shape))):
+        spot = corner + cell * pitch
+        if board.budget > 0 and chance(random, share) and board.sheet.sees(spot, board.land):
+            board.via(spot, levels)
+
+
+def _microvias(board: Board) -> None:
+    """Laser-drilled and filled vias of 75 to 125 um from layer to layer: single, stacked or staggered."""
+    random, drill, land = board.random, board.drill, board.land
+    board.drill = between(random, 37.5, 62.5)
+    board.land = board.drill + between(random, 50, 90)
+    last, aside = len(board.layers) - 1, 2 * board.land + board.layers[0].gap * 1.01
+    for _ in range(int(random.integers(4, 40))):
+        spot, first = board.sheet.anywhere(random), int(random.integers(min(last, 2)))
+        end = min(first + int(random.integers(1, 4)), last)
+        if board.budget <= 0:
+            break
+        if chance(random, 0.6):
+            board.via(spot, range(first, end + 1), first=first, last=end)
+            continue
+        step = aside * COURSES[int(random.integers(8))]
+        for level in range(first, end):
+            board.via(spot + (level - first) * step, [], first=level, last=level + 1)
+    board.drill, board.land = drill, land
+
+
+def _stray(board: Board) -> None:
+    """A via by itself, as between two grounds."""
+    board.via(board.sheet.anywhere(board.random), [])
+
+
+def _repeat(board: Board, tries: tuple[int, int], draw: Callable[..., object], *levels: int) -> None:
+    """Draw so often, on a large view more often, each time on one of the levels; no more when full."""
+    more = (max(sqrt(board.view.height * board.view.width), 256) / 256) ** 0.7
+    for _ in range(round(more * int(board.random.integers(tries[0], tries[1] + 1)))):
+        if board.budget > 0:
+            draw(board, *([int(board.random.choice(levels))] if levels else []))
+
+
+def traces(random: Random, *, view: View) -> Scene:
+    """Bundles of parallel traces on 2 to 8 layers: pairs, meanders, bends of 45 degrees and round ones."""
+    board = empty_board(random, view, layers=(2, 8))
+    for level in range(len(board.layers)):
+        _repeat(board, (1, 5), bundle, level)
+    _repeat(board, (0, 8), wander, 0)
+    _repeat(board, (0, 25), _stray)
+    return board.scene("traces")
+
+
+def routing(random: Random, *, view: View) -> Scene:
+    """Single traces from via to via on 2 to 6 layers, and the fan-out of a ball grid array with dog-bones."""
+    board = empty_board(random, view, layers=(2, 6))
+    if chance(random, 0.6):
+        ball_grid(board)
+    count = len(board.layers)
+    _repeat(board, (10, 110), wander, *range(count))
+    return board.scene("routing")
+
+
+def planes(random: Random, *, view: View) -> Scene:
+    """Copper planes with splits, clearances and thermal reliefs, or hatched, and a few traces above."""
+    board = empty_board(random, view, layers=(3, 6))
+    levels = range(1, len(board.layers) - 1)
+    for level in levels:
+        _repeat(board, (0, 1), _split, level)
+    _repeat(board, (1, 4), _cluster)
+    _repeat(board, (0, 50), _stray)
+    _repeat(board, (0, 5), bundle, 0, len(board.layers) - 1)
+    for level in levels[int(random.integers(len(levels))) :]:
+        plane(board, level)
+    return board.scene("planes")
+
+
+def vias(random: Random, *, view: View) -> Scene:
+    """Plated barrels in arrays, with lands on several layers; microvias, stacked, staggered or filled."""
+    board = empty_board(random, view, layers=(2, 8), drills_px=(5, 30))
+    _repeat(board, (1, 3), _cluster)
+    if chance(random, 0.5):
+        _microvias(board)
+    _repeat(board, (0, 30), _stray)
+    _repeat(board, (0, 12), wander, *range(len(board.layers)))
+    return board.scene("vias")
+
+
+def dense_board(random: Random, *, view: View) -> Scene:
+    """A multi-layer board as it comes: 4 to 10 layers of everything above, pads of parts, and marks."""
+    board = empty_board(random, view, layers=(4, 10))
+    count = len(board.layers)
+    hidden = [level for level in range(1, count - 1) if level % 2 == 1 and chance(random, 0.6)]
+    for level in hidden:
+        _repeat(board, (0, 1), _split, level)
+    free = [level for level in range(count) if level not in hidden]
+    if chance(random, 0.5):
+        ball_grid(board)
+    _repeat(board, (0, 2), _cluster)
+    for level in random.permutation(free).tolist():
+        _repeat(board, (2, 5), bundle, level)
+    _repeat(board, (5, 60), wander, *free)
+    _repeat(board, (0, 60), _stray)
+    for level in hidden:
+        plane(board, level)
+    if chance(random, 0.4):
+        board.solids += marks(random, view, sheet=board.sheet, bottom_um=board.thickness / 2)
+    return board.scene("dense_board")
+
+
+BOARD_SCENES: Mapping[str, SceneKind] = {
+    "traces": SceneKind(
+        traces, (5.0, 80.0), "bundles of parallel traces, pairs and meanders on several layers"
+    ),
+    "routing": SceneKind(routing, (5.0, 80.0), "single traces from via to via, ball grid fan-out"),
+    "planes": SceneKind(planes, (5.0, 80.0), "copper planes with clearances, thermal reliefs and splits"),
+    "vias": SceneKind(vias, (3.0, 80.0), "arrays of plated barrels with lands, microvias"),
+    "dense_board": SceneKind(dense_board, (5.0, 80.0), "4 to 10 layers of traces, vias and planes"),
+}

@@ -1,0 +1,180 @@
+"""A board while it is drawn: its layers, plated vias with their lands, traces that keep clear.
+
+Widths and gaps of 35 to 250 um, copper of 9 to 70 um, drills of 75 to 500 um and boards of 0.2 to 2.4 mm are
+those of makers' design rules (IPC-2221, IPC-2226 for microvias). A board lies symmetric about z = 0. Copper
+of one layer keeps its clear distance: what does not fit is left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from math import sqrt
+from typing import NamedTuple
+
+import numpy as np
+
+from longexposure.simulation.geometry.primitives import Cylinder, Feature, Scene, Solid, Track
+from longexposure.simulation.geometry.view import View
+from longexposure.simulation.scenes.conductors import Conductors, gaps_um, segments
+from longexposure.simulation.scenes.laminate import laminate
+from longexposure.simulation.scenes.layout import Numbers, Random, between, chance, spread
+from longexposure.simulation.scenes.strokes import Sheet, lay, seen
+
+
+class Hole(NamedTuple):
+    """A drilled hole: where in own coordinates, its radius, the layers that it passes."""
+
+    at: Numbers
+    radius: float
+    crossed: range
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One layer of copper: its heights, the least width of its traces, the least gap."""
+
+    bottom: float
+    top: float
+    width: float
+    gap: float
+
+    @property
+    def heights(self) -> dict[str, float]:
+        """For the solids of the layer."""
+        return {"bottom": self.bottom, "top": self.top}
+
+    @property
+    def middle(self) -> float:
+        """Height of its middle."""
+        return (self.bottom + self.top) / 2
+
+
+class Line(NamedTuple):
+    """A trace in own coordinates; without a gap where that has to be looked up."""
+
+    level: int
+    points: Numbers
+    width: float
+    gap: float | None = None
+
+
+@dataclass
+class Board:
+    """A board while it is drawn.
+
+    Attributes:
+        layers: from the top down.
+        drill: radius of its vias' barrels, outside.
+        land: radius of their lands.
+        plug: what fills them, nothing where it is empty.
+        budget: solids that it may still get, so that a scene is built in time.
+    """
+
+    random: Random
+    view: View
+    sheet: Sheet
+    layers: list[Layer]
+    drill: float
+    land: float
+    thickness: float
+    plug: str
+    budget: int
+    copper: Conductors = field(default_factory=Conductors)
+    features: list[Feature] = field(default_factory=list)
+    solids: list[Solid] = field(default_factory=list)
+    holes: list[Hole] = field(default_factory=list)
+    lines: list[Line] = field(default_factory=list)
+
+    def trace(self, line: Line) -> None:
+        """Lay a trace that keeps clear."""
+        self.lines.append(line)
+        self.budget -= 1
+
+    def via(self, at: Numbers, levels: Sequence[int], *, first: int = 0, last: int | None = None) -> bool:
+        """Drill a via with lands on these levels and its outer ones, where it keeps clear of all copper."""
+        last = len(self.layers) - 1 if last is None else last
+        crossed, lands = range(first, last + 1), sorted({first, last, *levels})
+        radii = np.zeros(len(self.layers))
+        radii[first : last + 1] = self.drill
+        radii[lands] = self.land
+        if self.copper.clear_of_discs_um(at, radii) < self.layers[0].gap * 0.999:
+            return False
+        self.copper.add_discs(at, radii)
+        self.holes.append(Hole(at, self.drill, crossed))
+        if self.sheet.sees(at, self.land):
+            self.features.append(self._barrel(at, lands, first=first, last=last))
+            self.budget -= 2 + len(lands)
+        return True
+
+    def _barrel(self, at: Numbers, lands: Sequence[int], *, first: int, last: int) -> Feature:
+        place, radius = self.sheet.places(at)[0], self.drill
+        heights = {"bottom": self.layers[last].bottom, "top": self.layers[first].top}
+        wall = between(self.random, 18, 28)
+        inner = max(radius - wall, 0.0) if radius > 70 or chance(self.random, 0.3) else 0.0
+        rings = [
+            Cylinder(
+                material="Cu", at=place, radius=self.land, inner_radius=radius, **self.layers[level].heights
+            )
+            for level in lands
+        ]
+        barrel = Cylinder(material="Cu", at=place, radius=radius, inner_radius=inner, **heights)
+        hole = Cylinder(material="FR-4", at=place, radius=radius, amount=-1, **heights)
+        plug = (
+            [Cylinder(material=self.plug, at=place, radius=inner, **heights)] if inner and self.plug else []
+        )
+        return Feature(
+            kind="via",
+            at=(*place, (heights["bottom"] + heights["top"]) / 2),
+            size_um=2 * radius,
+            solids=(barrel, *rings, hole, *plug),
+            about={"radius_um": radius, "bottom_um": heights["bottom"], "top_um": heights["top"]},
+        )
+
+    def scene(self, kind: str) -> Scene:
+        """What has been drawn on its laminate."""
+        pieces = [segments(line.points, line.width, line.level) for line in self.lines]
+        wanted = [index for index, line in enumerate(self.lines) if line.gap is None]
+        for within in (1.5 * self.layers[0].gap, 3000.0):
+            found = gaps_um(pieces, wanted, within=within)
+            for index, gap in zip(wanted, found, strict=True):
+                self.lines[index] = self.lines[index]._replace(gap=gap if np.isfinite(gap) else None)
+            wanted = [index for index in wanted if self.lines[index].gap is None]
+        traces = [self._trace(line) for line in self.lines]
+        facts = {"thickness_um": self.thickness, "layers": len(self.layers), "turn_deg": self.sheet.turn_deg}
+        facts |= {"width_um": self.layers[0].width, "gap_um": self.layers[0].gap, "drill_um": 2 * self.drill}
+        ground = laminate(self.random, self.view, top_um=self.thickness / 2, thickness_um=self.thickness)
+        return Scene(kind, (*traces, *self.features), (*ground, *self.solids), facts)
+
+    def _trace(self, line: Line) -> Feature:
+        layer = self.layers[line.level]
+        track = Track(material="Cu", points=self.sheet.places(line.points), width=line.width, **layer.heights)
+        about = {"width_um": line.width, "gap_um": line.gap or 0.0}
+        return Feature(
+            kind="trace",
+            at=(*track.points[len(line.points) // 2], (layer.bottom + layer.top) / 2),
+            size_um=line.width,
+            solids=(track,),
+            about={**about, "bottom_um": layer.bottom, "top_um": layer.top},
+        )
+
+
+def empty_board(
+    random: Random, view: View, *, layers: tuple[int, int], drills_px: tuple[float, float] = (3, 10)
+) -> Board:
+    """An empty board whose traces, and at least the larger of its vias, the view resolves."""
+    width = seen(random, view, um=(35, 250), px=(1.6, 7))
+    gap = float(np.clip(width * spread(random, 0.8, 1.8), 35, 250))
+    count = int(random.integers(layers[0], layers[1] + 1))
+    thickness = between(random, 200, 700) if width < 75 and count < 7 else between(random, 800, 2400)
+    fine = 0.5 if width < 75 else 1.0
+    outer, inner = between(random, 30, 70) * fine, float(random.choice([17.5, 17.5, 35.0])) * fine
+    drill = seen(random, view, um=(75, 250), px=(drills_px[0] / 2, drills_px[1] / 2))
+    tops = np.linspace(thickness / 2, outer - thickness / 2, count)
+    copper = [outer, *[inner] * (count - 2), outer]
+    found = [Layer(top - high, top, width, gap) for top, high in zip(tops.tolist(), copper, strict=True)]
+    sheet = lay(random, view, height_um=thickness / 2)
+    budget = int(240 * max(1.0, sqrt(view.height * view.width) / 256))
+    land = drill + between(random, 60, 140)
+    plug = str(random.choice(["", "epoxy", "FR-4"]))
+    return Board(random, view, sheet, found, drill, land, thickness, plug, budget)

@@ -1,0 +1,63 @@
+"""What scenes of chips share: dies, rows of equal dots, how many solids fit a view."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from longexposure.simulation.geometry.primitives import Feature, Lattice, Slab
+from longexposure.simulation.geometry.view import View
+from longexposure.simulation.scenes.layout import Numbers, Random, chance
+from longexposure.simulation.scenes.strokes import Sheet
+
+
+def die_of(sheet: Sheet, at: Numbers, sides: Numbers, *, bottom: float, top: float) -> Feature:
+    """A slab of silicon."""
+    place = sheet.places(at)[0]
+    width, height = (float(side) for side in sides)
+    slab = Slab(
+        material="Si", at=place, sides=(width, height), turn_deg=sheet.turn_deg, bottom=bottom, top=top
+    )
+    about = {"width_um": width, "height_um": height, "turn_deg": sheet.turn_deg}
+    return Feature(
+        kind="die",
+        at=(*place, (bottom + top) / 2),
+        size_um=min(width, height),
+        solids=(slab,),
+        about={**about, "bottom_um": bottom, "top_um": top},
+    )
+
+
+def any_die(random: Random, sheet: Sheet, *, bottom: float, top: float) -> Feature:
+    """A die that fills the view, or whose edges are seen now and then."""
+    wide = 2.4 * sheet.reach_um
+    sides = wide * random.uniform(0.3, 1.2, 2) if chance(random, 0.4) else np.array([wide, wide])
+    at = sheet.anywhere(random) * 0.5 if sides[0] < wide else np.zeros(2)
+    return die_of(sheet, at, sides, bottom=bottom, top=top)
+
+
+def dots(
+    sheet: Sheet,
+    rows: tuple[Numbers, Numbers, Numbers],
+    dot: tuple[float, float, float],
+    material: str,
+) -> Lattice:
+    """Equal round dots (diameter, bottom, top) in rows: their first place, numbers, steps along x and y."""
+    corner, shape, step = rows
+    middle = corner + (shape - 1) * step / 2
+    sides = shape * step
+    return Lattice(
+        material=material,
+        at=sheet.places(middle)[0],
+        sides=(float(sides[0]), float(sides[1])),
+        pitch=(float(step[0]), float(step[1])),
+        cell=(dot[0], dot[0]),
+        bottom=dot[1],
+        top=dot[2],
+        turn_deg=sheet.turn_deg,
+        pattern="dot",
+    )
+
+
+def budget_of(view: View) -> int:
+    """Solids that a scene may have, so that it is built in time."""
+    return int(320 * max(1.0, (view.height * view.width) ** 0.5 / 256))

@@ -1,0 +1,257 @@
+"""Power modules: dies soldered on copper on ceramic, with thick aluminium wires.
+
+Typical figures: dies of 4 to 12.5 mm, soldered with 70 to 120 um on copper of 0.2 to 0.3 mm on alumina of
+0.38 or 0.63 mm (DCB), wires of 125 to 400 um with loops of 0.9 to 2.4 mm, voids of a few per cent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+from math import pi
+
+from longexposure.simulation.geometry.primitives import Cylinder, Feature, Lattice, Place, Scene, Slab, Solid
+from longexposure.simulation.geometry.view import View
+from longexposure.simulation.scenes.bonds import Bonding, Loop, bond
+from longexposure.simulation.scenes.frame import Frame, Sight, pick, whole
+from longexposure.simulation.scenes.kind import SceneKind
+from longexposure.simulation.scenes.layout import Random, between, chance, part_angle_deg, spread
+
+Rectangle = tuple[float, float, float, float]
+"""Middle x and y, width and height, um."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Module:
+    """A ceramic with copper on both sides, um; z = 0 is the upper side of its islands.
+
+    Attributes:
+        sides: of the ceramic.
+        copper, ceramic: thicknesses.
+        gap: between islands.
+        islands: pieces of the upper copper.
+        solder, layer: alloy below the dies and its thickness.
+        thickness: of the dies.
+        wire, loop: diameter and largest height of the wires.
+        void: radius of the largest void.
+    """
+
+    sides: Place
+    copper: float
+    ceramic: float
+    gap: float
+    islands: tuple[Rectangle, ...]
+    solder: str
+    layer: float
+    thickness: float
+    wire: float
+    loop: float
+    void: float
+
+
+def power_module(random: Random, *, view: View) -> Scene:
+    """Power dies soldered on copper islands on alumina, thick aluminium wires, solder full of voids."""
+    sight, module = Sight(view), _module(random)
+    chips = [(island, chip) for island in module.islands for chip in _chips(random, island)]
+    first = chips[whole(random, 0, len(chips) - 1)][1]
+    focus = first[0] + between(random, -0.5, 0.5) * first[2], first[1] + between(random, -0.5, 0.5) * first[3]
+    frame = sight.aimed((*focus, 0.0), part_angle_deg(random))
+    pitch = module.sides[0] + 3000, module.sides[1] + 3000
+    features: list[Feature] = []
+    surroundings: list[Solid] = []
+    for unit in sight.copies(frame, pitch, z=0.0, most=4):
+        surroundings += _ceramic(random, module, unit)
+        for island, chip in chips:
+            features += _chip(random, module, unit, sight, chip=chip)
+            features += _ribbons(random, module, unit, sight, chip=chip, island=island)
+    facts: dict[str, float | str] = {
+        "width_um": module.sides[0],
+        "height_um": module.sides[1],
+        "copper_um": module.copper,
+        "ceramic_um": module.ceramic,
+        "islands": len(module.islands),
+        "dies": len(chips),
+        "solder": module.solder,
+        "solder_um": module.layer,
+        "wire_um": module.wire,
+        "turn_deg": frame.turn_deg,
+    }
+    return Scene("power_module", tuple(features), tuple(surroundings), facts)
+
+
+def _module(random: Random) -> _Module:
+    sides = between(random, 22e3, 45e3), between(random, 20e3, 40e3)
+    gap = between(random, 600, 1000)
+    return _Module(
+        sides=sides,
+        copper=pick(random, (200.0, 300.0, 300.0)),
+        ceramic=pick(random, (380.0, 630.0)),
+        gap=gap,
+        islands=tuple(_split(random, (0.0, 0.0, sides[0] - 3000, sides[1] - 3000), gap, deep=3)),
+        solder=pick(random, ("SAC305", "SAC305", "Pb", "Sn63Pb37")),
+        layer=between(random, 70, 120),
+        thickness=between(random, 70, 250),
+        wire=pick(random, (125.0, 200.0, 250.0, 300.0, 375.0, 400.0)),
+        loop=between(random, 900, 2400),
+        void=spread(random, 60, 350),
+    )
+
+
+def _split(random: Random, area: Rectangle, gap: float, *, deep: int) -> Iterator[Rectangle]:
+    """A rectangle of copper cut into islands, across its longer side, again and again."""
+    x, y, width, height = area
+    if deep == 0 or max(width, height) < 14e3 or (deep < 3 and chance(random, 0.3)):
+        yield area
+        return
+    share = between(random, 0.3, 0.7)
+    if width >= height:
+        left = share * (width - gap)
+        right = width - gap - left
+        yield from _split(random, (x - (width - left) / 2, y, left, height), gap, deep=deep - 1)
+        yield from _split(random, (x + (width - right) / 2, y, right, height), gap, deep=deep - 1)
+    else:
+        low = share * (height - gap)
+        high = height - gap - low
+        yield from _split(random, (x, y - (height - low) / 2, width, low), gap, deep=deep - 1)
+        yield from _split(random, (x, y + (height - high) / 2, width, high), gap, deep=deep - 1)
+
+
+def _chips(random: Random, island: Rectangle) -> Iterator[Rectangle]:
+    """One to three dies in a row along an island that is large enough."""
+    x, y, width, height = island
+    long, short = max(width, height), min(width, height)
+    side = min(between(random, 4000, 12500), short - 1600)
+    number = min(whole(random, 1, 3), int((long - 1000) / (side + 800)))
+    for index in range(number):
+        along = ((index + 0.5) / number - 0.5) * long
+        at = (x + along, y) if width >= height else (x, y + along)
+        yield (*at, side, side * between(random, 0.8, 1.0))
+
+
+def _ceramic(random: Random, module: _Module, unit: Frame) -> Iterator[Solid]:
+    """The ceramic, the copper below it, the islands above it with their rows of dimples."""
+    turn, low = unit.turn_deg, -module.copper - module.ceramic
+    yield Slab(
+        material="alumina", at=unit.at, sides=module.sides, bottom=low, top=-module.copper, turn_deg=turn
+    )
+    below = module.sides[0] - 2000, module.sides[1] - 2000
+    yield Slab(material="Cu", at=unit.at, sides=below, bottom=low - module.copper, top=low, turn_deg=turn)
+    for x, y, width, height in module.islands:
+        at = unit.place(x, y)
+        yield Slab(material="Cu", at=at, sides=(width, height), bottom=-module.copper, top=0.0, turn_deg=turn)
+    pitch = between(random, 900, 1300)
+    for side in range(4):
+        frame = unit.inner(0.0, 0.0, 90.0 * side)
+        yield Lattice(
+            material="Cu",
+            amount=-1,
+            at=frame.place(0.0, below[1 - side % 2] / 2 - 450),
+            sides=(below[side % 2] - 2000, pitch),
+            pitch=(pitch, pitch),
+            cell=(550.0, 550.0),
+            bottom=low - module.copper,
+            top=low - 0.3 * module.copper,
+            turn_deg=frame.turn_deg,
+            pattern="dot",
+        )
+
+
+def _chip(
+    random: Random, module: _Module, unit: Frame, sight: Sight, *, chip: Rectangle
+) -> Iterator[Feature]:
+    """The solder below a die with its voids, and the die."""
+    x, y, width, height = chip
+    at, turn, layer = unit.place(x, y), unit.turn_deg, module.layer
+    if not sight.sees((*at, 0.0), max(width, height)):
+        return
+    pad = Slab(
+        material=module.solder,
+        at=at,
+        sides=(width + 200, height + 200),
+        bottom=0.0,
+        top=layer,
+        turn_deg=turn,
+    )
+    voids = tuple(_voids(random, module, unit.inner(x, y), sight, (width, height)))
+    yield _slab_feature("thermal pad", pad, (pad, *voids))
+    silicon = Slab(
+        material="Si",
+        at=at,
+        sides=(width, height),
+        bottom=layer,
+        top=layer + module.thickness,
+        turn_deg=turn,
+    )
+    yield _slab_feature("die", silicon, (silicon,))
+
+
+def _slab_feature(kind: str, slab: Slab, solids: tuple[Solid, ...]) -> Feature:
+    about = {
+        "width_um": slab.sides[0],
+        "height_um": slab.sides[1],
+        "turn_deg": slab.turn_deg,
+        "bottom_um": slab.bottom,
+        "top_um": slab.top,
+    }
+    return Feature(kind, (*slab.at, (slab.bottom + slab.top) / 2), max(slab.sides), solids, about)
+
+
+def _voids(random: Random, module: _Module, frame: Frame, sight: Sight, sides: Place) -> Iterator[Cylinder]:
+    """Gas in the solder: few large voids, many small ones, of half the layer's thickness to all of it."""
+    share, covered, high = spread(random, 0.01, 0.15), 0.0, module.layer
+    for _ in range(400):
+        radius = module.void * max(random.random() ** 2, 0.05)
+        covered += pi * radius**2
+        if covered > share * sides[0] * sides[1]:
+            return
+        at = frame.place(*(between(random, -0.49, 0.49) * side for side in sides))
+        top = high * min(between(random, 0.5, 1.4), 1.0)
+        if sight.sees((*at, 0.0), radius):
+            yield Cylinder(material=module.solder, amount=-1, at=at, radius=radius, bottom=0.0, top=top)
+
+
+def _ribbons(
+    random: Random, module: _Module, unit: Frame, sight: Sight, *, chip: Rectangle, island: Rectangle
+) -> Iterator[Feature]:
+    """Parallel thick wires: from stitch to stitch over the die, then down onto another island."""
+    quarter, land = _landing(random, module, chip, island)
+    if not land:
+        return
+    loop = Loop(kink=0.28, fall=2.2)
+    bonding = Bonding(material="Al", diameter=module.wire, ball=0.0, loop=loop, sway=0.01)
+    top = module.layer + module.thickness
+    frame = unit.inner(chip[0], chip[1], 90.0 * quarter)
+    along, half = chip[2 + quarter % 2], chip[3 - quarter % 2] / 2
+    number = min(whole(random, 3, 12), int(0.8 * along / (1.8 * module.wire)))
+    for index in range(number):
+        x = ((index + 0.5) / number - 0.5) * 0.8 * along
+        end = land + between(random, -150, 150)
+        for start, stop in pairwise(((x, -0.55 * half, top), (x, 0.35 * half, top), (x, end, 0.0))):
+            span = stop[1] - start[1]
+            if sight.sees(frame.point(x, (start[1] + stop[1]) / 2, top), span / 2 + module.loop):
+                ends = frame.point(*start), frame.point(*stop)
+                yield bond(random, bonding, *ends, loop_um=min(module.loop, 0.4 * span))
+
+
+def _landing(random: Random, module: _Module, chip: Rectangle, island: Rectangle) -> tuple[int, float]:
+    """In which direction a die's wires leave, in quarters of a turn from y, and how far; 0 um for nowhere."""
+    for quarter in random.permutation(4).tolist():
+        own = Frame((chip[0], chip[1]), 90.0 * quarter)
+        dx, dy = own.place(0.0, 1.0)[0] - chip[0], own.place(0.0, 1.0)[1] - chip[1]
+        edge = island[3 - quarter % 2] / 2 - (dx * (chip[0] - island[0]) + dy * (chip[1] - island[1]))
+        land, wide = edge + module.gap + 700, 0.4 * chip[2 + quarter % 2]
+        corners = own.places(((-wide, land - 650), (wide, land + 650), (wide, land - 650)))
+        if any(all(_holds(other, place) for place in corners) for other in module.islands):
+            return quarter, land
+    return 0, 0.0
+
+
+def _holds(area: Rectangle, place: Place) -> bool:
+    return abs(place[0] - area[0]) <= area[2] / 2 and abs(place[1] - area[1]) <= area[3] / 2
+
+
+MODULE_SCENES: Mapping[str, SceneKind] = {
+    "power_module": SceneKind(power_module, (8.0, 40.0), "power dies on ceramic with thick aluminium wires"),
+}
+"""Scenes of this module by name."""

@@ -1,0 +1,200 @@
+"""Ball grid arrays on their boards; and the catalogue of arrays of solder joints.
+
+z = 0 is the face of the board, which lies below; balls and package lie above. Dimensions follow JEDEC
+outlines and, where no drawing is public, design rules.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from math import hypot, sqrt
+
+import numpy as np
+
+from longexposure.simulation.geometry.primitives import Cylinder, Feature, Scene, Slab, Solid, Track
+from longexposure.simulation.geometry.view import View
+from longexposure.simulation.scenes.bumps import copper_pillars, flip_chip
+from longexposure.simulation.scenes.grids import (
+    Grid,
+    bundle,
+    escapes,
+    joint_budget,
+    pitch_range,
+    placed_grid,
+    plane,
+    ring,
+)
+from longexposure.simulation.scenes.joints import (
+    Joint,
+    Porosity,
+    array_facts,
+    ball_joints,
+    collapsed_joint,
+    visible,
+)
+from longexposure.simulation.scenes.kind import SceneKind
+from longexposure.simulation.scenes.layout import (
+    Mask,
+    Random,
+    as_places,
+    between,
+    chance,
+    cloth,
+    in_view,
+    spread,
+    turned,
+)
+from longexposure.simulation.scenes.microbumps import micro_bumps
+
+BALLS_UM: Mapping[float, tuple[float, ...]] = {
+    300.0: (200.0,),
+    400.0: (250.0, 200.0),
+    500.0: (300.0, 250.0),
+    650.0: (400.0, 350.0, 300.0),
+    800.0: (500.0, 450.0, 400.0),
+    1000.0: (600.0, 500.0),
+    1270.0: (760.0, 600.0),
+}
+"""Pitch of a BGA to the diameters of the balls that are sold for it (JEDEC MO-192, MO-195, MO-275)."""
+
+
+def bga(random: Random, *, view: View) -> Scene:
+    """A ball grid array on its board: collapsed balls between pads, voids, dog-bones, escapes, weave.
+
+    Pitch 0.3 to 1.27 mm with balls of 0.2 to 0.76 mm (JEDEC); wetted pads 72 to 92 % of the ball, copper of
+    18 to 50 um, board of 0.8 to 2.4 mm, substrate of 0.2 to 0.6 mm, die of 0.1 to 0.4 mm at times.
+    """
+    grid, joint = _ball_array(random, view)
+    porosity = Porosity(
+        share=between(random, 0.1, 0.75),
+        mean_count=spread(random, 0.8, 5),
+        largest=between(random, 0.1, 0.24),
+    )
+    board = between(random, 800, 2400)
+    features: list[Feature] = []
+    others: list[Solid] = [cloth(random, board), *_buses(random, view, board)]
+    grids = _side_by_side(random, view, grid)
+    for part in grids:
+        places = visible(view, part, joint)
+        features += ball_joints(random, view, places, kind="ball", joint=joint, porosity=porosity)
+        others += _package(random, part, joint)
+        others += _board_copper(random, view, part, joint=joint, board=board, alone=len(grids) == 1)
+    facts = array_facts(joint, grid, board_um=board, void_share=porosity.share, packages=float(len(grids)))
+    return Scene("bga", tuple(features), tuple(others), facts)
+
+
+def _side_by_side(random: Random, view: View, grid: Grid) -> list[Grid]:
+    """The package alone, or with more of its kind beside it where the view has room, as memory is placed."""
+    rooms = [side + between(random, 1500, 8000) for side in grid.sides]
+    fit = joint_budget(view) // max(int(np.count_nonzero(grid.present)), 1)
+    if fit < 2 or max(rooms) > 1.2 * max(view.extent_um) or chance(random, 0.3):
+        return [grid]
+    steps = np.mgrid[-4:5, -4:5].reshape(2, -1).T * rooms
+    places = turned(steps, grid.turn_deg, grid.at)
+    places = places[in_view(view, places, margin_um=hypot(*grid.sides) / 2)]
+    order = np.argsort(np.linalg.norm(places - np.array(grid.at), axis=1), kind="stable")
+    return [replace(grid, at=at) for at in as_places(places[order[:fit]])]
+
+
+def _ball_array(random: Random, view: View) -> tuple[Grid, Joint]:
+    low, high = pitch_range(view, min(BALLS_UM), max(BALLS_UM))
+    fits = [pitch for pitch in BALLS_UM if low <= pitch <= high]
+    pitch = float(random.choice(fits or [min(BALLS_UM, key=lambda pitch: abs(pitch - (low + high) / 2))]))
+    diameter = float(random.choice(BALLS_UM[pitch]))
+    most = int(sqrt(joint_budget(view)))
+    rows, columns = (int(n) for n in random.integers(min(6, most), min(34, most) + 1, 2))
+    if chance(random, 0.6):
+        columns = rows
+    kind = random.random()
+    deep = max(rows, columns) if kind < 0.35 else int(random.integers(2, 6))
+    core = int(random.integers(2, 9)) if kind > 0.65 else 0
+    grid = placed_grid(random, view, (pitch, pitch), ring(random, rows, columns, deep=deep, core=core))
+    solder = "Sn63Pb37" if chance(random, 0.2) else "SAC305"
+    joint = collapsed_joint(
+        random, solder=solder, diameter=diameter, pitch=grid.nearest_um(), copper=(18, 50), upper=(15, 30)
+    )
+    return grid, joint
+
+
+def _board_copper(
+    random: Random, view: View, grid: Grid, *, joint: Joint, board: float, alone: bool
+) -> list[Solid]:
+    """Escapes of the outer balls of a package that stands alone; at times dog-bones to plated vias."""
+    line = min(between(random, 60, 130), 0.15 * min(grid.pitch))
+    land, copper = 2 * joint.lower_pad[0], joint.lower_pad[1]
+    solids: list[Solid] = []
+    if alone:
+        solids += escapes(random, view, grid, land_um=land, line_um=line, bottom=0.0, top=copper)
+    if chance(random, 0.6):
+        solids += _dog_bones(random, view, grid, joint, board)
+    return solids
+
+
+def _buses(random: Random, view: View, board: float) -> list[Solid]:
+    """Up to three bundles of parallel lines on inner layers."""
+    solids: list[Solid] = []
+    for _ in range(int(random.integers(0, 4))):
+        low, line = -between(random, 100, board), between(random, 60, 130)
+        solids += bundle(random, view, line_um=line, bottom=low, top=low + between(random, 15, 35))
+    return solids
+
+
+def _dog_bones(random: Random, view: View, grid: Grid, joint: Joint, board: float) -> list[Solid]:
+    """A short line from each inner land to a via in the middle of four balls; laser vias at fine pitch."""
+    through = min(grid.pitch) >= 650
+    radius = min(grid.pitch) * between(random, 0.12, 0.17)
+    depth, wall = (board, between(random, 18, 30)) if through else (between(random, 60, 100), 0.7 * radius)
+    inner = replace(grid, present=_inner(grid.present, deep=2))
+    copper, shift = joint.lower_pad[1], np.array(grid.pitch) / 2 * random.choice((-1, 1), 2)
+    lands = inner.joints()
+    lands = lands[in_view(view, lands, margin_um=max(grid.pitch), heights=(0.0, -depth))][
+        : joint_budget(view)
+    ]
+    vias = lands + turned(shift, grid.turn_deg)
+    solids: list[Solid] = []
+    for land, via in zip(as_places(lands), as_places(vias), strict=True):
+        barrel = Cylinder(
+            material="Cu", at=via, radius=radius, inner_radius=radius - wall, bottom=-depth, top=copper
+        )
+        bone = Track(material="Cu", points=(land, via), width=0.8 * radius, bottom=0.0, top=copper)
+        solids += [barrel, bone]
+    return solids
+
+
+def _inner(present: Mask, *, deep: int) -> Mask:
+    inner = present.copy()
+    inner[:deep] = inner[-deep:] = False
+    inner[:, :deep] = inner[:, -deep:] = False
+    return inner
+
+
+def _package(random: Random, grid: Grid, joint: Joint) -> list[Solid]:
+    """The substrate with a plane at times, a die and mould compound at times."""
+    bottom = joint.top + joint.upper_pad[1]
+    sides = grid.sides[0] + 0.4 * grid.pitch[0], grid.sides[1] + 0.4 * grid.pitch[1]
+    thick = between(random, 200, 600)
+
+    def slab(material: str, share: float, low: float, high: float) -> Slab:
+        wide = sides[0] * share, sides[1] * share
+        return Slab(material=material, at=grid.at, sides=wide, bottom=low, top=high, turn_deg=grid.turn_deg)
+
+    solids: list[Solid] = [slab("FR-4", 1.0, bottom, bottom + thick)]
+    if chance(random, 0.4):
+        solids.append(plane(random, grid, low=bottom + 0.6 * thick, pitch=between(random, 250, 600)))
+    if chance(random, 0.5):
+        top = bottom + thick
+        die = between(random, 100, 400)
+        solids.append(slab("Si", between(random, 0.25, 0.75), top, top + die))
+        if chance(random, 0.6):
+            solids.append(slab("EMC", 1.0, top, top + die + between(random, 100, 500)))
+    return solids
+
+
+SOLDER_SCENES: Mapping[str, SceneKind] = {
+    "bga": SceneKind(bga, (2.0, 80.0), "ball grid array on its board"),
+    "flip_chip": SceneKind(flip_chip, (1.0, 30.0), "C4 bumps between a die and its substrate"),
+    "micro_bumps": SceneKind(micro_bumps, (0.3, 10.0), "micro-bumps between stacked dies"),
+    "copper_pillars": SceneKind(copper_pillars, (0.6, 20.0), "copper pillars with solder caps"),
+}
+"""What this module builds, by name."""

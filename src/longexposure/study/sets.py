@@ -1,0 +1,321 @@
+"""Which pairs a study trains on and is tested on: chosen once, named by content, written as manifests."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from longexposure.data.pairs import Pair, PairedFolder, PairsError
+from longexposure.data.splits import draw_groups, partition
+from longexposure.errors import InputError
+from longexposure.io import read_radiograph, write_radiograph, write_whole
+from longexposure.models.checkpoint import sha256_of
+from longexposure.radiograph import Pixels, Radiograph
+from longexposure.study.budgets import Budget
+
+TYPES = ("S1", "S2", "S3")
+"""The paper's machine types."""
+PAPER_TEST = {"S1": 427, "S2": 200, "S3": 208}
+"""The paper's test images; its averages are weighted with them."""
+FEWEST = {"train": 2, "test": 1}
+COLUMNS = ("lq", "hq", "clean", "machine", "split", "object")
+
+Window = tuple[slice, slice]
+
+
+class Fingerprints:
+    """SHA-256 of files, remembered in a JSON beside the results by path, size and time of change."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._known: dict[str, list[Any]] = {}
+        self._new = False
+        if path.exists():
+            try:
+                self._known = dict(json.loads(path.read_text(encoding="utf-8")))
+            except (OSError, ValueError):
+                self._known = {}
+
+    def of(self, path: Path) -> str:
+        """SHA-256 of a file's bytes, in hex."""
+        facts = path.stat()
+        key, stamp = str(path.resolve()), [facts.st_size, facts.st_mtime_ns]
+        known = self._known.get(key)
+        if known is None or known[:2] != stamp:
+            known = self._known[key] = [*stamp, sha256_of(path)]
+            self._new = True
+        return str(known[2])
+
+    def pair(self, pair: Pair) -> list[str]:
+        """Of short exposure, long exposure and clean image, where there is one."""
+        return [self.of(path) for path in (pair.lq, pair.hq, pair.clean) if path is not None]
+
+    def save(self) -> None:
+        if self._new:
+            write_whole(self._path, (json.dumps(self._known) + "\n").encode(), overwrite=True, parents=True)
+            self._new = False
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Pairs to train on and pairs, none of them of the test, that choose the best weights.
+
+    Attributes:
+        name: how tables call it, "S1 + S2 + S3".
+        train: pairs to train on.
+        val: pairs to validate on.
+        val_px: side of the validation pairs' centre crops; None takes them whole.
+    """
+
+    name: str
+    train: tuple[Pair, ...]
+    val: tuple[Pair, ...]
+    val_px: int | None
+
+    def fingerprint(self, files: Fingerprints) -> str:
+        """A number that follows from the pixels and their roles, wherever the files lie."""
+        content = [
+            [role, pair.machine, *files.pair(pair)]
+            for role, pairs in (("train", self.train), ("val", self.val))
+            for pair in pairs
+        ]
+        return short_hash([content, self.val_px])
+
+    def manifest(self, folder: Path) -> Path:
+        """Write `folder/manifest.csv`, and the crops to validate on beside it."""
+        rows = [_row(pair, pair.lq, pair.hq, pair.clean, "train") for pair in self.train]
+        for number, pair in enumerate(self.val):
+            files = (pair.lq, pair.hq, pair.clean)
+            if self.val_px is not None:
+                files = _cropped(pair, folder / "val", f"{number:05}", self.val_px)
+            rows.append(_row(pair, *files, "val"))
+        text = io.StringIO(newline="")
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerows([COLUMNS, *rows])
+        path = folder / "manifest.csv"
+        write_whole(path, text.getvalue().encode(), overwrite=True, parents=True)
+        return path
+
+
+@dataclass(frozen=True)
+class TestSet:
+    """Images to score models on.
+
+    Attributes:
+        pairs: the test pairs.
+        crop_px: side of their centre crops; None takes them whole.
+    """
+
+    __test__ = False  # no test class
+
+    pairs: tuple[Pair, ...]
+    crop_px: int | None
+
+    def fingerprint(self, files: Fingerprints) -> str:
+        """A number that follows from the pixels alone."""
+        return short_hash([[[pair.machine, *files.pair(pair)] for pair in self.pairs], self.crop_px])
+
+    @cached_property
+    def shown(self) -> dict[str, Pair]:
+        """The first pair of each machine type, which is shown in figures."""
+        first: dict[str, Pair] = {}
+        for pair in self.pairs:
+            first.setdefault(pair.machine, pair)
+        return first
+
+    def images(self, pair: Pair) -> tuple[Pixels, Pixels, Pixels | None]:
+        """Short exposure, long exposure and clean image of a pair, cropped."""
+        window = centre(pair.shape, self.crop_px)
+        lq, hq = (read_radiograph(path).pixels[window] for path in (pair.lq, pair.hq))
+        return lq, hq, None if pair.clean is None else read_radiograph(pair.clean).pixels[window]
+
+    def of(self, machine: str) -> TestSet:
+        """The images of one machine type."""
+        return TestSet(tuple(pair for pair in self.pairs if pair.machine == machine), self.crop_px)
+
+
+class Stock:
+    """The pairs of the three machine types in a folder, in training and test.
+
+    Args:
+        path: folder with S1, S2 and S3, or a manifest.
+        budget: how many of them to take.
+
+    Raises:
+        InputError: a type is missing or has too few pairs, or the pairs cannot be used.
+    """
+
+    def __init__(self, path: Path, budget: Budget) -> None:
+        self.path, self.budget = path, budget
+        pairs = _pairs_in(path)
+        parts = partition(pairs)
+        self.train = {name: _of(name, parts["train"]) for name in TYPES}
+        self.val = {name: _of(name, parts["val"]) for name in TYPES}
+        self.test = {name: _of(name, parts["test"]) for name in TYPES}
+        for name in TYPES:
+            for split, found in (("train", self.train[name]), ("test", self.test[name])):
+                if len(found) < FEWEST[split]:
+                    raise _missing(path, name, split, len(found))
+        self.declared = any("train/" in f"{pair.name}" for pair in pairs if pair.split == "train")
+        pool = [
+            pair for split in (self.train, self.val, self.test) for some in split.values() for pair in some
+        ]
+        self.simulated = any((pair.lq.parent.parent / "truth").is_dir() for pair in pool)
+
+    def selection(self, *types: str) -> Selection:
+        """Training and validation pairs of some machine types, in the order of their names."""
+        train: list[Pair] = []
+        val: list[Pair] = []
+        for name in types:
+            one, other = self._divided(name)
+            train += one
+            val += other
+        return Selection(" + ".join(types), tuple(train), tuple(val), self.budget.val_px)
+
+    def tests(self) -> TestSet:
+        """The test images of all types."""
+        wanted = self.budget.test_images
+        pairs = [pair for name in TYPES for pair in evenly(self.test[name], wanted)]
+        return TestSet(tuple(pairs), self.budget.test_px)
+
+    def facts(self) -> dict[str, Any]:
+        """What there is and what of it is used."""
+        used = self.selection(*TYPES)
+        tests = self.tests().pairs
+        return {
+            "folder": self.path.name,
+            "simulated stand-ins": self.simulated,
+            "types": {
+                name: {
+                    "size": " x ".join(map(str, self.test[name][0].shape)) + f" {self.test[name][0].dtype}",
+                    "training pairs": len(self.train[name]),
+                    "of which used": len(_of(name, used.train)),
+                    "to choose weights": len(_of(name, used.val)),
+                    "test pairs": len(self.test[name]),
+                    "of which used ": len(_of(name, tests)),
+                }
+                for name in TYPES
+            },
+        }
+
+    def limits(self) -> list[str]:
+        """What no study on these pairs has measured."""
+        lines = [
+            "WHFL is a reconstruction from the paper's words; its authors' definition could not be obtained."
+        ]
+        origin = "Nothing in a folder tells whether these are the images of the paper's own data set."
+        if self.simulated:
+            origin = (
+                "The paper's own data set was not measured: these are stand-ins that longexposure simulated. "
+                "Numbers printed in the paper are of other images."
+            )
+        lines.insert(0, origin)
+        return lines
+
+    def _divided(self, name: str) -> tuple[tuple[Pair, ...], tuple[Pair, ...]]:
+        """Of one type: pairs to train on, pairs to validate on."""
+        train, val = self.train[name], evenly(self.val[name], self.budget.val_pairs)
+        if not val:
+            train, val = _held_out(train, self.budget.val_pairs, path=self.path)
+        return evenly(train, self.budget.train_pairs), val
+
+
+def pairs_of_folder(path: Path, *, val_pairs: int) -> Selection:
+    """A selection of all pairs below a folder that holds no test images."""
+    train, val = _held_out(PairedFolder(path, clean=True).pairs, val_pairs, path=path)
+    return Selection(path.name, train, val, None)
+
+
+def centre(shape: tuple[int, int], side: int | None) -> Window:
+    """The window of a centred square, or of the whole image where it is no larger or `side` is None."""
+    if side is None:
+        return slice(0, shape[0]), slice(0, shape[1])
+    starts = [max(length - side, 0) // 2 for length in shape]
+    return slice(starts[0], starts[0] + side), slice(starts[1], starts[1] + side)
+
+
+def evenly(pairs: Sequence[Pair], wanted: int | None) -> tuple[Pair, ...]:
+    """At most so many of them, evenly spread."""
+    if wanted is None or wanted >= len(pairs):
+        return tuple(pairs)
+    return tuple(pairs[index * len(pairs) // wanted] for index in range(wanted))
+
+
+def short_hash(value: object) -> str:
+    """Sixteen hex digits that follow from a value that JSON can hold."""
+    text = json.dumps(value, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _pairs_in(path: Path) -> tuple[Pair, ...]:
+    try:
+        return PairedFolder(path).pairs
+    except PairsError as error:
+        if error.problems:
+            raise
+        raise _missing(path, "S1", "train", 0) from error
+
+
+def _of(name: str, pairs: Iterable[Pair]) -> tuple[Pair, ...]:
+    return tuple(sorted((pair for pair in pairs if pair.machine == name), key=lambda pair: pair.name))
+
+
+def _missing(path: Path, name: str, split: str, found: int) -> InputError:
+    return InputError(
+        where=str(path),
+        expected=f"pairs of the types {', '.join(TYPES)}, {FEWEST[split]} or more of {name} for {split}",
+        found=f"{found}" if found else "none",
+        advice=f"make stand-ins with `longexposure simulate --machine {name} --count small --split {split} "
+        f"--out {path}`, for every type and for train and test, or put the paper's set there",
+    )
+
+
+def _held_out(pairs: Sequence[Pair], wanted: int, *, path: Path) -> tuple[tuple[Pair, ...], tuple[Pair, ...]]:
+    """Pairs to train on and about so many others, whole objects apart."""
+    groups = [pair.object for pair in pairs]
+    if len(set(groups)) < 2:
+        raise InputError(
+            where=str(path),
+            expected=f"training pairs of {pairs[0].machine} of two objects or more, to hold one out",
+            found=f"{len(pairs)} of one object",
+            advice="add pairs of other objects, or declare a split in a manifest",
+        )
+    share = min(wanted, len(pairs) // 2) / len(pairs)
+    held = draw_groups(groups, share, seed=0)
+    return (
+        tuple(pair for index, pair in enumerate(pairs) if index not in held),
+        evenly([pair for index, pair in enumerate(pairs) if index in held], wanted),
+    )
+
+
+def _row(pair: Pair, lq: Path, hq: Path, clean: Path | None, split: str) -> list[str]:
+    files = [str(path.resolve()) if path is not None else "" for path in (lq, hq, clean)]
+    return [*files, pair.machine, split, pair.object]
+
+
+def _cropped(pair: Pair, folder: Path, name: str, side: int) -> tuple[Path, Path, Path | None]:
+    """Centre crops of a pair's images as files."""
+    window = centre(pair.shape, side)
+    files: list[Path | None] = []
+    for part, path in (("LQ", pair.lq), ("HQ", pair.hq), ("clean", pair.clean)):
+        if path is None:
+            files.append(None)
+            continue
+        target = folder / part / f"{name}.tif"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        pixels = np.ascontiguousarray(read_radiograph(path).pixels[window])
+        write_radiograph(Radiograph(pixels=pixels), target, overwrite=True)
+        files.append(target)
+    lq, hq, clean = files
+    assert lq is not None  # noqa: S101 (every pair has both)
+    assert hq is not None  # noqa: S101
+    return lq, hq, clean

@@ -1,0 +1,250 @@
+"""The catalogue: complete, every entry draws, weights hold, one part over another, faults named."""
+
+from collections import Counter
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from longexposure.errors import RecipeError
+from longexposure.simulation.geometry.primitives import Ball, Cylinder, Grain, Scene, Slab, Track, Weave, Wire
+from longexposure.simulation.geometry.thickness import thickness_maps
+from longexposure.simulation.geometry.view import View
+from longexposure.simulation.scenes import (
+    boards,
+    chips,
+    leads,
+    legend,
+    modules,
+    packages,
+    silicon,
+    solder,
+    stacks,
+    wires,
+)
+from longexposure.simulation.scenes import iqi as indicators
+from longexposure.simulation.scenes.catalogue import GROUNDS, SCENES, draw_scene, heights, lowered, moved
+from longexposure.simulation.scenes.kind import SceneKind
+
+MAPPINGS = {
+    solder: "SOLDER_SCENES",
+    packages: "PACKAGE_SCENES",
+    chips: "CHIP_SCENES",
+    boards: "BOARD_SCENES",
+    silicon: "SILICON_SCENES",
+    legend: "MARK_SCENES",
+    wires: "WIRE_SCENES",
+    leads: "LEAD_SCENES",
+    stacks: "STACK_SCENES",
+    modules: "MODULE_SCENES",
+    indicators: "INDICATOR_SCENES",
+}
+ENDS = [(name, end) for name in SCENES for end in (0, 1)]
+
+
+def _view(size=128, pixel_um=8.0, **geometry):
+    return View(size, size, pixel_um, **geometry)
+
+
+def _solids():
+    return (
+        Ball(material="SAC305", at=(1, 2, 3), radius=4, bottom=0, top=5),
+        Cylinder(material="Cu", at=(1, 2), radius=3, bottom=0, top=4),
+        Slab(material="Si", at=(1, 2), sides=(3, 4), bottom=0, top=4, turn_deg=10),
+        Track(material="Cu", points=((0, 0), (5, 5)), width=1, bottom=0, top=2),
+        Wire(material="Au", points=((0, 0, 0), (5, 5, 9)), diameter=2),
+    )
+
+
+def test_the_catalogue_holds_every_modules_scenes_once():
+    names = [name for module, mapping in MAPPINGS.items() for name in getattr(module, mapping)]
+    assert sorted(names) == sorted(SCENES)
+    assert len(names) == len(set(names))
+
+
+def test_every_entry_says_what_it_is():
+    for kind in SCENES.values():
+        assert isinstance(kind, SceneKind)
+        assert callable(kind.builder)
+        assert 0 < kind.pixel_um[0] < kind.pixel_um[1]
+        assert len(kind.summary) > 10
+
+
+def test_what_lies_below_is_in_the_catalogue_and_takes_the_same_pixels():
+    for name, grounds in GROUNDS.items():
+        low, high = SCENES[name].pixel_um
+        for ground in grounds:
+            assert name != ground
+            assert max(low, SCENES[ground].pixel_um[0]) < min(high, SCENES[ground].pixel_um[1])
+
+
+@pytest.mark.parametrize(("name", "end"), ENDS)
+def test_every_kind_draws_with_contrast_at_both_ends_of_its_range(name, end):
+    kind = SCENES[name]
+    view = _view(pixel_um=kind.pixel_um[end], tilt_deg=20.0 * end)
+    contrast = []
+    for seed in range(3):
+        scene = kind.builder(np.random.default_rng(seed), view=view)
+        maps = thickness_maps(scene.solids, view)
+        assert all(m.shape == (128, 128) and np.isfinite(m).all() and m.min() >= 0 for m in maps.values())
+        contrast.append(max(float(np.ptp(m)) for m in maps.values()))
+    assert max(contrast) > 1
+
+
+@pytest.mark.parametrize("name", SCENES)
+def test_a_scene_bears_the_name_of_its_entry(name):
+    kind = SCENES[name]
+    scene = kind.builder(np.random.default_rng(0), view=_view(pixel_um=kind.pixel_um[0] * 1.5))
+    assert scene.kind == name
+    assert scene.facts
+
+
+def test_the_same_state_draws_the_same_scene_from_the_catalogue():
+    view = _view(tilt_deg=35, source_um=3e4)
+    for seed in range(8):
+        first, second = (draw_scene(np.random.default_rng(seed), view=view) for _ in range(2))
+        assert first == second
+
+
+def test_weights_are_obeyed():
+    random, view = np.random.default_rng(0), _view(16)
+    kinds = {"lead_frame": 3.0, "bond_wires": 1.0, "qfn": 0.0}
+    counts = Counter(draw_scene(random, view=view, kinds=kinds).kind for _ in range(300))
+    assert set(counts) == {"lead_frame", "bond_wires"}
+    assert abs(counts["lead_frame"] - 225) < 4 * np.sqrt(300 * 0.75 * 0.25)
+
+
+def test_all_kinds_that_fit_are_drawn_alike_by_default():
+    random, view = np.random.default_rng(1), _view(16)
+    fitting = {name for name, kind in SCENES.items() if kind.pixel_um[0] <= 8 <= kind.pixel_um[1]}
+    counts = Counter(draw_scene(random, view=view).kind for _ in range(12 * len(fitting)))
+    assert set(counts) == fitting
+    assert max(counts.values()) < 30
+
+
+def test_kinds_that_do_not_fit_the_pixels_are_left_out():
+    random = np.random.default_rng(2)
+    for _ in range(20):
+        scene = draw_scene(random, view=_view(16, 35.0), kinds={"bond_wires": 100.0, "connector_pins": 1.0})
+        assert scene.kind == "connector_pins"
+
+
+def test_an_unknown_kind_is_refused_by_name():
+    with pytest.raises(RecipeError, match=r"'bga_balls'.*expected one of .*bond_wires") as caught:
+        draw_scene(np.random.default_rng(0), view=_view(), kinds={"bga_balls": 1.0})
+    assert caught.value.found == "'bga_balls'"
+
+
+@pytest.mark.parametrize("weight", [-1.0, float("nan"), float("inf")])
+def test_an_impossible_weight_is_refused(weight):
+    with pytest.raises(RecipeError, match=r"'bond_wires'.*weight of 0 or more"):
+        draw_scene(np.random.default_rng(0), view=_view(), kinds={"bond_wires": weight})
+
+
+@pytest.mark.parametrize("kinds", [{}, {"bond_wires": 0.0}])
+def test_no_kind_at_all_is_refused(kinds):
+    with pytest.raises(RecipeError, match="at least one kind"):
+        draw_scene(np.random.default_rng(0), view=_view(), kinds=kinds)
+
+
+def test_pixels_that_no_wanted_kind_takes_are_refused_with_their_ranges():
+    low, high = SCENES["bond_wires"].pixel_um
+    with pytest.raises(RecipeError, match=rf"bond_wires {low:g} to {high:g}.*found 500 um"):
+        draw_scene(np.random.default_rng(0), view=_view(pixel_um=500.0), kinds={"bond_wires": 1.0})
+
+
+def _layered(view, kinds, seeds=40):
+    scenes = (draw_scene(np.random.default_rng(seed), view=view, kinds=kinds) for seed in range(seeds))
+    return [scene for scene in scenes if "below" in scene.facts]
+
+
+def test_a_part_comes_to_lie_over_a_board_now_and_then():
+    view, kinds = _view(64, 10.0), {"lead_frame": 1.0, "traces": 1e-9}
+    found = _layered(view, kinds)
+    assert 5 <= len(found) <= 30
+    for scene in found:
+        assert scene.kind == "lead_frame"
+        assert scene.facts["below"] == "traces"
+        assert any(key.startswith("below_") for key in scene.facts)
+
+
+def test_a_single_wanted_kind_stays_alone():
+    assert not _layered(_view(64, 10.0), {"lead_frame": 1.0})
+
+
+@pytest.mark.parametrize("source_um", [float("inf"), 2e4])
+def test_what_lies_below_ends_where_the_part_begins(source_um):
+    view, found = _view(64, 10.0, tilt_deg=30, azimuth_deg=50, source_um=source_um), 0
+    for seed in range(20):
+        both, alone = (
+            draw_scene(np.random.default_rng(seed), view=view, kinds=kinds)
+            for kinds in ({"lead_frame": 1.0, "planes": 1e-9}, {"lead_frame": 1.0})
+        )
+        if "below" in both.facts:
+            part, ground = alone.features, both.features[len(alone.features) :]
+            below = both.surroundings[len(alone.surroundings) :]
+            assert both.features[: len(part)] == part
+            solids = [*below, *(solid for feature in ground for solid in feature.solids)]
+            assert heights(solids)[1] == pytest.approx(heights(alone.solids)[0], abs=1)
+            for feature in ground:
+                low, high = heights(feature.solids[:1])
+                assert feature.about["bottom_um"] == pytest.approx(low)
+                assert feature.about["top_um"] == pytest.approx(high)
+            found += 1
+    assert found > 2
+
+
+@pytest.mark.parametrize("source_um", [float("inf"), 2e4])
+@pytest.mark.parametrize("z", [-1600.0, 900.0])
+def test_a_lowered_view_sees_in_its_plane_what_the_view_sees_there(source_um, z):
+    view = View(200, 300, 5.0, tilt_deg=40, azimuth_deg=70, source_um=source_um)
+    other = lowered(view, z)
+    by = np.array([-view.slope[0] * z, -view.slope[1] * z, z])
+    points = np.array([[0.0, 0.0, 0.0], [200.0, -100.0, 300.0], [-350.0, 20.0, -150.0]])
+    assert other.project(points) == pytest.approx(view.project(points + by))
+
+
+def test_moved_solids_are_the_same_thickness_elsewhere():
+    view = View(60, 60, 1.0)
+    still = thickness_maps(_solids(), view)
+    there = thickness_maps([moved(solid, (7.0, -5.0, 40.0)) for solid in _solids()], view)
+    for material, map_ in still.items():
+        assert there[material] == pytest.approx(np.roll(map_, (-5, 7), (0, 1)), abs=1e-3)
+
+
+def test_moving_does_not_modify_and_keeps_what_fills_the_image():
+    solid = _solids()[0]
+    before = replace(solid)
+    moved(solid, (1.0, 2.0, 3.0))
+    assert solid == before
+    weave = Weave(material="FR-4", period=(400, 400), mean=100, swing=10)
+    grain = Grain(material="EMC", mean=10, rms=1, roughness=5)
+    assert moved(weave, (1.0, 2.0, 3.0)) == weave
+    assert moved(grain, (1.0, 2.0, 3.0)) == grain
+
+
+def test_heights_are_those_of_what_is_there():
+    assert heights(_solids()) == (-1.0, 10.0)
+    void = Ball(material="SAC305", amount=-1, at=(0, 0, 500), radius=4)
+    assert heights([*_solids(), void]) == (-1.0, 10.0)
+    assert heights([Ball(material="Sn", at=(0, 0, 10), radius=4, bottom=8)]) == (8.0, 14.0)
+
+
+def test_marks_come_now_and_then_and_only_where_wanted():
+    view = _view(64, 10.0)
+    marked = [
+        draw_scene(np.random.default_rng(s), view=view, kinds={"qfn": 1.0, "legend": 1e-9}) for s in range(60)
+    ]
+    share = sum("marks" in scene.facts for scene in marked) / 60
+    assert 0.03 < share < 0.4
+    plain = [draw_scene(np.random.default_rng(s), view=view, kinds={"qfn": 1.0}) for s in range(20)]
+    assert not any("marks" in scene.facts for scene in plain)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_drawn_scenes_can_be_seen_obliquely_from_a_near_source(seed):
+    view = _view(64, 9.0, tilt_deg=50, azimuth_deg=30.0 * seed, source_um=2.5e4)
+    scene = draw_scene(np.random.default_rng(seed), view=view)
+    assert isinstance(scene, Scene)
+    maps = thickness_maps(scene.solids, view)
+    assert all(np.isfinite(m).all() and m.min() >= 0 for m in maps.values())
