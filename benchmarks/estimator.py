@@ -28,7 +28,7 @@ from longexposure import load_enhancer, read_radiograph
 from longexposure.enhance.enhancer import Enhancer
 from longexposure.models.checkpoint import sha256_of
 from longexposure.noise import NoiseProfile, estimate_noise
-from longexposure.simulation.exposure import Pair, draw_pair
+from longexposure.simulation.exposure import SimulatedPair, draw_pair
 from longexposure.simulation.machine import load_machine
 
 ESTIMATOR = Path(longexposure.__file__).parent / "noise" / "estimator.npz"
@@ -40,13 +40,13 @@ PHOTOGRAPHS, SIGMAS = ("grass", "gravel", "camera"), (0.01, 0.02, 0.05, 0.1)
 CLOUDS_PX, CLOUDS, CLOUDS_SIGMA = (1.0, 1.5, 2.0, 3.0), 4, 0.05
 
 
-def clipped(pair: Pair) -> bool:
+def clipped(pair: SimulatedPair) -> bool:
     """Whether more than a few pixels lie at either end of the scale."""
-    full = 2**pair.setting.bits - 1
+    full = 2**pair.parameters.bits - 1
     return bool(np.mean((pair.lq == 0) | (pair.lq == full)) > MOST_CLIPPED)
 
 
-def errors(pair: Pair) -> tuple[float, float, float] | None:
+def errors(pair: SimulatedPair) -> tuple[float, float, float] | None:
     """ln(sigma estimated / true) at the true level, and the errors of both correlations; None if clipped."""
     if clipped(pair):
         return None
@@ -55,7 +55,7 @@ def errors(pair: Pair) -> tuple[float, float, float] | None:
     return float(ratio), found.corr_x - true.corr_x, found.corr_y - true.corr_y
 
 
-def loss_db(pair: Pair, enhancer: Enhancer) -> float:
+def loss_db(pair: SimulatedPair, enhancer: Enhancer) -> float:
     """How much worse the enhanced image is for the noise having been estimated."""
 
     def square_error(noise: NoiseProfile) -> float:

@@ -19,12 +19,12 @@ from PIL import Image, ImageDraw, ImageFont
 from quality import panel, with_quanta
 
 from longexposure.simulation.defects.catalogue import DEFECTS, SeenDefect, add_defects, see_all
-from longexposure.simulation.exposure import Pair, draw_pair, sit
+from longexposure.simulation.exposure import SimulatedPair, draw_pair, prepare_acquisition
 from longexposure.simulation.geometry.primitives import Scene
 from longexposure.simulation.geometry.thickness import thickness_maps
-from longexposure.simulation.machine import Machine, Setting, load_machine
+from longexposure.simulation.machine import Machine, MachineParameters, load_machine
 from longexposure.simulation.physics.attenuation import transmission
-from longexposure.simulation.random_source import NumpyChance
+from longexposure.simulation.random_source import NumpyRandom
 from longexposure.simulation.scenes.catalogue import SCENES, draw_scene
 
 OUT = Path(__file__).resolve().parents[1] / "docs" / "images" / "gallery"
@@ -115,11 +115,13 @@ def machine_sheet(name: str) -> Grey:
     return above(rows)
 
 
-def _pair_row(pair: Pair, title: str) -> Grey:
+def _pair_row(pair: SimulatedPair, title: str) -> Grey:
     where = detailed(pair.clean, CROP)
     images = windowed([image[where] for image in (pair.lq, pair.hq, pair.clean)], pair.hq[where])
-    geometry, exposures = pair.setting.geometry, pair.setting.exposures
-    facts = f"{named(pair.scene)}; {pair.setting.pixel_um:.3g} um a pixel, tilt {geometry.tilt_deg:.0f} deg"
+    geometry, exposures = pair.parameters.geometry, pair.parameters.exposures
+    facts = (
+        f"{named(pair.scene)}; {pair.parameters.pixel_um:.3g} um a pixel, tilt {geometry.tilt_deg:.0f} deg"
+    )
     titles = (f"LQ, {exposures.short_s:g} s", f"HQ, {exposures.long_s:g} s", "clean")
     row = beside(titled(image, text) for image, text in zip(images, titles, strict=True))
     return titled(row, f"{title}: {facts}")
@@ -133,8 +135,10 @@ def wide_sheet() -> Grey:
         where = detailed(pair.clean, SMALL)
         lq, clean = windowed([image[where] for image in (pair.lq, pair.clean)], pair.hq[where])
         half = np.hstack([lq[:, : SMALL // 2], clean[:, SMALL // 2 :]])
-        quanta = pair.setting.quanta_per_px_s * pair.setting.exposures.short_s
-        facts = f"{pair.setting.pixel_um:.2g} um, {pair.setting.tube.tube_kv:.0f} kV, {quanta:,.0f} quanta"
+        quanta = pair.parameters.quanta_per_px_s * pair.parameters.exposures.short_s
+        facts = (
+            f"{pair.parameters.pixel_um:.2g} um, {pair.parameters.tube.tube_kv:.0f} kV, {quanta:,.0f} quanta"
+        )
         tiles.append(titled(half, f"{named(pair.scene)}\n{facts}"))
     return tabled(tiles, 4)
 
@@ -145,16 +149,18 @@ def scenes_sheet() -> Grey:
     tiles = []
     for number, (name, kind) in enumerate(SCENES.items()):
         pixel = float(np.sqrt(kind.pixel_um[0] * kind.pixel_um[1]))
-        setting = with_quanta(case.machine.setting(np.random.default_rng((SEED, number))), 2000, 1.2)
-        away = setting.geometry.source_detector_mm * pixel / setting.detector.pitch_um
+        parameters = with_quanta(case.machine.parameters(np.random.default_rng((SEED, number))), 2000, 1.2)
+        away = parameters.geometry.source_detector_mm * pixel / parameters.detector.pitch_um
         update = {"source_object_mm": away, "focal_spot_um": pixel}
-        setting = setting.model_copy(update={"geometry": setting.geometry.model_copy(update=update)})
-        view = setting.view((2 * SMALL, 2 * SMALL))
+        parameters = parameters.model_copy(update={"geometry": parameters.geometry.model_copy(update=update)})
+        view = parameters.view((2 * SMALL, 2 * SMALL))
         scene = draw_scene(np.random.default_rng((SEED, number, 1)), view=view, kinds={name: 1.0})
-        lq, _ = sit(setting, scene, view, panel_seed=SEED).expose(*map(NumpyChance, (number, number + 100)))
+        lq, _ = prepare_acquisition(parameters, scene, view, panel_seed=SEED).expose(
+            *map(NumpyRandom, (number, number + 100))
+        )
         where = detailed(lq, int(1.4 * SMALL))
         (shown,) = windowed([lq[where]], lq[where])
-        tilt = setting.geometry.tilt_deg
+        tilt = parameters.geometry.tilt_deg
         tiles.append(titled(shown, f"{name}\n{pixel:.2g} um a pixel, tilt {tilt:.0f} deg"))
     return tabled(tiles, 3)
 
@@ -194,33 +200,37 @@ def _found(kind: str) -> Found:
     if not candidates:
         raise SystemExit(f"no {kind} on a {feature} in 60 scenes of {scene} on {name}")
     _, seed, number = max(candidates)
-    setting, plain, faulty, seen = _faulty(machine, kind, seed)
-    return _around(setting, plain, faulty, seen[number])
+    parameters, plain, faulty, seen = _faulty(machine, kind, seed)
+    return _around(parameters, plain, faulty, seen[number])
 
 
-def _faulty(machine: Machine, kind: str, seed: int) -> tuple[Setting, Scene, Scene, Sequence[SeenDefect]]:
+def _faulty(
+    machine: Machine, kind: str, seed: int
+) -> tuple[MachineParameters, Scene, Scene, Sequence[SeenDefect]]:
     """A scene without and with up to four defects of a kind, and what is seen of them."""
-    setting = machine.setting(np.random.default_rng((SEED, seed)))
-    view = setting.view()
-    plain = draw_scene(np.random.default_rng((SEED, seed, 1)), view=view, kinds=setting.scenes)
+    parameters = machine.parameters(np.random.default_rng((SEED, seed)))
+    view = parameters.view()
+    plain = draw_scene(np.random.default_rng((SEED, seed, 1)), view=view, kinds=parameters.scenes)
     random = np.random.default_rng((SEED, seed, 2))
     faulty, records = add_defects(plain, random, view=view, kinds=[kind], count=4)
-    law: Callable[..., Any] = partial(transmission, setting.spectrum, response=setting.response)
-    seen = see_all(records, view, twin=thickness_maps(plain.solids, view), transmission=law)
-    return setting, plain, faulty, seen
+    law: Callable[..., Any] = partial(transmission, parameters.spectrum, response=parameters.response)
+    seen = see_all(records, view, defect_free=thickness_maps(plain.primitives, view), transmission=law)
+    return parameters, plain, faulty, seen
 
 
-def _around(setting: Setting, plain: Scene, faulty: Scene, seen: SeenDefect) -> Found:
-    view = setting.view()
-    sittings = [sit(setting, scene, view, panel_seed=SEED) for scene in (plain, faulty)]
-    lq, hq = sittings[1].expose(NumpyChance(1), NumpyChance(2))
+def _around(parameters: MachineParameters, plain: Scene, faulty: Scene, seen: SeenDefect) -> Found:
+    view = parameters.view()
+    acquisitions = [
+        prepare_acquisition(parameters, scene, view, panel_seed=SEED) for scene in (plain, faulty)
+    ]
+    lq, hq = acquisitions[1].expose(NumpyRandom(1), NumpyRandom(2))
     x, y, width, height = seen.box_px
     side = 72
     left = min(max(x + width // 2 - side // 2, 0), view.width - side)
     top = min(max(y + height // 2 - side // 2, 0), view.height - side)
-    images = (sittings[0].clean, sittings[1].clean, lq, hq)
+    images = (acquisitions[0].clean, acquisitions[1].clean, lq, hq)
     crops = [image[top : top + side, left : left + side] for image in images]
-    return Found(seen, *crops, pixel_um=setting.pixel_um)
+    return Found(seen, *crops, pixel_um=parameters.pixel_um)
 
 
 def _defect_row(kind: str, found: Found) -> Grey:

@@ -1,6 +1,6 @@
 """Pictures whose noise is known: exposures of simulated machines, and what files do to them.
 
-Each scene is exposed twice by one of the machines; the truth is the sitting's own profile, that of which the
+Each scene is exposed twice by one of the machines; the truth is the acquisition's own profile, that of which the
 default network is told in its training. From a scene come
 
 - exposures as the machine stores them;
@@ -26,11 +26,11 @@ from typing import NamedTuple
 import numpy as np
 from scipy import ndimage
 
-from longexposure.data.simulated_patches import ExposuresConfig, draw_sitting
+from longexposure.data.simulated_patches import ExposuresConfig, draw_training_acquisition
 from longexposure.grey import PERCENTILES, measure_grey
 from longexposure.noise import NoiseProfile
 from longexposure.simulation.detector.video import line_taps
-from longexposure.simulation.random_source import NumpyChance
+from longexposure.simulation.random_source import NumpyRandom
 
 MACHINES = {"wide": 0.7, "S1": 0.1, "S2": 0.1, "S3": 0.1}
 SIZES = (128, 160, 192, 224, 256, 256, 320, 384, 512)
@@ -86,15 +86,15 @@ def draw_images(number: int, *, seed: int, split: str) -> tuple[Array, list[floa
     That is the machine's number, low and step (the noise-free scene is low + step * values), the true profile.
     """
     size = int(np.random.default_rng((seed, _SIZE, number)).choice(SIZES))
-    sitting = draw_sitting(
+    acquisition = draw_training_acquisition(
         ExposuresConfig(machines=MACHINES, split=split), seed=seed, number=number, size_px=size
     )
-    shorts = [sitting.expose_short(NumpyChance((seed, _EXPOSURE, number, k))) for k in range(EXPOSURES)]
-    clean, noise = sitting.clean, sitting.noise
+    shorts = [acquisition.expose_short(NumpyRandom((seed, _EXPOSURE, number, k))) for k in range(EXPOSURES)]
+    clean, noise = acquisition.clean, acquisition.noise
     low, step = float(clean.min()), max(float(np.ptp(clean)) / 65535, 1e-6)
     levels = np.rint((clean - low) / step)
     truth = [noise.level, noise.sigma, noise.slope, noise.corr_x, noise.corr_y]
-    machine = list(MACHINES).index(sitting.setting.name)
+    machine = list(MACHINES).index(acquisition.parameters.name)
     return np.stack([*shorts, levels]).astype(np.uint16), [machine, low, step, *truth]
 
 
@@ -213,9 +213,9 @@ def developed(
     """The profile behind a window and a gamma, around the middle of the image's contrast."""
     grey = measure_grey(image)
     at = (np.array([0.3, 0.5, 0.7]) - grey.offset) / grey.scale
-    share = np.clip(at / steps, 1e-3, 1)
-    contrast = steps * gamma * share ** (1 - 1 / gamma) / width
-    seen = noise.variance(low + width * share ** (1 / gamma)) * contrast**2
+    fraction = np.clip(at / steps, 1e-3, 1)
+    contrast = steps * gamma * fraction ** (1 - 1 / gamma) / width
+    seen = noise.variance(low + width * fraction ** (1 / gamma)) * contrast**2
     variance = seen + 1 / 12
     kept = seen[1] / variance[1]
     return NoiseProfile(
@@ -274,15 +274,15 @@ def with_added_noise(scene: Array, random: Random, *, blurred: bool = True) -> P
         blurred: whether some of it is blurred as by a screen.
     """
     sigma = float(np.exp(random.uniform(np.log(0.0007), np.log(0.4))))
-    share = random.uniform(0, 1) * random.choice((0.0, 1.0, -0.3), p=(0.35, 0.55, 0.1))
+    fraction = random.uniform(0, 1) * random.choice((0.0, 1.0, -0.3), p=(0.35, 0.55, 0.1))
     colour = Colour.drawn(random, blurred=blurred)
-    variance = sigma**2 * np.maximum(1 + 2 * share * (scene - 0.5), 0.02)
+    variance = sigma**2 * np.maximum(1 + 2 * fraction * (scene - 0.5), 0.02)
     image = scene + np.sqrt(variance) * colour.field(random, scene.shape)
     if random.random() < ENDS_CUT:
         low, high = random.uniform(0, 0.15, 2)
         image = np.clip(image, *np.quantile(image, (low, 1 - high)))
     x, y = colour.correlations()
-    noise = NoiseProfile(level=0.5, sigma=sigma, slope=2 * share * sigma**2, corr_x=x, corr_y=y)
+    noise = NoiseProfile(level=0.5, sigma=sigma, slope=2 * fraction * sigma**2, corr_x=x, corr_y=y)
     return Picture(image.astype(np.float32), noise, "noise added")
 
 
@@ -303,11 +303,11 @@ class Colour(NamedTuple):
             along_x = along_y = bell(float(np.exp(random.uniform(np.log(0.3), np.log(2.2)))))
         if kind in ("line", "both"):
             along_x = np.convolve(along_x, line_taps(random.uniform(0.05, 0.8)))
-        shares = [
+        fractions = [
             float(np.exp(random.uniform(np.log(0.02), np.log(most)))) * (random.random() < often)
             for most, often in ((1, 0.4), (20, 0.15), (20, 0.1))
         ]
-        return cls(along_x, along_y, *shares)
+        return cls(along_x, along_y, *fractions)
 
     def field(self, random: Random, shape: tuple[int, int]) -> Array:
         """Noise (H, W) of variance 1."""

@@ -20,12 +20,12 @@ What is told of each method:
   the structure in this method's images, within 15 px, without prewhitening (NPW; the template and the trials
   come from different halves of the noise). Both fall below the input's where a method destroyed what these
   linear observers live on, and rise above it where the method drew on more of the image than they do.
-- `search`: share of pairs of 17 x 17 places, one with the structure and one without, in which the place that
+- `search`: fraction of pairs of 17 x 17 places, one with the structure and one without, in which the place that
   looks most like it is more pronounced in the one with it. 0.5 is guessing.
-- `false`: share of places without a structure in which a threshold that finds 95 % of the structures finds
+- `false`: fraction of places without a structure in which a threshold that finds 95 % of the structures finds
   one too. `phantom`: the CNR that the most pronounced find of a place without any structure appears to have,
   99th percentile.
-- `faded`: share of the structures whose own recovery is below a half; of a wire, share of its pieces that
+- `faded`: fraction of the structures whose own recovery is below a half; of a wire, fraction of its pieces that
   stand out from the known background, noise included, by less than half their contrast: where it is broken.
 
 The strengths of the filters are chosen for each background and noise by PSNR against the truth.
@@ -143,8 +143,8 @@ def coverage(inside: Inside, *, y: float, x: float, turn: float, reach: int) -> 
     cos, sin = np.cos(np.deg2rad(turn)), np.sin(np.deg2rad(turn))
     covered = inside(right * cos + down * sin, down * cos - right * sin)
     size = 2 * reach + 1
-    share: np.ndarray = covered.reshape(size, FINE, size, FINE).mean(axis=(1, 3))
-    return share
+    fraction: np.ndarray = covered.reshape(size, FINE, size, FINE).mean(axis=(1, 3))
+    return fraction
 
 
 def background(name: str) -> np.ndarray:
@@ -158,10 +158,10 @@ def background(name: str) -> np.ndarray:
                 through += np.sqrt(np.maximum(56.0**2 - (y - row) ** 2 - (x - column) ** 2, 0)) / 56
         image = (OPEN - 2000) * np.exp(-through)
     if name == "routing":
-        for turn, pitch, width, share in ((0.0, 24.0, 9.0, 0.82), (45.0, 40.0, 12.0, 0.87)):
+        for turn, pitch, width, fraction in ((0.0, 24.0, 9.0, 0.82), (45.0, 40.0, 12.0, 0.87)):
             across = y * np.cos(np.deg2rad(turn)) - x * np.sin(np.deg2rad(turn))
             away = abs(np.mod(across, pitch) - pitch / 2)
-            image *= 1 - (1 - share) * np.clip(width / 2 + 0.5 - away, 0, 1)
+            image *= 1 - (1 - fraction) * np.clip(width / 2 + 0.5 - away, 0, 1)
     image[:, :6], image[:, -6:] = DARK, OPEN
     return image
 
@@ -172,8 +172,8 @@ NOISES = ("white", "follows the signal", "along lines")
 
 def deviation(noise: str, image: np.ndarray) -> np.ndarray:
     """Standard deviation of the noise of each pixel."""
-    share: np.ndarray = np.sqrt(image / GREY) if noise == "follows the signal" else np.ones(image.shape)
-    spread: np.ndarray = SIGMA * share
+    fraction: np.ndarray = np.sqrt(image / GREY) if noise == "follows the signal" else np.ones(image.shape)
+    spread: np.ndarray = SIGMA * fraction
     return spread
 
 

@@ -21,7 +21,7 @@ import numpy as np
 from machine import machine
 
 from longexposure.metrics import psnr, ssim
-from longexposure.simulation.exposure import Pair, draw_pair
+from longexposure.simulation.exposure import SimulatedPair, draw_pair
 from longexposure.simulation.machine import load_machine
 
 PAPER = {
@@ -32,9 +32,9 @@ PAPER = {
 TOLERANCE = (0.3, 0.02)
 
 
-def scores(pair: Pair) -> dict[str, object]:
+def scores(pair: SimulatedPair) -> dict[str, object]:
     """One image: LQ and clean against HQ, and against each other."""
-    full = 2.0**pair.setting.bits - 1
+    full = 2.0**pair.parameters.bits - 1
     lq, hq, clean = (image.astype(np.float64) for image in (pair.lq, pair.hq, pair.clean))
     return {
         "scene": pair.scene.kind,

@@ -80,8 +80,8 @@ class Compiled:
         request = compile_graph(read_graph(self.content), "f32").create_infer_request()
         object.__setattr__(self, "request", request)
 
-    def run(self, tile: np.ndarray, condition: np.ndarray) -> np.ndarray:
-        told = np.tile(condition, (len(tile), 1)).astype(np.float32)
+    def run(self, tile: np.ndarray, noise_condition: np.ndarray) -> np.ndarray:
+        told = np.tile(noise_condition, (len(tile), 1)).astype(np.float32)
         given = {"image": np.ascontiguousarray(tile[:, None], np.float32), "noise": told}
         if self.seen is not None:
             self.seen.append(given)
@@ -98,8 +98,8 @@ def drawn(*, count: int, size: int, seed: int) -> dict[str, list[Example]]:
     """Scenes of every row of quality.py."""
     cases = {name: examples(case, count=count, size=size, seed=seed) for name, case in CASES.items()}
     return cases | {
-        name: spoiled_examples(condition, count=count, size=size, seed=seed + 10_000)
-        for name, condition in CONDITIONS.items()
+        name: spoiled_examples(noise_condition, count=count, size=size, seed=seed + 10_000)
+        for name, noise_condition in CONDITIONS.items()
     }
 
 
@@ -113,7 +113,7 @@ class Tiles(CalibrationDataReader):  # type: ignore[misc]
         return next(self.left, None)
 
 
-def quantised(source: Path, plan: str, span: CalibrationMethod, tiles: list[Given]) -> bytes:
+def quantised(source: Path, plan: str, range_: CalibrationMethod, tiles: list[Given]) -> bytes:
     """The model with the convolutions of a plan in int8."""
     convolutions = [node for node in onnx.load(source).graph.node if node.op_type == "Conv"]
     wanted = [node.name for node in convolutions if re.match(plan, node.input[1])]
@@ -128,7 +128,7 @@ def quantised(source: Path, plan: str, span: CalibrationMethod, tiles: list[Give
             quant_format=QuantFormat.QDQ,
             per_channel=True,
             nodes_to_quantize=wanted,
-            calibrate_method=span,
+            calibrate_method=range_,
             weight_type=QuantType.QInt8,
             activation_type=QuantType.QUInt8,
             extra_options={"CalibPercentile": 99.99},
@@ -143,11 +143,11 @@ def rms(difference: np.ndarray) -> float:
 def times(exact: Engine, other: Engine) -> float:
     """Time of a tile, over that of the first engine."""
     tile = np.random.default_rng(0).random((1, TIMED_PX, TIMED_PX), np.float32)
-    condition = np.full(5, 0.05, np.float32)
+    noise_condition = np.full(5, 0.05, np.float32)
     found: dict[bool, list[float]] = {False: [], True: []}
     for turn in range(2 * RUNS + 2):
         started = time.perf_counter()
-        (other if turn % 2 else exact).run(tile, condition)
+        (other if turn % 2 else exact).run(tile, noise_condition)
         if turn > 1:
             found[bool(turn % 2)].append(time.perf_counter() - started)
     return statistics.median(found[True]) / statistics.median(found[False])
@@ -167,10 +167,10 @@ def ways(weights: Path, tiles: list[Given]) -> Iterator[tuple[str, Engine]]:
             except ResourceError as error:
                 print(error)
     spec = read_exported(weights.with_suffix(".onnx")).spec
-    for span, method in SPANS.items():
+    for range_, method in SPANS.items():
         for plan, begins in PLANS.items():
             content = quantised(weights.with_suffix(".onnx"), begins, method, tiles)
-            yield f"int8, {plan}, span {span}", Compiled(content, spec)
+            yield f"int8, {plan}, span {range_}", Compiled(content, spec)
 
 
 def calibration(weights: Path) -> list[Given]:
@@ -194,11 +194,11 @@ def run(*, scenes: int, size: int) -> dict[str, Any]:
     tiles = calibration(weights)
     rows: dict[str, Any] = {}
     for way, engine in ways(weights, tiles):
-        shares, losses = {}, {}
+        fractions, losses = {}, {}
         for name, pairs in test.items():
             images = enhanced(engine, [pair.lq for pair in pairs])
             trios = list(zip(images, exactly[name], (pair.clean for pair in pairs), strict=True))
-            shares[name] = statistics.mean(
+            fractions[name] = statistics.mean(
                 rms(image - true) / rms(true - clean) for image, true, clean in trios
             )
             losses[name] = statistics.mean(
@@ -210,14 +210,14 @@ def run(*, scenes: int, size: int) -> dict[str, Any]:
                 "largest": max(float(np.abs(difference).max()) for difference in apart),
                 "rms": float(np.sqrt(np.mean([rms(difference) ** 2 for difference in apart]))),
             },
-            "deviation over error left": shares,
+            "deviation over error left": fractions,
             "loss in dB": losses,
             "times openvino f32": times(beside, engine),
         }
         print(
             way,
             rows[way]["real"],
-            f"{max(shares.values()):.3f}",
+            f"{max(fractions.values()):.3f}",
             f"{rows[way]['times openvino f32']:.2f}",
             flush=True,
         )

@@ -48,13 +48,13 @@ from longexposure.models.classical import Gaussian, Identity, NonLocalMeans
 from longexposure.models.registry import shipped_weights
 from longexposure.noise import NoiseProfile, estimate_noise
 from longexposure.simulation.detector.video import VideoConfig
-from longexposure.simulation.exposure import draw_pair, sit
-from longexposure.simulation.machine import Machine, Setting, load_machine, recipe_text
-from longexposure.simulation.random_source import NumpyChance
+from longexposure.simulation.exposure import draw_pair, prepare_acquisition
+from longexposure.simulation.machine import Machine, MachineParameters, load_machine, recipe_text
+from longexposure.simulation.random_source import NumpyRandom
 from longexposure.simulation.scenes.catalogue import draw_scene
 
 OPEN_SHARE = 45000 / 65535
-INDICATORS = {"hole_indicator": 3, "wire_indicator": 2, "line_indicator": 2}
+INDICATORS = {"hole_iqi": 3, "wire_iqi": 2, "line_iqi": 2}
 """How often image quality indicators are drawn: a third of the scenes. Trainings see more of them."""
 SPOTS_PX = (1.2, 1.6, 2.1, 2.8)
 """Widths of the focal spot's image, FWHM in px of the detector, scene by scene."""
@@ -95,7 +95,7 @@ class Example(NamedTuple):
     data_range: float
 
 
-def panel(quanta: float, *, open_share: float = OPEN_SHARE, f50: float = 0.0, **own: Any) -> Case:
+def panel(quanta: float, *, open_fraction: float = OPEN_SHARE, f50: float = 0.0, **own: Any) -> Case:
     """A panel with white noise, or a screen that halves its MTF at f50 lp/mm, under the scenes of `wide`."""
     wide = tomllib.loads(recipe_text("wide"))
     placed = ("source_object_mm", "source_detector_mm", "tilt_deg", "azimuth_deg")
@@ -105,7 +105,7 @@ def panel(quanta: float, *, open_share: float = OPEN_SHARE, f50: float = 0.0, **
         "tube": wide["tube"],
         "geometry": {key: wide["geometry"][key] for key in placed},
         "screen": {"f50_lp_mm": f50, "lorentzian": 0.0} if f50 else {},
-        "detector": {"pitch_um": wide["detector"]["pitch_um"], "open_share": open_share},
+        "detector": {"pitch_um": wide["detector"]["pitch_um"], "open_fraction": open_fraction},
         "panel": {"offset": 1000, "gain_drift": 0.003, "bad": {"single": 1e-4, "hot": 1.0, "noisy": 0.0}}
         | own,
         "scenes": wide["scenes"] | INDICATORS,
@@ -122,8 +122,8 @@ CASES: dict[str, Case] = {
     "100 quanta, read noise": panel(100, read_noise=4500),
     "100 quanta, blurred by the screen": panel(100, f50=2.7),
     "3000 quanta, blurred by the screen": panel(3000, f50=2.7),
-    "8 bit, 300 quanta": panel(300, open_share=210 / 255, bits=8, offset=12, read_noise=2),
-    "mean near 90 counts": panel(400, open_share=132 / 65535, offset=2, read_noise=2.5),
+    "8 bit, 300 quanta": panel(300, open_fraction=210 / 255, bits=8, offset=12, read_noise=2),
+    "mean near 90 counts": panel(400, open_fraction=132 / 65535, offset=2, read_noise=2.5),
     **{f"test split of {name}": Case(load_machine(name, STEADY)) for name in ("S1", "S2", "S3")},
 }
 
@@ -132,32 +132,34 @@ def examples(case: Case, *, count: int, size: int, seed: int) -> list[Example]:
     """Scenes of a case, each exposed twice; a function of its arguments alone."""
     if case.quanta is None:
         pairs = [draw_pair(case.machine, seed=seed, index=k, size_px=(size, size)) for k in range(count)]
-        return [Example(p.lq, p.hq, p.clean, p.noise, _open_beam(p.setting)) for p in pairs]
+        return [Example(p.lq, p.hq, p.clean, p.noise, _open_beam(p.parameters)) for p in pairs]
     return [_example(case, seed + k, size, SPOTS_PX[k % len(SPOTS_PX)]) for k in range(count)]
 
 
 def _example(case: Case, seed: int, size: int, spot_px: float) -> Example:
-    setting = with_quanta(case.machine.setting(np.random.default_rng((seed, 0))), case.quanta or 1.0, spot_px)
-    view = setting.view((size, size))
-    scene = draw_scene(np.random.default_rng((seed, 1)), view=view, kinds=setting.scenes)
-    sitting = sit(setting, scene, view, panel_seed=seed)
-    lq, hq = sitting.expose(*(NumpyChance((seed, number)) for number in (2, 3)))
-    return Example(lq, hq, sitting.clean, sitting.noise, _open_beam(setting))
+    parameters = with_quanta(
+        case.machine.parameters(np.random.default_rng((seed, 0))), case.quanta or 1.0, spot_px
+    )
+    view = parameters.view((size, size))
+    scene = draw_scene(np.random.default_rng((seed, 1)), view=view, kinds=parameters.scenes)
+    acquisition = prepare_acquisition(parameters, scene, view, panel_seed=seed)
+    lq, hq = acquisition.expose(*(NumpyRandom((seed, number)) for number in (2, 3)))
+    return Example(lq, hq, acquisition.clean, acquisition.noise, _open_beam(parameters))
 
 
-def with_quanta(setting: Setting, quanta: float, spot_px: float) -> Setting:
-    share = quanta / (setting.quanta_per_px_s * setting.exposures.short_s)
-    spot = spot_px * setting.detector.pitch_um / max(setting.geometry.magnification - 1, 0.1)
-    return setting.model_copy(
+def with_quanta(parameters: MachineParameters, quanta: float, spot_px: float) -> MachineParameters:
+    fraction = quanta / (parameters.quanta_per_px_s * parameters.exposures.short_s)
+    spot = spot_px * parameters.detector.pitch_um / max(parameters.geometry.magnification - 1, 0.1)
+    return parameters.model_copy(
         update={
-            "tube": setting.tube.model_copy(update={"current_ua": share * setting.tube.current_ua}),
-            "geometry": setting.geometry.model_copy(update={"focal_spot_um": spot}),
+            "tube": parameters.tube.model_copy(update={"current_ua": fraction * parameters.tube.current_ua}),
+            "geometry": parameters.geometry.model_copy(update={"focal_spot_um": spot}),
         }
     )
 
 
-def _open_beam(setting: Setting) -> float:
-    return setting.detector.open_share * (2.0**setting.bits - 1)
+def _open_beam(parameters: MachineParameters) -> float:
+    return parameters.detector.open_fraction * (2.0**parameters.bits - 1)
 
 
 class Spoiled(NamedTuple):
@@ -170,7 +172,7 @@ class Spoiled(NamedTuple):
 
 
 Condition = Callable[[np.ndarray, np.random.Generator], Spoiled]
-"""From a noise-free image in shares of the open beam to a spoiled one."""
+"""From a noise-free image in fractions of the open beam to a spoiled one."""
 
 OPEN, QUANTA, SPREAD = 45000.0, 1100.0, 0.03
 """Grey value of the open beam; quanta of it that a pixel absorbs; the noise of as many."""
@@ -212,9 +214,9 @@ def few_counts(clean: np.ndarray, random: np.random.Generator) -> Spoiled:
 
 def faulty_pixels(clean: np.ndarray, random: np.random.Generator) -> Spoiled:
     """0.2 % hot and 0.2 % dead."""
-    noisy, chance = quantum_noise(clean, random), random.random(clean.shape)
-    hot = (chance < 0.002) * random.uniform(0.3, 1.0, clean.shape)
-    return stored(noisy, clean, faults=hot - (chance > 0.998) * noisy)
+    noisy, rng = quantum_noise(clean, random), random.random(clean.shape)
+    hot = (rng < 0.002) * random.uniform(0.3, 1.0, clean.shape)
+    return stored(noisy, clean, faults=hot - (rng > 0.998) * noisy)
 
 
 def zingers(clean: np.ndarray, random: np.random.Generator) -> Spoiled:
@@ -254,8 +256,8 @@ def fields(clean: np.ndarray, random: np.random.Generator) -> Spoiled:
         noise=noise, noise_lag=0.6, field_mix=0.3, field_noise=0.3 * noise, field_offset=0.3 * noise
     )
     black_to_white = (OPEN * clean + 1000).astype(np.float32)
-    chance = NumpyChance((int(random.integers(2**32)),))
-    frame = video.through(black_to_white, exposure_s=5.0, chance=chance)
+    rng = NumpyRandom((int(random.integers(2**32)),))
+    frame = video.through(black_to_white, exposure_s=5.0, rng=rng)
     grey = np.clip(np.rint(frame), 0, 65535).astype(np.uint16)
     return Spoiled(grey, grey, video.expectation(black_to_white), OPEN)
 
@@ -286,12 +288,12 @@ def measured_profile(copies: np.ndarray, clean: np.ndarray) -> NoiseProfile:
     )
 
 
-def spoiled_examples(condition: Condition, *, count: int, size: int, seed: int) -> list[Example]:
+def spoiled_examples(noise_condition: Condition, *, count: int, size: int, seed: int) -> list[Example]:
     """Noise-free scenes under a condition, with the noise that is measured on fresh copies."""
     found = []
     for k, scene in enumerate(examples(CASES["30000 quanta, white"], count=count, size=size, seed=seed)):
         clean = np.maximum(scene.clean - 1000.0, 0) / scene.data_range
-        copies = [condition(clean, np.random.default_rng((seed, k, copy))) for copy in range(COPIES)]
+        copies = [noise_condition(clean, np.random.default_rng((seed, k, copy))) for copy in range(COPIES)]
         first = copies[0]
         noise = measured_profile(
             np.stack([copy.faultless.astype(np.float64) for copy in copies]), first.clean
@@ -310,7 +312,7 @@ class Median:
     def spec(self) -> ModelSpec:
         return ModelSpec(size_multiple=1, receptive_field=self.size_px // 2, conditioned=False)
 
-    def run(self, tile: np.ndarray, condition: np.ndarray) -> np.ndarray:
+    def run(self, tile: np.ndarray, noise_condition: np.ndarray) -> np.ndarray:
         filtered_tile: np.ndarray = median_filter(tile, size=self.size_px, axes=(1, 2), mode="reflect")
         return filtered_tile
 
@@ -328,8 +330,8 @@ class TotalVariation:
     def spec(self) -> ModelSpec:
         return ModelSpec(size_multiple=1, receptive_field=64, conditioned=True)
 
-    def run(self, tile: np.ndarray, condition: np.ndarray) -> np.ndarray:
-        weight = self.strength * max(float(condition[0]), 1e-6)
+    def run(self, tile: np.ndarray, noise_condition: np.ndarray) -> np.ndarray:
+        weight = self.strength * max(float(noise_condition[0]), 1e-6)
         smooth: Callable[..., np.ndarray] = denoise_tv_chambolle
         pages = [smooth(page, weight=weight, eps=1e-5, max_num_iter=200) for page in tile]
         return np.stack(pages).astype(np.float32)
@@ -352,7 +354,7 @@ def best(pairs: list[Example], candidates: dict[float, Method]) -> dict[str, flo
     """The candidate of highest PSNR, and the highest SSIM of any: both chosen by looking at the truth."""
     scores = {key: score(pairs, method) for key, method in candidates.items()}
     top = max(scores, key=lambda key: scores[key]["psnr"])
-    return {"setting": top, "psnr": scores[top]["psnr"], "ssim": max(s["ssim"] for s in scores.values())}
+    return {"parameters": top, "psnr": scores[top]["psnr"], "ssim": max(s["ssim"] for s in scores.values())}
 
 
 def filters() -> dict[str, dict[float, Engine]]:
@@ -408,7 +410,7 @@ def measured(pairs: list[Example], models: dict[str, Enhancer]) -> dict[str, Any
     model, enhancer = next(iter(models.items()))
     rows = {"5 s": score(pairs, lambda pair: repaired(pair.lq))}
     for name, engines in filters().items():
-        rows[name] = best(pairs, {setting: filtered(engine) for setting, engine in engines.items()})
+        rows[name] = best(pairs, {parameters: filtered(engine) for parameters, engine in engines.items()})
 
     def told(factor: float) -> dict[str, float]:
         return score(pairs, lambda pair: enhancer.enhance(pair.lq, noise=wrong(pair.noise, factor)))

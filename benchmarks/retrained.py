@@ -143,7 +143,7 @@ def document(plan: Plan, *, steps: int) -> Document:
     values["validation"] = values["validation"] | {"every_steps": steps}
     return values | {
         "steps": steps,
-        "look": {"every_steps": 0},
+        "preview": {"every_steps": 0},
         "checkpoint_every_steps": max(1, steps // 10),
     }
 
@@ -222,7 +222,7 @@ def shown_pairs(name: str, *, count: int, size: int | None) -> list[Shown]:
     """Test pairs of a machine, whole or so many px of them."""
     crop = None if size is None else (size, size)
     pairs = [draw_pair(load_machine(name), seed=0, index=k, split="test", size_px=crop) for k in range(count)]
-    return [Shown(p.lq, p.hq, p.clean, 2.0**p.setting.bits - 1) for p in pairs]
+    return [Shown(p.lq, p.hq, p.clean, 2.0**p.parameters.bits - 1) for p in pairs]
 
 
 Change = Callable[[Shown], np.ndarray]

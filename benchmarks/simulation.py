@@ -26,10 +26,10 @@ from machine import machine
 
 from longexposure.data.simulated_patches import ExposedBatches, ExposuresConfig
 from longexposure.simulation import exposure as pairs
-from longexposure.simulation.exposure import draw_pair, setting_of, sitting_of
+from longexposure.simulation.exposure import draw_acquisition, draw_pair, parameters_of
 from longexposure.simulation.geometry.thickness import thickness_maps
 from longexposure.simulation.machine import load_machine
-from longexposure.simulation.random_source import NumpyChance
+from longexposure.simulation.random_source import NumpyRandom
 from longexposure.simulation.scenes.catalogue import draw_scene
 
 MACHINES = ("S1", "S2", "S3")
@@ -40,25 +40,25 @@ AIMS = {"scenes per second, 2 processes": 10, "exposures per second, 2 processes
 def scenes_s(first: int, count: int) -> float:
     """Seconds that drawing scenes and putting them into their machines takes."""
     loaded = [load_machine(name) for name in MACHINES]
-    sitting_of(loaded[0], key=(1, 0, 0), size_px=(SIDE_PX, SIDE_PX))
+    draw_acquisition(loaded[0], key=(1, 0, 0), size_px=(SIDE_PX, SIDE_PX))
     started = time.perf_counter()
     for number in range(first, first + count):
-        sitting_of(loaded[number % len(loaded)], key=(0, 0, number), size_px=(SIDE_PX, SIDE_PX))
+        draw_acquisition(loaded[number % len(loaded)], key=(0, 0, number), size_px=(SIDE_PX, SIDE_PX))
     return time.perf_counter() - started
 
 
 def exposures_s(first: int, count: int) -> float:
     """Seconds that short exposures, and their expectations, of pieces of held scenes take."""
     held = [
-        sitting_of(load_machine(name), key=(0, 0, first), size_px=(SIDE_PX + 64, SIDE_PX + 64))
+        draw_acquisition(load_machine(name), key=(0, 0, first), size_px=(SIDE_PX + 64, SIDE_PX + 64))
         for name in MACHINES
     ]
     corners = [(0, 0), (64, 10), (20, 64), (33, 33)]
-    for sitting in held:
-        sitting.crops(corners, SIDE_PX, chance=NumpyChance(0), long=False)
+    for acquisition in held:
+        acquisition.crops(corners, SIDE_PX, rng=NumpyRandom(0), long=False)
     started = time.perf_counter()
     for number in range(0, count, len(corners)):
-        held[number % len(held)].crops(corners, SIDE_PX, chance=NumpyChance(number), long=False)
+        held[number % len(held)].crops(corners, SIDE_PX, rng=NumpyRandom(number), long=False)
     return time.perf_counter() - started
 
 
@@ -86,21 +86,21 @@ def full_pairs(name: str, count: int) -> dict[str, float]:
 
     for index in range(count):
         key = (0, 1, index)
-        setting = setting_of(loaded, key)
-        view = setting.view(size)
+        parameters = parameters_of(loaded, key)
+        view = parameters.view(size)
         random = np.random.default_rng((*key, pairs._SCENE))
         scene = timed(
-            "drawing the scene", lambda r=random, v=view, s=setting: draw_scene(r, view=v, kinds=s.scenes)
+            "drawing the scene", lambda r=random, v=view, s=parameters: draw_scene(r, view=v, kinds=s.scenes)
         )
-        maps = timed("thickness maps", lambda s=scene, v=view: thickness_maps(s.solids, v))
-        shadow = timed("Beer-Lambert", lambda s=setting, m=maps, v=view: pairs._shadows(s, [m], v)[0])
-        sitting = timed(
-            "scatter and blur", lambda s=setting, c=scene, h=shadow: pairs._sitting(s, c, h, seed=0)
+        maps = timed("thickness maps", lambda s=scene, v=view: thickness_maps(s.primitives, v))
+        shadow = timed("Beer-Lambert", lambda s=parameters, m=maps, v=view: pairs._shadows(s, [m], v)[0])
+        acquisition = timed(
+            "scatter and blur", lambda s=parameters, c=scene, h=shadow: pairs._acquisition(s, c, h, seed=0)
         )
-        timed("the panel's pixels", lambda s=sitting: s.panel)
-        timed("both exposures", lambda s=sitting: s.expose(NumpyChance(0), NumpyChance(1)))
-        timed("clean image", lambda s=sitting: s.clean)
-        timed("noise profile", lambda s=sitting: s.noise)
+        timed("the panel's pixels", lambda s=acquisition: s.panel)
+        timed("both exposures", lambda s=acquisition: s.expose(NumpyRandom(0), NumpyRandom(1)))
+        timed("clean image", lambda s=acquisition: s.clean)
+        timed("noise profile", lambda s=acquisition: s.noise)
         timed("whole pair", lambda i=index: draw_pair(loaded, seed=0, index=i))
     return {step: statistics.median(seconds) for step, seconds in steps.items()}
 

@@ -89,7 +89,7 @@ class Identity:
     def spec(self) -> ModelSpec:
         return ModelSpec(size_multiple=1, receptive_field=0, conditioned=False)
 
-    def run(self, tile: np.ndarray, condition: np.ndarray) -> np.ndarray:
+    def run(self, tile: np.ndarray, noise_condition: np.ndarray) -> np.ndarray:
         return tile
 
 
@@ -104,8 +104,8 @@ def network_figures(*, side: int, runs: int) -> dict[str, dict[str, float]]:
             "gflops": line.gflops,
             **(
                 {}
-                if line.plain_gflops is None or line.share is None
-                else {"plain_gflops": line.plain_gflops, "share_of_plain_convolutions": line.share}
+                if line.plain_gflops is None or line.fraction is None
+                else {"plain_gflops": line.plain_gflops, "fraction_of_plain_convolutions": line.fraction}
             ),
         }
         for line in found.lines
@@ -242,7 +242,7 @@ def folder_of_frames(image: np.ndarray, work: Path, *, frames: int, runs: int) -
     unit = found.grey.to_unit(np.pad(image, [(0, -side % engine.spec.size_multiple) for side in image.shape]))
 
     def network() -> None:
-        engine.run(unit[None], found.condition)
+        engine.run(unit[None], found.noise_condition)
 
     source = write_frames(image, work / "frames", frames)
     before = median_s(network, runs)

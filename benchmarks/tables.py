@@ -174,7 +174,7 @@ def recovery_table(limit: dict[str, Any]) -> str:
     return table([f"{model}, contrast recovery", *(f"CNR {cnr:g}" for cnr in cnrs)], lines)
 
 
-def limit_methods_table(limit: dict[str, Any], number: str, cnr: float, *, share: bool = False) -> str:
+def limit_methods_table(limit: dict[str, Any], number: str, cnr: float, *, fraction: bool = False) -> str:
     """One number of every method at one CNR, structure by structure."""
     rows = limit_rows(limit, "by structure and CNR")
     structures, methods = (list(dict.fromkeys(key[n] for key in rows)) for n in (0, 2))
@@ -182,7 +182,9 @@ def limit_methods_table(limit: dict[str, Any], number: str, cnr: float, *, share
     for structure in structures:
         cells = [rows[structure, cnr, method].get(number) for method in methods]
         if None not in cells:
-            shown = [f"{100 * cell:.0f} %" if share else f"{cell:.2f}" for cell in cells if cell is not None]
+            shown = [
+                f"{100 * cell:.0f} %" if fraction else f"{cell:.2f}" for cell in cells if cell is not None
+            ]
             lines.append([structure, *shown])
     return table(["structure", *map(short, methods)], lines)
 
@@ -240,7 +242,7 @@ At CNR 3, of every method:
 
 Share that comes out with less than half its contrast, at CNR 3 (of wires: pieces of 4 px, where the wire is broken):
 
-{limit_methods_table(limit, "faded", 3.0, share=True)}
+{limit_methods_table(limit, "faded", 3.0, fraction=True)}
 
 Whether the structure is still in the image, at CNR 3: d' of an observer who knows the place, with the filter that is
 ideal on the input / with what the structure has become (NPW); the methods in units of the input. Below 1 these observers
@@ -248,14 +250,14 @@ see less than in the input, above 1 the method draws on more of the image than t
 
 {seen_table(limit, 3.0)}
 
-Structures of CNR 3 that are looked for, not known: share of places without any (17 x 17 px, or 17 px along a line) in
+Structures of CNR 3 that are looked for, not known: fraction of places without any (17 x 17 px, or 17 px along a line) in
 which a threshold that finds 95 % of the structures finds one too:
 
-{limit_methods_table(limit, "false", 3.0, share=True)}
+{limit_methods_table(limit, "false", 3.0, fraction=True)}
 
 The same at CNR 2:
 
-{limit_methods_table(limit, "false", 2.0, share=True)}
+{limit_methods_table(limit, "false", 2.0, fraction=True)}
 
 What is made up: the CNR that the most pronounced find in a place without any structure appears to have, exceeded in 1 %
 of such places, beside lines of CNR 3. A fainter one in the enhanced image may be noise.
@@ -324,17 +326,17 @@ def simulation_table(simulation: dict[str, Any]) -> str:
 def speed_table(speed: dict[str, Any]) -> str:
     rows = []
     for name, figure in speed["figures"].items():
-        share = figure.get("share_of_plain_convolutions")
+        fraction = figure.get("fraction_of_plain_convolutions")
         rows.append(
             [
                 name,
                 f"{figure['s_per_mpx']:.3g} s/Mpx",
                 f"{figure['gflops']:.0f}" if "gflops" in figure else "",
                 f"{figure['plain_gflops']:.0f}" if "plain_gflops" in figure else "",
-                f"{100 * share:.0f} %" if share else "",
+                f"{100 * fraction:.0f} %" if fraction else "",
             ]
         )
-    titles = ["what", "median", "GFLOP/s", "plain convolutions in the same engine, GFLOP/s", "share"]
+    titles = ["what", "median", "GFLOP/s", "plain convolutions in the same engine, GFLOP/s", "fraction"]
     return table(titles, rows)
 
 
@@ -355,22 +357,22 @@ def peers_table(speed: dict[str, Any]) -> str:
     return table(["network alone", *peers["fast"]], rows)
 
 
-def share_text(share: float) -> str:
-    return f"{100 * share:.0f} %" if share > 0.095 else f"{100 * share:.2g} %"
+def fraction_text(fraction: float) -> str:
+    return f"{100 * fraction:.0f} %" if fraction > 0.095 else f"{100 * fraction:.2g} %"
 
 
 def precision_table(precision: dict[str, Any]) -> str:
     rows = []
     for way, row in precision["ways"].items():
-        shares, losses = row["deviation over error left"], row["loss in dB"]
-        most = max(shares, key=lambda key: shares[key])
+        fractions, losses = row["deviation over error left"], row["loss in dB"]
+        most = max(fractions, key=lambda key: fractions[key])
         rows.append(
             [
                 way,
                 f"{row['real']['largest']:.3g}",
                 f"{row['real']['rms']:.3g}",
-                share_text(statistics.median(shares.values())),
-                f"{share_text(shares[most])} ({most})",
+                fraction_text(statistics.median(fractions.values())),
+                f"{fraction_text(fractions[most])} ({most})",
                 f"{max(losses.values()):.2g}",
                 f"{row['times openvino f32']:.2f}",
             ]
@@ -379,7 +381,7 @@ def precision_table(precision: dict[str, Any]) -> str:
         "engine and precision",
         "largest",
         "rms",
-        "share of the error left, median",
+        "fraction of the error left, median",
         "most",
         "loss at most, dB",
         "time, openvino f32 = 1",
@@ -393,7 +395,7 @@ def precision_section(precision: dict[str, Any]) -> str:
     within = [way for way, row in ways.items() if max(row["deviation over error left"].values()) <= limit]
     beyond = [way for way in ways if way not in within]
     return f"""How far the default is from torch in f32: the largest and the rms difference on the {settings["radiographs"]} example radiographs, in
-their grey values, 16 bit; rms on the rows of the first two tables, as a share of the error that torch in f32 leaves there, and what
+their grey values, 16 bit; rms on the rows of the first two tables, as a fraction of the error that torch in f32 leaves there, and what
 it costs in PSNR. The limit for bf16 and int8 is {100 * limit:.0f} % of that error on every row: {", ".join(within)} keep to it; of
 the others, {len(beyond)} ways of quantising after training, none does
 ([decision 8](decisions/0008-one-export-beside-the-weights.md)). Spans of int8 are taken from {settings["calibration tiles"]} tiles of other scenes.
@@ -446,7 +448,7 @@ def noise_paragraph(noise: dict[str, Any]) -> str:
         within = f"{100 * level['within 10 %']:.0f} %"
         rows.append([name, f"{level['images']}", f"{math.exp(level['bias']):.3f}", spread, within])
     titles = [
-        "true sigma, share of the contrast",
+        "true sigma, fraction of the contrast",
         "images",
         "estimated / true, median",
         "nine in ten",
@@ -458,7 +460,7 @@ textures, of {min(made["sizes_px"])} to {max(made["sizes_px"])} px and pieces of
 
 {table(titles, rows)}
 
-Mean absolute error of the lag-1 correlations: {errors["corr_x"]:.3f} along x, {errors["corr_y"]:.3f} along y; of the share
+Mean absolute error of the lag-1 correlations: {errors["corr_x"]:.3f} along x, {errors["corr_y"]:.3f} along y; of the fraction
 that depends on the signal: {errors["signal_share"]:.3f}."""
 
 

@@ -5,7 +5,7 @@ Pictures whose noise is known are exposures of simulated machines and what files
 (benchmarks/drawn_textures.py). Training takes the machines' training split; the scenes held out are of another
 seed and of the test split. What the network sees is noise/blocks.py's features of the whole image, cut to
 -12..12 there, of every picture and of its transpose; what it is to say is ln(sigma / reference), both
-correlations and the share of signal, in the unit domain of the image as it would be measured. Images whose
+correlations and the fraction of signal, in the unit domain of the image as it would be measured. Images whose
 sigma in that domain is below FLOOR are left out: there texture and rounding outweigh the noise, and no
 enhancer of this package does anything at that level.
 
@@ -107,16 +107,16 @@ def example(picture: Picture) -> tuple[Array, Array, float] | None:
     if high <= low or len(usable) < FEWEST_BLOCKS:
         return None
     grey = measure_grey(pixels)
-    span = 1.0 / grey.scale
-    inputs, reference = features(usable, span=span, low=-grey.offset / grey.scale)
+    range_ = 1.0 / grey.scale
+    inputs, reference = features(usable, range_=range_, low=-grey.offset / grey.scale)
     truth = picture.noise.mapped(scale=grey.scale, offset=grey.offset)
     variance = max(float(truth.variance(0.5)), 1e-12)
     sigma = float(np.sqrt(variance))
     if sigma < FLOOR:
         return None
-    share = float(np.clip(truth.slope / (2 * variance), -1, 1))
+    fraction = float(np.clip(truth.slope / (2 * variance), -1, 1))
     along_x, along_y = np.clip((truth.corr_x, truth.corr_y), *CORRELATION)
-    targets = np.array([np.log(sigma * span / reference), along_x, along_y, share])
+    targets = np.array([np.log(sigma * range_ / reference), along_x, along_y, fraction])
     return inputs, targets.astype(np.float32), sigma
 
 

@@ -29,7 +29,7 @@ from longexposure.models.checkpoint import read_checkpoint
 from longexposure.models.fast import Fast, FastConfig, ResidualBlock
 from longexposure.models.networks import restore_network
 from longexposure.models.registry import shipped_weights
-from longexposure.noise import CONDITION
+from longexposure.noise import NOISE_CONDITION
 from longexposure.train import loop as training
 from longexposure.train.losses import training_loss
 
@@ -92,17 +92,17 @@ class ModulatedFast(Fast):
     def __init__(self, config: FastConfig) -> None:
         super().__init__(config)
         self.body = nn.Sequential(*(ModulatedBlock(config.width) for _ in range(config.blocks)))
-        self.scales = nn.Linear(len(CONDITION), config.width * config.blocks)
+        self.scales = nn.Linear(len(NOISE_CONDITION), config.width * config.blocks)
         nn.init.zeros_(self.scales.weight)
         nn.init.zeros_(self.scales.bias)
 
-    def forward(self, image: Tensor, condition: Tensor | None = None) -> Tensor:
-        if condition is None:
+    def forward(self, image: Tensor, noise_condition: Tensor | None = None) -> Tensor:
+        if noise_condition is None:
             raise ValueError("a modulated network is told the noise")
-        scales = 1.0 + self.scales(condition).unflatten(1, (self.config.blocks, -1))[..., None, None]
+        scales = 1.0 + self.scales(noise_condition).unflatten(1, (self.config.blocks, -1))[..., None, None]
         for block, scale in zip(self.body, scales.unbind(1), strict=True):
             block.scale = scale
-        return super().forward(image, condition)
+        return super().forward(image, noise_condition)
 
 
 class TaughtFast(Fast):
@@ -110,10 +110,10 @@ class TaughtFast(Fast):
 
     shown: tuple[Tensor, Tensor | None]
 
-    def forward(self, image: Tensor, condition: Tensor | None = None) -> Tensor:
+    def forward(self, image: Tensor, noise_condition: Tensor | None = None) -> Tensor:
         if self.training:
-            TaughtFast.shown = (image.detach(), condition)
-        return super().forward(image, condition)
+            TaughtFast.shown = (image.detach(), noise_condition)
+        return super().forward(image, noise_condition)
 
 
 @lru_cache(maxsize=1)

@@ -27,20 +27,20 @@ from longexposure.io import check_writable_folder, write_radiograph
 from longexposure.metrics import psnr, ssim
 from longexposure.radiograph import Pixels, Radiograph
 from longexposure.report.comparison import comparisons_of, row_of, write_report
-from longexposure.simulation.exposure import sit
+from longexposure.simulation.exposure import prepare_acquisition
 from longexposure.simulation.geometry.primitives import (
     Ball,
     Cylinder,
     Ellipsoid,
+    Primitive,
     Scene,
     Slab,
-    Solid,
     Track,
     Weave,
     Wire,
 )
-from longexposure.simulation.machine import Setting, load_machine
-from longexposure.simulation.random_source import NumpyChance
+from longexposure.simulation.machine import MachineParameters, load_machine
+from longexposure.simulation.random_source import NumpyRandom
 from longexposure.simulation.scenes.bonds import Loop, loop_points
 
 FULL_SCALE = 65535.0
@@ -109,36 +109,36 @@ def demonstrate(out: Path, *, examples: Path = EXAMPLES) -> list[dict[str, Any]]
 
 def simulate_board(quanta: float = BOARD_QUANTA) -> BoardPair:
     """The pair of the demonstration, with so many quanta in an open pixel after 5 s."""
-    setting = _machine(quanta)
+    parameters = _machine(quanta)
     random = np.random.default_rng(BOARD_SEED)
     parts = (_laminate(), _balls(random), _die_with_wires(), _traces(), _vias())
-    scene = Scene("board", (), tuple(solid for part in parts for solid in part), {})
-    sitting = sit(setting, scene, setting.view(), panel_seed=BOARD_SEED)
-    lq, hq = sitting.expose(*(NumpyChance((BOARD_SEED, number)) for number in range(2)))
-    return BoardPair(lq, hq, sitting.clean)
+    scene = Scene("board", (), tuple(primitive for part in parts for primitive in part), {})
+    acquisition = prepare_acquisition(parameters, scene, parameters.view(), panel_seed=BOARD_SEED)
+    lq, hq = acquisition.expose(*(NumpyRandom((BOARD_SEED, number)) for number in range(2)))
+    return BoardPair(lq, hq, acquisition.clean)
 
 
-def _machine(quanta: float) -> Setting:
+def _machine(quanta: float) -> MachineParameters:
     """S1 at the demonstration's magnification and dose."""
-    setting = load_machine("S1", BOARD).setting(np.random.default_rng(0))
-    geometry = setting.geometry
-    nearer = geometry.source_detector_mm * BOARD_PIXEL_UM / setting.detector.pitch_um
-    share = quanta / (setting.quanta_per_px_s * setting.exposures.short_s)
-    return setting.model_copy(
+    parameters = load_machine("S1", BOARD).parameters(np.random.default_rng(0))
+    geometry = parameters.geometry
+    nearer = geometry.source_detector_mm * BOARD_PIXEL_UM / parameters.detector.pitch_um
+    fraction = quanta / (parameters.quanta_per_px_s * parameters.exposures.short_s)
+    return parameters.model_copy(
         update={
             "geometry": geometry.model_copy(update={"source_object_mm": nearer}),
-            "tube": setting.tube.model_copy(update={"current_ua": share * setting.tube.current_ua}),
+            "tube": parameters.tube.model_copy(update={"current_ua": fraction * parameters.tube.current_ua}),
         }
     )
 
 
-def _laminate() -> Iterator[Solid]:
+def _laminate() -> Iterator[Primitive]:
     """One millimetre of laminate with its glass cloth."""
     yarns = (470.0, 520.0)
     yield Weave(material="FR-4", period=yarns, mean=1000.0, swing=90.0, turn_deg=1.5, seed=BOARD_SEED)
 
 
-def _balls(random: np.random.Generator) -> Iterator[Solid]:
+def _balls(random: np.random.Generator) -> Iterator[Primitive]:
     """A corner of a ball grid under its substrate: voids of 50 to 200 um, one ball missing, two bridged."""
     yield Slab(material="FR-4", at=(0.0, 2700.0), sides=(9600.0, 4900.0), bottom=360.0, top=620.0)
     for row, column in product(range(6), range(12)):
@@ -156,26 +156,26 @@ def _balls(random: np.random.Generator) -> Iterator[Solid]:
     yield Wire(material="SAC305", points=((-1830.0, 1400.0, 110.0), (-1370.0, 1400.0, 110.0)), diameter=170.0)
 
 
-def _die_with_wires() -> Iterator[Solid]:
+def _die_with_wires() -> Iterator[Primitive]:
     """A die on its paddle, and a fan of wires of 25 um to the fingers of a lead frame, one of them broken."""
     yield Slab(material="EMC", at=(0.0, -2500.0), sides=(9600.0, 4900.0), bottom=0.0, top=900.0)
     yield Slab(material="Cu", at=(0.0, -3500.0), sides=(4700.0, 2100.0), bottom=200.0, top=327.0)
     yield Slab(material="Ag", at=(0.0, -3500.0), sides=(4100.0, 1700.0), bottom=327.0, top=332.0)
     yield Slab(material="Si", at=(0.0, -3500.0), sides=(4100.0, 1700.0), bottom=335.0, top=585.0)
     for number in range(31):
-        share = number / 30 - 0.5
-        pad, finger = (3600 * share, -2730.0), (8700 * share, -480.0 + 250 * abs(share))
+        fraction = number / 30 - 0.5
+        pad, finger = (3600 * fraction, -2730.0), (8700 * fraction, -480.0 + 250 * abs(fraction))
         first, last = (*pad, 600.0), (*finger, 340.0)
         points = loop_points(first, last, height=180.0, loop=Loop())
         yield Ellipsoid(material="Au", at=(*pad, 595.0), radii=(36.0, 36.0, 22.0), bottom=585.0)
         pieces = (points[:9], points[11:]) if number == 19 else (points,)
         for piece in pieces:
             yield Wire(material="Au", points=piece, diameter=25.0)
-        ends = (finger, (finger[0] + 100 * share, finger[1] + 600))
+        ends = (finger, (finger[0] + 100 * fraction, finger[1] + 600))
         yield Track(material="Cu", points=ends, width=150.0, bottom=200.0, top=327.0)
 
 
-def _traces() -> Iterator[Solid]:
+def _traces() -> Iterator[Primitive]:
     """Copper traces of 50 um, 100 um apart, one with a gap of 60 um."""
     for number in range(16):
         x, corner = -4600.0 + 100 * number, -2450.0 + 41 * number
@@ -187,7 +187,7 @@ def _traces() -> Iterator[Solid]:
         yield Track(material="Cu", points=((x, -3245.0), *points[1:]), width=50.0, bottom=0.0, top=25.0)
 
 
-def _vias() -> Iterator[Solid]:
+def _vias() -> Iterator[Primitive]:
     """Plated holes through the laminate, which the central beam shows obliquely, with lands on both faces."""
     for row, column in product(range(5), range(5)):
         at = 2800.0 + 430 * column, -4500.0 + 430 * row

@@ -3,9 +3,9 @@
 import numpy as np
 
 from longexposure import NoiseProfile, estimate_noise, load_enhancer
-from longexposure.simulation.exposure import sitting_of
+from longexposure.simulation.exposure import draw_acquisition
 from longexposure.simulation.machine import load_machine
-from longexposure.simulation.random_source import NumpyChance
+from longexposure.simulation.random_source import NumpyRandom
 
 
 def profile_of_repeats(repeats: np.ndarray) -> NoiseProfile:
@@ -24,8 +24,8 @@ def profile_of_repeats(repeats: np.ndarray) -> NoiseProfile:
     )
 
 
-part = sitting_of(load_machine("S1"), key=(1, 0, 0), size_px=(160, 160))
-repeats = np.stack([part.expose_short(NumpyChance(number)) for number in range(8)])
+part = draw_acquisition(load_machine("S1"), key=(1, 0, 0), size_px=(160, 160))
+repeats = np.stack([part.expose_short(NumpyRandom(number)) for number in range(8)])
 
 measured = profile_of_repeats(repeats)
 print("from one image:  ", estimate_noise(repeats[0]))

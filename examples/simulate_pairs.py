@@ -6,9 +6,9 @@ import numpy as np
 
 from longexposure import read_radiograph
 from longexposure.data.simulated_sets import SetPlan, read_truth, write_set
-from longexposure.simulation.exposure import draw_pair, sitting_of
+from longexposure.simulation.exposure import draw_acquisition, draw_pair
 from longexposure.simulation.machine import load_machine
-from longexposure.simulation.random_source import NumpyChance
+from longexposure.simulation.random_source import NumpyRandom
 
 small = ("image.height=200", "image.width=240", "scenes={bga=1}")
 plan = SetPlan(machine="S1", split="test", count=2, seed=7, out=Path("sets"), defects=True, overrides=small)
@@ -23,6 +23,6 @@ machine = load_machine("wide", ["tube.tube_kv=90"])
 pair = draw_pair(machine, seed=1, index=0, size_px=(160, 160))  # arrays, nothing on disk
 print(f"{pair.scene.kind}, {pair.lq.dtype}, short - clean: {np.std(pair.lq - pair.clean):.0f} counts")
 
-part = sitting_of(machine, key=(1, 0, 0), size_px=(160, 160))
-shots = np.stack([part.expose_short(NumpyChance(number)) for number in range(4)])
+part = draw_acquisition(machine, key=(1, 0, 0), size_px=(160, 160))
+shots = np.stack([part.expose_short(NumpyRandom(number)) for number in range(4)])
 print(f"4 shots of it, mean {shots.mean():.0f}, noise {shots.std(axis=0, ddof=1).mean():.0f} counts")

@@ -18,7 +18,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from longexposure.simulation import machine
-from longexposure.simulation.machine import Setting, load_machine, machine_names
+from longexposure.simulation.machine import MachineParameters, load_machine, machine_names
 from longexposure.simulation.physics.materials import MATERIALS
 from longexposure.simulation.scenes.catalogue import SCENES
 
@@ -166,7 +166,9 @@ def key_rows(model: type[BaseModel], name: str) -> Iterator[str]:
         yield "| " + " | ".join(cell.replace("|", r"\|") for cell in cells) + " |"
 
 
-def tables(model: type[BaseModel] = Setting, name: str = "") -> Iterator[tuple[str, type[BaseModel]]]:
+def tables(
+    model: type[BaseModel] = MachineParameters, name: str = ""
+) -> Iterator[tuple[str, type[BaseModel]]]:
     """Every table by its dotted name, the whole document first, by the name ""."""
     yield name, model
     for key, info in model.model_fields.items():

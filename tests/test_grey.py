@@ -37,9 +37,9 @@ def test_a_constant_image_is_only_shifted(dtype, level):
 
 
 @pytest.mark.parametrize(("low", "high"), [(0, 255), (3, 4), (100, 65535)])
-@pytest.mark.parametrize("share", [0.5, 0.001, 0.999])
-def test_two_grey_values_become_0_and_1_however_rare_one_is(low, high, share):
-    image = np.where(np.arange(4000).reshape(40, 100) < 4000 * share, low, high).astype(np.uint16)
+@pytest.mark.parametrize("fraction", [0.5, 0.001, 0.999])
+def test_two_grey_values_become_0_and_1_however_rare_one_is(low, high, fraction):
+    image = np.where(np.arange(4000).reshape(40, 100) < 4000 * fraction, low, high).astype(np.uint16)
     assert np.array_equal(np.unique(measure_grey(image).to_unit(image)), [0.0, 1.0])
 
 

@@ -1,6 +1,8 @@
 import math
 import tracemalloc
 import warnings
+from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 import pytest

@@ -67,15 +67,15 @@ def a_disc(count: int, *, cnr: float, searched: bool = False, fresh: bool = Fals
 @pytest.mark.parametrize("radius", [2.0, 3.0])
 @pytest.mark.parametrize(("y", "x"), [(0.0, 0.0), (0.4, -0.3)])
 def test_a_disc_covers_its_area(radius: float, y: float, x: float) -> None:
-    share = coverage(lambda u, v: u**2 + v**2 <= radius**2, y=y, x=x, turn=0, reach=8)
-    assert share.sum() == pytest.approx(np.pi * radius**2, rel=0.02)
-    assert (share * np.arange(-8, 9)).sum() / share.sum() == pytest.approx(x, abs=0.02)
+    fraction = coverage(lambda u, v: u**2 + v**2 <= radius**2, y=y, x=x, turn=0, reach=8)
+    assert fraction.sum() == pytest.approx(np.pi * radius**2, rel=0.02)
+    assert (fraction * np.arange(-8, 9)).sum() / fraction.sum() == pytest.approx(x, abs=0.02)
 
 
 @pytest.mark.parametrize("turn", [0.0, 22.0, 58.0, 90.0])
 def test_a_wire_is_one_and_a_half_pixels_wide_in_every_direction(turn: float) -> None:
-    share = coverage(WIRE.inside, y=0.3, x=0.1, turn=turn, reach=48)
-    assert share.sum() == pytest.approx(88 * 1.5, rel=0.01)
+    fraction = coverage(WIRE.inside, y=0.3, x=0.1, turn=turn, reach=48)
+    assert fraction.sum() == pytest.approx(88 * 1.5, rel=0.01)
 
 
 @pytest.mark.parametrize("name", BACKGROUNDS)

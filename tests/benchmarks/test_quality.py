@@ -78,10 +78,14 @@ def test_an_image_that_is_nearly_clean_loses_nothing(
 
 def test_the_peers_compute_what_scipy_and_scikit_image_compute() -> None:
     tile = np.random.default_rng(6).random((1, 48, 40)).astype(np.float32)
-    condition = np.array([0.1, 0, 0, 0, 0], dtype=np.float32)
-    np.testing.assert_array_equal(Median(size_px=5).run(tile, condition)[0], median_filter(tile[0], size=5))
+    noise_condition = np.array([0.1, 0, 0, 0, 0], dtype=np.float32)
+    np.testing.assert_array_equal(
+        Median(size_px=5).run(tile, noise_condition)[0], median_filter(tile[0], size=5)
+    )
     expected = denoise_tv_chambolle(tile[0], weight=0.12, eps=1e-5, max_num_iter=200)  # type: ignore[no-untyped-call]
-    np.testing.assert_allclose(TotalVariation(strength=1.2).run(tile, condition)[0], expected, rtol=1e-5)
+    np.testing.assert_allclose(
+        TotalVariation(strength=1.2).run(tile, noise_condition)[0], expected, rtol=1e-5
+    )
 
 
 def test_filters_as_peers_leave_an_image_without_noise_nearly_alone() -> None:

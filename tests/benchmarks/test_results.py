@@ -162,8 +162,8 @@ def test_limits_tell_which_aims_of_speed_are_missed() -> None:
     assert 0.9 < times["openvino", "f32"] < 1, "limits.md: just short"
     assert 0.6 < times["openvino", "bf16"] < 0.75, "limits.md: a third short"
     for case, figure in speed["figures"].items():
-        if (share := figure.get("share_of_plain_convolutions")) is not None:
-            assert (share >= 0.6) == ("torch" not in case), f"limits.md says otherwise of {case}"
+        if (fraction := figure.get("fraction_of_plain_convolutions")) is not None:
+            assert (fraction >= 0.6) == ("torch" not in case), f"limits.md says otherwise of {case}"
 
 
 def test_precisions_are_offered_for_what_was_measured() -> None:

@@ -561,12 +561,12 @@ def test_train_prints_the_checkpoint_it_made(tmp_path: Path) -> None:
     assert "3/3" in outcome.stderr
     assert all(word in outcome.stderr for word in ("loss", "lr", "PSNR", "Mpx/s", "left"))
     assert f"first weights random, pictures to look at in {run_folder / 'looks'}" in outcome.stderr
-    assert (run_folder / "looks" / "step-000003.png").is_file()
+    assert (run_folder / "previews" / "step-000003.png").is_file()
     assert run("train", recipe, "--out", run_folder).code == 4
 
 
 @pytest.mark.parametrize(("options", "code"), [(("--devices", "0"), 2), (("--devices", "2"), 5)])
-def test_devices_that_cannot_share_a_step_are_refused(
+def test_devices_that_cannot_fraction_a_step_are_refused(
     options: tuple[str, str], code: int, tmp_path: Path
 ) -> None:
     recipe = tmp_path / "tiny.toml"

@@ -54,7 +54,7 @@ def bench(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def fingerprint(bench: Path) -> Path:
+def calibration(bench: Path) -> Path:
     path = bench / "axi3.toml"
     options = ("--darks", bench / "darks", "--machine", "AXI 3", "--exposure", 5, "--out", path)
     outcome = Outcome("noise", "--from", "flats", bench / "flats", *options)
@@ -77,10 +77,10 @@ def test_flats_and_darks_become_a_file_and_words(bench: Path) -> None:
     assert "12/12" in outcome.stderr
 
 
-def test_info_shows_it_in_words_and_whole(fingerprint: Path) -> None:
-    text = Outcome("info", fingerprint).stdout
-    assert all(word in text for word in (str(fingerprint), "AXI 3", "holds for", "uint16, grey values", "5"))
-    whole = json.loads(Outcome("info", fingerprint, "--json").stdout)
+def test_info_shows_it_in_words_and_whole(calibration: Path) -> None:
+    text = Outcome("info", calibration).stdout
+    assert all(word in text for word in (str(calibration), "AXI 3", "holds for", "uint16, grey values", "5"))
+    whole = json.loads(Outcome("info", calibration, "--json").stdout)
     assert whole["noise"]["slope"] == pytest.approx(GAIN, rel=0.05)
     assert whole["files"][0]["sha256"]
     assert whole["exposure_s"] == 5
@@ -92,9 +92,9 @@ def test_info_tells_the_noise_of_an_image_in_words(bench: Path) -> None:
     assert "measured on this image alone" in text
 
 
-def test_enhance_takes_the_noise_from_it_and_says_so_everywhere(bench: Path, fingerprint: Path) -> None:
+def test_enhance_takes_the_noise_from_it_and_says_so_everywhere(bench: Path, calibration: Path) -> None:
     results, page = bench / "results.json", bench / "page.html"
-    options = ("--noise", fingerprint, "--out", bench / "out", "--json", results, "--report", page)
+    options = ("--noise", calibration, "--out", bench / "out", "--json", results, "--report", page)
     outcome = Outcome("enhance", bench / "shots", *options, "--model", "nlm")
     assert outcome.code == 0, outcome.stderr
     assert "noise from" in outcome.stdout
@@ -104,12 +104,12 @@ def test_enhance_takes_the_noise_from_it_and_says_so_everywhere(bench: Path, fin
     assert first["noise"]["origin"] == "flats"
     middle = first["noise"]["level"]
     assert first["noise"]["sigma"] ** 2 == pytest.approx(GAIN * (middle - OFFSET) + READ**2, rel=0.05)
-    (known,) = [step["fingerprint"] for step in first["history"][-1]["pages"]]
-    assert known["sha256"] == hashlib.sha256(fingerprint.read_bytes()).hexdigest()
+    (known,) = [step["calibration"] for step in first["history"][-1]["pages"]]
+    assert known["sha256"] == hashlib.sha256(calibration.read_bytes()).hexdigest()
     assert (known["file"], known["machine"], known["source"]) == ("axi3.toml", "AXI 3", "flats")
     assert all(word in page.read_text(encoding="utf-8") for word in ("noise from", "axi3.toml"))
     stored = json.loads(Outcome("info", bench / "out" / "part0.tif", "--json").stdout)
-    assert stored["history"][-1]["pages"][0]["fingerprint"]["machine"] == "AXI 3"
+    assert stored["history"][-1]["pages"][0]["calibration"]["machine"] == "AXI 3"
 
 
 def test_without_it_the_table_says_that_the_image_told(bench: Path) -> None:
@@ -118,11 +118,11 @@ def test_without_it_the_table_says_that_the_image_told(bench: Path) -> None:
 
 
 def test_what_does_not_fit_is_an_error_of_that_file_and_the_others_go_on(
-    bench: Path, fingerprint: Path
+    bench: Path, calibration: Path
 ) -> None:
     eight = np.random.default_rng(1).integers(90, 110, (64, 64), dtype=np.uint8)
     tifffile.imwrite(bench / "shots" / "a_byte.tif", eight, photometric="minisblack")
-    options = ("--noise", fingerprint, "--out", bench / "out", "--model", "nlm")
+    options = ("--noise", calibration, "--out", bench / "out", "--model", "nlm")
     outcome = Outcome("enhance", bench / "shots", *options)
     assert outcome.code == 3
     (line,) = outcome.lines("error: ")
@@ -130,12 +130,12 @@ def test_what_does_not_fit_is_an_error_of_that_file_and_the_others_go_on(
     assert sorted(path.name for path in (bench / "out").iterdir()) == ["part0.tif", "part1.tif"]
 
 
-def test_what_speaks_against_it_is_in_table_json_and_on_stderr(bench: Path, fingerprint: Path) -> None:
+def test_what_speaks_against_it_is_in_table_json_and_on_stderr(bench: Path, calibration: Path) -> None:
     random = np.random.default_rng(2)
     bright = np.where(np.indices((64, 64))[1] < 32, 8000, 16000)
     tifffile.imwrite(bench / "bright.tif", shot(random, bright), photometric="minisblack")
     results = bench / "results.json"
-    options = ("--noise", fingerprint, "--out", bench / "out", "--model", "nlm", "--json", results)
+    options = ("--noise", calibration, "--out", bench / "out", "--model", "nlm", "--json", results)
     outcome = Outcome("enhance", bench / "bright.tif", *options)
     assert outcome.code == 0
     (line,) = outcome.lines("warning: ")
@@ -177,19 +177,19 @@ def test_pairs_are_one_folder(bench: Path) -> None:
     assert Outcome("noise", bench / "flats", bench / "darks", "--out", bench / "x").code == 2
 
 
-def test_only_toml_is_written_and_nothing_is_overwritten_unasked(bench: Path, fingerprint: Path) -> None:
+def test_only_toml_is_written_and_nothing_is_overwritten_unasked(bench: Path, calibration: Path) -> None:
     command = ("noise", "--from", "flats", bench / "flats", "--out")
-    before = (bench / "shots" / "part0.tif").read_bytes(), fingerprint.read_bytes()
+    before = (bench / "shots" / "part0.tif").read_bytes(), calibration.read_bytes()
     outcome = Outcome(*command, bench / "shots" / "part0.tif", "--overwrite")
     assert outcome.code == 4
     assert "a name that ends in .toml" in outcome.lines("error: ")[0]
-    assert Outcome(*command, fingerprint).code == 4
-    assert ((bench / "shots" / "part0.tif").read_bytes(), fingerprint.read_bytes()) == before
-    assert Outcome(*command, fingerprint, "--overwrite").code == 0
+    assert Outcome(*command, calibration).code == 4
+    assert ((bench / "shots" / "part0.tif").read_bytes(), calibration.read_bytes()) == before
+    assert Outcome(*command, calibration, "--overwrite").code == 0
 
 
 @pytest.mark.parametrize("command", ["info", "enhance"])
-def test_a_file_that_is_no_fingerprint_is_refused_before_the_work(command: str, bench: Path) -> None:
+def test_a_file_that_is_no_calibration_is_refused_before_the_work(command: str, bench: Path) -> None:
     recipe = ROOT / "recipes" / "fast.toml"
     arguments = {
         "info": ("info", recipe),

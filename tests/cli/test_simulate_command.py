@@ -81,7 +81,7 @@ def test_overrides_seed_and_defects_reach_the_set(recipe: str, tmp_path: Path) -
     assert result.exit_code == 0, result.output
     manifest = json.loads((tmp_path / "other" / "test" / "manifest.json").read_text())
     assert (manifest["seed"], manifest["defects"], manifest["machine"]["image"]["height"]) == (9, True, 40)
-    assert tifffile.imread(tmp_path / "other/test/twin/00000.tif").shape == (40, 64)
+    assert tifffile.imread(tmp_path / "other/test/defect_free/00000.tif").shape == (40, 64)
     assert tifffile.imread(tmp_path / "other/test/truth/00000.tif").max() >= 1
 
 

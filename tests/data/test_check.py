@@ -284,9 +284,9 @@ def test_electronic_noise_is_told_from_quanta(tmp_path: Path) -> None:
         put(tmp_path, f"S3/{index}", whole(lq), whole(hq))
     report = check_pairs(tmp_path, exposures_s=(5, 90))
     law = next(finding for finding in report.findings if finding.check == "sqrt(t) law")
-    share = float(law.reason.split()[1])
+    fraction = float(law.reason.split()[1])
     assert law.verdict == "fine"
-    assert share == pytest.approx(50, abs=12)
+    assert fraction == pytest.approx(50, abs=12)
 
 
 def test_two_takes_of_one_scene_without_a_declared_split_become_one_object(tmp_path: Path) -> None:

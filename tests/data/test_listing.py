@@ -80,7 +80,7 @@ def test_the_part_of_a_name_before_the_view_is_the_object(stem: str, expected: t
     assert take_of(stem) == expected
 
 
-def test_views_share_an_object_and_numbered_images_of_one_series_do_not(tmp_path: Path) -> None:
+def test_views_fraction_an_object_and_numbered_images_of_one_series_do_not(tmp_path: Path) -> None:
     both(tmp_path, "S1", "b1_view1", "b1_view2", "b2_view1")
     both(tmp_path, "S2", "img_001", "img_002", "img_003")
     both(tmp_path, "S3", "00001", "00002")
@@ -165,7 +165,7 @@ def test_damaged_toml_and_two_manifests_are_refused(tmp_path: Path) -> None:
         list_pairs(tmp_path)
 
 
-def test_groups_are_never_torn_and_the_share_is_met_as_far_as_they_allow() -> None:
+def test_groups_are_never_torn_and_the_fraction_is_met_as_far_as_they_allow() -> None:
     groups = [f"g{index // 4}" for index in range(100)]
     for seed in range(20):
         drawn = draw_groups(groups, 0.2, seed=seed)

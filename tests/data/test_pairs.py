@@ -157,10 +157,10 @@ def test_the_split_keeps_every_pair_on_one_side(tmp_path: Path) -> None:
     assert {folder.split(0.3, seed=seed)[1] for seed in range(8)} != {held}
 
 
-@pytest.mark.parametrize("share", [0.001, 0.999])
-def test_the_split_leaves_a_pair_on_either_side(tmp_path: Path, share: float) -> None:
+@pytest.mark.parametrize("fraction", [0.001, 0.999])
+def test_the_split_leaves_a_pair_on_either_side(tmp_path: Path, fraction: float) -> None:
     write_pairs(tmp_path, ["a", "b", "c"])
-    assert min(map(len, PairedFolder(tmp_path).split(share, seed=0))) == 1
+    assert min(map(len, PairedFolder(tmp_path).split(fraction, seed=0))) == 1
 
 
 def test_one_pair_cannot_be_split(tmp_path: Path) -> None:
@@ -177,8 +177,8 @@ def test_a_whole_image_is_in_the_unit_domain_of_its_short_exposure(tmp_path: Pat
     profile = estimate_noise(lq).mapped(scale=grey.scale, offset=grey.offset)
     np.testing.assert_array_equal(sample["target"][0].numpy(), grey.to_unit(hq))
     np.testing.assert_array_equal(sample["noisy"][0].numpy(), grey.to_unit(lq))
-    np.testing.assert_allclose(sample["condition"].numpy(), profile.condition())
-    assert float(sample["sigma"]) == pytest.approx(float(profile.condition()[0]))
+    np.testing.assert_allclose(sample["noise_condition"].numpy(), profile.noise_condition())
+    assert float(sample["sigma"]) == pytest.approx(float(profile.noise_condition()[0]))
 
 
 def test_hot_pixels_of_the_short_exposure_are_replaced_as_when_enhancing(tmp_path: Path) -> None:
@@ -227,7 +227,7 @@ def test_turning_a_patch_on_its_side_swaps_the_correlations_told(
             float(sample["target"][0, 0, 1] - sample["target"][0, 0, 0])
         )
         expected = [0.5, 0.1] if upright else [0.1, 0.5]
-        assert sample["condition"][3:].tolist() == pytest.approx(expected)
+        assert sample["noise_condition"][3:].tolist() == pytest.approx(expected)
 
 
 def test_a_patch_depends_on_seed_and_index_alone(tmp_path: Path) -> None:
@@ -258,7 +258,7 @@ def test_shapes_and_types_of_a_sample(tmp_path: Path) -> None:
     assert {key: tuple(value.shape) for key, value in sample.items()} == {
         "noisy": (1, 32, 32),
         "target": (1, 32, 32),
-        "condition": (5,),
+        "noise_condition": (5,),
         "sigma": (),
     }
     assert {value.dtype for value in sample.values()} == {torch.float32}

@@ -18,15 +18,15 @@ from longexposure.data.simulated_patches import (
     ExposedImages,
     ExposedPatches,
     ExposuresConfig,
-    draw_sitting,
+    draw_training_acquisition,
     told,
 )
 from longexposure.errors import RecipeError
 from longexposure.noise import NoiseProfile
-from longexposure.simulation.exposure import sit
+from longexposure.simulation.exposure import prepare_acquisition
 from longexposure.simulation.geometry.primitives import Scene
 from longexposure.simulation.machine import load_machine
-from longexposure.simulation.random_source import NumpyChance
+from longexposure.simulation.random_source import NumpyRandom
 from longexposure.train.loop import datasets, train
 from longexposure.train.recipe import load_recipe, recipe_from
 
@@ -54,7 +54,7 @@ drift = { uniform = [-0.03, 0.03] }
 bga = 1
 vias = 1
 """
-SHAPES = {"noisy": (1, 32, 32), "target": (1, 32, 32), "condition": (5,), "sigma": ()}
+SHAPES = {"noisy": (1, 32, 32), "target": (1, 32, 32), "noise_condition": (5,), "sigma": ()}
 
 
 @pytest.fixture
@@ -68,13 +68,13 @@ def machine(tmp_path: Path) -> str:
 def drawn(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Numbers of the sittings as they are drawn."""
     numbers: list[int] = []
-    original = exposures.draw_sitting
+    original = exposures.draw_training_acquisition
 
     def counted(config: ExposuresConfig, *, seed: int, number: int, size_px: int) -> object:
         numbers.append(number)
         return original(config, seed=seed, number=number, size_px=size_px)
 
-    monkeypatch.setattr(exposures, "draw_sitting", counted)
+    monkeypatch.setattr(exposures, "draw_training_acquisition", counted)
     return numbers
 
 
@@ -125,14 +125,15 @@ def test_scenes_stay_for_a_while_and_change_one_at_a_time(machine: str, drawn: l
 
 def test_train_and_test_scenes_differ_and_defects_come_as_often_as_asked(machine: str) -> None:
     train_scene, test_scene = (
-        draw_sitting(_config(machine, split=split), seed=0, number=0, size_px=48).scene
+        draw_training_acquisition(_config(machine, split=split), seed=0, number=0, size_px=48).scene
         for split in ("train", "test")
     )
     assert train_scene != test_scene
     bare, faulty = (
-        draw_sitting(_config(machine, defects=share), seed=0, number=1, size_px=64) for share in (0.0, 1.0)
+        draw_training_acquisition(_config(machine, defects=fraction), seed=0, number=1, size_px=64)
+        for fraction in (0.0, 1.0)
     )
-    assert bare.setting == faulty.setting
+    assert bare.parameters == faulty.parameters
     assert bare.scene != faulty.scene
 
 
@@ -141,7 +142,7 @@ def test_what_is_chosen_does_not_depend_on_what_the_setting_draws(machine: str, 
     other = tmp_path / "other.toml"
     other.write_text(SMALL.replace('"small"', '"other"'))
     config = _config(machine, machines={machine: 1.0, str(other): 1.0})
-    settings = [draw_sitting(config, seed=0, number=n, size_px=16).setting for n in range(40)]
+    settings = [draw_training_acquisition(config, seed=0, number=n, size_px=16).parameters for n in range(40)]
     distances = {
         name: [s.geometry.source_object_mm for s in settings if s.name == name] for name in ("small", "other")
     }
@@ -153,11 +154,13 @@ def test_what_is_chosen_does_not_depend_on_what_the_setting_draws(machine: str, 
 
 def _flat(machine: str, *, level: float = 0.6) -> exposures._Held:
     """An even image that is not grey in the middle, of noise that is coloured and striped."""
-    setting = load_machine(machine).setting(np.random.default_rng(0))
-    sitting = sit(setting, Scene("empty", (), (), {}), setting.view((64, 64)), panel_seed=0)
-    sitting = replace(sitting, arriving=np.full((64, 64), level, np.float32))
+    parameters = load_machine(machine).parameters(np.random.default_rng(0))
+    acquisition = prepare_acquisition(
+        parameters, Scene("empty", (), (), {}), parameters.view((64, 64)), panel_seed=0
+    )
+    acquisition = replace(acquisition, arriving=np.full((64, 64), level, np.float32))
     grey = exposures.GreyMap(scale=1.6e-5, offset=-0.05)
-    return exposures._Held(sitting, grey, sitting.noise)
+    return exposures._Held(acquisition, grey, acquisition.noise)
 
 
 def _as_it_is(profile: NoiseProfile, random: object, *, error: float) -> np.ndarray:
@@ -174,10 +177,10 @@ def test_what_is_told_is_true_under_turns_contrast_and_inversion(
     random = np.random.default_rng(3)
     by_turn: dict[bool, list[np.ndarray]] = {False: [], True: []}
     for sample in itertools.chain.from_iterable(
-        exposures._samples(held, config, random, NumpyChance(random)) for _ in range(40)
+        exposures._samples(held, config, random, NumpyRandom(random)) for _ in range(40)
     ):
         noise = (sample["noisy"] - sample["target"])[0].double().numpy()
-        level, sigma, slope, corr_x, corr_y = sample["condition"].double().tolist()
+        level, sigma, slope, corr_x, corr_y = sample["noise_condition"].double().tolist()
         drift = 0.05 * held.grey.scale * 52000
         assert float(sample["target"].mean()) == pytest.approx(level, abs=drift)
         assert float(sample["sigma"]) == pytest.approx((sigma**2 + slope * (0.5 - level)) ** 0.5, rel=1e-3)
@@ -220,7 +223,7 @@ def test_the_noise_that_is_told_is_never_that_of_no_light(machine: str) -> None:
 
 def test_what_is_told_errs_as_the_estimator_does() -> None:
     profile = NoiseProfile(level=0.8, sigma=0.05, slope=0.002, corr_x=0.3, corr_y=0.1)
-    exact = profile.condition()
+    exact = profile.noise_condition()
     random = np.random.default_rng(0)
     found = np.stack([told(profile, random, error=0.12) for _ in range(4000)])
     errors = np.log(found[:, 0] / exact[0])
@@ -245,7 +248,7 @@ def test_noisy_is_the_target_with_noise_and_the_target_is_smoother(machine: str)
 def test_the_target_is_without_noise_or_with_that_of_the_long_exposure(machine: str) -> None:
     held, random = _flat(machine), np.random.default_rng(0)
     for target, low, high in (("clean", 0, 1e-4), ("long", 0.05, 0.25)):
-        samples = exposures._samples(held, _config(machine, target=target), random, NumpyChance(random))
+        samples = exposures._samples(held, _config(machine, target=target), random, NumpyRandom(random))
         for sample in samples:
             assert low <= sample["target"].std() / sample["noisy"].std() < high
 
@@ -283,8 +286,8 @@ def test_a_batch_on_a_device_is_a_function_of_config_seed_and_number_alone(machi
 
 def test_the_shares_of_a_batch_on_a_device_make_up_the_whole(machine: str) -> None:
     whole, *parts = (
-        ExposedBatches(_config(machine), seed=1, batch=8, device="cpu", share=share).from_batch(2)
-        for share in ((0, 1), (0, 2), (1, 2))
+        ExposedBatches(_config(machine), seed=1, batch=8, device="cpu", fraction=fraction).from_batch(2)
+        for fraction in ((0, 1), (0, 2), (1, 2))
     )
     for _ in range(4):
         ours, theirs = next(whole), [next(part) for part in parts]
@@ -314,7 +317,7 @@ def test_a_batch_that_is_no_multiple_of_the_group_is_refused(machine: str) -> No
         with pytest.raises(RecipeError, match=r"data\.group = 2"):
             ExposedBatches(_config(machine), seed=0, batch=batch, device="cpu")
     with pytest.raises(RecipeError, match=r"data\.group = 2 times 4 devices"):
-        ExposedBatches(_config(machine), seed=0, batch=12, device="cpu", share=(0, 4))
+        ExposedBatches(_config(machine), seed=0, batch=12, device="cpu", fraction=(0, 4))
 
 
 def test_validation_images_are_whole_fixed_and_finite(machine: str) -> None:
@@ -413,7 +416,8 @@ def test_a_network_trains_on_a_machine(machine: str, tmp_path: Path) -> None:
 def test_scenes_that_overexpose_into_one_value_are_passed_over(machine: str) -> None:
     config = _config(machine, overrides=("video.stored_bits=16", "video.white={one_of=[10.0, 65535.0]}"))
     clipped = [
-        np.ptp(draw_sitting(config, seed=0, number=n, size_px=64).expose_short(NumpyChance(n))) == 0
+        np.ptp(draw_training_acquisition(config, seed=0, number=n, size_px=64).expose_short(NumpyRandom(n)))
+        == 0
         for n in range(8)
     ]
     assert 0 < sum(clipped) < 8

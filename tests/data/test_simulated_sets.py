@@ -96,7 +96,7 @@ def test_the_files_hold_the_pixels_and_what_is_known_of_them(recipe: Path, tmp_p
     assert clean.pixels.dtype == np.uint16
     assert np.abs(clean.pixels - pair.clean).max() <= 0.51
     assert (lq.exposure["exposure_s"], hq.exposure["exposure_s"]) == (5, 90)
-    assert lq.pitch_um == pytest.approx((pair.setting.pixel_um,) * 2)
+    assert lq.pitch_um == pytest.approx((pair.parameters.pixel_um,) * 2)
     assert lq.history[-1].settings == {"machine": "small", "seed": 7, "split": "train", "index": 2}
 
 
@@ -114,11 +114,11 @@ def test_defects_bring_twins_masks_and_records(recipe: Path, tmp_path: Path) -> 
         assert mask.dtype == np.uint8
         assert 0 < mask.max() <= len(truth["defects"])
         assert f"truth/{index:05}.tif" in truth["sha256"]
-        clean, twin = (
+        clean, defect_free = (
             read_radiograph(plan.root / folder / f"{index:05}.tif").pixels.astype(int)
-            for folder in ("clean", "twin")
+            for folder in ("clean", "defect_free")
         )
-        assert np.abs(clean - twin)[mask > 0].max() > 50
+        assert np.abs(clean - defect_free)[mask > 0].max() > 50
         for defect in truth["defects"]:
             assert {"kind", "feature", "at_um", "size_um", "at_px", "contrast"} <= defect.keys()
 
@@ -239,14 +239,14 @@ def test_an_impossible_plan_is_refused_before_anything_is_written(
 def test_every_setting_of_a_set_is_drawn_before_anything_is_written(
     recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    drawn = simulating.setting_of
+    drawn = simulating.parameters_of
 
     def one_is_impossible(machine: object, key: tuple[int, int, int]) -> object:
         if key[2] == 2:
             raise RecipeError(where="scenes", expected="a kind", found="none", advice="add one")
         return drawn(machine, key)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(simulating, "setting_of", one_is_impossible)
+    monkeypatch.setattr(simulating, "parameters_of", one_is_impossible)
     with pytest.raises(RecipeError, match="scenes"):
         write_set(_plan(recipe, tmp_path / "out"), workers=0)
     assert not (tmp_path / "out").exists()
@@ -286,7 +286,7 @@ def test_a_torn_truth_beyond_the_count_is_refused_with_advice(recipe: Path, tmp_
 
 @pytest.mark.parametrize(
     ("name", "harm"),
-    [("LQ", "missing"), ("clean", "truncated"), ("twin", "damaged"), ("truth", "damaged")],
+    [("LQ", "missing"), ("clean", "truncated"), ("defect_free", "damaged"), ("truth", "damaged")],
 )
 def test_a_pair_with_a_spoilt_image_is_made_anew_and_no_other(
     recipe: Path, tmp_path: Path, name: str, harm: str

@@ -259,9 +259,9 @@ def gpu(monkeypatch):
             if device != "cpu":
                 self.device = torch.device("cuda")
 
-        def run(self, tile, condition):
+        def run(self, tile, noise_condition):
             self.device, told = torch.device("cpu"), self.device
-            result = super().run(tile, condition)
+            result = super().run(tile, noise_condition)
             self.device = told
             return result
 
@@ -281,7 +281,7 @@ def test_a_gpu_that_passes_the_gate_is_taken(checkpoint, gpu, caplog, precision)
 def test_a_gpu_that_is_full_or_computes_wrongly_is_left_out_in_a_line(
     checkpoint, gpu, monkeypatch, caplog, fault
 ):
-    def run(self, tile, condition):
+    def run(self, tile, noise_condition):
         if fault == "full":
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
         return tile + np.float32(1e-3)

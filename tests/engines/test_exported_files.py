@@ -143,9 +143,9 @@ class Off:
     def __init__(self, probe: Probe, counts: float) -> None:
         self.probe, self.counts = probe, counts
 
-    def run(self, tile: np.ndarray, condition: np.ndarray) -> np.ndarray:
+    def run(self, tile: np.ndarray, noise_condition: np.ndarray) -> np.ndarray:
         assert np.array_equal(tile, self.probe.tile)
-        assert np.array_equal(condition, self.probe.condition)
+        assert np.array_equal(noise_condition, self.probe.noise_condition)
         result = self.probe.expected.copy()
         result[0, 3, 5] += self.counts / COUNTS
         return result
@@ -174,10 +174,10 @@ def test_gate_in_f32_is_one_count_at_any_pixel(exact: bool, counts: float, passe
         check_parity(engine, exported(a_probe()), name="engine x", exact=exact)
 
 
-@pytest.mark.parametrize(("share", "passes"), [(0.09, True), (0.11, False)])
-def test_gate_in_bf16_is_a_tenth_of_the_error_that_is_left(share: float, passes: bool) -> None:
+@pytest.mark.parametrize(("fraction", "passes"), [(0.09, True), (0.11, False)])
+def test_gate_in_bf16_is_a_tenth_of_the_error_that_is_left(fraction: float, passes: bool) -> None:
     left = 0.001
-    counts = share * left * COUNTS * (2 * 8 * 12) ** 0.5
+    counts = fraction * left * COUNTS * (2 * 8 * 12) ** 0.5
     probe = dataclasses.replace(a_probe(), error_left=left)
     if passes:
         check_parity(Off(probe, counts), exported(probe), name="engine x", exact=False)

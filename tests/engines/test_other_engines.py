@@ -69,8 +69,8 @@ def tiles(shape: tuple[int, int, int], *, sigma: float = 0.08, seed: int = 0) ->
     return np.random.default_rng(seed).normal(clean, sigma, shape).astype(np.float32)
 
 
-def condition(sigma: float = 0.08) -> np.ndarray:
-    return NoiseProfile(level=0.5, sigma=sigma, slope=0.003, corr_x=0.3).condition()
+def noise_condition(sigma: float = 0.08) -> np.ndarray:
+    return NoiseProfile(level=0.5, sigma=sigma, slope=0.003, corr_x=0.3).noise_condition()
 
 
 def counts(a: np.ndarray, b: np.ndarray) -> float:
@@ -81,9 +81,9 @@ def counts(a: np.ndarray, b: np.ndarray) -> float:
 @pytest.mark.parametrize("sigma", [0.002, 0.08, 0.35])
 def test_gives_what_torch_gives_at_any_size(engine, torch_engine, shape, sigma):
     tile = tiles(shape, sigma=sigma)
-    result = engine.run(tile, condition(sigma))
+    result = engine.run(tile, noise_condition(sigma))
     assert (result.dtype, result.shape) == (np.float32, shape)
-    assert counts(result, torch_engine.run(tile, condition(sigma))) <= 0.25
+    assert counts(result, torch_engine.run(tile, noise_condition(sigma))) <= 0.25
     assert counts(result, tile) > 20, "or nothing would have been compared"
 
 
@@ -93,9 +93,9 @@ def test_states_the_needs_of_the_model(engine, torch_engine):
 
 def test_pages_of_a_batch_do_not_mix(engine):
     batch = tiles((3, 24, 32))
-    together = engine.run(batch, condition())
+    together = engine.run(batch, noise_condition())
     for page, alone in zip(together, batch, strict=True):
-        assert counts(engine.run(alone[None], condition())[0], page) <= 0.25
+        assert counts(engine.run(alone[None], noise_condition())[0], page) <= 0.25
 
 
 @pytest.mark.parametrize(
@@ -104,27 +104,27 @@ def test_pages_of_a_batch_do_not_mix(engine):
     ids=["plain", "turned", "T"],
 )
 def test_input_is_not_modified_even_when_it_cannot_be(engine, view):
-    tile, told = tiles((1, 24, 32)), condition()
+    tile, told = tiles((1, 24, 32)), noise_condition()
     before = tile.copy()
     tile.flags.writeable = told.flags.writeable = False
     result = engine.run(view(tile), told)
     assert np.array_equal(tile, before)
-    assert np.array_equal(result, engine.run(np.ascontiguousarray(view(before)), condition()))
+    assert np.array_equal(result, engine.run(np.ascontiguousarray(view(before)), noise_condition()))
 
 
 def test_a_later_run_does_not_touch_an_earlier_result(engine):
-    first = engine.run(tiles((1, 24, 32)), condition())
+    first = engine.run(tiles((1, 24, 32)), noise_condition())
     kept = first.copy()
-    engine.run(tiles((1, 24, 32), seed=1), condition())
+    engine.run(tiles((1, 24, 32), seed=1), noise_condition())
     assert np.array_equal(first, kept)
 
 
 def test_same_input_gives_the_same_bytes_also_after_other_sizes_and_a_reload(engine, exported):
     name = engine.settings["engine"]
-    first = engine.run(tiles((1, 40, 52)), condition()).tobytes()
-    engine.run(tiles((2, 64, 64)), condition())
-    assert engine.run(tiles((1, 40, 52)), condition()).tobytes() == first
-    assert open_exported(name, exported).run(tiles((1, 40, 52)), condition()).tobytes() == first
+    first = engine.run(tiles((1, 40, 52)), noise_condition()).tobytes()
+    engine.run(tiles((2, 64, 64)), noise_condition())
+    assert engine.run(tiles((1, 40, 52)), noise_condition()).tobytes() == first
+    assert open_exported(name, exported).run(tiles((1, 40, 52)), noise_condition()).tobytes() == first
 
 
 def test_tiled_equals_whole_within_one_count(engine):
@@ -146,7 +146,7 @@ def test_number_of_threads_changes_no_more_than_a_count(engine, exported, monkey
     monkeypatch.setenv("OMP_NUM_THREADS", count)
     other = open_exported(engine.settings["engine"], exported)
     tile = tiles((1, 132, 76))
-    assert counts(other.run(tile, condition()), engine.run(tile, condition())) <= 0.25
+    assert counts(other.run(tile, noise_condition()), engine.run(tile, noise_condition())) <= 0.25
 
 
 @pytest.mark.parametrize(("told", "expected"), [("3", 3), ("5,2", 5), ("0", None), ("-1", None), ("x", None)])
@@ -266,7 +266,7 @@ def test_openvino_computes_in_the_precision_that_is_asked_for(exported):
 def test_bf16_stays_within_a_tenth_of_the_error_that_is_left(exported):
     engine = bf16(exported)
     for probe in exported.probes:
-        difference = engine.run(probe.tile, probe.condition) - probe.expected
+        difference = engine.run(probe.tile, probe.noise_condition) - probe.expected
         assert 0 < np.sqrt(np.square(difference).mean()) < 0.1 * probe.error_left
     assert engine.settings["precision"] == "bf16"
 
@@ -276,7 +276,7 @@ def test_bf16_takes_differences_of_grey_values_in_f32(exported, torch_engine):
     engine = bf16(exported)
     vino = pytest.importorskip("longexposure.engines.openvino")
     whole = vino.compile_graph(vino.read_graph(exported.content), "bf16")
-    tile, told = tiles((1, 128, 128), sigma=0.02), condition(0.02)
+    tile, told = tiles((1, 128, 128), sigma=0.02), noise_condition(0.02)
     exact = torch_engine.run(tile, told)
     alone = whole({"image": tile[:, None], "noise": told[None]})[0][:, 0]
     ours, theirs = (np.sqrt(np.square(a - exact).mean()) for a in (engine.run(tile, told), alone))
@@ -285,7 +285,7 @@ def test_bf16_takes_differences_of_grey_values_in_f32(exported, torch_engine):
 
 def test_bf16_adds_the_correction_in_f32(untrained):
     tile = tiles((2, 24, 32))
-    assert np.array_equal(bf16(untrained).run(tile, condition()), tile), "untrained it corrects nothing"
+    assert np.array_equal(bf16(untrained).run(tile, noise_condition()), tile), "untrained it corrects nothing"
 
 
 def test_bf16_is_refused_where_the_processor_has_none(exported, monkeypatch):
@@ -329,4 +329,4 @@ def test_a_network_that_takes_the_image_itself_needs_no_head(exported):
     assert engine._parts._head is None
     tile = tiles((1, 24, 32))
     expected = 0.9 * uniform_filter(tile, (1, 3, 3), mode="constant")
-    assert 1e-5 < np.abs(engine.run(tile, condition()) - expected).max() < 0.01
+    assert 1e-5 < np.abs(engine.run(tile, noise_condition()) - expected).max() < 0.01

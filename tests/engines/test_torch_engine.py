@@ -34,8 +34,8 @@ class Witness(torch.nn.Module):
 
     spec = ModelSpec(size_multiple=1, receptive_field=0, conditioned=True)
 
-    def forward(self, image: torch.Tensor, condition: torch.Tensor) -> torch.Tensor:
-        self.image, self.condition = image, condition
+    def forward(self, image: torch.Tensor, noise_condition: torch.Tensor) -> torch.Tensor:
+        self.image, self.noise_condition = image, noise_condition
         cudnn = torch.backends.cudnn
         self.settings = (cudnn.enabled, cudnn.allow_tf32, torch.is_autocast_enabled("cpu"))
         self.mode = (torch.is_inference_mode_enabled(), self.training)
@@ -70,10 +70,10 @@ def test_pages_of_a_batch_do_not_mix(network):
     ids=["plain", "turned", "T"],
 )
 def test_input_is_not_modified_even_when_it_cannot_be(network, view):
-    tile, condition = tiles(), NOISE.copy()
+    tile, noise_condition = tiles(), NOISE.copy()
     before = tile.copy()
-    tile.flags.writeable = condition.flags.writeable = False
-    result = TorchEngine(network, device="cpu").run(view(tile), condition)
+    tile.flags.writeable = noise_condition.flags.writeable = False
+    result = TorchEngine(network, device="cpu").run(view(tile), noise_condition)
     assert np.array_equal(tile, before)
     assert not np.shares_memory(result, tile)
     copied = np.ascontiguousarray(view(before))
@@ -85,7 +85,7 @@ def test_network_gets_batches_with_one_channel_and_the_noise_of_each():
     result = TorchEngine(witness, device="cpu").run(tiles(), NOISE)
     assert np.array_equal(result, 2 * tiles())
     assert witness.image.shape == (2, 1, 24, 32)
-    assert np.array_equal(witness.condition.numpy(), np.stack([NOISE, NOISE]))
+    assert np.array_equal(witness.noise_condition.numpy(), np.stack([NOISE, NOISE]))
     assert witness.mode == (True, False)
 
 

@@ -15,7 +15,7 @@ from longexposure.models.checkpoint import FORMAT, Header, checkpoint_bytes
 from longexposure.models.classical import Identity
 from longexposure.models.fast import Fast, FastConfig
 from longexposure.models.noise_range import Conditions, conditions_of
-from longexposure.noise import CONDITION, NoiseProfile
+from longexposure.noise import NOISE_CONDITION, NoiseProfile
 
 RANGES = {
     "sigma": (0.001, 0.4),
@@ -62,13 +62,13 @@ def test_noise_inside_the_training_is_not_told(noise: NoiseProfile) -> None:
 def test_what_the_condition_cuts_is_told_and_not_silent() -> None:
     """A share above 1 is handed to the network as 1."""
     noise = unit(slope=3 * 0.05**2)
-    assert noise.condition()[2] == 1
+    assert noise.noise_condition()[2] == 1
     assert noise.signal_share == pytest.approx(1.5)
     assert len(list(KNOWN.outside(noise))) == 1
 
 
 def test_the_ranges_of_what_was_told_are_its_first_and_last_percentiles() -> None:
-    columns = np.linspace(0, 1, 101)[:, None] * np.ones(len(CONDITION))
+    columns = np.linspace(0, 1, 101)[:, None] * np.ones(len(NOISE_CONDITION))
     seen = Conditions.seen(columns, model="it")
     for limits in seen.ranges().values():
         assert limits == pytest.approx((0.01, 0.99))
@@ -77,7 +77,7 @@ def test_the_ranges_of_what_was_told_are_its_first_and_last_percentiles() -> Non
 def test_every_number_that_is_told_has_a_range_under_its_own_name() -> None:
     columns = np.arange(5.0) + np.array([[0.0], [0.0]])
     ranges = Conditions.seen(columns).ranges()
-    assert ranges == {name: (k, k) for k, name in enumerate(CONDITION) if name != "log_sigma"}
+    assert ranges == {name: (k, k) for k, name in enumerate(NOISE_CONDITION) if name != "log_sigma"}
 
 
 def test_a_training_that_told_other_noise_moves_the_warning() -> None:
@@ -89,7 +89,7 @@ def test_a_training_that_told_other_noise_moves_the_warning() -> None:
 
 
 def test_what_a_header_states_comes_back_from_its_file(tmp_path: Path) -> None:
-    told = np.random.default_rng(0).normal(0.3, 0.1, (50, len(CONDITION))).astype(np.float32)
+    told = np.random.default_rng(0).normal(0.3, 0.1, (50, len(NOISE_CONDITION))).astype(np.float32)
     seen = Conditions.seen(told, model="it")
     path = network_of(tmp_path, seen.ranges())
     enhancer = load_enhancer(path, device="cpu", engine="torch")

@@ -17,7 +17,7 @@ from longexposure.engines.choice import Loaded
 from longexposure.engines.torch import TorchEngine
 from longexposure.enhance import enhancer as enhancing
 from longexposure.enhance.bad_pixels import find_bad_pixels
-from longexposure.enhance.enhancer import Enhancer, Findings, examine, load_enhancer
+from longexposure.enhance.enhancer import Enhancer, ImageStatistics, examine, load_enhancer
 from longexposure.errors import CheckpointError, InputError, RecipeError, ResourceError
 from longexposure.grey import measure_grey
 from longexposure.io import read_radiograph
@@ -70,9 +70,9 @@ class Scripted:
         self.sizes: list[tuple[int, ...]] = []
         self.told: list[np.ndarray] = []
 
-    def run(self, tile: np.ndarray, condition: np.ndarray) -> np.ndarray:
+    def run(self, tile: np.ndarray, noise_condition: np.ndarray) -> np.ndarray:
         self.sizes.append(tile.shape)
-        self.told.append(condition)
+        self.told.append(noise_condition)
         return self.script(tile)
 
 
@@ -223,11 +223,11 @@ def test_engine_is_told_the_noise_in_the_unit_domain():
     image = noisy()
     given = NoiseProfile(level=21000, sigma=500, slope=0.2, corr_x=0.3, corr_y=-0.1)
     enhancer.enhance(image, noise=given)
-    (condition,) = enhancer.engine.told
+    (noise_condition,) = enhancer.engine.told
     grey = measure_grey(image)
     middle = (0.5 - grey.offset) / grey.scale
-    assert condition[0] == pytest.approx(np.sqrt(given.variance(middle)) * grey.scale, rel=1e-5)
-    assert condition[3:] == pytest.approx([0.3, -0.1])
+    assert noise_condition[0] == pytest.approx(np.sqrt(given.variance(middle)) * grey.scale, rel=1e-5)
+    assert noise_condition[3:] == pytest.approx([0.3, -0.1])
 
 
 def test_noise_that_is_all_quantum_noise_counts_as_noise():
@@ -244,7 +244,7 @@ def test_an_image_without_noise_never_reaches_the_engine():
     assert np.array_equal(enhancer.enhance(np.full((9, 9), 7, np.uint8)), np.full((9, 9), 7, np.uint8))
 
 
-def _findings(sigma: float, trained: Conditions | None) -> Findings:
+def _findings(sigma: float, trained: Conditions | None) -> ImageStatistics:
     image = noisy()
     profile = NoiseProfile(level=22000, sigma=sigma / measure_grey(image).scale)
     return dataclasses.replace(examine(image, trained=trained), noise=profile)

@@ -58,7 +58,7 @@ class Watched:
         self._before = before
         self.count = 0
 
-    def run(self, tile: np.ndarray, condition: np.ndarray) -> np.ndarray:
+    def run(self, tile: np.ndarray, noise_condition: np.ndarray) -> np.ndarray:
         self.count += 1
         self._before(self.count - 1)
         return tile + np.float32(0.01)
@@ -234,9 +234,9 @@ def test_memory_that_is_never_enough_is_the_error_of_its_file_alone(folder, out,
     model = enhancer(during)
     run = model.engine.run
 
-    def seen(tile: np.ndarray, condition: np.ndarray) -> np.ndarray:
+    def seen(tile: np.ndarray, noise_condition: np.ndarray) -> np.ndarray:
         at.append(tile[0])
-        return run(tile, condition)
+        return run(tile, noise_condition)
 
     monkeypatch.setattr(model.engine, "run", seen)
     results = list(enhance_files(files(folder), out, model))

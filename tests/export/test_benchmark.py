@@ -58,7 +58,7 @@ def test_first_line_is_torch_in_f32_which_the_others_are_compared_with(result):
     assert all(line.s_per_mpx > 0 and line.gflops > 0 for line in result.lines)
     for line in result.lines:
         assert line.plain_gflops is not None
-        assert line.share == pytest.approx(line.gflops / line.plain_gflops)
+        assert line.fraction == pytest.approx(line.gflops / line.plain_gflops)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="auto takes CUDA here")

@@ -123,7 +123,7 @@ def test_command_exports_what_the_engine_then_finds(run_folder, tmp_path):
     assert sha256_of(checkpoint) in result.stdout
     assert "largest difference, openvino" in result.stdout
     tile = np.random.default_rng(0).normal(0.5, 0.1, (2, 24, 36)).astype(np.float32)
-    told = NoiseProfile(level=0.5, sigma=0.1).condition()
+    told = NoiseProfile(level=0.5, sigma=0.1).noise_condition()
     expected = load_engine(checkpoint, engine="torch").engine.run(tile, told)
     for name in ("openvino", "onnx"):
         ours = load_engine(checkpoint, engine=name).engine.run(tile, told)
@@ -176,8 +176,8 @@ def test_file_names_no_folder_of_this_machine(converted):
 def test_probes_hold_what_torch_gives_and_the_error_left(converted):
     engine = TorchEngine(small("fast"), device="cpu")
     for probe in converted.probes:
-        np.testing.assert_allclose(engine.run(probe.tile, probe.condition), probe.expected, atol=1e-6)
-        assert 0.3 * probe.condition[0] < probe.error_left < 3 * probe.condition[0]
+        np.testing.assert_allclose(engine.run(probe.tile, probe.noise_condition), probe.expected, atol=1e-6)
+        assert 0.3 * probe.noise_condition[0] < probe.error_left < 3 * probe.noise_condition[0]
     assert len({probe.tile.shape for probe in converted.probes}) == len(converted.probes) > 1
 
 
@@ -203,7 +203,7 @@ def test_openvino_format_is_read_by_openvino_alone_and_has_the_metadata(run_fold
     assert "1st percentile" in graph.get_rt_info(["longexposure", "inputs"]).astype(str)
     request = openvino.Core().compile_model(graph, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     tile = np.random.default_rng(0).normal(0.5, 0.1, (1, 1, 20, 28)).astype(np.float32)
-    told = NoiseProfile(level=0.5, sigma=0.1).condition()
+    told = NoiseProfile(level=0.5, sigma=0.1).noise_condition()
     ours = request({"image": tile, "noise": told[None]})[0][:, 0]
     assert np.abs(ours - TorchEngine(small("fast")).run(tile[:, 0], told)).max() * COUNTS < 0.5
     weights = sum(parameter.numel() for parameter in small("fast").parameters())
@@ -214,8 +214,8 @@ def test_openvino_format_is_read_by_openvino_alone_and_has_the_metadata(run_fold
 def test_nothing_is_written_when_an_engine_differs(run_folder, tmp_path, at_once, monkeypatch, kind):
     run = TorchEngine.run
 
-    def off(self: TorchEngine, tile: np.ndarray, condition: np.ndarray) -> np.ndarray:
-        result = run(self, tile, condition)
+    def off(self: TorchEngine, tile: np.ndarray, noise_condition: np.ndarray) -> np.ndarray:
+        result = run(self, tile, noise_condition)
         result[-1, -1, -1] += np.float32(2 / COUNTS)
         return result
 
@@ -229,7 +229,7 @@ def test_a_network_that_onnx_cannot_express_is_a_checkpoint_error():
     class Sorting(torch.nn.Module):
         spec = ModelSpec(size_multiple=1, receptive_field=0, conditioned=True)
 
-        def forward(self, image: torch.Tensor, condition: torch.Tensor) -> torch.Tensor:
+        def forward(self, image: torch.Tensor, noise_condition: torch.Tensor) -> torch.Tensor:
             return image * float(image.sum()) if image.sum() > 0 else image
 
     with pytest.raises(CheckpointError, match="sorting: expected a network that ONNX can express") as caught:

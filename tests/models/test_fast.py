@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from longexposure.models.base import ModelSpec
 from longexposure.models.fast import FAINTEST, Fast, FastConfig
-from longexposure.noise import CONDITION, NoiseProfile
+from longexposure.noise import NOISE_CONDITION, NoiseProfile
 
 SIGMA = 0.05
 ONE_LOOK = {"fine_width": 0, "fine_blocks": 0}
@@ -43,8 +43,8 @@ def randomised(config: FastConfig, std: float = 0.2) -> Fast:
 
 
 def told(sigma: float = SIGMA, batch: int = 1) -> torch.Tensor:
-    condition = NoiseProfile(level=0.5, sigma=sigma, corr_x=0.2).condition()
-    return torch.from_numpy(condition).double().expand(batch, -1)
+    noise_condition = NoiseProfile(level=0.5, sigma=sigma, corr_x=0.2).noise_condition()
+    return torch.from_numpy(noise_condition).double().expand(batch, -1)
 
 
 def noisy(*shape: int, sigma: float = SIGMA) -> torch.Tensor:
@@ -56,7 +56,7 @@ def test_parameters_follow_from_the_layers():
         return inputs * outputs * 9 + outputs
 
     for config in (*SIZES, FastConfig()):
-        channels, numbers = config.scale**2, len(CONDITION) if config.told else 0
+        channels, numbers = config.scale**2, len(NOISE_CONDITION) if config.told else 0
         expected = conv(channels + 2 + numbers, config.width) + conv(config.width, channels)
         expected += 2 * config.blocks * conv(config.width, config.width)
         if fine := config.fine_width:
@@ -90,10 +90,10 @@ def test_every_parameter_learns(config):
 @every_told_size
 def test_it_looks_at_the_noise_it_is_told(config):
     network, image = randomised(config), noisy(1, 1, 16, 16)
-    for index in range(len(CONDITION)):
+    for index in range(len(NOISE_CONDITION)):
         other = told().clone()
         other[:, index] += 0.1
-        assert not torch.equal(network(image, other), network(image, told())), CONDITION[index]
+        assert not torch.equal(network(image, other), network(image, told())), NOISE_CONDITION[index]
 
 
 def test_told_nothing_it_hears_nothing():
@@ -126,9 +126,9 @@ def test_without_noise_almost_nothing_is_changed():
     network = randomised(FastConfig(width=8, blocks=2), std=0.1)
     image = torch.rand(1, 1, 32, 32, dtype=torch.float64)
     for sigma in (0.0, FAINTEST / 10, FAINTEST):
-        condition = told(FAINTEST).clone()
-        condition[:, 0] = sigma
-        output = network(image, condition)
+        noise_condition = told(FAINTEST).clone()
+        noise_condition[:, 0] = sigma
+        output = network(image, noise_condition)
         assert torch.isfinite(output).all()
         torch.testing.assert_close(output, network(image, told(FAINTEST)), rtol=0, atol=1e-2 * FAINTEST)
     loud = (network(image, told(0.1)) - image).abs().max()

@@ -37,7 +37,9 @@ def trained(config: FastConfig) -> Fast:
 
 def pair() -> tuple[torch.Tensor, torch.Tensor]:
     image = 0.5 + 0.05 * torch.randn(2, 1, 32, 48, dtype=torch.float64)
-    return image, torch.from_numpy(NoiseProfile(level=0.5, sigma=0.05).condition()).double().expand(2, -1)
+    return image, torch.from_numpy(NoiseProfile(level=0.5, sigma=0.05).noise_condition()).double().expand(
+        2, -1
+    )
 
 
 def size(config: FastConfig) -> str:

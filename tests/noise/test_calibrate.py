@@ -17,12 +17,12 @@ from longexposure.enhance.enhancer import Enhancer
 from longexposure.errors import InputError, OutputError
 from longexposure.io import read_radiograph
 from longexposure.noise import estimate_noise
-from longexposure.noise.calibrate import take_fingerprint, write_fingerprint
-from longexposure.noise.calibration import Fingerprint, read_fingerprint
+from longexposure.noise.calibrate import measure_calibration, write_calibration
+from longexposure.noise.calibration import NoiseCalibration, read_calibration
 from longexposure.noise.transfer import measure_flats
-from longexposure.simulation.exposure import Sitting, sitting_of
+from longexposure.simulation.exposure import Acquisition, draw_acquisition
 from longexposure.simulation.machine import load_machine
-from longexposure.simulation.random_source import NumpyChance
+from longexposure.simulation.random_source import NumpyRandom
 
 ROOT = Path(__file__).parents[2]
 VIEWS = sorted((ROOT / "examples" / "radiographs").glob("ic_5s_view*.tif"))
@@ -62,7 +62,7 @@ def darks(tmp_path: Path) -> list[Path]:
 def test_frames_of_one_brightness_are_found_among_single_files_and_stacks(
     flats: list[Path], darks: list[Path]
 ) -> None:
-    found = take_fingerprint(flats, source="flats", darks=darks)
+    found = measure_calibration(flats, source="flats", darks=darks)
     levels = sorted(point[0] for point in found.measured.points)
     assert levels == pytest.approx([300, 1100, 4300, 16300], rel=0.01)
     assert found.noise.slope == pytest.approx(GAIN, rel=0.05)
@@ -74,7 +74,7 @@ def test_frames_of_one_brightness_are_found_among_single_files_and_stacks(
 
 def test_the_file_says_how_it_was_made(flats: list[Path], darks: list[Path]) -> None:
     names: list[str] = []
-    found = take_fingerprint(
+    found = measure_calibration(
         flats, source="flats", darks=darks, machine="AXI 3", exposure_s=5.0, on_file=names.append
     )
     assert (found.machine, found.exposure_s, found.dtype) == ("AXI 3", 5.0, "uint16")
@@ -97,20 +97,20 @@ def test_the_file_says_how_it_was_made(flats: list[Path], darks: list[Path]) -> 
 def test_it_is_read_as_it_was_written_and_never_overwritten_unasked(
     flats: list[Path], tmp_path: Path
 ) -> None:
-    found = take_fingerprint(flats, source="flats")
+    found = measure_calibration(flats, source="flats")
     path = tmp_path / "new" / "axi3.toml"
-    write_fingerprint(found, path)
-    again = read_fingerprint(path)
+    write_calibration(found, path)
+    again = read_calibration(path)
     assert again.noise.slope == pytest.approx(found.noise.slope, rel=1e-7)
     assert again.files == found.files
     with pytest.raises(OutputError, match="an existing file"):
-        write_fingerprint(found, path)
-    write_fingerprint(found, path, overwrite=True)
+        write_calibration(found, path)
+    write_calibration(found, path, overwrite=True)
 
 
 def test_a_brightness_with_one_frame_is_left_out_and_told(flats: list[Path], tmp_path: Path) -> None:
     lone = saved(tmp_path / "lone.tif", frame(np.random.default_rng(2), 20000))
-    found = take_fingerprint([*flats, lone], source="flats")
+    found = measure_calibration([*flats, lone], source="flats")
     assert found.measured.grey[1] < 20000
     assert found.measured.notes[-1] == "1 left out for want of a second exposure like it: lone.tif"
 
@@ -124,7 +124,7 @@ def test_repeats_are_the_pages_of_a_file_or_all_single_files(tmp_path: Path) -> 
 
     paged = saved(tmp_path / "paged.tif", [shot(1.0) for _ in range(4)])
     single = [saved(tmp_path / f"s{number}.tif", shot(3.0)) for number in range(3)]
-    found = take_fingerprint([paged, *single], source="repeats")
+    found = measure_calibration([paged, *single], source="repeats")
     assert found.measured.source == "repeats"
     assert found.measured.frames == 7
     assert found.noise.slope == pytest.approx(GAIN, rel=0.05)
@@ -137,22 +137,22 @@ def test_no_pattern_leaves_it_out(tmp_path: Path) -> None:
     pixels = 1 + 0.03 * random.standard_normal((64, 64))
     shots = [np.rint(GAIN * random.poisson(8000 * pixels)).astype(np.uint16) for _ in range(4)]
     file = saved(tmp_path / "flats.tif", shots)
-    with_pattern = take_fingerprint([file], source="flats")
+    with_pattern = measure_calibration([file], source="flats")
     assert with_pattern.pattern is not None
-    assert with_pattern.pattern.share == pytest.approx(0.03, rel=0.1)
-    without = take_fingerprint([file], source="flats", pattern=False)
+    assert with_pattern.pattern.fraction == pytest.approx(0.03, rel=0.1)
+    without = measure_calibration([file], source="flats", pattern=False)
     assert without.pattern is None
     assert without.noise == with_pattern.noise
 
 
 def test_exposure_time_comes_from_the_files_where_they_agree() -> None:
-    found = take_fingerprint([ROOT / "examples/radiographs/txrm_test_chip_tomo.txrm"], source="image")
+    found = measure_calibration([ROOT / "examples/radiographs/txrm_test_chip_tomo.txrm"], source="image")
     assert found.exposure_s == 5.0
-    assert take_fingerprint(VIEWS, source="image").exposure_s is None
+    assert measure_calibration(VIEWS, source="image").exposure_s is None
 
 
 def test_images_tell_the_median_of_what_each_says_alone() -> None:
-    found = take_fingerprint(VIEWS, source="image")
+    found = measure_calibration(VIEWS, source="image")
     alone = [estimate_noise(read_radiograph(view).pixels) for view in VIEWS]
     at_level = [float(profile.variance(found.noise.level)) ** 0.5 for profile in alone]
     assert min(at_level) <= found.noise.sigma <= max(at_level)
@@ -160,7 +160,7 @@ def test_images_tell_the_median_of_what_each_says_alone() -> None:
     assert found.noise.sigma_error is not None
     assert found.noise.sigma_error < np.ptp(at_level)
     assert found.profile_at(130.0).origin == "image"
-    one = take_fingerprint(VIEWS[:1], source="image")
+    one = measure_calibration(VIEWS[:1], source="image")
     assert one.noise.sigma == pytest.approx(alone[0].sigma, rel=1e-6)
     assert one.noise.sigma_error is None, "one image cannot say how sure it is"
 
@@ -213,34 +213,36 @@ REFUSED: dict[str, tuple[Callable[[Path], list[Path]], str]] = {
 def test_what_cannot_be_measured_is_refused_in_one_line(name: str, tmp_path: Path) -> None:
     make, told = REFUSED[name]
     with pytest.raises(InputError, match=told) as caught:
-        take_fingerprint(make(tmp_path), source="flats")
+        measure_calibration(make(tmp_path), source="flats")
     assert "\n" not in str(caught.value)
 
 
 def test_views_from_several_angles_are_no_repeats() -> None:
     with pytest.raises(InputError, match="one part that does not move"):
-        take_fingerprint([ROOT / "examples/radiographs/txrm_test_chip_tomo.txrm"], source="repeats")
+        measure_calibration([ROOT / "examples/radiographs/txrm_test_chip_tomo.txrm"], source="repeats")
 
 
 # Against machines that know the truth
 
 
-def machine_flats(sitting: Sitting, folder: Path, *, seed: int) -> list[Path]:
-    """Four flats at each of three brightnesses, taken with the detector and settings of a sitting."""
+def machine_flats(acquisition: Acquisition, folder: Path, *, seed: int) -> list[Path]:
+    """Four flats at each of three brightnesses, taken with the detector and settings of an acquisition."""
     files = []
-    for step, share in enumerate((0.9, 0.6, 0.3)):
-        even = np.full_like(sitting.arriving, share)
-        lit = replace(sitting, arriving=even, arriving_later=even)
-        shots = [lit.expose_short(NumpyChance((seed, step, number))) for number in range(4)]
+    for step, fraction in enumerate((0.9, 0.6, 0.3)):
+        even = np.full_like(acquisition.arriving, fraction)
+        lit = replace(acquisition, arriving=even, arriving_later=even)
+        shots = [lit.expose_short(NumpyRandom((seed, step, number))) for number in range(4)]
         files.append(saved(folder / f"flats{step}.tif", shots))
     return files
 
 
 @pytest.mark.parametrize("machine", ["S1", "S2"])
 def test_flats_of_a_simulated_machine_tell_what_it_knows_of_itself(machine: str, tmp_path: Path) -> None:
-    sitting = sitting_of(load_machine(machine), key=(1, 0, 0), size_px=(128, 128))
-    truth = sitting.noise
-    found = take_fingerprint(machine_flats(sitting, tmp_path, seed=1), source="flats").profile_at(truth.level)
+    acquisition = draw_acquisition(load_machine(machine), key=(1, 0, 0), size_px=(128, 128))
+    truth = acquisition.noise
+    found = measure_calibration(machine_flats(acquisition, tmp_path, seed=1), source="flats").profile_at(
+        truth.level
+    )
     assert found.sigma == pytest.approx(truth.sigma, rel=0.03)
     assert found.slope == pytest.approx(truth.slope, rel=0.2)
     assert found.corr_x == pytest.approx(truth.corr_x, abs=0.04)
@@ -251,25 +253,27 @@ def error_left(enhanced: Image, clean: Image) -> float:
     """Root mean square error but for brightness and contrast, which the lamp of the exposure set."""
     grey = enhanced.astype(float).ravel()
     design = np.stack([grey, np.ones_like(grey)], axis=1)
-    shares = np.linalg.lstsq(design, clean.ravel().astype(float), rcond=None)[0]
-    return float(np.sqrt(np.mean((design @ shares - clean.ravel()) ** 2)))
+    fractions = np.linalg.lstsq(design, clean.ravel().astype(float), rcond=None)[0]
+    return float(np.sqrt(np.mean((design @ fractions - clean.ravel()) ** 2)))
 
 
 @pytest.mark.slow
-def test_told_by_a_fingerprint_the_default_comes_close_to_told_the_truth(
+def test_told_by_a_calibration_the_default_comes_close_to_told_the_truth(
     default_enhancer: Enhancer, tmp_path: Path
 ) -> None:
     """On the machine whose line-correlated noise one image tells worst."""
-    errors: dict[str, list[float]] = {"estimated": [], "fingerprint": [], "truth": []}
+    errors: dict[str, list[float]] = {"estimated": [], "calibration": [], "truth": []}
     for number in range(4):
-        sitting = sitting_of(load_machine("S2"), key=(number, 0, 0), size_px=(192, 192))
-        found = take_fingerprint(machine_flats(sitting, tmp_path, seed=number), source="flats")
-        exposure = sitting.expose_short(NumpyChance((number, 9)))
-        told: dict[str, Fingerprint | None] = {"estimated": None, "fingerprint": found}
+        acquisition = draw_acquisition(load_machine("S2"), key=(number, 0, 0), size_px=(192, 192))
+        found = measure_calibration(machine_flats(acquisition, tmp_path, seed=number), source="flats")
+        exposure = acquisition.expose_short(NumpyRandom((number, 9)))
+        told: dict[str, NoiseCalibration | None] = {"estimated": None, "calibration": found}
         for name, noise in told.items():
-            errors[name].append(error_left(default_enhancer.enhance(exposure, noise=noise), sitting.clean))
-        by_truth = default_enhancer.enhance(exposure, noise=sitting.noise)
-        errors["truth"].append(error_left(by_truth, sitting.clean))
+            errors[name].append(
+                error_left(default_enhancer.enhance(exposure, noise=noise), acquisition.clean)
+            )
+        by_truth = default_enhancer.enhance(exposure, noise=acquisition.noise)
+        errors["truth"].append(error_left(by_truth, acquisition.clean))
     means = {name: float(np.exp(np.mean(np.log(each)))) for name, each in errors.items()}
-    assert means["fingerprint"] < 1.01 * means["estimated"]
-    assert means["fingerprint"] < 1.08 * means["truth"]
+    assert means["calibration"] < 1.01 * means["estimated"]
+    assert means["calibration"] < 1.08 * means["truth"]

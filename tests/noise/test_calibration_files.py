@@ -1,4 +1,4 @@
-"""Fingerprint files: what is written is what is read, what is wrong is told, and where one applies."""
+"""NoiseCalibration files: what is written is what is read, what is wrong is told, and where one applies."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from longexposure.enhance.enhancer import examine, load_enhancer
 from longexposure.errors import InputError
 from longexposure.grey import GreyMap, measure_grey
 from longexposure.noise import NoiseProfile
-from longexposure.noise.calibration import Fingerprint, fingerprint_text, read_fingerprint
+from longexposure.noise.calibration import NoiseCalibration, calibration_text, read_calibration
 from longexposure.noise.words import in_words
 from longexposure.radiograph import Radiograph
 
@@ -70,10 +70,10 @@ def values(**changes: Any) -> Values:
     return document
 
 
-def fingerprint(**changes: Any) -> Fingerprint:
+def calibration(**changes: Any) -> NoiseCalibration:
     document = values(**changes)
     document["measured"]["grey"] = tuple(document["measured"]["grey"])
-    return Fingerprint.model_validate(document)
+    return NoiseCalibration.model_validate(document)
 
 
 def image(
@@ -90,11 +90,14 @@ def image(
 
 
 def test_what_is_written_is_what_is_read(tmp_path: Path) -> None:
-    for found in (fingerprint(), fingerprint(pattern={"share": 0.01, "share_error": 0.001, "dark": DARK})):
+    for found in (
+        calibration(),
+        calibration(pattern={"fraction": 0.01, "fraction_error": 0.001, "dark": DARK}),
+    ):
         path = tmp_path / "axi3.toml"
-        path.write_text(fingerprint_text(found), encoding="utf-8")
-        again = read_fingerprint(path)
-        assert again.model_dump() == Fingerprint.model_validate_json(
+        path.write_text(calibration_text(found), encoding="utf-8")
+        again = read_calibration(path)
+        assert again.model_dump() == NoiseCalibration.model_validate_json(
             found.model_dump_json()
         ).model_dump() or (again.noise.sigma == pytest.approx(found.noise.sigma, rel=1e-7))
         assert again.files == found.files
@@ -103,7 +106,7 @@ def test_what_is_written_is_what_is_read(tmp_path: Path) -> None:
 
 
 def test_it_is_plain_toml_that_a_person_can_read() -> None:
-    text = fingerprint_text(fingerprint())
+    text = calibration_text(calibration())
     document = tomllib.loads(text)
     assert document["machine"] == "AXI 3"
     assert document["noise"]["slope"] == 2
@@ -119,8 +122,8 @@ def test_it_is_plain_toml_that_a_person_can_read() -> None:
 )
 def test_any_name_of_a_machine_survives(name: str, tmp_path: Path) -> None:
     path = tmp_path / "any.toml"
-    path.write_text(fingerprint_text(fingerprint(machine=name)), encoding="utf-8")
-    assert read_fingerprint(path).machine == name.replace("\x7f", "?")
+    path.write_text(calibration_text(calibration(machine=name)), encoding="utf-8")
+    assert read_calibration(path).machine == name.replace("\x7f", "?")
 
 
 WRONG: dict[str, tuple[Values, str]] = {
@@ -146,7 +149,7 @@ def test_a_wrong_value_is_told_in_one_line_with_its_place(name: str, tmp_path: P
     path = tmp_path / "wrong.toml"
     path.write_text(toml_of(values(**changes)), encoding="utf-8")
     with pytest.raises(InputError) as caught:
-        read_fingerprint(path)
+        read_calibration(path)
     line = str(caught.value)
     assert line.startswith(str(path))
     assert told in line
@@ -160,7 +163,7 @@ def test_what_is_no_finite_number_is_refused(number: str, tmp_path: Path) -> Non
     text = toml_of(values())
     path.write_text(text.replace("slope = 2.0", f"slope = {number}"), encoding="utf-8")
     with pytest.raises(InputError, match=r"noise\.slope"):
-        read_fingerprint(path)
+        read_calibration(path)
 
 
 def toml_of(document: Values) -> str:
@@ -189,19 +192,19 @@ def inline(value: Any) -> str:
         (b"a = " + b"[" * 5000, "no TOML"),
     ],
 )
-def test_what_is_no_fingerprint_is_refused(content: bytes, told: str, tmp_path: Path) -> None:
+def test_what_is_no_calibration_is_refused(content: bytes, told: str, tmp_path: Path) -> None:
     path = tmp_path / "no.toml"
     path.write_bytes(content)
     with pytest.raises(InputError, match=told) as caught:
-        read_fingerprint(path)
+        read_calibration(path)
     assert "\n" not in str(caught.value)
 
 
 def test_a_missing_file_is_told(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="No such file"):
-        read_fingerprint(tmp_path / "none.toml")
+        read_calibration(tmp_path / "none.toml")
     with pytest.raises(InputError, match="a fingerprint that"):
-        read_fingerprint(tmp_path)
+        read_calibration(tmp_path)
 
 
 # Where it applies
@@ -210,7 +213,7 @@ def test_a_missing_file_is_told(tmp_path: Path) -> None:
 def test_the_profile_is_that_of_the_image_s_own_brightness() -> None:
     pixels = image(4000, 12000)
     grey = measure_grey(pixels)
-    profile, cautions = fingerprint().profile_of(pixels, grey)
+    profile, cautions = calibration().profile_of(pixels, grey)
     middle = (0.5 - grey.offset) / grey.scale
     assert cautions == ()
     assert profile.level == pytest.approx(middle)
@@ -221,29 +224,29 @@ def test_the_profile_is_that_of_the_image_s_own_brightness() -> None:
 
 
 def test_a_fixed_pattern_adds_its_variance_slope_and_colour() -> None:
-    share = 0.02
-    found = fingerprint(pattern={"share": share, "corr_x": 0.0, "corr_y": 0.8, "dark": DARK})
+    fraction = 0.02
+    found = calibration(pattern={"fraction": fraction, "corr_x": 0.0, "corr_y": 0.8, "dark": DARK})
 
     def variance(grey: float) -> float:
-        return GAIN * (grey - DARK) + READ**2 + (share * (grey - DARK)) ** 2
+        return GAIN * (grey - DARK) + READ**2 + (fraction * (grey - DARK)) ** 2
 
     profile = found.profile_at(8300.0)
     assert profile.sigma**2 == pytest.approx(variance(8300))
     assert profile.slope == pytest.approx((variance(8301) - variance(8299)) / 2)
-    weight = (share * 8000) ** 2 / variance(8300)
+    weight = (fraction * 8000) ** 2 / variance(8300)
     assert profile.corr_x == pytest.approx((1 - weight) * 0.3)
     assert profile.corr_y == pytest.approx((1 - weight) * 0.1 + weight * 0.8)
     assert found.profile_at(100.0).slope == GAIN, "below the dark there is no signal for a pattern"
 
 
-def test_correlation_follows_the_share_of_coloured_noise() -> None:
+def test_correlation_follows_the_fraction_of_coloured_noise() -> None:
     """Coloured quanta of lag 0.4 and white electronics."""
     at_level = 0.4 * GAIN * 10000 / (GAIN * 10000 + READ**2)
-    found = fingerprint(noise__corr_x=at_level, noise__slope_x=0.4 * GAIN, noise__slope_y=0.0)
+    found = calibration(noise__corr_x=at_level, noise__slope_x=0.4 * GAIN, noise__slope_y=0.0)
     for grey in (350.0, 1000.0, 20000.0):
         quanta = GAIN * (grey - DARK)
         assert found.profile_at(grey).corr_x == pytest.approx(0.4 * quanta / (quanta + READ**2), abs=1e-6)
-    assert fingerprint().profile_at(350.0).corr_x == 0.3
+    assert calibration().profile_at(350.0).corr_x == 0.3
 
 
 @pytest.mark.parametrize(
@@ -257,30 +260,30 @@ def test_correlation_follows_the_share_of_coloured_noise() -> None:
 )
 def test_other_images_are_refused(pixels: np.ndarray, told: str) -> None:
     with pytest.raises(InputError) as caught:
-        load_enhancer("identity").enhance(pixels, noise=fingerprint())
+        load_enhancer("identity").enhance(pixels, noise=calibration())
     assert str(caught.value).startswith("noise of AXI 3: expected")
     assert told in str(caught.value)
     assert "leave --noise out" in str(caught.value)
 
 
-CAUTIONS: dict[str, tuple[Callable[[], tuple[Fingerprint, np.ndarray]], str]] = {
+CAUTIONS: dict[str, tuple[Callable[[], tuple[NoiseCalibration, np.ndarray]], str]] = {
     "beyond": (
-        lambda: (fingerprint(), image(15000, 30000)),
+        lambda: (calibration(), image(15000, 30000)),
         "go beyond 300 to 2.03e+04, where the noise of AXI 3",
     ),
     "unsure": (
-        lambda: (fingerprint(noise__slope_error=1.0), image(700, 1400)),
+        lambda: (calibration(noise__slope_error=1.0), image(700, 1400)),
         "sigma of AXI 3 is unsure by",
     ),
     "one level": (
         lambda: (
-            fingerprint(noise__slope=None, noise__slope_error=None, measured__grey=[10300.0, 10300.0]),
+            calibration(noise__slope=None, noise__slope_error=None, measured__grey=[10300.0, 10300.0]),
             image(8000, 12600),
         ),
         "go beyond 1.03e+04 to 1.03e+04",
     ),
-    "noisier": (lambda: (fingerprint(), image(8000, 14000, factor=3.0)), "seems to have noise of"),
-    "calmer": (lambda: (fingerprint(), image(8000, 14000, factor=0.3)), "seems to have noise of"),
+    "noisier": (lambda: (calibration(), image(8000, 14000, factor=3.0)), "seems to have noise of"),
+    "calmer": (lambda: (calibration(), image(8000, 14000, factor=0.3)), "seems to have noise of"),
 }
 
 
@@ -296,26 +299,26 @@ def test_what_speaks_against_it_is_a_warning(name: str) -> None:
 def test_errors_of_height_and_slope_that_belong_together_cancel() -> None:
     """At the dark level the line is known well, though its slope is not: the darks pin it there."""
     apart = 10000.0
-    height = 0.1 * apart / (2 * fingerprint().noise.sigma)
+    height = 0.1 * apart / (2 * calibration().noise.sigma)
     tied = {"noise__slope_error": 0.1, "noise__sigma_error": height}
     pixels = image(500, 900)
-    assert examine(pixels, fingerprint(**tied, noise__tied=1.0)).warnings == ()
-    (warning,) = examine(pixels, fingerprint(**tied)).warnings
+    assert examine(pixels, calibration(**tied, noise__tied=1.0)).warnings == ()
+    (warning,) = examine(pixels, calibration(**tied)).warnings
     assert "unsure" in warning
 
 
 def test_a_uniform_image_of_the_measured_brightness_is_no_cause_for_warnings() -> None:
-    one = fingerprint(noise__slope=None, noise__slope_error=None, measured__grey=[10300.0, 10300.0])
+    one = calibration(noise__slope=None, noise__slope_error=None, measured__grey=[10300.0, 10300.0])
     assert examine(image(10300, 10300), one).cautions == ()
 
 
 def test_the_history_says_where_the_noise_is_known_from(tmp_path: Path) -> None:
     path = tmp_path / "axi3.toml"
-    path.write_text(fingerprint_text(fingerprint()), encoding="utf-8")
-    after = load_enhancer("nlm").enhance(Radiograph(image(4000, 9000)), noise=read_fingerprint(path))
+    path.write_text(calibration_text(calibration()), encoding="utf-8")
+    after = load_enhancer("nlm").enhance(Radiograph(image(4000, 9000)), noise=read_calibration(path))
     (page,) = after.history[-1].settings["pages"]
     assert page["noise"]["origin"] == "flats"
-    assert page["fingerprint"] == {
+    assert page["calibration"] == {
         "file": "axi3.toml",
         "machine": "AXI 3",
         "source": "flats",
@@ -326,7 +329,7 @@ def test_the_history_says_where_the_noise_is_known_from(tmp_path: Path) -> None:
 
 def test_pages_of_a_stack_each_take_it_at_their_own_brightness() -> None:
     stack = np.stack([image(2000, 6000), image(9000, 15000)])
-    after = load_enhancer("identity").enhance(Radiograph(stack), noise=fingerprint())
+    after = load_enhancer("identity").enhance(Radiograph(stack), noise=calibration())
     sigmas = [page["noise"]["sigma"] for page in after.history[-1].settings["pages"]]
     expected = [(GAIN * (middle - DARK) + READ**2) ** 0.5 for middle in (4000, 12000)]
     assert sigmas == pytest.approx(expected, rel=0.02)
@@ -336,7 +339,7 @@ def test_pages_of_a_stack_each_take_it_at_their_own_brightness() -> None:
 
 
 def test_facts_have_each_number_to_the_digits_that_its_error_leaves() -> None:
-    facts = fingerprint(pattern={"share": 0.01234, "share_error": 0.00061, "dark": DARK}).facts()
+    facts = calibration(pattern={"fraction": 0.01234, "fraction_error": 0.00061, "dark": DARK}).facts()
     assert facts["sigma"] == "141.77 +- 0.20 at grey value 1.03e+04"
     assert facts["variance per grey value"] == "2.000 +- 0.010"
     assert facts["fixed pattern"] == "0.01234 +- 0.00061 of what lies above 300"

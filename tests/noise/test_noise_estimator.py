@@ -148,7 +148,7 @@ def test_noise_that_does_not_depend_on_the_signal_has_no_slope():
     for seed in range(3):
         noisy = ramp + 0.05 * np.random.default_rng(seed).standard_normal(ramp.shape)
         profile = estimate_noise(noisy.astype(np.float32))
-        assert abs(profile.condition()[2]) < 0.25
+        assert abs(profile.noise_condition()[2]) < 0.25
 
 
 # Scenes that are neither this package's nor simulated
@@ -386,7 +386,7 @@ def test_poor_images_give_a_finite_profile(image):
     profile = estimate_noise(image)
     assert np.isfinite(_numbers(profile)).all()
     assert profile.sigma >= 0
-    assert np.isfinite(profile.condition()).all()
+    assert np.isfinite(profile.noise_condition()).all()
 
 
 @st.composite

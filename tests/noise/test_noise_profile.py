@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from longexposure.errors import InputError
-from longexposure.noise import CONDITION, NoiseProfile
+from longexposure.noise import NOISE_CONDITION, NoiseProfile
 
 PROFILE = NoiseProfile(level=1000.0, sigma=20.0, slope=0.3, corr_x=0.4, corr_y=-0.1, origin="estimated")
 
@@ -36,12 +36,12 @@ def test_mapping_there_and_back_gives_the_same_profile():
         assert getattr(back, field) == pytest.approx(getattr(PROFILE, field), rel=1e-12)
 
 
-def test_condition_of_quantum_noise_has_signal_share_one():
+def test_condition_of_quantum_noise_has_signal_fraction_one():
     """Variance proportional to u, as of quanta without offset: at 0.5 it is 0.04^2."""
-    condition = NoiseProfile(level=0.0, sigma=0.0, slope=2 * 0.04**2, corr_x=0.3).condition()
-    assert len(condition) == len(CONDITION)
-    assert condition.dtype == np.float32
-    told = dict(zip(CONDITION, condition.tolist(), strict=True))
+    noise_condition = NoiseProfile(level=0.0, sigma=0.0, slope=2 * 0.04**2, corr_x=0.3).noise_condition()
+    assert len(noise_condition) == len(NOISE_CONDITION)
+    assert noise_condition.dtype == np.float32
+    told = dict(zip(NOISE_CONDITION, noise_condition.tolist(), strict=True))
     assert told == pytest.approx(
         {
             "sigma": 0.04,
@@ -56,17 +56,17 @@ def test_condition_of_quantum_noise_has_signal_share_one():
 
 @pytest.mark.parametrize(("sigma", "told"), [(1 / 64, 0.0), (1 / 8, 0.5), (1.0, 1.0)])
 def test_log_sigma_runs_from_0_at_a_64th_to_1_at_1(sigma, told):
-    assert NoiseProfile(level=0.5, sigma=sigma).condition()[1] == pytest.approx(told, abs=1e-6)
+    assert NoiseProfile(level=0.5, sigma=sigma).noise_condition()[1] == pytest.approx(told, abs=1e-6)
 
 
 def test_condition_of_no_noise_is_finite():
-    assert np.isfinite(NoiseProfile(level=0.5, sigma=0.0).condition()).all()
-    assert np.isfinite(NoiseProfile(level=0.5, sigma=0.0, slope=-1.0).condition()).all()
+    assert np.isfinite(NoiseProfile(level=0.5, sigma=0.0).noise_condition()).all()
+    assert np.isfinite(NoiseProfile(level=0.5, sigma=0.0, slope=-1.0).noise_condition()).all()
 
 
-def test_signal_share_is_cut_to_minus_1_and_1():
-    assert NoiseProfile(level=0.5, sigma=0.01, slope=5.0).condition()[2] == 1
-    assert NoiseProfile(level=0.5, sigma=0.01, slope=-5.0).condition()[2] == -1
+def test_signal_fraction_is_cut_to_minus_1_and_1():
+    assert NoiseProfile(level=0.5, sigma=0.01, slope=5.0).noise_condition()[2] == 1
+    assert NoiseProfile(level=0.5, sigma=0.01, slope=-5.0).noise_condition()[2] == -1
 
 
 @pytest.mark.parametrize("field", ["level", "sigma", "slope", "corr_x", "corr_y"])

@@ -113,8 +113,8 @@ def test_a_fixed_pattern_does_not_disturb_the_noise_and_is_told_beside_it() -> N
     noise = measure_flats(levels(random, count=6, pattern=pixels), darks(random))
     assert np.abs(away(noise)[:2]).max() < 4
     assert noise.pattern is not None
-    assert noise.pattern.share == pytest.approx(0.02, abs=3 * noise.pattern.share_error)
-    assert noise.pattern.share_error < 0.001
+    assert noise.pattern.fraction == pytest.approx(0.02, abs=3 * noise.pattern.fraction_error)
+    assert noise.pattern.fraction_error < 0.001
     assert noise.pattern.dark == pytest.approx(OFFSET, abs=1)
     assert [noise.pattern.corr_x, noise.pattern.corr_y] == pytest.approx([0, 0], abs=0.08)
 
@@ -276,8 +276,8 @@ def test_a_real_camera_has_the_gain_that_photon_transfer_pixel_by_pixel_tells() 
     assert noise.pattern is not None
     still = (light.mean(axis=0) - dark.mean(axis=0)) / (light - dark).mean()
     down, across = (0.5 * float(np.median(np.diff(still, axis=axis) ** 2)) / 0.4549 for axis in (0, 1))
-    assert noise.pattern.share**2 == pytest.approx(down, rel=0.4), "its beam has stripes along the rows"
-    assert noise.pattern.share**2 * (1 - noise.pattern.corr_x) == pytest.approx(across, rel=0.4)
+    assert noise.pattern.fraction**2 == pytest.approx(down, rel=0.4), "its beam has stripes along the rows"
+    assert noise.pattern.fraction**2 * (1 - noise.pattern.corr_x) == pytest.approx(across, rel=0.4)
 
 
 def test_frames_are_not_modified() -> None:

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from longexposure.noise.spectrum import Spectrum, SpectrumSum
+from longexposure.noise.spectrum import NoisePowerSpectrum, SpectrumSum
 
 
-def spectrum_of(*images: Any, patch_px: int = 64) -> Spectrum:
+def spectrum_of(*images: Any, patch_px: int = 64) -> NoisePowerSpectrum:
     gathered = SpectrumSum(patch_px)
     for image in images:
         gathered.add(image)

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from longexposure.simulation.defects.catalogue import DEFECTS
-from longexposure.simulation.machine import Setting, machine_names, recipe_text
+from longexposure.simulation.machine import MachineParameters, machine_names, recipe_text
 from longexposure.simulation.scenes.catalogue import SCENES
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -58,7 +58,7 @@ def test_the_page_tells_ranges_and_defaults() -> None:
     assert "| `tube_kv` | number, >= 40, <= 160 | required | voltage, kV |" in PAGE
     assert "| `long_s` | number, > 0, <= 36000 | 90 |" in PAGE
     assert "None" not in PAGE
-    assert set(headings()["Top level"]) == set(Setting.model_fields)
+    assert set(headings()["Top level"]) == set(MachineParameters.model_fields)
 
 
 def test_the_guide_names_every_scene_and_every_defect() -> None:

@@ -102,10 +102,10 @@ class Viewer:
 
     def border(self) -> int:
         """First image column right of the split slider, at zoom 1."""
-        share = float(
+        fraction = float(
             self.page.evaluate("() => parseFloat(document.getElementById('split').style.left) / 100")
         )
-        return round(share * self.screen().shape[1]) - self.place()[0]
+        return round(fraction * self.screen().shape[1]) - self.place()[0]
 
     def point(self, x: float, y: float) -> tuple[float, float]:
         """Where the middle of an image pixel lies in the window."""
@@ -142,8 +142,8 @@ def images(dtype: str = "uint16", count: int = 2) -> list[Array]:
 
 def displayed(values: Array, lower: float, upper: float) -> Array:
     """The 8-bit picture that a window makes of grey values."""
-    share = np.clip((values.astype(np.float64) - lower) / (upper - lower), 0, 1)
-    return np.floor(255 * share + 0.5).astype(np.uint8)
+    fraction = np.clip((values.astype(np.float64) - lower) / (upper - lower), 0, 1)
+    return np.floor(255 * fraction + 0.5).astype(np.uint8)
 
 
 @pytest.fixture(scope="module")

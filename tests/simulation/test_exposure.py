@@ -12,11 +12,11 @@ import torch
 from scipy import ndimage
 
 from longexposure.errors import RecipeError
-from longexposure.simulation.exposure import Sitting, draw_pair, sit, sitting_of
+from longexposure.simulation.exposure import Acquisition, draw_acquisition, draw_pair, prepare_acquisition
 from longexposure.simulation.geometry.primitives import Scene
 from longexposure.simulation.geometry.view import View
 from longexposure.simulation.machine import Machine, load_machine
-from longexposure.simulation.random_source import NumpyChance, TorchChance
+from longexposure.simulation.random_source import NumpyRandom, TorchRandom
 from longexposure.simulation.scenes.catalogue import SCENES
 
 PLAIN = """
@@ -32,7 +32,7 @@ source_object_mm = 50
 source_detector_mm = 600
 [detector]
 pitch_um = 200
-open_share = 0.5
+open_fraction = 0.5
 [scenes]
 bga = 1
 """
@@ -86,16 +86,16 @@ def _machine(path: Path, text: str = PLAIN, *overrides: str) -> Machine:
     return load_machine(file, overrides)
 
 
-def _sitting(
+def _acquisition(
     machine: Machine, *, seed: int = 0, scene: Scene = EMPTY, shape: tuple[int, int] | None = None
-) -> Sitting:
-    setting = machine.setting(np.random.default_rng(0))
-    return sit(setting, scene, setting.view(shape), panel_seed=seed)
+) -> Acquisition:
+    parameters = machine.parameters(np.random.default_rng(0))
+    return prepare_acquisition(parameters, scene, parameters.view(shape), panel_seed=seed)
 
 
-def _exposed(sitting: Sitting, count: int) -> tuple[np.ndarray, np.ndarray]:
+def _exposed(acquisition: Acquisition, count: int) -> tuple[np.ndarray, np.ndarray]:
     """Repeats of both exposures, (count, H, W) float64."""
-    pairs = [sitting.expose(NumpyChance((n, 0)), NumpyChance((n, 1))) for n in range(count)]
+    pairs = [acquisition.expose(NumpyRandom((n, 0)), NumpyRandom((n, 1))) for n in range(count)]
     return tuple(np.stack(images).astype(np.float64) for images in zip(*pairs, strict=True))  # type: ignore[return-value]
 
 
@@ -119,9 +119,9 @@ def test_equal_arguments_give_equal_pairs_and_others_give_others(plain: Machine)
         assert not np.array_equal(other.clean, first.clean)
 
 
-def test_train_and_test_never_share_a_scene(plain: Machine) -> None:
+def test_train_and_test_never_fraction_a_scene(plain: Machine) -> None:
     scenes = [
-        sitting_of(plain, key=(0, split, index), size_px=(16, 16)).scene
+        draw_acquisition(plain, key=(0, split, index), size_px=(16, 16)).scene
         for split in (0, 1)
         for index in range(12)
     ]
@@ -148,47 +148,47 @@ def test_clean_is_the_expectation_of_both_exposures(tmp_path: Path) -> None:
     machine = _machine(
         tmp_path, PLAIN + "[screen]\nf50_lp_mm = 1.4\n[panel]\nread_noise = 60\noffset = 1500\n"
     )
-    sitting = sitting_of(machine, key=(0, 1, 0))
+    acquisition = draw_acquisition(machine, key=(0, 1, 0))
     count = 60
-    for images in _exposed(sitting, count):
-        errors = (images.mean(0) - sitting.clean) / (images.std(0) / count**0.5)
+    for images in _exposed(acquisition, count):
+        errors = (images.mean(0) - acquisition.clean) / (images.std(0) / count**0.5)
         assert abs(errors.mean()) < 0.1
         assert 0.9 < errors.std() < 1.15
 
 
 def test_pure_quanta_differ_in_noise_by_the_root_of_the_times(plain: Machine) -> None:
-    sitting = sitting_of(plain, key=(0, 1, 0))
-    short, long = (images - sitting.clean for images in _exposed(sitting, 40))
+    acquisition = draw_acquisition(plain, key=(0, 1, 0))
+    short, long = (images - acquisition.clean for images in _exposed(acquisition, 40))
     assert short.std() / long.std() == pytest.approx((90 / 5) ** 0.5, rel=0.01)
     assert abs((short * long).mean() / (short.std() * long.std())) < 0.01
 
 
 def test_noise_of_pure_quanta_follows_their_number_and_the_swank_factor(plain: Machine) -> None:
-    sitting = _sitting(plain)
-    short, _ = _exposed(sitting, 40)
-    setting = sitting.setting
-    snr_squared = setting.quanta_per_px_s * 5 * setting.swank
+    acquisition = _acquisition(plain)
+    short, _ = _exposed(acquisition, 40)
+    parameters = acquisition.parameters
+    snr_squared = parameters.quanta_per_px_s * 5 * parameters.swank
     assert (short.mean() / short.std()) ** 2 == pytest.approx(snr_squared, rel=0.02)
 
 
 def test_a_shared_exposure_is_part_of_the_long_one(tmp_path: Path) -> None:
-    sitting = _sitting(_machine(tmp_path, PLAIN, "exposures.shared=true"))
-    short, long = (images - sitting.clean for images in _exposed(sitting, 40))
+    acquisition = _acquisition(_machine(tmp_path, PLAIN, "exposures.shared=true"))
+    short, long = (images - acquisition.clean for images in _exposed(acquisition, 40))
     assert (short * long).mean() / (short.std() * long.std()) == pytest.approx((5 / 90) ** 0.5, abs=0.01)
     assert short.std() / long.std() == pytest.approx((90 / 5) ** 0.5, rel=0.01)
 
 
 def test_a_shared_exposure_as_long_as_the_long_one_is_the_long_one(tmp_path: Path) -> None:
-    sitting = _sitting(_machine(tmp_path, PLAIN, "exposures.shared=true", "exposures.long_s=5"))
-    short, long = _exposed(sitting, 1)
+    acquisition = _acquisition(_machine(tmp_path, PLAIN, "exposures.shared=true", "exposures.long_s=5"))
+    short, long = _exposed(acquisition, 1)
     assert np.array_equal(short, long)
 
 
 def test_drift_dims_the_short_exposure_alone(tmp_path: Path) -> None:
     machine = _machine(tmp_path, PLAIN, "exposures.drift=-0.03", "panel.offset=2000")
-    sitting = sitting_of(machine, key=(0, 1, 0))
-    short, long = (images.mean() - 2000 for images in _exposed(sitting, 10))
-    expected = sitting.clean.mean() - 2000
+    acquisition = draw_acquisition(machine, key=(0, 1, 0))
+    short, long = (images.mean() - 2000 for images in _exposed(acquisition, 10))
+    expected = acquisition.clean.mean() - 2000
     assert short / expected == pytest.approx(0.97, abs=5e-4)
     assert long / expected == pytest.approx(1.0, abs=2e-4)
 
@@ -200,18 +200,18 @@ def test_the_shift_moves_the_long_exposure_by_exactly_that(tmp_path: Path) -> No
         "tube.current_ua=50000",
         "geometry.focal_spot_um=15",
     )
-    sitting = sitting_of(_machine(tmp_path, PLAIN, *lines), key=(0, 1, 0))
-    short, long = _exposed(sitting, 1)
+    acquisition = draw_acquisition(_machine(tmp_path, PLAIN, *lines), key=(0, 1, 0))
+    short, long = _exposed(acquisition, 1)
     inner = (slice(8, -8), slice(8, -8))
 
     def missed(y: float, x: float) -> float:
-        moved = ndimage.shift(sitting.clean, (y, x), order=5, mode="mirror")
+        moved = ndimage.shift(acquisition.clean, (y, x), order=5, mode="mirror")
         return float(np.abs(long[0] - moved)[inner].mean())
 
     there = missed(-0.7, 1.5)
     assert there < 0.1 * missed(0, 0)
     assert there < min(missed(-0.6, 1.5), missed(-0.8, 1.5), missed(-0.7, 1.4), missed(-0.7, 1.6))
-    assert np.abs(short[0] - sitting.clean)[inner].mean() < 0.1 * missed(0, 0)
+    assert np.abs(short[0] - acquisition.clean)[inner].mean() < 0.1 * missed(0, 0)
 
 
 def test_the_twin_is_clean_but_for_the_defects(tmp_path: Path) -> None:
@@ -219,10 +219,10 @@ def test_the_twin_is_clean_but_for_the_defects(tmp_path: Path) -> None:
     found = 0
     for index in range(3):
         pair = draw_pair(machine, seed=0, index=index, defects=True)
-        assert pair.twin is not None
+        assert pair.defect_free is not None
         assert pair.mask is not None
         assert pair.defects
-        difference = np.abs(pair.twin - pair.clean)
+        difference = np.abs(pair.defect_free - pair.clean)
         near = ndimage.binary_dilation(pair.mask > 0, iterations=12)
         assert difference[~near].max() < 0.02 * difference.max()
         for number, seen in enumerate(pair.defects, start=1):
@@ -240,10 +240,10 @@ def test_the_twin_is_clean_but_for_the_defects(tmp_path: Path) -> None:
 def test_without_its_defects_a_pair_has_the_same_scene_setting_and_brightness(tmp_path: Path) -> None:
     machine = _machine(tmp_path, PLAIN, "geometry.source_object_mm={uniform=[40, 60]}")
     bare, faulty = (draw_pair(machine, seed=2, index=5, defects=defects) for defects in (False, True))
-    assert bare.setting == faulty.setting
+    assert bare.parameters == faulty.parameters
     assert bare.scene.facts == faulty.scene.facts
-    assert np.abs(faulty.twin / bare.clean - 1).max() < 2e-3
-    assert (bare.twin, bare.mask, bare.defects) == (None, None, ())
+    assert np.abs(faulty.defect_free / bare.clean - 1).max() < 2e-3
+    assert (bare.defect_free, bare.mask, bare.defects) == (None, None, ())
 
 
 def test_the_truth_is_json_with_everything_that_was_drawn(tmp_path: Path) -> None:
@@ -256,10 +256,10 @@ def test_the_truth_is_json_with_everything_that_was_drawn(tmp_path: Path) -> Non
     pair = draw_pair(machine, seed=0, index=0, defects=True)
     truth = json.loads(json.dumps(pair.truth(), allow_nan=False))
     assert truth["drawn"] == {
-        "geometry.source_object_mm": pair.setting.geometry.source_object_mm,
-        "tube.filters.0.thickness_mm": pair.setting.tube.filters[0].thickness_mm,
+        "geometry.source_object_mm": pair.parameters.geometry.source_object_mm,
+        "tube.filters.0.thickness_mm": pair.parameters.tube.filters[0].thickness_mm,
     }
-    assert truth["pixel_um"] == pair.setting.pixel_um
+    assert truth["pixel_um"] == pair.parameters.pixel_um
     assert truth["quanta_per_px"]["HQ"] == pytest.approx(18 * truth["quanta_per_px"]["LQ"])
     assert len(truth["defects"]) == len(pair.defects) > 0
     assert truth["scene"]["kind"] == "bga"
@@ -279,9 +279,11 @@ def _noise(
     """Mean, variance and correlations of short exposures of an even image on `count` panels."""
     found = []
     for seed in range(count):
-        sitting = _sitting(machine, seed=seed, shape=shape)
-        even = replace(sitting, arriving=np.full(shape, level, np.float32), beam=np.ones(shape, np.float32))
-        crops = even.crops([(0, 0)], shape[0], chance=NumpyChance(seed), long=False)
+        acquisition = _acquisition(machine, seed=seed, shape=shape)
+        even = replace(
+            acquisition, arriving=np.full(shape, level, np.float32), beam=np.ones(shape, np.float32)
+        )
+        crops = even.crops([(0, 0)], shape[0], rng=NumpyRandom(seed), long=False)
         found.append((crops.short - crops.clean)[0].astype(np.float64))
         mean = float(crops.clean.mean())
     noise = np.stack(found)
@@ -298,9 +300,9 @@ def _noise(
 def test_the_true_profile_is_what_repeats_on_many_panels_show(tmp_path: Path, text: str) -> None:
     shape = (64, 64)
     machine = _machine(tmp_path, text)
-    sitting = _sitting(machine, shape=shape)
-    sitting = replace(sitting, arriving=np.full(shape, 0.5, np.float32))
-    profile = sitting.noise
+    acquisition = _acquisition(machine, shape=shape)
+    acquisition = replace(acquisition, arriving=np.full(shape, 0.5, np.float32))
+    profile = acquisition.noise
     mean, variance, along_x, along_y = _noise(machine, 0.5, 80, shape)
     assert profile.level == pytest.approx(mean, rel=0.01)
     assert profile.sigma == pytest.approx(variance**0.5, rel=0.03)
@@ -314,11 +316,11 @@ def test_the_true_profile_is_what_repeats_on_many_panels_show(tmp_path: Path, te
 def test_exposures_of_whole_fields_have_the_noise_of_the_profile(tmp_path: Path) -> None:
     machine = _machine(tmp_path, PLAIN + PANEL, "shading.heel=0", "shading.falloff=0")
     noise = np.stack([
-        sitting.expose_short(NumpyChance(seed)) - sitting.clean
+        acquisition.expose_short(NumpyRandom(seed)) - acquisition.clean
         for seed in range(60)
-        if (sitting := _sitting(machine, seed=seed))
+        if (acquisition := _acquisition(machine, seed=seed))
     ])  # fmt: skip
-    profile = _sitting(machine).noise
+    profile = _acquisition(machine).noise
     assert noise.std() == pytest.approx(profile.sigma, rel=0.03)
     assert (noise[..., 1:] * noise[..., :-1]).mean() / noise.var() == pytest.approx(profile.corr_x, abs=0.02)
 
@@ -327,15 +329,15 @@ def test_crops_are_pieces_of_the_scene_exposed_as_the_whole_is(tmp_path: Path) -
     machine = _machine(
         tmp_path, PLAIN + PANEL.replace("lag = 0.02\n", ""), "image.height=128", "image.width=160"
     )
-    sitting = sitting_of(machine, key=(0, 1, 0))
+    acquisition = draw_acquisition(machine, key=(0, 1, 0))
     corners = [(0, 0), (13, 70), (80, 112), (40, 56)]
-    runs = [sitting.crops(corners, 48, chance=NumpyChance(n)) for n in range(60)]
-    whole = sitting.clean
+    runs = [acquisition.crops(corners, 48, rng=NumpyRandom(n)) for n in range(60)]
+    whole = acquisition.clean
     for n, (y, x) in enumerate(corners):
         piece = whole[y : y + 48, x : x + 48]
         assert np.abs(runs[0].clean[n] / piece - 1).max() < 0.02
         assert np.abs(runs[0].clean[n] / piece - 1).mean() < 2e-3
-    for name, exposed in zip(("short", "long"), _exposed(sitting, 60), strict=True):
+    for name, exposed in zip(("short", "long"), _exposed(acquisition, 60), strict=True):
         crops = np.stack([getattr(run, name) - run.clean for run in runs])
         pieces = np.stack([(exposed - whole)[:, y : y + 48, x : x + 48] for y, x in corners], 1)
         spread = [(images - images.mean(0)).var(0).mean() for images in (crops, pieces)]
@@ -347,28 +349,28 @@ def test_crops_are_pieces_of_the_scene_exposed_as_the_whole_is(tmp_path: Path) -
 
 
 def test_a_crop_as_large_as_the_scene_is_the_scene(plain: Machine) -> None:
-    sitting = sitting_of(plain, key=(0, 1, 0), size_px=(48, 48))
-    crops = sitting.crops([(0, 0)], 48, chance=NumpyChance(0))
+    acquisition = draw_acquisition(plain, key=(0, 1, 0), size_px=(48, 48))
+    crops = acquisition.crops([(0, 0)], 48, rng=NumpyRandom(0))
     assert crops.short.shape == (1, 48, 48)
-    assert np.allclose(crops.clean[0], sitting.clean, rtol=1e-5)
+    assert np.allclose(crops.clean[0], acquisition.clean, rtol=1e-5)
 
 
 def test_crops_leave_out_the_long_exposure_and_carry_the_drift(tmp_path: Path) -> None:
-    sitting = sitting_of(_machine(tmp_path, PLAIN, "exposures.drift=0.03"), key=(0, 1, 0))
-    crops = sitting.crops([(0, 0), (8, 8)], 32, chance=NumpyChance(0), long=False)
+    acquisition = draw_acquisition(_machine(tmp_path, PLAIN, "exposures.drift=0.03"), key=(0, 1, 0))
+    crops = acquisition.crops([(0, 0), (8, 8)], 32, rng=NumpyRandom(0), long=False)
     assert crops.long is None
-    assert crops.clean[1] == pytest.approx(1.03 * sitting.clean[8:40, 8:40], rel=1e-4)
+    assert crops.clean[1] == pytest.approx(1.03 * acquisition.clean[8:40, 8:40], rel=1e-4)
     assert (crops.short - crops.clean).mean() / crops.short.std() == pytest.approx(0, abs=0.05)
 
 
 @pytest.mark.parametrize("text", [PLAIN + PANEL, PLAIN + VIDEO], ids=["panel", "video"])
 def test_tensors_give_what_arrays_give(tmp_path: Path, text: str) -> None:
-    sitting = sitting_of(_machine(tmp_path, text), key=(0, 1, 0))
+    acquisition = draw_acquisition(_machine(tmp_path, text), key=(0, 1, 0))
     corners = [(0, 0), (10, 20)]
-    chance = TorchChance(torch.Generator().manual_seed(0))
-    there = sitting.on_device(chance)
-    runs = [there.crops(corners, 40, chance=chance) for _ in range(40)]
-    here = [sitting.crops(corners, 40, chance=NumpyChance(n)) for n in range(40)]
+    rng = TorchRandom(torch.Generator().manual_seed(0))
+    there = acquisition.on_device(rng)
+    runs = [there.crops(corners, 40, rng=rng) for _ in range(40)]
+    here = [acquisition.crops(corners, 40, rng=NumpyRandom(n)) for n in range(40)]
     assert all(isinstance(image, torch.Tensor) and image.dtype == torch.float32 for image in runs[0])
     assert np.allclose(runs[0].clean.numpy(), here[0].clean, rtol=1e-4)
     for name in ("short", "long"):
@@ -389,7 +391,7 @@ def test_a_piece_of_the_field_lies_under_the_middle_of_the_beam(tmp_path: Path) 
         "geometry.azimuth_deg=70",
     )
     machine = _machine(tmp_path, PLAIN + PANEL, *lines)
-    whole, piece = (_sitting(machine, shape=shape) for shape in (None, (100, 96)))
+    whole, piece = (_acquisition(machine, shape=shape) for shape in (None, (100, 96)))
     middle = whole.beam[100:200, 162:258]
     assert whole.beam.mean() == pytest.approx(1, abs=1e-4)
     assert np.abs(piece.beam / middle - 1).max() < 3e-3
@@ -401,9 +403,9 @@ def test_the_panel_is_the_same_for_all_pairs_of_a_seed(tmp_path: Path) -> None:
         tmp_path, PLAIN, "panel.flat_frames=0", "panel.pixel_gain=0.05", "tube.current_ua=50000"
     )
     patterns = [
-        sitting.expose_short(NumpyChance(9)) / sitting.clean
+        acquisition.expose_short(NumpyRandom(9)) / acquisition.clean
         for seed, index in ((0, 0), (0, 1), (1, 0))
-        if (sitting := sitting_of(machine, key=(seed, 1, index)))
+        if (acquisition := draw_acquisition(machine, key=(seed, 1, index)))
     ]
     alike, other = (np.corrcoef(patterns[0].ravel(), patterns[n].ravel())[0, 1] for n in (1, 2))
     assert alike > 0.9
@@ -419,7 +421,7 @@ def test_what_cannot_be_drawn_is_refused(plain: Machine) -> None:
             draw_pair(plain, seed=0, index=0, size_px=size)
 
 
-def test_machines_of_one_seed_share_neither_scene_nor_panel(tmp_path):
+def test_machines_of_one_seed_fraction_neither_scene_nor_panel(tmp_path):
     machines = [_machine(tmp_path, PLAIN, f"name={name}") for name in ("one", "two")]
     one, two = (draw_pair(machine, seed=3, index=1) for machine in machines)
     assert one.scene.facts != two.scene.facts

@@ -8,7 +8,13 @@ import numpy as np
 import pytest
 
 from longexposure.errors import RecipeError
-from longexposure.simulation.machine import Machine, Setting, load_machine, machine_names, recipe_text
+from longexposure.simulation.machine import (
+    Machine,
+    MachineParameters,
+    load_machine,
+    machine_names,
+    recipe_text,
+)
 
 PLAIN = """
 name = "plain"
@@ -41,15 +47,15 @@ def plain(tmp_path: Path) -> Path:
     return path
 
 
-def _setting(path: Path, *overrides: str) -> Setting:
-    return load_machine(path, overrides).setting(np.random.default_rng(0))
+def _setting(path: Path, *overrides: str) -> MachineParameters:
+    return load_machine(path, overrides).parameters(np.random.default_rng(0))
 
 
 @pytest.mark.parametrize("name", machine_names())
 def test_every_machine_that_ships_is_valid_and_bears_its_files_name(name: str) -> None:
     machine = load_machine(name)
     assert machine.name == name
-    assert machine.setting(np.random.default_rng(1)).summary
+    assert machine.parameters(np.random.default_rng(1)).summary
     assert recipe_text(name).startswith("#")
 
 
@@ -76,27 +82,29 @@ def test_counts_are_small_full_or_a_number(plain: Path) -> None:
 
 
 def test_every_span_is_drawn_and_the_geometry_follows(plain: Path) -> None:
-    settings = [load_machine(plain).setting(np.random.default_rng(n)) for n in range(20)]
-    distances = [setting.geometry.source_object_mm for setting in settings]
+    settings = [load_machine(plain).parameters(np.random.default_rng(n)) for n in range(20)]
+    distances = [parameters.geometry.source_object_mm for parameters in settings]
     assert len(set(distances)) == 20
     assert 40 <= min(distances) < max(distances) <= 60
-    for setting in settings:
-        assert setting.pixel_um == pytest.approx(200 * setting.geometry.source_object_mm / 600)
-        view = setting.view()
-        assert (view.height, view.width, view.pixel_um) == (64, 96, setting.pixel_um)
-        assert view.source_um == 1000 * setting.geometry.source_object_mm
+    for parameters in settings:
+        assert parameters.pixel_um == pytest.approx(200 * parameters.geometry.source_object_mm / 600)
+        view = parameters.view()
+        assert (view.height, view.width, view.pixel_um) == (64, 96, parameters.pixel_um)
+        assert view.source_um == 1000 * parameters.geometry.source_object_mm
 
 
-def test_the_open_beam_of_the_short_exposure_has_its_share_of_full_scale(plain: Path) -> None:
-    for share, bits in ((0.8, 16), (0.3, 12), (1.5, 8)):
-        setting = _setting(plain, f"detector.open_share={share}", f"panel.bits={bits}", "exposures.short_s=2")
-        panel = setting.panel_config
-        assert panel.gain * setting.quanta_per_px_s * 2 == pytest.approx(share * (2**bits - 1))
-        assert (panel.reference_s, panel.swank, setting.bits) == (2.0, setting.swank, bits)
+def test_the_open_beam_of_the_short_exposure_has_its_fraction_of_full_scale(plain: Path) -> None:
+    for fraction, bits in ((0.8, 16), (0.3, 12), (1.5, 8)):
+        parameters = _setting(
+            plain, f"detector.open_fraction={fraction}", f"panel.bits={bits}", "exposures.short_s=2"
+        )
+        panel = parameters.panel_config
+        assert panel.gain * parameters.quanta_per_px_s * 2 == pytest.approx(fraction * (2**bits - 1))
+        assert (panel.reference_s, panel.swank, parameters.bits) == (2.0, parameters.swank, bits)
 
 
 def test_a_gain_of_ones_own_stays(plain: Path) -> None:
-    assert _setting(plain, "detector.open_share=0", "panel.gain=1.7").panel_config.gain == 1.7
+    assert _setting(plain, "detector.open_fraction=0", "panel.gain=1.7").panel_config.gain == 1.7
 
 
 def test_quanta_follow_current_area_and_distance(plain: Path) -> None:
@@ -109,16 +117,16 @@ def test_quanta_follow_current_area_and_distance(plain: Path) -> None:
 def test_quanta_agree_with_spekpy_and_xraydb(plain: Path) -> None:
     spekpy = pytest.importorskip("spekpy", reason="spekpy is not installed")
     xraydb = pytest.importorskip("xraydb", reason="xraydb is not installed")
-    setting = _setting(plain)
+    parameters = _setting(plain)
     tube = spekpy.Spek(kvp=90, th=20, dk=0.5, targ="W", physics="casim", z=60, mas=30e-3)
     energy, per_kev = tube.filter("Be", 0.2).filter("Al", 1.0).get_spectrum(edges=False)
     mu_per_cm = xraydb.material_mu("CsI", 1e3 * energy, density=4.51)
     absorbed = 1 - np.exp(-mu_per_cm * 600e-4 * 0.8)
     expected = np.sum(per_kev * 0.5 * absorbed) * 0.02**2
-    assert setting.quanta_per_px_s == pytest.approx(expected, rel=0.02)
+    assert parameters.quanta_per_px_s == pytest.approx(expected, rel=0.02)
     weights = per_kev * absorbed
     moments = [np.sum(weights * energy**n) for n in range(3)]
-    assert setting.swank == pytest.approx(0.92 * moments[1] ** 2 / (moments[0] * moments[2]), rel=0.01)
+    assert parameters.swank == pytest.approx(0.92 * moments[1] ** 2 / (moments[0] * moments[2]), rel=0.01)
 
 
 @pytest.mark.parametrize(
@@ -140,14 +148,14 @@ def test_quanta_agree_with_spekpy_and_xraydb(plain: Path) -> None:
         ("tube.current_ua=1e-6", "tube.current_ua", "0.5 to 1e+09 quanta"),
         ("tube.current_ua={log=[1e-6, 30]}", "tube.current_ua", "0.5 to 1e+09 quanta"),
         ("tube.tube_kv=161", "tube.tube_kv", "greater than or equal to 40 and less than or equal to 160"),
-        ("detector.open_share=4.1", "detector.open_share", "less than or equal to 4"),
+        ("detector.open_fraction=4.1", "detector.open_fraction", "less than or equal to 4"),
         ("detector.pitch_um=nan", "detector.pitch_um", "finite"),
         ("detector.pitch_um=4000", "scenes", "a kind that takes pixels"),
         ("scenes={unicorn=1}", "scenes", "kinds among"),
         ("scenes={bga=-1}", "scenes.bga", "0 or more"),
         ("scenes={bga=0}", "scenes", "above 0"),
-        ("panel.gain=2", "panel.gain", "detector.open_share is 0"),
-        ("detector.open_share=0", "panel.gain", "a value"),
+        ("panel.gain=2", "panel.gain", "detector.open_fraction is 0"),
+        ("detector.open_fraction=0", "panel.gain", "a value"),
         ("panel.swank=0.7", "panel.swank", "follows from other values"),
         ("panel.reference_s=3", "panel.reference_s", "follows from other values"),
         ("panel.bad={hot=0.9, noisy=0.2}", "panel.bad", "1 at most"),
@@ -176,9 +184,9 @@ def test_an_impossible_recipe_is_refused_by_key_with_what_is_allowed(
 
 def test_a_gain_that_nothing_gives_is_asked_for_with_both_ways_out(plain: Path) -> None:
     with pytest.raises(RecipeError) as caught:
-        load_machine(plain, ["detector.open_share=0"])
+        load_machine(plain, ["detector.open_fraction=0"])
     assert caught.value.where == f"{plain}: panel.gain"
-    assert caught.value.advice == "give panel.gain, or an open_share above 0"
+    assert caught.value.advice == "give panel.gain, or an open_fraction above 0"
 
 
 @pytest.mark.parametrize("key", ["test", "small_test", "train", "small_train"])
@@ -193,13 +201,13 @@ def test_a_recipes_own_count_out_of_range_is_refused_by_its_key(plain: Path, key
 
 
 def test_ends_that_are_possible_each_but_not_together_are_refused(plain: Path) -> None:
-    spans = [f"{key}={{uniform=[{low}, {high}]}}" for key, low, high in (
+    ranges = [f"{key}={{uniform=[{low}, {high}]}}" for key, low, high in (
         ("scatter.ratio", 0, 1), ("shading.heel", 0, 0.1), ("screen.glare", 0, 0.1), ("panel.lag", 0, 0.1),
         ("exposures.drift", 0, 0.1), ("exposures.shift_x_px", 0, 1), ("geometry.source_object_mm", 40, 60),
         ("geometry.source_detector_mm", 50, 600),
     )]  # fmt: skip
     with pytest.raises(RecipeError, match=r"geometry\.source_detector_mm"):
-        load_machine(plain, ["detector.pitch_um=60", *spans])
+        load_machine(plain, ["detector.pitch_um=60", *ranges])
 
 
 def test_values_that_are_impossible_only_together_are_refused_when_drawn(plain: Path) -> None:
@@ -208,7 +216,7 @@ def test_values_that_are_impossible_only_together_are_refused_when_drawn(plain: 
     object.__setattr__(broken, "where", "broken")
     object.__setattr__(broken, "document", {**machine.document, "tube": {"tube_kv": 90, "current_ua": 1e-5}})
     with pytest.raises(RecipeError, match="quanta"):
-        broken.setting(np.random.default_rng(0))
+        broken.parameters(np.random.default_rng(0))
 
 
 def test_unknown_machines_are_refused_with_the_names_there_are() -> None:

@@ -5,18 +5,18 @@ import pytest
 import torch
 from scipy import stats
 
-from longexposure.simulation.random_source import NumpyChance, TorchChance, as_numpy, floats, namespace
+from longexposure.simulation.random_source import NumpyRandom, TorchRandom, as_numpy, floats, namespace
 
 COUNT = 200_000
 
 
 def _torch(seed=0):
-    return TorchChance(torch.Generator().manual_seed(seed))
+    return TorchRandom(torch.Generator().manual_seed(seed))
 
 
 @pytest.fixture(params=["numpy", "torch"])
 def make(request):
-    return NumpyChance if request.param == "numpy" else _torch
+    return NumpyRandom if request.param == "numpy" else _torch
 
 
 @pytest.mark.parametrize("mean", [0.3, 4.0, 11.0, 60.0, 3000.0, 80_000.0])
@@ -33,9 +33,9 @@ def test_poisson_of_zero_is_zero(make):
 
 
 def test_normal_and_uniform_pass_a_kolmogorov_smirnov_test(make):
-    chance = make(5)
-    assert stats.kstest(as_numpy(chance.normal((COUNT,))), "norm").pvalue > 1e-4
-    assert stats.kstest(as_numpy(chance.uniform((COUNT,))), "uniform").pvalue > 1e-4
+    rng = make(5)
+    assert stats.kstest(as_numpy(rng.normal((COUNT,))), "norm").pvalue > 1e-4
+    assert stats.kstest(as_numpy(rng.uniform((COUNT,))), "uniform").pvalue > 1e-4
 
 
 def test_integers_cover_their_range_evenly(make):
@@ -47,24 +47,24 @@ def test_integers_cover_their_range_evenly(make):
 
 def test_equal_seeds_give_equal_bits_and_others_do_not(make):
     def draw(seed):
-        chance = make(seed)
-        mean = chance.array(np.linspace(0, 50, 500))
-        parts = chance.poisson(mean), chance.normal((500,)), chance.uniform((500,))
-        return np.concatenate([*map(as_numpy, parts), chance.host().random(5)])
+        rng = make(seed)
+        mean = rng.array(np.linspace(0, 50, 500))
+        parts = rng.poisson(mean), rng.normal((500,)), rng.uniform((500,))
+        return np.concatenate([*map(as_numpy, parts), rng.host().random(5)])
 
     np.testing.assert_array_equal(draw(7), draw(7))
     assert (draw(7) != draw(8)).mean() > 0.5
 
 
 def test_numbers_are_float32_and_indices_whole(make):
-    chance = make(0)
-    mean = chance.array(np.full((2, 3), 4.0))
-    for drawn in (mean, chance.poisson(mean), chance.normal((2, 3)), chance.uniform((2, 3))):
+    rng = make(0)
+    mean = rng.array(np.full((2, 3), 4.0))
+    for drawn in (mean, rng.poisson(mean), rng.normal((2, 3)), rng.uniform((2, 3))):
         assert as_numpy(drawn).dtype == np.float32
         assert tuple(drawn.shape) == (2, 3)
-    for drawn in (chance.array(np.arange(3)), chance.integers(0, 9, (3,))):
+    for drawn in (rng.array(np.arange(3)), rng.integers(0, 9, (3,))):
         assert as_numpy(drawn).dtype == np.int64
-    assert as_numpy(chance.array(np.array([True, False]))).dtype == np.float32
+    assert as_numpy(rng.array(np.array([True, False]))).dtype == np.float32
 
 
 def test_namespace_is_the_module_of_the_array():
@@ -80,8 +80,8 @@ def test_floats_leaves_float32_alone_and_converts_the_rest():
 
 @pytest.mark.gpu
 def test_numbers_lie_on_the_device_of_the_generator():
-    chance = TorchChance(torch.Generator("cuda").manual_seed(0))
-    mean = chance.array(np.full(COUNT, 40.0))
+    rng = TorchRandom(torch.Generator("cuda").manual_seed(0))
+    mean = rng.array(np.full(COUNT, 40.0))
     assert mean.is_cuda
-    assert chance.normal((3,)).is_cuda
-    assert float(chance.poisson(mean).var()) == pytest.approx(40, rel=0.02)
+    assert rng.normal((3,)).is_cuda
+    assert float(rng.poisson(mean).var()) == pytest.approx(40, rel=0.02)

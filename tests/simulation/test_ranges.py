@@ -10,19 +10,19 @@ import pytest
 from scipy import stats
 
 from longexposure.errors import RecipeError
-from longexposure.simulation.ranges import MOST_CORNERS, check_spans, corners, drawn, is_span, spanned
+from longexposure.simulation.ranges import MOST_CORNERS, check_ranges, corners, drawn, is_range, range_keys
 
 DOCUMENT = {
     "name": "one",
     "tube": {"kv": {"uniform": [60, 110]}, "plates": [{"mm": {"log": [0.1, 10.0]}}, {"mm": 2}]},
     "shape": {"one_of": ["disc", "gaussian", 3]},
-    "tilt": {"uniform": [20.0, 40.0], "share": 0.3, "otherwise": 0},
+    "tilt": {"uniform": [20.0, 40.0], "fraction": 0.3, "otherwise": 0},
 }
 
 
-def _many(span: dict[str, object], count: int = 4000) -> list[object]:
+def _many(range_: dict[str, object], count: int = 4000) -> list[object]:
     random = np.random.default_rng(5)
-    return [drawn({"value": span}, random)["value"] for _ in range(count)]
+    return [drawn({"value": range_}, random)["value"] for _ in range(count)]
 
 
 def test_equal_states_draw_equal_documents_and_the_document_stays() -> None:
@@ -42,18 +42,18 @@ def test_uniform_and_log_spans_have_their_distributions() -> None:
     assert 0.1 <= steep.min() < steep.max() <= 10
 
 
-def test_choices_are_equally_likely_and_a_share_is_a_share() -> None:
+def test_choices_are_equally_likely_and_a_share_is_a_fraction() -> None:
     names = _many({"one_of": ["a", "b", "c"]})
     assert {name: names.count(name) / 4000 for name in "abc"} == pytest.approx(
         dict.fromkeys("abc", 1 / 3), abs=0.03
     )
-    tilts = _many({"uniform": [20.0, 40.0], "share": 0.3, "otherwise": 0})
+    tilts = _many({"uniform": [20.0, 40.0], "fraction": 0.3, "otherwise": 0})
     assert sum(tilt != 0 for tilt in tilts) / 4000 == pytest.approx(0.3, abs=0.03)
     assert tilts.count(0) + sum(20 <= tilt <= 40 for tilt in tilts) == 4000  # type: ignore[operator]
 
 
 def test_the_keys_of_all_spans_are_told() -> None:
-    assert list(spanned(DOCUMENT)) == ["tube.kv", "tube.plates.0.mm", "shape", "tilt"]
+    assert list(range_keys(DOCUMENT)) == ["tube.kv", "tube.plates.0.mm", "shape", "tilt"]
 
 
 def test_few_spans_have_all_their_corners() -> None:
@@ -85,7 +85,7 @@ def test_of_many_spans_every_value_of_a_choice_is_in_a_corner() -> None:
 
 
 @pytest.mark.parametrize(
-    "span",
+    "range_",
     [
         {"uniform": [3, 1]},
         {"uniform": [1]},
@@ -99,16 +99,16 @@ def test_of_many_spans_every_value_of_a_choice_is_in_a_corner() -> None:
         {"one_of": []},
         {"one_of": "ab"},
         {"uniform": [0, 1], "log": [1, 2]},
-        {"uniform": [0, 1], "shares": 0.3},
-        {"uniform": [0, 1], "share": 0.3},
+        {"uniform": [0, 1], "fractions": 0.3},
+        {"uniform": [0, 1], "fraction": 0.3},
         {"uniform": [0, 1], "otherwise": 0},
-        {"uniform": [0, 1], "share": 1.1, "otherwise": 0},
-        {"uniform": [0, 1], "share": True, "otherwise": 0},
-        {"uniform": [0, 1], "share": "0.3", "otherwise": 0},
+        {"uniform": [0, 1], "fraction": 1.1, "otherwise": 0},
+        {"uniform": [0, 1], "fraction": True, "otherwise": 0},
+        {"uniform": [0, 1], "fraction": "0.3", "otherwise": 0},
     ],
 )
-def test_a_span_that_cannot_be_drawn_from_is_refused_by_its_key(span: dict[str, object]) -> None:
-    assert is_span(span)
+def test_a_span_that_cannot_be_drawn_from_is_refused_by_its_key(range_: dict[str, object]) -> None:
+    assert is_range(range_)
     with pytest.raises(RecipeError) as caught:
-        check_spans({"list": [{"deep": span}]}, where="own.toml")
+        check_ranges({"list": [{"deep": range_}]}, where="own.toml")
     assert caught.value.where == "own.toml: list.0.deep"

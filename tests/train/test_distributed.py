@@ -40,7 +40,7 @@ TINY: dict[str, Any] = {
     "data": DATA,
     "validation": {"count": 1, "size_px": 32, "every_steps": 3},
     "optimiser": {"lr": 1e-3, "batch": 4, "warmup_steps": 2, "ema_decay": 0.9},
-    "look": {"every_steps": 6, "count": 1},
+    "preview": {"every_steps": 6, "count": 1},
 }
 LAUNCHED = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
 CLI = [sys.executable, "-m", "longexposure", "train"]
@@ -122,14 +122,14 @@ def test_loss_and_gradient_are_means_over_equal_parts_of_a_batch(kind: Any, vari
 
 @pytest.mark.parametrize("parts", [1, 2, 3, 6])
 def test_the_parts_of_a_step_are_the_patches_of_the_step(parts: int) -> None:
-    shares = [list(_Steps(first=3, last=5, batch=6, share=(part, parts))) for part in range(parts)]
-    assert {len(batch) for share in shares for batch in share} == {6 // parts}
+    fractions = [list(_Steps(first=3, last=5, batch=6, fraction=(part, parts))) for part in range(parts)]
+    assert {len(batch) for fraction in fractions for batch in fraction} == {6 // parts}
     for number in range(2):
-        together = [index for share in shares for index in share[number]]
+        together = [index for fraction in fractions for index in fraction[number]]
         assert together == list(range(18 + 6 * number, 24 + 6 * number))
 
 
-def test_a_batch_that_the_devices_cannot_share_is_refused(tmp_path: Path) -> None:
+def test_a_batch_that_the_devices_cannot_fraction_is_refused(tmp_path: Path) -> None:
     check_divides(12, 3)
     with pytest.raises(RecipeError, match=r"optimiser\.batch: .*the 3 devices.*found 4; use 3 or 6"):
         train(tiny(), tmp_path / "run", devices=3)
@@ -164,7 +164,7 @@ def test_torchrun_with_one_process_is_a_training_in_this_one(
     assert apart(tmp_path / "plain", tmp_path / "launched") == 0.0
 
 
-def test_shared_batch_norm_is_torchs_own_where_one_process_shares(tmp_path: Path) -> None:
+def test_shared_batch_norm_is_torchs_own_where_one_process_fractions(tmp_path: Path) -> None:
     torch.manual_seed(0)
     plain = build_network(tiny(network={"kind": "dncnn", "depth": 4, "width": 8}).network).train()
     shared = build_network(plain.config).train()
@@ -215,7 +215,7 @@ def test_two_devices_give_what_one_gives(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_two_devices_share_the_statistics_of_batch_norm(tmp_path: Path) -> None:
+def test_two_devices_fraction_the_statistics_of_batch_norm(tmp_path: Path) -> None:
     recipe = tiny(network={"kind": "dncnn", "depth": 4, "width": 8})
     train(recipe, tmp_path / "one")
     train(recipe, tmp_path / "two", device="cpu", devices=2)

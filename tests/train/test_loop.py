@@ -82,7 +82,7 @@ def test_a_run_leaves_its_recipe_log_state_and_checkpoints(tmp_path: Path) -> No
         "state.safetensors",
         "checkpoint.safetensors",
         "last.safetensors",
-        "looks",
+        "previews",
     }
     assert recipe_from(json.loads((tmp_path / "run/recipe.json").read_text()), where="run") == recipe
 
@@ -108,7 +108,7 @@ def test_headers_state_the_noise_that_the_network_was_told_until_then(
     recipe = tiny()
     best = train(recipe, tmp_path / "run")
     patches = training.datasets(recipe)[0]
-    told = np.stack([patches[number]["condition"].numpy() for number in range(12)])
+    told = np.stack([patches[number]["noise_condition"].numpy() for number in range(12)])
     for file, step in ((best, 3), (best.with_name("last.safetensors"), 6)):
         header = read_header(file)
         assert header.scores["validation"]["step"] == step
@@ -503,7 +503,7 @@ def sample(height: int, width: int, *, spoiled: bool = False) -> dict[str, torch
     return {
         "noisy": noisy,
         "target": target,
-        "condition": torch.full((5,), 0.05),
+        "noise_condition": torch.full((5,), 0.05),
         "sigma": torch.tensor(0.05),
     }
 

@@ -17,7 +17,7 @@ from longexposure.models.checkpoint import read_checkpoint
 from longexposure.models.networks import build_network
 from longexposure.report.pictures import GAP_PX, LABEL_PX
 from longexposure.train.loop import Progress, datasets, train
-from longexposure.train.previews import Looks
+from longexposure.train.previews import Previews
 from longexposure.train.recipe import Recipe, recipe_from
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 SIDE = 48
 
 
-def tiny(*, look: dict[str, Any] | None = None, **changes: Any) -> Recipe:
+def tiny(*, preview: dict[str, Any] | None = None, **changes: Any) -> Recipe:
     values = {
         "name": "tiny",
         "steps": 6,
@@ -36,18 +36,18 @@ def tiny(*, look: dict[str, Any] | None = None, **changes: Any) -> Recipe:
         "data": DATA,
         "validation": {"count": 4, "size_px": SIDE, "every_steps": 6},
         "optimiser": {"lr": 1e-3, "batch": 2, "warmup_steps": 2, "ema_decay": 0.9},
-        "look": {"every_steps": 2, "count": 2, "size_px": SIDE, **(look or {})},
+        "preview": {"every_steps": 2, "count": 2, "size_px": SIDE, **(preview or {})},
         **changes,
     }
     return recipe_from(values, where="test")
 
 
 def names(run: Path) -> list[str]:
-    return sorted(path.name for path in (run / "looks").iterdir()) if (run / "looks").exists() else []
+    return sorted(path.name for path in (run / "previews").iterdir()) if (run / "previews").exists() else []
 
 
 def content(run: Path) -> dict[str, bytes]:
-    return {name: (run / "looks" / name).read_bytes() for name in names(run)}
+    return {name: (run / "previews" / name).read_bytes() for name in names(run)}
 
 
 def tile(sheet: np.ndarray, row: int, column: int) -> np.ndarray:
@@ -57,20 +57,20 @@ def tile(sheet: np.ndarray, row: int, column: int) -> np.ndarray:
 
 
 def test_looks_are_written_every_so_many_steps_and_after_the_last(tmp_path: Path) -> None:
-    train(tiny(look={"every_steps": 4}), tmp_path / "run")
+    train(tiny(preview={"every_steps": 4}), tmp_path / "run")
     assert names(tmp_path / "run") == ["step-000004.png", "step-000006.png"]
 
 
 def test_zero_steps_between_looks_is_no_look(tmp_path: Path) -> None:
-    train(tiny(look={"every_steps": 0}), tmp_path / "run")
+    train(tiny(preview={"every_steps": 0}), tmp_path / "run")
     assert not (tmp_path / "run/looks").exists()
 
 
 def test_without_a_table_there_is_a_look_every_500_steps() -> None:
-    values = tiny().model_dump(exclude={"look"})
-    assert recipe_from(values, where="test").look.every_steps == 500
+    values = tiny().model_dump(exclude={"preview"})
+    assert recipe_from(values, where="test").preview.every_steps == 500
     with pytest.raises(RecipeError, match=r"look\.every_steps"):
-        tiny(look={"every_steps": -1})
+        tiny(preview={"every_steps": -1})
 
 
 def test_a_look_shows_short_enhanced_and_target_in_one_window(tmp_path: Path) -> None:
@@ -78,7 +78,7 @@ def test_a_look_shows_short_enhanced_and_target_in_one_window(tmp_path: Path) ->
     images = datasets(recipe)[1]
     network = build_network(recipe.network).eval()  # untrained it changes nothing
     fabric = Fabric(accelerator="cpu", devices=1)
-    sheet = Looks(recipe, images, tmp_path).take(network, step=7, fabric=fabric)
+    sheet = Previews(recipe, images, tmp_path).take(network, step=7, fabric=fabric)
     assert sheet.shape == (2 * (LABEL_PX + SIDE + GAP_PX), 3 * (SIDE + GAP_PX))
     assert sheet.dtype == np.uint8
     for row, number in enumerate((0, 3)):
@@ -98,8 +98,8 @@ def test_a_look_shows_short_enhanced_and_target_in_one_window(tmp_path: Path) ->
 
 def test_a_look_says_in_its_file_what_it_shows(tmp_path: Path) -> None:
     train(tiny(), tmp_path / "run")
-    look = read_radiograph(tmp_path / "run/looks/step-000004.png")
-    assert look.pixels.dtype == np.uint8
+    preview = read_radiograph(tmp_path / "run/looks/step-000004.png")
+    assert preview.pixels.dtype == np.uint8
     for words in (
         "tiny after 4 of 6 steps",
         "short exposure, enhanced",
@@ -108,18 +108,18 @@ def test_a_look_says_in_its_file_what_it_shows(tmp_path: Path) -> None:
         "image 3:",
         "dB",
     ):
-        assert words in look.description
+        assert words in preview.description
 
 
 def test_only_the_most_detailed_region_of_a_large_image_is_shown(tmp_path: Path) -> None:
-    recipe = tiny(look={"size_px": 24, "count": 1})
+    recipe = tiny(preview={"size_px": 24, "count": 1})
     train(recipe, tmp_path / "run")
     shape = read_radiograph(tmp_path / "run/looks/step-000002.png").pixels.shape
     assert shape == (LABEL_PX + 24 + GAP_PX, 3 * (24 + GAP_PX))
 
 
 def test_there_are_no_more_rows_than_validation_images(tmp_path: Path) -> None:
-    train(tiny(look={"count": 16}), tmp_path / "run")
+    train(tiny(preview={"count": 16}), tmp_path / "run")
     assert len(read_radiograph(tmp_path / "run/looks/step-000002.png").pixels) == 4 * (
         LABEL_PX + SIDE + GAP_PX
     )
@@ -127,7 +127,7 @@ def test_there_are_no_more_rows_than_validation_images(tmp_path: Path) -> None:
 
 def test_looks_change_no_number(tmp_path: Path) -> None:
     for name, every in (("with", 1), ("without", 0)):
-        train(tiny(look={"every_steps": every}), tmp_path / name)
+        train(tiny(preview={"every_steps": every}), tmp_path / name)
     with_, without = (
         {
             file: {key: array.tobytes() for key, array in read_checkpoint(tmp_path / name / file)[1].items()}
@@ -167,6 +167,6 @@ def test_a_resumed_run_may_look_more_often(tmp_path: Path) -> None:
             raise KeyError
 
     with pytest.raises(KeyError):
-        train(tiny(look={"every_steps": 0}), tmp_path / "run", on_step=crash)
-    train(tiny(look={"every_steps": 1, "count": 1, "size_px": 32}), tmp_path / "run", resume=True)
+        train(tiny(preview={"every_steps": 0}), tmp_path / "run", on_step=crash)
+    train(tiny(preview={"every_steps": 1, "count": 1, "size_px": 32}), tmp_path / "run", resume=True)
     assert names(tmp_path / "run") == ["step-000004.png", "step-000005.png", "step-000006.png"]

@@ -26,7 +26,7 @@ def tiny() -> Recipe:
         "data": DATA,
         "validation": {"count": 1, "size_px": 32, "every_steps": 3},
         "optimiser": {"batch": 1, "warmup_steps": 2},
-        "look": {"every_steps": 3, "count": 1},
+        "preview": {"every_steps": 3, "count": 1},
     }
     return recipe_from(values, where="test")
 
@@ -52,8 +52,8 @@ def test_events_hold_the_numbers_of_the_log_and_the_looks(tmp_path: Path) -> Non
     read = {(tag, e.step): e.value for tag in found.Tags()["scalars"] for e in found.Scalars(tag)}
     assert read == pytest.approx(expected, rel=1e-6)
     assert {("train/loss", 6), ("validation/psnr", 3), ("validation/psnr", 6)} <= read.keys()
-    assert [image.step for image in found.Images("looks")] == [3, 6]
-    assert found.Images("looks")[0].encoded_image_string.startswith(b"\x89PNG")
+    assert [image.step for image in found.Images("previews")] == [3, 6]
+    assert found.Images("previews")[0].encoded_image_string.startswith(b"\x89PNG")
 
 
 def test_a_resumed_run_hides_what_it_does_again(tmp_path: Path) -> None:

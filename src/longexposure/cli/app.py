@@ -149,12 +149,12 @@ def enhance(
     """Enhance radiographs: noise gone, structures and grey values kept."""
     from longexposure.enhance.enhancer import enhance_files, load_enhancer
     from longexposure.io import expand_inputs
-    from longexposure.noise.calibration import read_fingerprint
+    from longexposure.noise.calibration import read_calibration
 
     _refuse_target(report, suffixes=(".html", ".htm"), overwrite=overwrite)
     _refuse_target(json_file, suffixes=(".json",), overwrite=overwrite)
     sources = expand_inputs(inputs)
-    known = None if noise is None else read_fingerprint(noise)
+    known = None if noise is None else read_calibration(noise)
     load = functools.partial(load_enhancer, model, engine=engine, device=device, precision=precision)
     stream = enhance_files(
         sources, out, load, noise=known, strength=strength, overwrite=overwrite, sidecar=sidecar
@@ -199,7 +199,7 @@ def info(
 ) -> None:
     """Say what the tool sees in an image, a checkpoint or a noise fingerprint."""
     if file.suffix.lower() == ".toml":
-        facts = _fingerprint_facts(file, as_json=as_json)
+        facts = _calibration_facts(file, as_json=as_json)
     else:
         facts = _checkpoint_facts(file) if file.suffix.lower() in CHECKPOINTS else _image_facts(file)
     if as_json:
@@ -219,7 +219,7 @@ def train(
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in the folder.")] = False,
     device: DeviceOption = "auto",
     devices: Annotated[
-        int, typer.Option(min=1, help="GPUs, or processes on a CPU, that share every step.")
+        int, typer.Option(min=1, help="GPUs, or processes on a CPU, that fraction every step.")
     ] = 1,
     tensorboard: Annotated[
         bool, typer.Option("--tensorboard", help="Write event files for TensorBoard too.")
@@ -427,7 +427,7 @@ def noise(
         _analyse_pairs(inputs[0], out, pairs=pairs, include=include or ("*",), overwrite=overwrite)
         return
     from longexposure.io import expand_inputs
-    from longexposure.noise.calibrate import take_fingerprint, write_fingerprint
+    from longexposure.noise.calibrate import measure_calibration, write_calibration
 
     if include or (source == "image" and darks):
         raise typer.BadParameter("--include is for pairs, --darks for flats and repeats")
@@ -435,7 +435,7 @@ def noise(
     files, dark_files = expand_inputs(inputs), expand_inputs(darks) if darks else []
     done = itertools.count(1)
     with progress("reading", total=len(files) + len(dark_files)) as shown_progress:
-        found = take_fingerprint(
+        found = measure_calibration(
             files,
             source=source,
             darks=dark_files,
@@ -444,7 +444,7 @@ def noise(
             pattern=not no_pattern,
             on_file=lambda name: shown_progress.update(next(done), name),
         )
-    write_fingerprint(found, out, overwrite=overwrite)
+    write_calibration(found, out, overwrite=overwrite)
     print_facts(found.facts())
     typer.echo(str(out))
 
@@ -620,13 +620,13 @@ def _checkpoint_facts(path: Path) -> dict[str, Any]:
     return {"file": str(path), "sha256": sha256_of(path), "bytes": path.stat().st_size, **header.model_dump()}
 
 
-def _fingerprint_facts(path: Path, *, as_json: bool) -> dict[str, Any]:
-    from longexposure.noise.calibration import read_fingerprint
+def _calibration_facts(path: Path, *, as_json: bool) -> dict[str, Any]:
+    from longexposure.noise.calibration import read_calibration
 
-    fingerprint = read_fingerprint(path)
+    calibration = read_calibration(path)
     if as_json:
-        return {"file": str(path), **fingerprint.model_dump(mode="json")}
-    return {"file": str(path), **fingerprint.facts()}
+        return {"file": str(path), **calibration.model_dump(mode="json")}
+    return {"file": str(path), **calibration.facts()}
 
 
 @contextlib.contextmanager
@@ -701,8 +701,8 @@ class _Followed:
 
 def _training_start(recipe: Recipe, out: Path, *, resume: bool) -> str:
     first = "goes on" if resume else f"first weights {recipe.start_from or 'random'}"
-    looks = f", pictures to look at in {out / 'looks'}" if recipe.look.every_steps else ""
-    return f"training {recipe.name}: {first}{looks}"
+    previews = f", pictures to look at in {out / 'looks'}" if recipe.preview.every_steps else ""
+    return f"training {recipe.name}: {first}{previews}"
 
 
 def _training_line(at: TrainingProgress) -> str:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from longexposure.data.pairs import Pair, PairedFolder
+from longexposure.data.pairs import ImagePair, PairedFolder
 from longexposure.enhance.enhancer import Enhancer, load_enhancer
 from longexposure.errors import InputError
 from longexposure.io import read_radiograph, write_whole
@@ -167,7 +167,7 @@ def write_evaluation(evaluation: Evaluation, path: Path, *, overwrite: bool = Fa
     write_whole(Path(path), text.encode(), overwrite=overwrite, parents=True)
 
 
-def _data_range(pair: Pair, given: float | None) -> float:
+def _data_range(pair: ImagePair, given: float | None) -> float:
     if given is not None and not (math.isfinite(given) and given > 0):
         raise InputError(
             where="data_range", expected="a number above 0", found=str(given), advice="give the full scale"
@@ -183,12 +183,12 @@ def _data_range(pair: Pair, given: float | None) -> float:
     return full_scale
 
 
-def _warm_up(enhancer: Enhancer, pair: Pair) -> None:
+def _warm_up(enhancer: Enhancer, pair: ImagePair) -> None:
     """Let libraries load and compile before the clock runs."""
     enhancer.enhance(read_radiograph(pair.lq).pixels[:64, :64])
 
 
-def _score(pair: Pair, enhancer: Enhancer, *, model: str, data_range: float) -> ImageScore:
+def _score(pair: ImagePair, enhancer: Enhancer, *, model: str, data_range: float) -> ImageScore:
     noisy, reference = read_radiograph(pair.lq).pixels, read_radiograph(pair.hq).pixels
     clean = None if pair.clean is None else read_radiograph(pair.clean).pixels
     started = time.perf_counter()

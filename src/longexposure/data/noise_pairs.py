@@ -30,7 +30,7 @@ from longexposure.io import read_radiograph
 from longexposure.io.writing import Content, write_together
 from longexposure.noise.distribution import Histogram, Moments, Normality, gaussian, normality
 from longexposure.noise.separation import PairedBlocks, calm_noise, joined, paired_blocks
-from longexposure.noise.spectrum import Spectrum, SpectrumSum
+from longexposure.noise.spectrum import NoisePowerSpectrum, SpectrumSum
 from longexposure.radiograph import Pixels
 from longexposure.report.article import Section, page_html, page_markdown
 from longexposure.report.plots import Series, line_chart, map_chart
@@ -69,7 +69,7 @@ class ZeroMean:
         error: its standard error from pair to pair, which drift and correlation are part of; infinite for
             one pair.
         error_if_independent: what it would be if pixels were independent.
-        share_of_sd: mean over standard deviation: the effect.
+        fraction_of_sd: mean over standard deviation: the effect.
         level: (K,) signal of the bins.
         by_level: (K,) mean of HQ - LQ there.
         error_by_level: (K,) standard error from pair to pair.
@@ -79,7 +79,7 @@ class ZeroMean:
     mean: float
     error: float
     error_if_independent: float
-    share_of_sd: float
+    fraction_of_sd: float
     level: Numbers
     by_level: Numbers
     error_by_level: Numbers
@@ -120,7 +120,7 @@ class NoiseAnalysis:
     signal: Numbers
     line: tuple[float, float] | None
     gain: float | None
-    spectrum: Spectrum | None
+    spectrum: NoisePowerSpectrum | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -352,7 +352,7 @@ def _variance_chart(noise: NoiseAnalysis) -> str:
     )
 
 
-def _spectrum_charts(machine: str, spectrum: Spectrum) -> dict[str, str]:
+def _spectrum_charts(machine: str, spectrum: NoisePowerSpectrum) -> dict[str, str]:
     frequency, radial = spectrum.radial()
     along, horizontal, vertical = spectrum.axes()
     power = np.log10(np.maximum(spectrum.power, 1e-12 * max(spectrum.power.max(), 1e-300)))
@@ -461,7 +461,7 @@ class _Gathered:
             mean=moments.mean,
             error=float(error[0]),
             error_if_independent=moments.sd / math.sqrt(moments.count),
-            share_of_sd=moments.mean / moments.sd if moments.sd > 0 else 0.0,
+            fraction_of_sd=moments.mean / moments.sd if moments.sd > 0 else 0.0,
             level=(self._sums / np.maximum(counts.sum(axis=0), 1))[filled],
             by_level=by_level,
             error_by_level=errors,
@@ -585,7 +585,7 @@ def _clustered(means: Numbers, counts: Numbers) -> tuple[Numbers, Numbers]:
     return mean, np.where(number > 1, error, np.inf)
 
 
-def _spectrum_dict(spectrum: Spectrum) -> dict[str, Any]:
+def _spectrum_dict(spectrum: NoisePowerSpectrum) -> dict[str, Any]:
     f_radial, radial = spectrum.radial()
     f_axis, horizontal, vertical = spectrum.axes()
     return {
@@ -664,7 +664,7 @@ def _on_mean(noise: NoiseAnalysis) -> Iterator[str]:
     worst = int(np.argmax(np.where(zero.pairs_by_level >= enough, np.abs(zero.by_level), -1.0)))
     yield (
         f"Noise2Noise needs a zero mean: it is {zero.mean:.4g} +- {zero.error:.2g} grey values, the error "
-        f"taken from pair to pair ({100 * zero.share_of_sd:.2g} % of the sd); it is "
+        f"taken from pair to pair ({100 * zero.fraction_of_sd:.2g} % of the sd); it is "
         f"{'not zero' if sure else 'not to be told from zero'}. The largest at one signal, in {enough} pairs "
         f"or more, is "
         f"{zero.by_level[worst]:.4g} +- {zero.error_by_level[worst]:.2g} at {zero.level[worst]:.4g}."
@@ -676,10 +676,10 @@ def _on_signal(noise: NoiseAnalysis) -> Iterator[str]:
         return
     start, slope = noise.line
     middle = float(np.median(noise.signal[:, 0]))
-    share = slope * middle / (start + slope * middle) if start + slope * middle > 0 else 0.0
+    fraction = slope * middle / (start + slope * middle) if start + slope * middle > 0 else 0.0
     yield (
         f"The variance is {start:.4g} {slope:+.4g} x signal; at the median signal "
-        f"{100 * min(max(share, 0), 1):.0f} % of it goes with the signal, as quanta do."
+        f"{100 * min(max(fraction, 0), 1):.0f} % of it goes with the signal, as quanta do."
     )
 
 

@@ -46,7 +46,7 @@ class PairsConfig(BaseModel):
         include: patterns of the pairs to take, such as "*/train/*"; a pair is named by its path
             without the LQ folder and the suffix, `S1/train/a`.
         patch_px: side of a training patch.
-        held_out: share of the pairs that is kept for validation, where the set declares none for it.
+        held_out: fraction of the pairs that is kept for validation, where the set declares none for it.
         target: what to train towards: the long exposure, or the clean image in a folder `clean`.
     """
 
@@ -77,7 +77,7 @@ class PairsError(InputError):
 
 
 @dataclass(frozen=True)
-class Pair:
+class ImagePair:
     """The files of one scene.
 
     Attributes:
@@ -152,7 +152,7 @@ class PairedFolder:
     def __len__(self) -> int:
         return len(self.pairs)
 
-    def split(self, held_out: float, *, seed: int) -> tuple[tuple[Pair, ...], tuple[Pair, ...]]:
+    def split(self, held_out: float, *, seed: int) -> tuple[tuple[ImagePair, ...], tuple[ImagePair, ...]]:
         """Training and held-out pairs, at least one of each, in the order of names.
 
         Pairs declared for the test are set aside where others are declared to train. Those declared for
@@ -178,7 +178,7 @@ class PairedFolder:
             tuple(pair for index, pair in enumerate(pairs) if index in held),
         )
 
-    def _without_test(self) -> tuple[Pair, ...]:
+    def _without_test(self) -> tuple[ImagePair, ...]:
         if not any(pair.split == "train" for pair in self.pairs):
             return self.pairs
         kept = tuple(pair for pair in self.pairs if pair.split != "test")
@@ -187,7 +187,7 @@ class PairedFolder:
         return kept
 
 
-def mixed_depths(pairs: Sequence[Pair]) -> list[str]:
+def mixed_depths(pairs: Sequence[ImagePair]) -> list[str]:
     """One line for each machine type whose images have several grey-value types."""
     depths: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
     for pair in pairs:
@@ -210,7 +210,7 @@ class PairPatches(torch.utils.data.Dataset[Sample]):
         PairsError: images smaller than a patch.
     """
 
-    def __init__(self, pairs: Sequence[Pair], config: PairsConfig, *, seed: int) -> None:
+    def __init__(self, pairs: Sequence[ImagePair], config: PairsConfig, *, seed: int) -> None:
         small = [f"{p.name}: {p.shape[0]} x {p.shape[1]} px" for p in pairs if min(p.shape) < config.patch_px]
         if small:
             raise PairsError(
@@ -250,7 +250,7 @@ class PairPatches(torch.utils.data.Dataset[Sample]):
 class PairImages(torch.utils.data.Dataset[Sample]):
     """Whole images of pairs, for validation; sizes may differ from one to the next."""
 
-    def __init__(self, pairs: Sequence[Pair], config: PairsConfig) -> None:
+    def __init__(self, pairs: Sequence[ImagePair], config: PairsConfig) -> None:
         self.pairs = tuple(pairs)
         self._images = _UnitPairs(self.pairs, target=config.target)
 
@@ -267,7 +267,7 @@ class PairImages(torch.utils.data.Dataset[Sample]):
 class _UnitPairs:
     """Pieces of pairs in the unit domain; the latest pairs stay in memory, in the type they are stored in."""
 
-    def __init__(self, pairs: Sequence[Pair], *, target: Literal["hq", "clean"]) -> None:
+    def __init__(self, pairs: Sequence[ImagePair], *, target: Literal["hq", "clean"]) -> None:
         self._pairs, self._target = pairs, target
         self._measured: dict[int, tuple[GreyMap, NoiseProfile, BadPixels]] = {}
         self._images: OrderedDict[int, tuple[Pixels, Pixels]] = OrderedDict()
@@ -307,16 +307,16 @@ def _turned(image: Unit, transposed: bool, mirrored: bool, flipped: bool) -> Uni
 
 
 def _sample(noisy: Unit, target: Unit, profile: NoiseProfile) -> Sample:
-    condition = torch.from_numpy(profile.condition())
+    noise_condition = torch.from_numpy(profile.noise_condition())
     return {
         "noisy": torch.from_numpy(np.array(noisy, dtype=np.float32, order="C"))[None],
         "target": torch.from_numpy(np.array(target, dtype=np.float32, order="C"))[None],
-        "condition": condition,
-        "sigma": condition[0].clone(),
+        "noise_condition": noise_condition,
+        "sigma": noise_condition[0].clone(),
     }
 
 
-def _checked(listed: Listed, *, clean: bool) -> tuple[Pair | None, list[str]]:
+def _checked(listed: Listed, *, clean: bool) -> tuple[ImagePair | None, list[str]]:
     """The pair, or what is wrong with it."""
     name = listed.name
     problems = [f"{name} has no clean image"] if clean and listed.clean is None else []
@@ -339,7 +339,7 @@ def _checked(listed: Listed, *, clean: bool) -> tuple[Pair | None, list[str]]:
     if problems:
         return None, problems
     shape, dtype = seen["LQ"]
-    pair = Pair(
+    pair = ImagePair(
         name=name,
         lq=listed.lq,
         hq=listed.hq,

@@ -19,9 +19,9 @@ from longexposure.errors import RecipeError
 from longexposure.grey import PERCENTILES, GreyMap, measure_grey
 from longexposure.noise import NoiseProfile
 from longexposure.noise.estimator import CORRELATION
-from longexposure.simulation.exposure import SPLITS, Sitting, sitting_of
+from longexposure.simulation.exposure import SPLITS, Acquisition, draw_acquisition
 from longexposure.simulation.machine import Machine, Split, load_machine
-from longexposure.simulation.random_source import Chance, NumpyChance, TorchChance
+from longexposure.simulation.random_source import NumpyRandom, RandomSource, TorchRandom
 
 Random = np.random.Generator
 Sample = dict[str, torch.Tensor]
@@ -41,7 +41,7 @@ class ExposuresConfig(BaseModel):
         overrides: "dotted.key=value" on top of every machine's recipe.
         split: the machines' training or test scenes.
         target: what the network shall give: the noise-free image, or the long exposure.
-        defects: share of the scenes that have defects.
+        defects: fraction of the scenes that have defects.
         patch_px: side of a training patch.
         scene_px: side of a scene, from which patches are cut.
         pool: scenes held at one time.
@@ -112,27 +112,29 @@ def _machine(name: str, overrides: tuple[str, ...]) -> Machine:
 
 
 class _Held(NamedTuple):
-    """A sitting with what all its patches share."""
+    """An acquisition with what all its patches share."""
 
-    sitting: Sitting
+    acquisition: Acquisition
     grey: GreyMap
     noise: NoiseProfile
 
     @classmethod
     def of(cls, config: ExposuresConfig, *, seed: int, number: int, size_px: int) -> _Held:
-        """The sitting of a number, without its solids; the grey map is that of a short exposure of it.
+        """The acquisition of a number, without its primitives; the grey map is that of a short exposure of it.
 
         Raises:
             RecipeError: the machines give nothing but constant images.
         """
         for trial in range(_TRIALS):
             tried = number + trial * _NEXT
-            sitting = draw_sitting(config, seed=seed, number=tried, size_px=size_px)
-            lq = sitting.expose_short(NumpyChance((seed, _GREY, tried)))
+            acquisition = draw_training_acquisition(config, seed=seed, number=tried, size_px=size_px)
+            lq = acquisition.expose_short(NumpyRandom((seed, _GREY, tried)))
             low, high = np.percentile(lq, PERCENTILES)
             if high > low:
-                sitting = replace(sitting, scene=replace(sitting.scene, features=(), surroundings=()))
-                return cls(sitting, measure_grey(lq), sitting.noise)
+                acquisition = replace(
+                    acquisition, scene=replace(acquisition.scene, features=(), surroundings=())
+                )
+                return cls(acquisition, measure_grey(lq), acquisition.noise)
         raise RecipeError(
             where="data.machines",
             expected="short exposures that show something",
@@ -140,17 +142,19 @@ class _Held(NamedTuple):
             advice="look at `longexposure simulate --preview`; the exposure is far too high or too low",
         )
 
-    def on(self, chance: Chance) -> _Held:
+    def on(self, rng: RandomSource) -> _Held:
         """The same with its images where this chance's arrays lie."""
-        return self._replace(sitting=self.sitting.on_device(chance))
+        return self._replace(acquisition=self.acquisition.on_device(rng))
 
 
-def draw_sitting(config: ExposuresConfig, *, seed: int, number: int, size_px: int) -> Sitting:
+def draw_training_acquisition(
+    config: ExposuresConfig, *, seed: int, number: int, size_px: int
+) -> Acquisition:
     """The scene of this number in one of the machines; a function of its arguments alone."""
     random = np.random.default_rng((seed, _CHOICE, number))
     weights = np.array(list(config.machines.values()))
     name = list(config.machines)[int(random.choice(len(weights), p=weights / weights.sum()))]
-    return sitting_of(
+    return draw_acquisition(
         _machine(name, config.overrides),
         key=(seed, SPLITS[config.split], number),
         size_px=(size_px, size_px),
@@ -175,7 +179,7 @@ def told(profile: NoiseProfile, random: Random, *, error: float) -> npt.NDArray[
         slope=(profile.slope + 4 * jitter[0] * variance) * factor**2,
         corr_x=float(np.clip(profile.corr_x + jitter[1], *CORRELATION)),
         corr_y=float(np.clip(profile.corr_y + jitter[2], *CORRELATION)),
-    ).condition()
+    ).noise_condition()
 
 
 class ExposedPatches(torch.utils.data.Dataset[Sample]):
@@ -198,7 +202,7 @@ class ExposedPatches(torch.utils.data.Dataset[Sample]):
         if self._group[0] != number:
             random = np.random.default_rng((self.seed, _GROUP, number))
             held = self._hold(_scene_number(self.config, number))
-            self._group = number, _samples(held, self.config, random, NumpyChance(random))
+            self._group = number, _samples(held, self.config, random, NumpyRandom(random))
         return self._group[1][place]
 
     def _hold(self, number: int) -> _Held:
@@ -223,7 +227,7 @@ class ExposedBatches(torch.utils.data.IterableDataset[Sample]):
         batch: patches in a batch, a multiple of `config.group`.
         device: "cuda", or "cpu" to try it.
         workers: processes that draw scenes in advance; 0 draws them between the batches.
-        share: number and count of equal parts of each batch, of which this is one.
+        fraction: number and count of equal parts of each batch, of which this is one.
 
     Raises:
         RecipeError: a part of a batch that is no multiple of the group.
@@ -237,18 +241,18 @@ class ExposedBatches(torch.utils.data.IterableDataset[Sample]):
         batch: int,
         device: str | torch.device,
         workers: int = 0,
-        share: tuple[int, int] = (0, 1),
+        fraction: tuple[int, int] = (0, 1),
     ) -> None:
-        multiple = config.group * share[1]
+        multiple = config.group * fraction[1]
         if batch < 1 or batch % multiple:
             raise RecipeError(
                 where="optimiser.batch",
                 expected=f"a multiple of data.group = {config.group}"
-                + (f" times {share[1]} devices" if share[1] > 1 else ""),
+                + (f" times {fraction[1]} devices" if fraction[1] > 1 else ""),
                 found=str(batch),
                 advice="change one of them",
             )
-        self.config, self.seed, self.batch, self.share = config, seed, batch, share
+        self.config, self.seed, self.batch, self.fraction = config, seed, batch, fraction
         self.device, self.workers = torch.device(device), workers
 
     def __iter__(self) -> Iterator[Sample]:
@@ -257,7 +261,7 @@ class ExposedBatches(torch.utils.data.IterableDataset[Sample]):
     def from_batch(self, number: int) -> Iterator[Sample]:
         """The batches from this one on; their scenes are drawn when they are first needed."""
         generator = torch.Generator(self.device)
-        chance = TorchChance(generator)
+        rng = TorchRandom(generator)
         fresh = iter(self._scenes(number))
         pool: dict[int, tuple[int, _Held]] = {}
         for groups in self._groups(number):
@@ -265,15 +269,15 @@ class ExposedBatches(torch.utils.data.IterableDataset[Sample]):
             for group in groups:
                 slot, wanted = group % self.config.pool, _scene_number(self.config, group)
                 if slot not in pool or pool[slot][0] != wanted:
-                    pool[slot] = wanted, next(fresh).on(chance)
+                    pool[slot] = wanted, next(fresh).on(rng)
                 random = np.random.default_rng((self.seed, _GROUP, group))
                 generator.manual_seed(int(random.spawn(1)[0].integers(2**62)))
-                samples += _samples(pool[slot][1], self.config, random, chance)
+                samples += _samples(pool[slot][1], self.config, random, rng)
             yield {name: torch.stack([sample[name] for sample in samples]) for name in samples[0]}
 
     def _groups(self, number: int) -> Iterator[range]:
         """The groups of this part of each batch."""
-        part, parts = self.share
+        part, parts = self.fraction
         of_batch = self.batch // self.config.group
         length = of_batch // parts
         for first in itertools.count(number * of_batch + part * length, of_batch):
@@ -334,7 +338,7 @@ class ExposedImages(torch.utils.data.Dataset[Sample]):
             raise IndexError(index)
         random = np.random.default_rng((self.seed, _IMAGE, index))
         held = _Held.of(self.config, seed=self.seed, number=index, size_px=self.size_px)
-        return _samples(held, self.config, random, NumpyChance(random))[0]
+        return _samples(held, self.config, random, NumpyRandom(random))[0]
 
 
 def _scene_number(config: ExposuresConfig, group: int) -> int:
@@ -343,30 +347,30 @@ def _scene_number(config: ExposuresConfig, group: int) -> int:
     return slot + config.pool * ((visit + slot % config.reuse) // config.reuse)
 
 
-def _samples(held: _Held, config: ExposuresConfig, random: Random, chance: Chance) -> list[Sample]:
+def _samples(held: _Held, config: ExposuresConfig, random: Random, rng: RandomSource) -> list[Sample]:
     """A group of patches of one scene, exposed anew."""
     size = config.patch_px
-    height, width = held.sitting.shape
+    height, width = held.acquisition.shape
     corners = [
         (int(random.integers(height - size + 1)), int(random.integers(width - size + 1)))
         for _ in range(config.group)
     ]
-    crops = held.sitting.crops(corners, size, chance=chance, long=config.target == "long")
+    crops = held.acquisition.crops(corners, size, rng=rng, long=config.target == "long")
     target = crops.clean if config.target == "clean" else crops.long
     looks = [_Look.drawn(held, random) for _ in corners]
     scale, offset = (
-        chance.array(np.array([getattr(look, name) for look in looks])[:, None, None])
+        rng.array(np.array([getattr(look, name) for look in looks])[:, None, None])
         for name in ("scale", "offset")
     )
     noisy, aim = (torch.as_tensor(image * scale + offset)[:, None] for image in (crops.short, target))
     conditions = np.stack([told(look.noise, random, error=config.told_error) for look in looks])
     sigmas = np.array([look.noise.variance(0.5) ** 0.5 for look in looks])
-    condition, sigma = (torch.as_tensor(chance.array(values)) for values in (conditions, sigmas))
+    noise_condition, sigma = (torch.as_tensor(rng.array(values)) for values in (conditions, sigmas))
     return [
         {
             "noisy": look.turned(noisy[n]),
             "target": look.turned(aim[n]),
-            "condition": condition[n],
+            "noise_condition": noise_condition[n],
             "sigma": sigma[n],
         }
         for n, look in enumerate(looks)

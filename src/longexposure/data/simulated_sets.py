@@ -2,7 +2,7 @@
 
 `OUT/<machine>/<split>/` holds `LQ/`, `HQ/` and `clean/` with `NNNNN.tif`, `truth/NNNNN.json` with every
 value that was drawn, every defect and the hashes of the pair's files, `recipe.json` and, when all is done,
-`manifest.json`. With defects there are `twin/NNNNN.tif`, the noise-free image without them, and
+`manifest.json`. With defects there are `defect_free/NNNNN.tif`, the noise-free image without them, and
 `truth/NNNNN.tif`, the mask. Each file is written whole or not at all, and a pair counts as done when its
 truth, which is written last, is there and its images have the hashes in it; all else is made anew. Nothing
 depends on time, place or the number of processes and threads: equal arguments and versions give
@@ -32,7 +32,7 @@ import numpy.typing as npt
 from longexposure.errors import LongExposureError, OutputError, RecipeError, ResourceError
 from longexposure.io import check_writable_folder, remove_temporaries, write_radiograph, write_whole
 from longexposure.radiograph import Radiograph, Step
-from longexposure.simulation.exposure import SPLITS, Pair, draw_pair, setting_of
+from longexposure.simulation.exposure import SPLITS, SimulatedPair, draw_pair, parameters_of
 from longexposure.simulation.machine import MOST_PAIRS, Machine, Split, load_machine
 
 FORMAT = 1
@@ -109,7 +109,7 @@ def write_set(
     """
     machine = _machine(plan.machine, plan.overrides)
     for index in range(plan.count):
-        setting_of(machine, (plan.seed, SPLITS[plan.split], index))
+        parameters_of(machine, (plan.seed, SPLITS[plan.split], index))
     root, folders = plan.root, _folders(plan)
     _claim(root, _recipe(machine, plan), folders)
     remove_temporaries([root, *(root / folder for folder in folders)])
@@ -144,7 +144,7 @@ def read_truth(path: Path) -> dict[str, Any]:
     return values
 
 
-def preview(pairs: Sequence[Pair], path: Path, *, overwrite: bool = False) -> None:
+def preview(pairs: Sequence[SimulatedPair], path: Path, *, overwrite: bool = False) -> None:
     """A sheet of pairs as an 8-bit PNG: one row each, LQ, HQ and clean (and the mask) side by side.
 
     Each row is windowed once, from the 0.2nd to the 99.8th percentile of its HQ; images larger than 512 px
@@ -164,7 +164,7 @@ def preview(pairs: Sequence[Pair], path: Path, *, overwrite: bool = False) -> No
     write_radiograph(Radiograph(pixels=sheet), path, overwrite=overwrite)
 
 
-def _strip(pair: Pair) -> npt.NDArray[np.uint8]:
+def _strip(pair: SimulatedPair) -> npt.NDArray[np.uint8]:
     height, width = (min(side, PREVIEWED_PX) for side in pair.hq.shape)
     y, x = ((side - shown) // 2 for side, shown in zip(pair.hq.shape, (height, width), strict=True))
     low, high = np.percentile(pair.hq, (0.2, 99.8))
@@ -184,7 +184,7 @@ def _machine(name: str, overrides: tuple[str, ...]) -> Machine:
 
 
 def _folders(plan: SetPlan) -> tuple[str, ...]:
-    return ("LQ", "HQ", "clean", "truth", *(("twin",) if plan.defects else ()))
+    return ("LQ", "HQ", "clean", "truth", *(("defect_free",) if plan.defects else ()))
 
 
 def _truth(root: Path, index: int) -> Path:
@@ -327,16 +327,16 @@ def _make(plan: SetPlan, index: int) -> Path:
         settings={"machine": machine.name, "seed": plan.seed, "split": plan.split, "index": index},
     )
     images: dict[str, npt.NDArray[Any]] = {"LQ": pair.lq, "HQ": pair.hq, "clean": _rounded(pair.clean, pair)}
-    if plan.defects and pair.twin is not None and pair.mask is not None:
-        images |= {"twin": _rounded(pair.twin, pair), "truth": pair.mask}
-    exposures = pair.setting.exposures
+    if plan.defects and pair.defect_free is not None and pair.mask is not None:
+        images |= {"defect_free": _rounded(pair.defect_free, pair), "truth": pair.mask}
+    exposures = pair.parameters.exposures
     seconds = {"LQ": exposures.short_s, "HQ": exposures.long_s}
     hashes = {}
     for folder, pixels in images.items():
         path = plan.root / folder / f"{index:05}.tif"
         facts = {"exposure_s": seconds[folder]} if folder in seconds else {}
         radiograph = Radiograph(
-            pixels=pixels, pitch_um=(pair.setting.pixel_um,) * 2, exposure=facts, history=(step,)
+            pixels=pixels, pitch_um=(pair.parameters.pixel_um,) * 2, exposure=facts, history=(step,)
         )
         write_radiograph(radiograph, path, overwrite=True)
         hashes[f"{folder}/{path.name}"] = _sha256(path)
@@ -345,7 +345,7 @@ def _make(plan: SetPlan, index: int) -> Path:
     return truth
 
 
-def _rounded(clean: npt.NDArray[np.float32], pair: Pair) -> npt.NDArray[Any]:
+def _rounded(clean: npt.NDArray[np.float32], pair: SimulatedPair) -> npt.NDArray[Any]:
     """The expectation in the machine's own depth."""
     full = np.iinfo(pair.lq.dtype).max
     return np.clip(np.rint(clean), 0, full).astype(pair.lq.dtype)

@@ -27,12 +27,12 @@ class HasSplit(Protocol):
 Splittable = TypeVar("Splittable", bound=HasSplit)
 
 
-def draw_groups(groups: Sequence[str], share: float, *, seed: int) -> set[int]:
-    """Indices of about this share of the members, whole groups only, at least one group on either side.
+def draw_groups(groups: Sequence[str], fraction: float, *, seed: int) -> set[int]:
+    """Indices of about this fraction of the members, whole groups only, at least one group on either side.
 
     Args:
         groups: the group of each member.
-        share: 0..1.
+        fraction: 0..1.
         seed: equal seeds and groups give equal draws.
 
     Raises:
@@ -43,7 +43,7 @@ def draw_groups(groups: Sequence[str], share: float, *, seed: int) -> set[int]:
         members.setdefault(group, []).append(index)
     if len(members) < 2:
         raise ValueError("fewer than two groups cannot be split")
-    wanted = max(round(share * len(groups)), 1)
+    wanted = max(round(fraction * len(groups)), 1)
     order = np.random.default_rng(seed).permutation(len(members)).tolist()
     sizes = [len(found) for found in members.values()]
     drawn: list[int] = []

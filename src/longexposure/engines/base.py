@@ -28,10 +28,10 @@ class Engine(Protocol):
         """What the model needs."""
         ...
 
-    def run(self, tile: Unit, condition: Unit) -> Unit:
+    def run(self, tile: Unit, noise_condition: Unit) -> Unit:
         """Tiles (B, H, W) float32, H and W multiples of the spec's size multiple, in and out.
 
-        `condition` is (5,), as `NoiseProfile.condition`; the input is not modified.
+        `noise_condition` is (5,), as `NoiseProfile.condition`; the input is not modified.
         """
         ...
 

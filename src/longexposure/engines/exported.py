@@ -32,7 +32,7 @@ COUNTS = 65535
 MOST_COUNTS = 1.0
 """How far an engine in f32 may be from torch in f32, in counts, at any pixel."""
 MOST_OF_ERROR_LEFT = 0.1
-"""How far an engine in bf16 may be, rms, as a share of the error that is left in torch's output."""
+"""How far an engine in bf16 may be, rms, as a fraction of the error that is left in torch's output."""
 
 _STRING, _VARINT, _FIXED64, _FIXED32 = 2, 0, 1, 5  # wire types of protobuf
 _METADATA_FIELD = 14  # ModelProto.metadata_props
@@ -44,13 +44,13 @@ class Probe:
 
     Attributes:
         tile: (B, H, W) in the unit domain.
-        condition: (5,), what the network was told.
+        noise_condition: (5,), what the network was told.
         expected: what came out, (B, H, W).
         error_left: rms of what came out less the clean image.
     """
 
     tile: Unit
-    condition: Unit
+    noise_condition: Unit
     expected: Unit
     error_left: float
 
@@ -59,7 +59,7 @@ class Probe:
         return {
             "shape": list(self.tile.shape),
             "tile": _text_of(self.tile),
-            "condition": _text_of(self.condition),
+            "condition": _text_of(self.noise_condition),
             "expected": _text_of(self.expected),
             "error_left": self.error_left,
         }
@@ -70,7 +70,7 @@ class Probe:
         shape = tuple(values["shape"])
         return cls(
             tile=_array_of(values["tile"]).reshape(shape),
-            condition=_array_of(values["condition"]).reshape(5),
+            noise_condition=_array_of(values["condition"]).reshape(5),
             expected=_array_of(values["expected"]).reshape(shape),
             error_left=float(values["error_left"]),
         )
@@ -179,7 +179,7 @@ def parse_exported(content: bytes, *, where: str) -> Exported:
 
 def deviation(engine: Engine, probe: Probe, *, exact: bool) -> Deviation:
     """How far an engine is from torch on a probe, and how far it may be, exact (f32) or not (bf16)."""
-    difference = COUNTS * (engine.run(probe.tile, probe.condition).astype(np.float64) - probe.expected)
+    difference = COUNTS * (engine.run(probe.tile, probe.noise_condition).astype(np.float64) - probe.expected)
     largest = float(np.abs(difference).max())
     rms = float(np.sqrt(np.square(difference).mean()))
     if exact:

@@ -38,9 +38,9 @@ class OnnxEngine:
     def spec(self) -> ModelSpec:
         return self._spec
 
-    def run(self, tile: Unit, condition: Unit) -> Unit:
+    def run(self, tile: Unit, noise_condition: Unit) -> Unit:
         """See `Engine.run`."""
-        told = np.ascontiguousarray(np.tile(condition, (len(tile), 1)), np.float32)
+        told = np.ascontiguousarray(np.tile(noise_condition, (len(tile), 1)), np.float32)
         given = {"image": np.ascontiguousarray(tile[:, None], np.float32), "noise": told}
         with as_memory_error():
             (output,) = self._session.run(None, {name: given[name] for name in self._inputs})

@@ -35,11 +35,11 @@ class TorchEngine:
         spec: ModelSpec = self._network.spec
         return spec
 
-    def run(self, tile: Unit, condition: Unit) -> Unit:
+    def run(self, tile: Unit, noise_condition: Unit) -> Unit:
         """See `Engine.run`."""
         half = self.precision == "bf16"
         image = torch.tensor(np.ascontiguousarray(tile), device=self.device)[:, None]
-        told = torch.tensor(np.tile(condition, (len(tile), 1)), device=self.device)
+        told = torch.tensor(np.tile(noise_condition, (len(tile), 1)), device=self.device)
         with (
             torch.inference_mode(),
             torch.backends.cudnn.flags(enabled=True, allow_tf32=False),

@@ -18,13 +18,13 @@ from longexposure.radiograph import Pixels
 NOISE_LIMIT = 7.0
 """A faulty pixel differs from its surroundings by more than this many standard deviations of the noise."""
 NEIGHBOUR_SHARE = 0.08
-"""Its four neighbours follow by less than this share: a point blurred by 0.5 px has neighbours at 0.13."""
+"""Its four neighbours follow by less than this fraction: a point blurred by 0.5 px has neighbours at 0.13."""
 NEIGHBOUR_NOISE = 0.8
-"""Their own noise may add this many standard deviations to that share."""
+"""Their own noise may add this many standard deviations to that fraction."""
 SKIRT_LIMIT = 2.0
 """No neighbour differs by more than this many times as much, or the pixel is the skirt of that neighbour."""
 SLOPE_GAIN = 0.7
-"""A slope counts as one when without it the ring spreads less than this share of what it did."""
+"""A slope counts as one when without it the ring spreads less than this fraction of what it did."""
 SPREAD_LIMIT = 2.0
 """It differs by more than this many times the spread of the ring, so that edges and texture stay."""
 STRIP_PX = 1 << 18

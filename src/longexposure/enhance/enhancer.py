@@ -28,7 +28,7 @@ from longexposure.enhance.bad_pixels import BadPixels
 from longexposure.enhance.job import Enhanced, Examined, Job
 from longexposure.enhance.pipeline import Pipeline
 from longexposure.enhance.result import FileResult
-from longexposure.enhance.statistics import Findings, examine, pages_of
+from longexposure.enhance.statistics import ImageStatistics, examine, pages_of
 from longexposure.enhance.tiles import Tile, core_size, plan, with_smaller_cores
 from longexposure.errors import RecipeError, ResourceError
 from longexposure.grey import GreyMap, to_type
@@ -38,11 +38,11 @@ from longexposure.models.checkpoint import read_header
 from longexposure.models.noise_range import Conditions, conditions_of
 from longexposure.models.registry import CLASSICAL, DEFAULT, find_weights
 from longexposure.noise import NoiseProfile
-from longexposure.noise.calibration import Fingerprint
+from longexposure.noise.calibration import NoiseCalibration
 from longexposure.radiograph import Pixels, Radiograph, Step, check_pixels
 from longexposure.system import free_memory
 
-__all__ = ["Enhancer", "FileResult", "Findings", "enhance_files", "examine", "load_enhancer"]
+__all__ = ["Enhancer", "FileResult", "ImageStatistics", "enhance_files", "examine", "load_enhancer"]
 
 logger = logging.getLogger(__name__)
 
@@ -96,17 +96,17 @@ class Enhancer:
 
     @overload
     def enhance(
-        self, image: Radiograph, *, noise: NoiseProfile | Fingerprint | None = ..., strength: float = ...
+        self, image: Radiograph, *, noise: NoiseProfile | NoiseCalibration | None = ..., strength: float = ...
     ) -> Radiograph: ...
     @overload
     def enhance(
-        self, image: Pixels, *, noise: NoiseProfile | Fingerprint | None = ..., strength: float = ...
+        self, image: Pixels, *, noise: NoiseProfile | NoiseCalibration | None = ..., strength: float = ...
     ) -> Pixels: ...
     def enhance(
         self,
         image: Radiograph | Pixels,
         *,
-        noise: NoiseProfile | Fingerprint | None = None,
+        noise: NoiseProfile | NoiseCalibration | None = None,
         strength: float = 1.0,
     ) -> Radiograph | Pixels:
         """Enhance an image or a stack; kind, shape, type and grey scale stay, the input is untouched.
@@ -115,7 +115,7 @@ class Enhancer:
             image: a radiograph, or an array (H, W) or (N, H, W) of uint8, uint16 or float32. Each page
                 of a stack is measured and enhanced for itself.
             noise: its noise, where it is known better than one image can tell, in its grey values; or the
-                fingerprint of its machine (`longexposure.noise.calibration.read_fingerprint`).
+                fingerprint of its machine (`longexposure.noise.calibration.read_calibration`).
             strength: 0 gives the input back to the bit, 1 the full enhancement, between mixes the two.
 
         Raises:
@@ -124,31 +124,31 @@ class Enhancer:
             ResourceError: not even the smallest tile fits into memory.
         """
         if isinstance(image, Radiograph):
-            pixels, findings = self.enhance_pages(image.pixels, noise=noise, strength=strength)
-            return image.with_pixels(pixels, self.step(findings, strength=strength))
+            pixels, statistics = self.enhance_pages(image.pixels, noise=noise, strength=strength)
+            return image.with_pixels(pixels, self.step(statistics, strength=strength))
         return self.enhance_pages(image, noise=noise, strength=strength)[0]
 
     def enhance_pages(
         self,
         pixels: Pixels,
         *,
-        noise: NoiseProfile | Fingerprint | None = None,
+        noise: NoiseProfile | NoiseCalibration | None = None,
         strength: float = 1.0,
-        findings: Sequence[Findings] | None = None,
-    ) -> tuple[Pixels, Sequence[Findings]]:
+        statistics: Sequence[ImageStatistics] | None = None,
+    ) -> tuple[Pixels, Sequence[ImageStatistics]]:
         """`enhance` for arrays, with what was found on each page; findings already there are used."""
         check_pixels(pixels, where="image")
         check_finite(pixels, "image")
         _check_strength(strength)
         pages = pages_of(pixels)
-        found = [examine(page, noise) for page in pages] if findings is None else findings
+        found = [examine(page, noise) for page in pages] if statistics is None else statistics
         found = [dataclasses.replace(of_page, trained=self.trained) for of_page in found]
         result = np.empty_like(pages)
         for page, of_page, out in zip(pages, found, result, strict=True):
             self._compute(page, of_page, strength=strength, out=out)
         return result.reshape(pixels.shape), found
 
-    def step(self, findings: Sequence[Findings], *, strength: float) -> Step:
+    def step(self, statistics: Sequence[ImageStatistics], *, strength: float) -> Step:
         """The history's entry for an enhancement."""
         from longexposure import __version__
 
@@ -164,15 +164,15 @@ class Enhancer:
                         "unit_scale": found.grey.scale,
                         "unit_offset": found.grey.offset,
                         "noise": found.noise.as_dict(),
-                        **({"fingerprint": found.fingerprint.reference()} if found.fingerprint else {}),
+                        **({"calibration": found.calibration.reference()} if found.calibration else {}),
                         "bad_pixels_replaced": len(found.bad_pixels) if strength > 0 else 0,
                     }
-                    for found in findings
+                    for found in statistics
                 ],
             },
         )
 
-    def _compute(self, page: Pixels, found: Findings, *, strength: float, out: Pixels) -> None:
+    def _compute(self, page: Pixels, found: ImageStatistics, *, strength: float, out: Pixels) -> None:
         if strength == 0 or found.noiseless:
             out[...] = page
             return
@@ -210,11 +210,13 @@ class Enhancer:
         logger.warning("no memory left on %s: going on with %s on %s", full, self.engine_name, device)
         return True
 
-    def _tile(self, page: Pixels, found: Findings, tile: Tile, *, strength: float, out: Pixels) -> None:
+    def _tile(
+        self, page: Pixels, found: ImageStatistics, tile: Tile, *, strength: float, out: Pixels
+    ) -> None:
         """Compute one tile and put its core in its place."""
         window, bad = page[tile.window], found.bad_pixels.within(tile.window)
         unit = self._unit(window, found.grey, bad)
-        output = self.engine.run(unit[None], found.condition)[0]
+        output = self.engine.run(unit[None], found.noise_condition)[0]
         rows, columns = tile.inside
         core = out[tile.core]
         for strip in _strips(rows, window.shape[1]):
@@ -301,7 +303,7 @@ def enhance_files(
     out: Path,
     enhancer: Enhancer | Callable[[], Enhancer],
     *,
-    noise: NoiseProfile | Fingerprint | None = None,
+    noise: NoiseProfile | NoiseCalibration | None = None,
     strength: float = 1.0,
     overwrite: bool = False,
     sidecar: bool = False,
@@ -341,13 +343,13 @@ def enhance_files(
 def _enhanced(examined: Examined, *, enhancer: Enhancer, strength: float) -> Enhanced:
     """Enhance what was read."""
     started = time.perf_counter()
-    pixels, findings = enhancer.enhance_pages(
-        examined.before.pixels, strength=strength, findings=examined.findings
+    pixels, statistics = enhancer.enhance_pages(
+        examined.before.pixels, strength=strength, statistics=examined.statistics
     )
-    step = enhancer.step(findings, strength=strength)
+    step = enhancer.step(statistics, strength=strength)
     seconds = examined.seconds + time.perf_counter() - started
     after = examined.before.with_pixels(pixels, step)
-    return Enhanced(examined, after, findings, enhancer.engine_name, seconds)
+    return Enhanced(examined, after, statistics, enhancer.engine_name, seconds)
 
 
 def _check_strength(strength: float) -> None:

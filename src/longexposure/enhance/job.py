@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from longexposure.enhance.result import FileResult
-from longexposure.enhance.statistics import Findings, examine, pages_of
+from longexposure.enhance.statistics import ImageStatistics, examine, pages_of
 from longexposure.errors import LongExposureError, OutputError
 from longexposure.io import read_radiograph, writable_suffix, write_radiograph
 from longexposure.noise import NoiseProfile, flat_blocks, flat_deviation
-from longexposure.noise.calibration import Fingerprint
+from longexposure.noise.calibration import NoiseCalibration
 from longexposure.radiograph import Radiograph
 
 
@@ -23,7 +23,7 @@ class Examined:
 
     source: Path
     before: Radiograph
-    findings: Sequence[Findings]
+    statistics: Sequence[ImageStatistics]
     seconds: float
 
 
@@ -33,7 +33,7 @@ class Enhanced:
 
     examined: Examined
     after: Radiograph
-    findings: Sequence[Findings]
+    statistics: Sequence[ImageStatistics]
     engine: str | None
     seconds: float
 
@@ -50,7 +50,7 @@ class Job:
     """
 
     out: Path
-    noise: NoiseProfile | Fingerprint | None = None
+    noise: NoiseProfile | NoiseCalibration | None = None
     overwrite: bool = False
     sidecar: bool = False
 
@@ -83,8 +83,8 @@ class Job:
         before = read_radiograph(source)
         _refuse_taken(self.target(source), overwrite=self.overwrite)
         started = time.perf_counter()
-        findings = [examine(page, self.noise) for page in pages_of(before.pixels)]
-        return Examined(source, before, findings, seconds=time.perf_counter() - started)
+        statistics = [examine(page, self.noise) for page in pages_of(before.pixels)]
+        return Examined(source, before, statistics, seconds=time.perf_counter() - started)
 
     def write(self, enhanced: Enhanced) -> FileResult:
         """Write the enhanced file, and tell of it.
@@ -92,10 +92,10 @@ class Job:
         Raises:
             OutputError: it cannot be written.
         """
-        examined, after, findings = enhanced.examined, enhanced.after, enhanced.findings
+        examined, after, statistics = enhanced.examined, enhanced.after, enhanced.statistics
         before = examined.before
         first = pages_of(before.pixels)[0]
-        flat = flat_blocks(first, findings[0].noise)
+        flat = flat_blocks(first, statistics[0].noise)
         result = FileResult(
             source=examined.source,
             output=self.target(examined.source),
@@ -103,12 +103,12 @@ class Job:
             dtype=before.pixels.dtype.name,
             sigma_before=flat_deviation(first, flat),
             sigma_after=flat_deviation(pages_of(after.pixels)[0], flat),
-            bad_pixels=sum(len(found.bad_pixels) for found in findings),
+            bad_pixels=sum(len(found.bad_pixels) for found in statistics),
             seconds=enhanced.seconds,
             megapixels=before.pixels.size / 1e6,
             engine=enhanced.engine,
-            noise=findings[0].noise,
-            warnings=tuple(dict.fromkeys(text for found in findings for text in found.warnings)),
+            noise=statistics[0].noise,
+            warnings=tuple(dict.fromkeys(text for found in statistics for text in found.warnings)),
             before=before,
             after=after,
         )

@@ -11,19 +11,19 @@ from longexposure.enhance.bad_pixels import BadPixels, find_bad_pixels
 from longexposure.grey import GreyMap, measure_grey
 from longexposure.models.noise_range import Conditions
 from longexposure.noise import NoiseProfile, estimate_noise
-from longexposure.noise.calibration import Fingerprint
+from longexposure.noise.calibration import NoiseCalibration
 from longexposure.radiograph import Pixels
 
 
 @dataclass(frozen=True)
-class Findings:
+class ImageStatistics:
     """What one image (H, W) was found to be before anything was changed.
 
     Attributes:
         grey: its grey map.
         noise: its noise.
         bad_pixels: its faulty pixels.
-        fingerprint: what the noise was taken from, where it was not measured on the image.
+        calibration: what the noise was taken from, where it was not measured on the image.
         cautions: what speaks against that.
         trained: the noise that the network was trained for; None where that is not known.
     """
@@ -31,14 +31,14 @@ class Findings:
     grey: GreyMap
     noise: NoiseProfile
     bad_pixels: BadPixels
-    fingerprint: Fingerprint | None = None
+    calibration: NoiseCalibration | None = None
     cautions: tuple[str, ...] = ()
     trained: Conditions | None = None
 
     @property
-    def condition(self) -> npt.NDArray[np.float32]:
+    def noise_condition(self) -> npt.NDArray[np.float32]:
         """What a conditioned network is told."""
-        return self.noise.mapped(scale=self.grey.scale, offset=self.grey.offset).condition()
+        return self.noise.mapped(scale=self.grey.scale, offset=self.grey.offset).noise_condition()
 
     @property
     def noiseless(self) -> bool:
@@ -55,8 +55,8 @@ class Findings:
 
 
 def examine(
-    pixels: Pixels, noise: NoiseProfile | Fingerprint | None = None, *, trained: Conditions | None = None
-) -> Findings:
+    pixels: Pixels, noise: NoiseProfile | NoiseCalibration | None = None, *, trained: Conditions | None = None
+) -> ImageStatistics:
     """Measure one image (H, W); a given noise profile is taken as it is, a fingerprint where it applies.
 
     Args:
@@ -69,15 +69,15 @@ def examine(
     """
     grey = measure_grey(pixels)
     cautions: tuple[str, ...] = ()
-    if isinstance(noise, Fingerprint):
+    if isinstance(noise, NoiseCalibration):
         profile, cautions = noise.profile_of(pixels, grey)
     else:
         profile = estimate_noise(pixels, grey) if noise is None else noise
-    return Findings(
+    return ImageStatistics(
         grey=grey,
         noise=profile,
         bad_pixels=find_bad_pixels(pixels, profile),
-        fingerprint=noise if isinstance(noise, Fingerprint) else None,
+        calibration=noise if isinstance(noise, NoiseCalibration) else None,
         cautions=cautions,
         trained=trained,
     )

@@ -67,7 +67,7 @@ def core_size(
     """
     if longest_px is not None and halo_px >= longest_px:
         return -(-longest_px // multiple) * multiple
-    windows = (int((max(free_bytes, 1) / share / bytes_per_px) ** 0.5) for share in (4, 2))
+    windows = (int((max(free_bytes, 1) / fraction / bytes_per_px) ** 0.5) for fraction in (4, 2))
     quarter, half = (window - 2 * halo_px for window in windows)
     largest = LARGEST_OF_HUGE_PX if longest_px is not None and longest_px > HUGE_PX else LARGEST_PX
     core = min(max(quarter, min(half, 2 * halo_px), SMALLEST_PX), largest)

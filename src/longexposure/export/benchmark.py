@@ -2,7 +2,7 @@
 
 All engines and precisions take turns on the same tile, so that a machine that is busy with other things
 slows them alike; figures are medians over the rounds. Beside each runs a plain stack of 3x3 convolutions in
-the same engine and precision: what this machine can do at most, of which the network reaches a share.
+the same engine and precision: what this machine can do at most, of which the network reaches a fraction.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class Line:
         speed: how many times as fast as torch in f32 on the CPU, median of the ratios of the rounds.
         gflops: billions of operations a second in the network's convolutions.
         plain_gflops: the same of the plain stack; None where it could not be built.
-        share: of the two; None as above.
+        fraction: of the two; None as above.
         largest: largest difference from torch in f32, in counts of 65535.
         rms: the same, root mean square.
         error_left: rms of torch's output less the clean image, in counts of 65535; what `rms` should be small
@@ -73,7 +73,7 @@ class Line:
     speed: float
     gflops: float
     plain_gflops: float | None
-    share: float | None
+    fraction: float | None
     largest: float
     rms: float
     error_left: float
@@ -89,7 +89,7 @@ class Line:
             "times torch f32": self.speed,
             "GFLOP/s": self.gflops,
             "plain 3x3": self.plain_gflops,
-            "share": None if self.share is None else f"{self.share:.0%}",
+            "fraction": None if self.fraction is None else f"{self.fraction:.0%}",
             "max, counts": self.largest,
             "rms": self.rms,
             "rms / error left": f"{self.rms / self.error_left:.1%}",
@@ -128,13 +128,13 @@ class _Exactness:
     """What torch in f32 made of the tile, and how much error is left in that, in counts."""
 
     tile: Unit
-    condition: Unit
+    noise_condition: Unit
     reference: Unit
     left: float
 
     def of(self, engine: Engine) -> npt.NDArray[np.float64]:
         """Difference of an engine's output, in counts."""
-        return COUNTS * (engine.run(self.tile, self.condition).astype(np.float64) - self.reference)
+        return COUNTS * (engine.run(self.tile, self.noise_condition).astype(np.float64) - self.reference)
 
 
 def bench(
@@ -162,12 +162,12 @@ def bench(
     header, weights = read_checkpoint(path)
     network = restore_network(header, weights, where=str(path))
     side = -(-size_px // network.spec.size_multiple) * network.spec.size_multiple
-    clean, tile, condition = probe_scene((1, side, side), sigma=SIGMA, seed=5)
+    clean, tile, noise_condition = probe_scene((1, side, side), sigma=SIGMA, seed=5)
     left_out: dict[str, str] = {}
-    runners = _runners(path, header, network, (tile, condition), left_out)
+    runners = _runners(path, header, network, (tile, noise_condition), left_out)
     times = _measure(runners, rounds, on_round)
-    reference = runners[0].engine.run(tile, condition)
-    exactness = _Exactness(tile, condition, reference, left=COUNTS * _rms(reference - clean))
+    reference = runners[0].engine.run(tile, noise_condition)
+    exactness = _Exactness(tile, noise_condition, reference, left=COUNTS * _rms(reference - clean))
     operations = operations_per_px(network) * side * side
     lines = tuple(
         _line(runner, measured, times[0], exactness=exactness, operations=operations)
@@ -298,7 +298,7 @@ def _line(
         ),
         gflops=gflops,
         plain_gflops=plain,
-        share=None if plain is None else gflops / plain,
+        fraction=None if plain is None else gflops / plain,
         largest=float(np.abs(difference).max()),
         rms=_rms(difference),
         error_left=exactness.left,

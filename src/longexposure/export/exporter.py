@@ -38,7 +38,7 @@ from longexposure.io.writing import refuse_taken, write_together
 from longexposure.models.checkpoint import Header, read_checkpoint, sha256_of
 from longexposure.models.networks import Network, restore_network
 from longexposure.models.registry import CLASSICAL, find_weights
-from longexposure.noise import CONDITION, NoiseProfile
+from longexposure.noise import NOISE_CONDITION, NoiseProfile
 
 Format = Literal["onnx", "openvino"]
 SUFFIXES: Mapping[Format, str] = {"onnx": ".onnx", "openvino": ".xml"}
@@ -167,8 +167,8 @@ def check_export(engine: Engine, network: Network) -> float:
     differences = []
     for batch, height, width in CHECKED_TILES:
         shape = _on_grid((batch, height, width), network.spec.size_multiple)
-        _, tile, condition = probe_scene(shape, sigma=float(random.uniform(0.01, 0.3)), seed=height)
-        found = engine.run(tile, condition).astype(np.float64) - torch_engine.run(tile, condition)
+        _, tile, noise_condition = probe_scene(shape, sigma=float(random.uniform(0.01, 0.3)), seed=height)
+        found = engine.run(tile, noise_condition).astype(np.float64) - torch_engine.run(tile, noise_condition)
         differences.append(COUNTS * float(np.abs(found).max()))
     for height, width in CHECKED_IMAGES:
         tile = probe_scene((1, height, width), sigma=0.05, seed=width)[1][0]
@@ -196,7 +196,7 @@ def _traced(network: Network) -> Any:
     image = torch.rand(shape[0], 1, *shape[1:])
     program = torch.onnx.export(
         network.eval(),
-        (image, torch.full((shape[0], len(CONDITION)), 0.1)),
+        (image, torch.full((shape[0], len(NOISE_CONDITION)), 0.1)),
         dynamic_shapes=({0: batch, 2: height, 3: width}, {0: batch}),
         input_names=list(INPUTS),
         output_names=list(OUTPUTS),
@@ -236,10 +236,10 @@ def _told(network: Network, header: Header) -> dict[str, str]:
 
 def _probe(engine: TorchEngine, shape: tuple[int, int, int], sigma: float, seed: int) -> Probe:
     shape = _on_grid(shape, engine.spec.size_multiple)
-    clean, tile, condition = probe_scene(shape, sigma=sigma, seed=seed)
-    expected = engine.run(tile, condition)
+    clean, tile, noise_condition = probe_scene(shape, sigma=sigma, seed=seed)
+    expected = engine.run(tile, noise_condition)
     left = float(np.sqrt(np.square(expected - clean).mean()))
-    return Probe(tile=tile, condition=condition, expected=expected, error_left=left)
+    return Probe(tile=tile, noise_condition=noise_condition, expected=expected, error_left=left)
 
 
 def probe_scene(shape: tuple[int, int, int], *, sigma: float, seed: int) -> tuple[Unit, Unit, Unit]:
@@ -255,8 +255,8 @@ def probe_scene(shape: tuple[int, int, int], *, sigma: float, seed: int) -> tupl
             inside = 0.5 - 0.5 * np.tanh(np.hypot(y - at_y, x - at_x) - radius)
             page += 0.15 * random.choice((-1, 1)) * inside
     noisy = clean + random.normal(0, sigma, shape)
-    condition = NoiseProfile(level=0.5, sigma=sigma).condition()
-    return clean.astype(np.float32), noisy.astype(np.float32), condition
+    noise_condition = NoiseProfile(level=0.5, sigma=sigma).noise_condition()
+    return clean.astype(np.float32), noisy.astype(np.float32), noise_condition
 
 
 def _on_grid(shape: tuple[int, int, int], multiple: int) -> tuple[int, int, int]:

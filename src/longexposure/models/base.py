@@ -13,7 +13,7 @@ class ModelSpec:
         size_multiple: height and width it takes must be multiples of this many pixels.
         receptive_field: how many pixels away, in any direction, an input pixel can still change an
             output pixel (the radius, so that the field is 2 * radius + 1 wide).
-        conditioned: whether it wants the noise (`longexposure.noise.CONDITION`) beside the pixels.
+        conditioned: whether it wants the noise (`longexposure.noise.NOISE_CONDITION`) beside the pixels.
         bytes_per_px: memory that computing takes at its peak for each pixel of a tile, float32, with the
             double-precision copies that the enhance path makes; measured, and rounded up.
     """

@@ -19,7 +19,7 @@ from longexposure.models.base import ModelSpec
 Tile = npt.NDArray[np.float32]
 """A batch of tiles (B, H, W) in the unit domain."""
 Condition = npt.NDArray[np.float32]
-"""The noise, five numbers, see `longexposure.noise.CONDITION`; the first is its sigma in the tile's units."""
+"""The noise, five numbers, see `longexposure.noise.NOISE_CONDITION`; the first is its sigma in the tile's units."""
 
 _TRUNCATE = 4.0
 
@@ -32,7 +32,7 @@ class Identity:
     def spec(self) -> ModelSpec:
         return ModelSpec(size_multiple=1, receptive_field=0, conditioned=False)
 
-    def run(self, tile: Tile, condition: Condition) -> Tile:
+    def run(self, tile: Tile, noise_condition: Condition) -> Tile:
         """A copy of the tiles (B, H, W).
 
         Raises:
@@ -64,7 +64,7 @@ class Gaussian:
     def spec(self) -> ModelSpec:
         return ModelSpec(size_multiple=1, receptive_field=self._radius, conditioned=False)
 
-    def run(self, tile: Tile, condition: Condition) -> Tile:
+    def run(self, tile: Tile, noise_condition: Condition) -> Tile:
         """Smooth the tiles (B, H, W), whatever their noise.
 
         Raises:
@@ -111,13 +111,13 @@ class NonLocalMeans:
         radius = self.patch_px // 2 + self.distance_px
         return ModelSpec(size_multiple=1, receptive_field=radius, conditioned=True)
 
-    def run(self, tile: Tile, condition: Condition) -> Tile:
+    def run(self, tile: Tile, noise_condition: Condition) -> Tile:
         """Denoise the tiles (B, H, W) of noise sigma `condition[0]`; sigma 0 leaves them as they are.
 
         Raises:
             InputError: not a batch of tiles, or a sigma that is negative or not finite.
         """
-        sigma = float(condition[0])
+        sigma = float(noise_condition[0])
         if not (np.isfinite(sigma) and sigma >= 0):
             raise InputError(
                 where="non-local means, noise sigma",

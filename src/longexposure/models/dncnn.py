@@ -59,8 +59,8 @@ class DnCNN(nn.Module):
             bytes_per_px=128 + 8 * self.config.width,
         )
 
-    def forward(self, image: Tensor, condition: Tensor | None = None) -> Tensor:
-        """Enhance (B, 1, H, W) of any size; `condition` is not looked at."""
+    def forward(self, image: Tensor, noise_condition: Tensor | None = None) -> Tensor:
+        """Enhance (B, 1, H, W) of any size; `noise_condition` is not looked at."""
         noise: Tensor = self.layers(image)
         return image - noise.to(image.dtype)
 

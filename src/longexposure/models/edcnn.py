@@ -89,8 +89,8 @@ class EDCNN(nn.Module):
             bytes_per_px=128 + 28 * self.config.width,
         )
 
-    def forward(self, image: Tensor, condition: Tensor | None = None) -> Tensor:
-        """Enhance (B, 1, H, W) of any size; `condition` is not looked at."""
+    def forward(self, image: Tensor, noise_condition: Tensor | None = None) -> Tensor:
+        """Enhance (B, 1, H, W) of any size; `noise_condition` is not looked at."""
         edges = torch.cat((image, self.conv_sobel(image).to(image.dtype)), dim=1)
         seen = edges
         for index in range(1, BLOCKS):

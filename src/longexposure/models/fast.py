@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from longexposure.models.base import ModelSpec
-from longexposure.noise import CONDITION
+from longexposure.noise import NOISE_CONDITION
 
 CONTRAST_PX = 8
 """Reach of the local mean that the means of blocks are compared with."""
@@ -91,7 +91,7 @@ class Fast(nn.Module):
         super().__init__()
         self.config = config
         channels = config.scale**2
-        told = len(CONDITION) if config.told else 0
+        told = len(NOISE_CONDITION) if config.told else 0
         self.head = nn.Conv2d(channels + 2 + told, config.width, 3, padding=1)
         self.body = nn.Sequential(*(ResidualBlock(config.width) for _ in range(config.blocks)))
         self.tail = _silent(config.width, channels)
@@ -116,9 +116,9 @@ class Fast(nn.Module):
             bytes_per_px=64 + 32 * config.width // config.scale**2 + 4 * config.fine_width,
         )
 
-    def forward(self, image: Tensor, condition: Tensor | None = None) -> Tensor:
+    def forward(self, image: Tensor, noise_condition: Tensor | None = None) -> Tensor:
         scale = self.config.scale
-        told = condition if self.config.told else None
+        told = noise_condition if self.config.told else None
         mean = functional.avg_pool2d(image, scale)
         if told is not None:
             sigma = told[:, 0].clamp_min(FAINTEST)[:, None, None, None]

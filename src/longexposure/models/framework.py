@@ -63,8 +63,8 @@ class Framework(nn.Module):
         radius = _receptive_field(self.config.scale, self.config.encoder)
         return ModelSpec(size_multiple=self.config.scale, receptive_field=radius, conditioned=False)
 
-    def forward(self, image: torch.Tensor, condition: torch.Tensor | None = None) -> torch.Tensor:
-        """Enhance (B, 1, H, W), H and W multiples of `scale`; `condition` is not looked at.
+    def forward(self, image: torch.Tensor, noise_condition: torch.Tensor | None = None) -> torch.Tensor:
+        """Enhance (B, 1, H, W), H and W multiples of `scale`; `noise_condition` is not looked at.
 
         Raises:
             InputError: a height or width that is no multiple of the scale.

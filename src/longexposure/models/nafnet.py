@@ -99,8 +99,8 @@ class NAFNet(nn.Module):
             bytes_per_px=128 + 60 * self.config.width,
         )
 
-    def forward(self, image: Tensor, condition: Tensor | None = None) -> Tensor:
-        """Enhance (B, 1, H, W), H and W multiples of 2^levels; `condition` is not looked at.
+    def forward(self, image: Tensor, noise_condition: Tensor | None = None) -> Tensor:
+        """Enhance (B, 1, H, W), H and W multiples of 2^levels; `noise_condition` is not looked at.
 
         Raises:
             InputError: a height or width that is no such multiple.

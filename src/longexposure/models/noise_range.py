@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
 from longexposure.errors import CheckpointError
 from longexposure.models.checkpoint import Header
-from longexposure.noise import CONDITION, NoiseProfile
+from longexposure.noise import NOISE_CONDITION, NoiseProfile
 
 Range = tuple[float, float]
 
@@ -19,7 +19,11 @@ SLACK = {"sigma": 0.0, "signal_share": 0.2, "corr_x": 0.05, "corr_y": 0.05}
 
 _WORDS = {
     "sigma": ("noise is {:.4f} of the image's contrast", "fainter", "stronger"),
-    "signal_share": ("the share of the noise's variance that goes with the signal is {:.2f}", "less", "more"),
+    "signal_share": (
+        "the fraction of the noise's variance that goes with the signal is {:.2f}",
+        "less",
+        "more",
+    ),
     "corr_x": ("neighbours in a row correlate by {:.2f}", "less", "more"),
     "corr_y": ("neighbours in a column correlate by {:.2f}", "less", "more"),
 }
@@ -55,7 +59,9 @@ class Conditions(BaseModel):
     def seen(cls, told: npt.NDArray[np.floating], *, model: str = "the network") -> Conditions:
         """The ranges of conditions (N, 5), one row or more, that a training told: 1st to 99th percentile."""
         low, high = np.percentile(told, (1, 99), axis=0)
-        ranges = {name: (float(low[k]), float(high[k])) for k, name in enumerate(CONDITION) if name in _WORDS}
+        ranges = {
+            name: (float(low[k]), float(high[k])) for k, name in enumerate(NOISE_CONDITION) if name in _WORDS
+        }
         return cls(model=model, **ranges)
 
     def ranges(self) -> dict[str, Range]:

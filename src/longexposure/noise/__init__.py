@@ -4,6 +4,6 @@ from __future__ import annotations
 
 from longexposure.noise.estimator import estimate_noise
 from longexposure.noise.flatness import flat_blocks, flat_deviation
-from longexposure.noise.profile import CONDITION, NoiseProfile
+from longexposure.noise.profile import NOISE_CONDITION, NoiseProfile
 
-__all__ = ["CONDITION", "NoiseProfile", "estimate_noise", "flat_blocks", "flat_deviation"]
+__all__ = ["NOISE_CONDITION", "NoiseProfile", "estimate_noise", "flat_blocks", "flat_deviation"]

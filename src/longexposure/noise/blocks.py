@@ -165,8 +165,8 @@ def _of_the_flattest(power: Numbers) -> Numbers:
     found = []
     for kind in (_SECOND, _PLANE):
         order = np.argsort(power[kind], kind="stable")
-        for share in SHARES:
-            flattest = power[:, order[: max(2, int(share * len(order)))]].mean(axis=1)
+        for fraction in SHARES:
+            flattest = power[:, order[: max(2, int(fraction * len(order)))]].mean(axis=1)
             found.append(np.log(np.maximum(flattest, 1e-12)))
     return np.concatenate(found)
 

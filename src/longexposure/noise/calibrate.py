@@ -23,18 +23,18 @@ from longexposure.io.checks import check_finite
 from longexposure.noise import NoiseProfile, estimate_noise
 from longexposure.noise.calibration import (
     FileTable,
-    Fingerprint,
     MeasuredTable,
+    NoiseCalibration,
     NoiseTable,
     PatternTable,
     Source,
-    fingerprint_text,
+    calibration_text,
 )
 from longexposure.noise.transfer import MeasuredNoise, measure_flats, measure_repeats
 from longexposure.radiograph import Pixels
 
 SAME_LEVEL = (0.05, 0.3)
-"""Flats count as one brightness where their means, sorted, are nowhere further apart than the first share and
+"""Flats count as one brightness where their means, sorted, are nowhere further apart than the first fraction and
 all within the second; pages of one file within the second. Lamps flicker, and automatic gains more so."""
 FEWEST_IMAGES = 3
 """From so many single images on, their spread tells how sure their median is."""
@@ -66,7 +66,7 @@ class _Pile:
     exposures_s: set[float]
 
 
-def take_fingerprint(
+def measure_calibration(
     files: Sequence[Path],
     *,
     source: Source,
@@ -75,7 +75,7 @@ def take_fingerprint(
     exposure_s: float | None = None,
     pattern: bool = True,
     on_file: Callable[[str], None] | None = None,
-) -> Fingerprint:
+) -> NoiseCalibration:
     """Measure the noise of a machine from files; all frames are in memory at once.
 
     Args:
@@ -121,13 +121,13 @@ def take_fingerprint(
     )
 
 
-def write_fingerprint(fingerprint: Fingerprint, path: Path, *, overwrite: bool = False) -> None:
+def write_calibration(calibration: NoiseCalibration, path: Path, *, overwrite: bool = False) -> None:
     """Write a fingerprint file, whole or not at all; missing folders are made.
 
     Raises:
         OutputError: the file exists and may not be overwritten, or cannot be written.
     """
-    write_whole(path, fingerprint_text(fingerprint).encode(), overwrite=overwrite, parents=True)
+    write_whole(path, calibration_text(calibration).encode(), overwrite=overwrite, parents=True)
 
 
 def _read(files: Iterable[Path], role: str, on_file: Callable[[str], None] | None) -> _Pile:
@@ -307,10 +307,10 @@ def _document(
     machine: str,
     exposure_s: float | None,
     files: tuple[FileTable, ...],
-) -> Fingerprint:
+) -> NoiseCalibration:
     profile, still = noise.profile, noise.pattern
     known = noise.slope_error is not None
-    return Fingerprint(
+    return NoiseCalibration(
         machine=machine,
         dtype=like.dtype.name,  # type: ignore[arg-type]  # one of them, or it could not have been read
         exposure_s=exposure_s,

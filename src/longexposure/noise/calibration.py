@@ -27,9 +27,9 @@ from longexposure.radiograph import Pixels
 FORMAT = 1
 LARGEST_BYTES = 1 << 20
 WIDENED = 0.1
-"""A fingerprint holds for grey values beyond the measured ones by this share of their span."""
+"""A fingerprint holds for grey values beyond the measured ones by this fraction of their span."""
 UNSURE = 0.3
-"""A profile is told as unsure when the standard error of its variance is above this share."""
+"""A profile is told as unsure when the standard error of its variance is above this fraction."""
 OTHERWISE = 2.0
 """An image whose own noise seems more than so many times that of the fingerprint, or less, is told."""
 
@@ -88,8 +88,8 @@ class PatternTable(BaseModel):
     """The fixed pattern, which stands still from frame to frame and counts as noise of a single image.
 
     Attributes:
-        share: standard deviation from pixel to pixel, as a share of the signal above `dark`.
-        share_error: its standard error.
+        fraction: standard deviation from pixel to pixel, as a fraction of the signal above `dark`.
+        fraction_error: its standard error.
         corr_x: lag-1 autocorrelation along x.
         corr_y: the same along y.
         dark: grey value without signal.
@@ -97,8 +97,8 @@ class PatternTable(BaseModel):
 
     model_config = _CONFIG
 
-    share: NotNegative
-    share_error: NotNegative | None = None
+    fraction: NotNegative
+    fraction_error: NotNegative | None = None
     corr_x: Correlation = 0.0
     corr_y: Correlation = 0.0
     dark: float = 0.0
@@ -113,7 +113,7 @@ class MeasuredTable(BaseModel):
         frames: exposures, darks apart.
         darks: dark frames.
         size_px: height and width.
-        misfit: how far the variance is off the straight line, as a share.
+        misfit: how far the variance is off the straight line, as a fraction.
         points: grey value, variance there and its standard error.
         notes: what a person should know.
         version: of longexposure.
@@ -144,7 +144,7 @@ class FileTable(BaseModel):
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$", description="64 hexadecimal digits")
 
 
-class Fingerprint(BaseModel):
+class NoiseCalibration(BaseModel):
     """The noise of a machine, as a fingerprint file tells it.
 
     Attributes:
@@ -173,7 +173,7 @@ class Fingerprint(BaseModel):
     _sha256: str = PrivateAttr(default="")
 
     @model_validator(mode="after")
-    def _holds_where_it_was_measured(self) -> Fingerprint:
+    def _holds_where_it_was_measured(self) -> NoiseCalibration:
         low, high = self.measured.grey
         if low > high:
             raise ValueError("measured.grey with the lower grey value first")
@@ -186,7 +186,7 @@ class Fingerprint(BaseModel):
     @property
     def name(self) -> str:
         """The machine, or else the file."""
-        return self.machine or self._file or "fingerprint"
+        return self.machine or self._file or "calibration"
 
     @property
     def _margin(self) -> float:
@@ -201,16 +201,19 @@ class Fingerprint(BaseModel):
 
     def profile_at(self, grey: float) -> NoiseProfile:
         """The profile around a grey value: temporal noise and, where it is known, the fixed pattern."""
-        still_at, temporal = self.pattern or PatternTable(share=0.0, corr_x=0.0, corr_y=0.0), self._temporal
+        still_at, temporal = (
+            self.pattern or PatternTable(fraction=0.0, corr_x=0.0, corr_y=0.0),
+            self._temporal,
+        )
         own = float(temporal.variance(grey))
         signal = max(grey - still_at.dark, 0.0)
-        still = (still_at.share * signal) ** 2
+        still = (still_at.fraction * signal) ** 2
         weight = still / (own + still) if own + still > 0 else 0.0
         corr_x, corr_y = self.noise.correlations(grey, own)
         return NoiseProfile(
             level=grey,
             sigma=(own + still) ** 0.5,
-            slope=temporal.slope + 2 * still_at.share**2 * signal,
+            slope=temporal.slope + 2 * still_at.fraction**2 * signal,
             corr_x=(1 - weight) * corr_x + weight * still_at.corr_x,
             corr_y=(1 - weight) * corr_y + weight * still_at.corr_y,
             origin=self.measured.source,
@@ -284,7 +287,7 @@ class Fingerprint(BaseModel):
             "machine": self.machine,
             "source": self.measured.source,
             "date": self.measured.date,
-            "sha256": self._sha256 or hashlib.sha256(fingerprint_text(self).encode()).hexdigest(),
+            "sha256": self._sha256 or hashlib.sha256(calibration_text(self).encode()).hexdigest(),
         }
 
     def facts(self) -> dict[str, Any]:
@@ -308,7 +311,7 @@ class Fingerprint(BaseModel):
         }
         if still is not None:
             facts["fixed pattern"] = (
-                f"{_sure(still.share, still.share_error)} of what lies above {still.dark:.4g}"
+                f"{_sure(still.fraction, still.fraction_error)} of what lies above {still.dark:.4g}"
             )
         if measured.misfit > 0:
             facts["off a straight line by"] = f"{measured.misfit:.1%} of the variance"
@@ -325,7 +328,7 @@ def _sure(value: float, error: float | None) -> str:
     return f"{value:.{digits}f} +- {error:.{digits}f}"
 
 
-def read_fingerprint(path: str | Path) -> Fingerprint:
+def read_calibration(path: str | Path) -> NoiseCalibration:
     """Read a fingerprint file and check everything in it.
 
     Raises:
@@ -348,16 +351,16 @@ def read_fingerprint(path: str | Path) -> Fingerprint:
         raise _unusable(path, "a TOML file of another kind")
     if values.get("format") != FORMAT:
         raise _unusable(path, f"format {values.get('format')} instead of {FORMAT}")
-    fingerprint = _checked(values, where=str(path))
-    fingerprint._file = path.name
-    fingerprint._sha256 = hashlib.sha256(content).hexdigest()
-    return fingerprint
+    calibration = _checked(values, where=str(path))
+    calibration._file = path.name
+    calibration._sha256 = hashlib.sha256(content).hexdigest()
+    return calibration
 
 
-def fingerprint_text(fingerprint: Fingerprint) -> str:
+def calibration_text(calibration: NoiseCalibration) -> str:
     """The content of a fingerprint file, TOML; numbers have eight digits that count."""
-    values = fingerprint.model_dump(mode="json", exclude_none=True)
-    version = fingerprint.measured.version
+    values = calibration.model_dump(mode="json", exclude_none=True)
+    version = calibration.measured.version
     lines = [f"# Noise of a machine, measured with longexposure {version}.", ""]
     tables = {name: value for name, value in values.items() if isinstance(value, dict)}
     files = values.pop("files")
@@ -369,9 +372,9 @@ def fingerprint_text(fingerprint: Fingerprint) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _checked(values: Mapping[str, Any], *, where: str) -> Fingerprint:
+def _checked(values: Mapping[str, Any], *, where: str) -> NoiseCalibration:
     try:
-        return parsed(Fingerprint, values, where=where)
+        return parsed(NoiseCalibration, values, where=where)
     except LongExposureError as error:
         advice = "correct the file, or measure again with `longexposure noise --from ...`"
         raise InputError(

@@ -123,8 +123,8 @@ class Histogram:
     def merged(self, bins: int) -> tuple[Numbers, Numbers]:
         """Centres and density per grey value of about `bins` bins between the 0.01 % and 99.99 % marks."""
         total = self._counts.sum()
-        share = np.cumsum(self._counts) / max(total, 1)
-        low, high = np.searchsorted(share, (1e-4, 1 - 1e-4))
+        fraction = np.cumsum(self._counts) / max(total, 1)
+        low, high = np.searchsorted(fraction, (1e-4, 1 - 1e-4))
         step = max(1, math.ceil((high - low + 1) / bins))
         edges = np.arange(low, high + 1, step)
         counts = np.add.reduceat(self._counts[: edges[-1] + step], edges).astype(np.float64)
@@ -187,7 +187,7 @@ def _gaps(histogram: Histogram, moments: Moments) -> tuple[float, float]:
     there = np.concatenate([[0], np.cumsum(histogram.counts)]) / moments.count
     gap = np.abs(there - wanted)
     inside = gap**2 / np.maximum(wanted * rest, 1e-300)
-    tails = sum(-math.log1p(-share) - share for share in (float(wanted[0]), float(rest[-1])))
+    tails = sum(-math.log1p(-fraction) - fraction for fraction in (float(wanted[0]), float(rest[-1])))
     within = float((0.5 * (inside[1:] + inside[:-1]) * np.diff(wanted)).sum())
     return float(gap.max()), moments.count * (within + tails)
 

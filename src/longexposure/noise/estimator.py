@@ -51,12 +51,12 @@ def estimate_noise(pixels: Pixels, grey: GreyMap | None = None) -> NoiseProfile:
         return _from_neighbours(pixels)
     span, zero = 1.0 / grey.scale, -grey.offset / grey.scale
     inputs, reference = features(usable, span=span, low=zero)
-    log_ratio, corr_x, corr_y, share = _regress(inputs)
+    log_ratio, corr_x, corr_y, fraction = _regress(inputs)
     sigma = reference * float(np.exp(log_ratio))
     return NoiseProfile(
         level=zero + 0.5 * span,
         sigma=sigma,
-        slope=2.0 * share * sigma**2 / span,
+        slope=2.0 * fraction * sigma**2 / span,
         corr_x=corr_x,
         corr_y=corr_y,
         origin="estimated",
@@ -73,19 +73,19 @@ def _from_neighbours(pixels: Pixels) -> NoiseProfile:
 
 
 def _regress(inputs: npt.NDArray[np.float32]) -> tuple[float, float, float, float]:
-    """ln(sigma / reference), corr_x, corr_y and share of signal, within the limits they were learned in."""
+    """ln(sigma / reference), corr_x, corr_y and fraction of signal, within the limits they were learned in."""
     mean, spread, *layers = _weights()
     x = (inputs.astype(np.float64) - mean) / spread
     for index in range(0, len(layers), 2):
         x = x @ layers[index] + layers[index + 1]
         if index + 2 < len(layers):
             x = np.maximum(x, 0.0)
-    log_ratio, corr_x, corr_y, share = (float(v) for v in x)
+    log_ratio, corr_x, corr_y, fraction = (float(v) for v in x)
     return (
         float(np.clip(log_ratio, -2.0, 6.0)),
         float(np.clip(corr_x, *CORRELATION)),
         float(np.clip(corr_y, *CORRELATION)),
-        float(np.clip(share, -0.3, 1.0)),
+        float(np.clip(fraction, -0.3, 1.0)),
     )
 
 

@@ -36,10 +36,10 @@ TRUE_BRIGHTNESS = 0.8
 LARGEST_PX = 2048
 """Of larger frames the middle is measured, which tells more than enough."""
 LEAST = 1e-6
-"""Noise below this share of the grey values is rounding."""
+"""Noise below this fraction of the grey values is rounding."""
 FEWEST_PIXELS = 256
 FEWEST_KEPT = 0.2
-"""A series is refused when less than this share of its pixels can be used."""
+"""A series is refused when less than this fraction of its pixels can be used."""
 OUTLIER = 5.5
 """A pixel is left out when its variance is above that of its brightness by so many standard deviations ..."""
 NOISY = 3.0
@@ -54,7 +54,7 @@ REFITTED = 0.99
 SLOPE_NOISE = 10.0
 """A slope counts as an edge where its square is above so many times what noise gives it."""
 EDGE_EXCESS = 0.02
-"""Moving edges are left out where they add more than this share to the variance."""
+"""Moving edges are left out where they add more than this fraction to the variance."""
 GHOSTS = 8
 """Differences that are searched for a part that shows twice in them."""
 GHOST = 0.25
@@ -66,7 +66,7 @@ STRUCTURE = (0.01, 0.05)
 EVEN_PX = (16, 32)
 """Side of the places, of small and of other images, whose noise is compared."""
 UNEVEN = 0.06
-"""Neighbouring places of one brightness may differ by this share of the variance, beyond chance."""
+"""Neighbouring places of one brightness may differ by this fraction of the variance, beyond chance."""
 SHARED = (0.05, 0.3)
 """Correlation of the noise from frame to frame: from the first on it is told, from the second on refused."""
 MOVED_PX = (0.02, 0.5)
@@ -74,14 +74,14 @@ MOVED_PX = (0.02, 0.5)
 SURELY = 6.0
 """What is told must be beyond chance by so many standard errors."""
 DRIFTED = 0.005
-"""A change of brightness between frames is told from this share on."""
+"""A change of brightness between frames is told from this fraction on."""
 
 Numbers = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, eq=False)
-class Series:
+class FrameSeries:
     """Noise of one series of frames, as sums over pixels and differences.
 
     Attributes:
@@ -111,7 +111,7 @@ class Series:
     notes: tuple[str, ...] = ()
 
 
-def compare_frames(frames: Sequence[Pixels], *, where: str, uniform: bool = False) -> Series:
+def compare_frames(frames: Sequence[Pixels], *, where: str, uniform: bool = False) -> FrameSeries:
     """Gather what successive frames (H, W) of one shape and type differ by.
 
     Args:
@@ -121,7 +121,7 @@ def compare_frames(frames: Sequence[Pixels], *, where: str, uniform: bool = Fals
             and would pass for moving edges.
 
     Raises:
-        InputError: fewer than two frames, frames without noise, a part that moved, frames that share their
+        InputError: fewer than two frames, frames without noise, a part that moved, frames that fraction their
             noise, values that are no numbers, or too few pixels that do not clip.
     """
     if len(frames) < 2:
@@ -164,9 +164,9 @@ class _Scene:
     """What all frames share, and what of a difference is not noise.
 
     Attributes:
-        frames, mean, halves, level: as in `Series`.
+        frames, mean, halves, level: as in `FrameSeries`.
         ends: grey values at which the scale ends.
-        reliability: share of the brightness' variance that is the scene's own and not noise.
+        reliability: fraction of the brightness' variance that is the scene's own and not noise.
         basis: (K, H * W), 0 at unusable pixels: constant, slow surface, scene, its gradients along y and x.
         sizes: (K,) what the basis was divided by, in grey values.
         usable: pixels that do not clip and are not faulty.
@@ -195,9 +195,9 @@ class _Scene:
     def residual(self, difference: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.float32], Numbers]:
         """A difference (H, W) without what is not noise, 0 at unusable pixels; and the fit (K,)."""
         inside = np.where(self.fitted, difference, np.float32(0)).ravel()
-        shares: Numbers = self.inverse @ (self.basis @ inside).astype(np.float64)
-        other = (shares.astype(np.float32) @ self.basis).reshape(difference.shape)
-        return np.where(self.usable, difference - other, np.float32(0)), shares
+        fractions: Numbers = self.inverse @ (self.basis @ inside).astype(np.float64)
+        other = (fractions.astype(np.float32) @ self.basis).reshape(difference.shape)
+        return np.where(self.usable, difference - other, np.float32(0)), fractions
 
     def taken(self, axis: int) -> float:
         """What the fit takes off the product of neighbours of white noise of variance 1."""
@@ -209,8 +209,8 @@ class _Scene:
 
 def _scene(frames: Sequence[Pixels], *, where: str) -> _Scene:
     halves = np.stack([_mean(frames[start::2]) for start in (0, 1)])
-    share = (len(frames) // 2) / len(frames)
-    mean: Numbers = (1 - share) * halves[0] + share * halves[1]
+    fraction = (len(frames) // 2) / len(frames)
+    mean: Numbers = (1 - fraction) * halves[0] + fraction * halves[1]
     if not np.isfinite(mean).all():
         raise InputError(
             where=where,
@@ -344,7 +344,7 @@ class _Energy:
         pairs: (T,) differences in each piece.
         squares: (T, H, W) of a difference.
         along: products with the next pixel along x and y, (T, H, W - 1) and (T, H - 1, W).
-        shares: (N - 1, K) fits of the basis.
+        fractions: (N - 1, K) fits of the basis.
         spectrum: sum of the power spectra of some of them, (H, W // 2 + 1).
         in_time: (H, W) sums of the products of successive differences.
         far: (H - 8, W - 8) sums of the products with the pixel 8 px away along both axes.
@@ -353,7 +353,7 @@ class _Energy:
     pairs: Numbers
     squares: Numbers
     along: tuple[Numbers, Numbers]
-    shares: Numbers
+    fractions: Numbers
     spectrum: Numbers
     in_time: Numbers
     far: Numbers
@@ -385,13 +385,13 @@ def _energy(scene: _Scene, frames: Sequence[Pixels]) -> _Energy:
     pieces = min(count, -(-GROUPS // int(blocks_of(scene.mean.shape).max() + 1)))
     pairs, squares = np.zeros(pieces), np.zeros((pieces, height, width))
     along = np.zeros((pieces, height, width - 1)), np.zeros((pieces, height - 1, width))
-    shares, spectrum = np.zeros((count, len(scene.basis))), np.zeros((height, width // 2 + 1))
+    fractions, spectrum = np.zeros((count, len(scene.basis))), np.zeros((height, width // 2 + 1))
     in_time = np.zeros((height, width))
     far = np.zeros((max(height - FAR_PX, 0), max(width - FAR_PX, 0)))
     before = np.zeros((height, width), dtype=np.float32)
     for index in range(count):
         difference = np.subtract(frames[index + 1], frames[index], dtype=np.float32)
-        rest, shares[index] = scene.residual(difference)
+        rest, fractions[index] = scene.residual(difference)
         piece = index * pieces // count
         pairs[piece] += 1
         squares[piece] += rest * rest
@@ -402,7 +402,7 @@ def _energy(scene: _Scene, frames: Sequence[Pixels]) -> _Energy:
         in_time += rest * before
         far += rest[FAR_PX:, FAR_PX:] * rest[:-FAR_PX, :-FAR_PX]
         before = rest
-    return _Energy(pairs, squares, along, shares, spectrum, in_time, far)
+    return _Energy(pairs, squares, along, fractions, spectrum, in_time, far)
 
 
 def neighbours(image: npt.NDArray[Any], axis: int, which: int) -> npt.NDArray[Any]:
@@ -436,15 +436,15 @@ def _shared(scene: _Scene, energy: _Energy, where: str) -> Iterator[str]:
     if square <= 0:
         return
     correlation = 1 + 2 * float(energy.in_time[scene.kept].sum() / square)
-    chance = 2 * _chance(scene, energy)
-    if correlation > max(SHARED[1], chance):
+    rng = 2 * _rng(scene, energy)
+    if correlation > max(SHARED[1], rng):
         raise InputError(
             where=where,
             expected="frames whose noise is independent",
             found=f"noise that correlates by {correlation:.2f} from one frame to the next",
             advice="switch off running averages and recursive filters, fix the part, expose again",
         )
-    if correlation > max(SHARED[0], chance):
+    if correlation > max(SHARED[0], rng):
         yield (
             f"noise correlates by {correlation:.2f} from one frame to the next (lag of the detector?), "
             f"which makes sigma about {0.5 * correlation:.0%} too low"
@@ -456,12 +456,12 @@ def _structure(scene: _Scene, energy: _Energy, where: str) -> Iterator[str]:
     square = energy.pairs.sum() * sum(
         float(part[both].sum()) for part in (energy.power[FAR_PX:, FAR_PX:], energy.power[:-FAR_PX, :-FAR_PX])
     )
-    share = float(energy.far[both].sum()) / square if square > 0 else 0.0
-    chance = _chance(scene, energy)
-    if share > max(STRUCTURE[1], chance):
-        raise _moved(where, f"{share:.0%} of what they differ by is structure")
-    if share > max(STRUCTURE[0], chance):
-        yield f"{share:.1%} of what frames differ by is structure: light or part did not stand still"
+    fraction = float(energy.far[both].sum()) / square if square > 0 else 0.0
+    rng = _rng(scene, energy)
+    if fraction > max(STRUCTURE[1], rng):
+        raise _moved(where, f"{fraction:.0%} of what they differ by is structure")
+    if fraction > max(STRUCTURE[0], rng):
+        yield f"{fraction:.1%} of what frames differ by is structure: light or part did not stand still"
 
 
 def _check_ghosts(scene: _Scene, energy: _Energy, where: str) -> None:
@@ -475,8 +475,8 @@ def _check_ghosts(scene: _Scene, energy: _Energy, where: str) -> None:
         return
     least = np.where(beyond, with_itself, np.inf)
     y, x = np.unravel_index(int(np.argmin(least)), least.shape)
-    share = -float(least[y, x] / with_itself[0, 0])
-    if share > max(GHOST, _chance(scene, energy)):
+    fraction = -float(least[y, x] / with_itself[0, 0])
+    if fraction > max(GHOST, _rng(scene, energy)):
         length = float(np.hypot(down[y], right[x]))
         raise _moved(where, f"structure that shows twice in their difference, {length:.0f} px apart")
 
@@ -498,22 +498,22 @@ def _check_even(scene: _Scene, energy: _Energy, where: str) -> None:
     if len(apart) < 12:
         return
     found = float(np.quantile(apart, 0.8)) / 1.2816
-    chance = float(np.sqrt(2 * energy.colour(scene.kept) / energy.freedom)) / side
-    excess = max(found**2 - chance**2, 0.0) ** 0.5
-    if excess > UNEVEN and found > 2 * chance:
+    rng = float(np.sqrt(2 * energy.colour(scene.kept) / energy.freedom)) / side
+    excess = max(found**2 - rng**2, 0.0) ** 0.5
+    if excess > UNEVEN and found > 2 * rng:
         raise _moved(
             where, f"noise that differs by {excess:.0%} between neighbouring places of one brightness"
         )
 
 
-def _chance(scene: _Scene, energy: _Energy) -> float:
+def _rng(scene: _Scene, energy: _Energy) -> float:
     """How large a correlation may be by chance; noise that is coloured has fewer independent pixels."""
     return SURELY * float(scene.kept.sum() * energy.freedom) ** -0.5
 
 
 def _creep(scene: _Scene, energy: _Energy, where: str) -> Iterator[str]:
     """How far the part moved from one frame to the next, where that is beyond chance."""
-    moved = energy.shares[:, -2:] / scene.sizes[-2:]
+    moved = energy.fractions[:, -2:] / scene.sizes[-2:]
     variance = 2 * float(energy.power[scene.kept].mean())
     errors = np.sqrt(variance * np.diag(scene.inverse)[-2:]) / scene.sizes[-2:]
     sure = (np.abs(moved) > SURELY * errors) & (errors < MOVED_PX[0])
@@ -639,7 +639,7 @@ def _edges(level: Numbers, reliability: float) -> Numbers:
     return np.unique(np.quantile(level, np.linspace(0, 1, max(bins, 1) + 1)[1:-1]))
 
 
-def _series(scene: _Scene, energy: _Energy, *, notes: tuple[str, ...]) -> Series:
+def _series(scene: _Scene, energy: _Energy, *, notes: tuple[str, ...]) -> FrameSeries:
     kept, pieces = scene.kept, len(energy.pairs)
     edges = _edges(scene.level[kept], scene.reliability)
     place = np.searchsorted(edges, scene.level[kept])
@@ -660,8 +660,8 @@ def _series(scene: _Scene, energy: _Energy, *, notes: tuple[str, ...]) -> Series
     filled = own[0].reshape(-1, GROUPS).any(axis=1)
     count, levels, variances = own.reshape(3, -1, GROUPS)[:, filled]
     pairs, covariances = shared.swapaxes(0, 1).reshape(2, 2, -1, GROUPS)[:, :, filled]
-    return Series(
-        frames=len(energy.shares) + 1,
+    return FrameSeries(
+        frames=len(energy.fractions) + 1,
         mean=scene.mean,
         halves=scene.halves,
         level=scene.level,

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from longexposure.noise.frames import GROUPS, Series, blocks_of, neighbours
+from longexposure.noise.frames import GROUPS, FrameSeries, blocks_of, neighbours
 
 SMOOTH_PX = 5
 """Side of the square whose mean counts as shading."""
@@ -36,21 +36,21 @@ class Pattern:
     """A fixed pattern.
 
     Attributes:
-        share: its standard deviation from pixel to pixel, as a share of the signal above `dark`.
-        share_error: standard error of that.
+        fraction: its standard deviation from pixel to pixel, as a fraction of the signal above `dark`.
+        fraction_error: standard error of that.
         corr_x: its autocorrelation at lag 1 along x.
         corr_y: the same along y.
         dark: grey value without signal.
     """
 
-    share: float
-    share_error: float
+    fraction: float
+    fraction_error: float
     corr_x: float
     corr_y: float
     dark: float
 
 
-def measure_pattern(flats: Sequence[Series], dark: Series | None) -> Pattern | None:
+def measure_pattern(flats: Sequence[FrameSeries], dark: FrameSeries | None) -> Pattern | None:
     """The fixed pattern in the means of flats; None where there is none beyond chance.
 
     Args:
@@ -66,10 +66,10 @@ def measure_pattern(flats: Sequence[Series], dark: Series | None) -> Pattern | N
     error = float(np.sqrt((len(apart) - 1) / len(apart) * (apart[:, 0] ** 2).sum()))
     if found[0] <= SURE * error:
         return None
-    share = float(found[0]) ** 0.5
+    fraction = float(found[0]) ** 0.5
     lags = np.clip(found[1:] / found[0], -1, 1)
     level = 0.0 if dark is None else float(dark.level[dark.kept].mean())
-    return Pattern(share, error / (2 * share), float(lags[0]), float(lags[1]), level)
+    return Pattern(fraction, error / (2 * fraction), float(lags[0]), float(lags[1]), level)
 
 
 def _ratios(sums: Numbers) -> Numbers:
@@ -77,7 +77,7 @@ def _ratios(sums: Numbers) -> Numbers:
     return sums[1:] / sums[0]
 
 
-def _sums(flat: Series, dark: Series | None) -> Numbers:
+def _sums(flat: FrameSeries, dark: FrameSeries | None) -> Numbers:
     """(4, G): signal squared; product of both halves at one pixel, and at neighbours along x and along y.
 
     What both halves of the frames show stands still; their noise is independent.
@@ -97,9 +97,9 @@ def _sums(flat: Series, dark: Series | None) -> Numbers:
             neighbours(one, axis, 0) * neighbours(other, axis, 1)
             + neighbours(other, axis, 0) * neighbours(one, axis, 1)
         )
-        share = kept.sum() / max(int(both.sum()), 1)
+        fraction = kept.sum() / max(int(both.sum()), 1)
         near = near + _TAKEN * neighbours(still, axis, 0)
-        found.append(share * _grouped(near, both, neighbours(groups, axis, 0)))
+        found.append(fraction * _grouped(near, both, neighbours(groups, axis, 0)))
     return np.stack(found)
 
 

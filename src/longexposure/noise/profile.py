@@ -14,7 +14,7 @@ from longexposure.errors import InputError
 Origin = Literal["estimated", "given", "flats", "repeats", "image"]
 """How a profile was obtained: from the image itself, by hand, or from a fingerprint made of these."""
 
-CONDITION = ("sigma", "log_sigma", "signal_share", "corr_x", "corr_y")
+NOISE_CONDITION = ("sigma", "log_sigma", "signal_share", "corr_x", "corr_y")
 """What a conditioned network is told, in this order; see `NoiseProfile.condition`."""
 
 
@@ -73,8 +73,8 @@ class NoiseProfile:
         """Of a profile in the unit domain: slope / (2 variance) at 0.5, not cut to -1..1."""
         return self.slope / (2.0 * max(float(self.variance(0.5)), 1e-10))
 
-    def condition(self) -> npt.NDArray[np.float32]:
-        """What a network is told of a profile in the unit domain: five numbers, see `CONDITION`.
+    def noise_condition(self) -> npt.NDArray[np.float32]:
+        """What a network is told of a profile in the unit domain: five numbers, see `NOISE_CONDITION`.
 
         sigma is taken at the middle of the domain (0.5); log_sigma is (log2(sigma) + 6) / 6, which
         is 0 at 1/64 and 1 at 1; signal_share is slope / (2 variance), which is 1 for quantum noise
@@ -82,9 +82,9 @@ class NoiseProfile:
         """
         variance = max(float(self.variance(0.5)), 1e-10)
         sigma = float(np.sqrt(variance))
-        share = float(np.clip(self.signal_share, -1.0, 1.0))
+        fraction = float(np.clip(self.signal_share, -1.0, 1.0))
         log_sigma = (np.log2(sigma) + 6.0) / 6.0
-        return np.array([sigma, log_sigma, share, self.corr_x, self.corr_y], dtype=np.float32)
+        return np.array([sigma, log_sigma, fraction, self.corr_x, self.corr_y], dtype=np.float32)
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)

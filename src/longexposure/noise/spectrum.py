@@ -20,7 +20,7 @@ Numbers = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
-class Spectrum:
+class NoisePowerSpectrum:
     """An averaged noise power spectrum.
 
     Attributes:
@@ -90,11 +90,11 @@ class SpectrumSum:
                 self._sum += scale * np.abs(np.fft.fft2(patch * window)) ** 2
                 self.patches += 1
 
-    def result(self) -> Spectrum | None:
+    def result(self) -> NoisePowerSpectrum | None:
         """The average; None before a patch was added."""
         if not self.patches:
             return None
-        return Spectrum(power=np.fft.fftshift(self._sum) / self.patches, patches=self.patches)
+        return NoisePowerSpectrum(power=np.fft.fftshift(self._sum) / self.patches, patches=self.patches)
 
 
 def _hann(size: int) -> Numbers:

@@ -15,13 +15,13 @@ import numpy as np
 import numpy.typing as npt
 
 from longexposure.errors import InputError
-from longexposure.noise.frames import GROUPS, Series, compare_frames
+from longexposure.noise.frames import GROUPS, FrameSeries, compare_frames
 from longexposure.noise.pattern import Pattern, measure_pattern
 from longexposure.noise.profile import NoiseProfile
 from longexposure.radiograph import Pixels
 
 MISFIT = 0.15
-"""From this share of the variance on, a line that misses its points is told, and leaves the dark out."""
+"""From this fraction of the variance on, a line that misses its points is told, and leaves the dark out."""
 
 Numbers = npt.NDArray[np.float64]
 
@@ -43,7 +43,7 @@ class MeasuredNoise:
         slope_y: the same along y.
         grey: lowest and highest brightness that was seen, the dark included.
         points: (P, 3) brightness, variance there and its standard error.
-        misfit: largest deviation of a point from the line beyond its own error, as a share of the variance.
+        misfit: largest deviation of a point from the line beyond its own error, as a fraction of the variance.
         pattern: the fixed pattern, told by flats alone; None where there is none or it cannot be known.
         frames: exposures that were used, darks apart.
         darks: dark frames that were used.
@@ -136,7 +136,7 @@ def _measured(
     return replace(noise, pattern=measure_pattern(found, dark))
 
 
-def _compared(frames: Sequence[Pixels], where: str, *, uniform: bool) -> Series:
+def _compared(frames: Sequence[Pixels], where: str, *, uniform: bool) -> FrameSeries:
     series = compare_frames(frames, where=where, uniform=uniform)
     return replace(series, notes=tuple(f"{where}: {note}" for note in series.notes))
 
@@ -156,7 +156,7 @@ class _Sums:
     covariances: Numbers
 
     @classmethod
-    def of(cls, every: Sequence[Series]) -> _Sums:
+    def of(cls, every: Sequence[FrameSeries]) -> _Sums:
         return cls(
             count=np.concatenate([each.count for each in every]),
             levels=np.concatenate([each.levels for each in every]),
@@ -185,7 +185,7 @@ class _Sums:
 
 
 def _transferred(
-    scenes: Sequence[Series], dark: Series | None, origin: Literal["flats", "repeats"]
+    scenes: Sequence[FrameSeries], dark: FrameSeries | None, origin: Literal["flats", "repeats"]
 ) -> MeasuredNoise:
     every = [*scenes, *([] if dark is None else [dark])]
     sums = _Sums.of(every)

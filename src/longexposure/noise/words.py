@@ -35,12 +35,12 @@ def in_words(noise: NoiseProfile, grey: GreyMap) -> str:
     )
 
 
-def _dependence(share: float) -> str:
-    if share < -0.2:
+def _dependence(fraction: float) -> str:
+    if fraction < -0.2:
         return "less in bright places"
-    if share < 0.2:
+    if fraction < 0.2:
         return "about the same in dark and bright places"
-    return f"more in bright places ({'mostly' if share > 0.6 else 'partly'} quanta)"
+    return f"more in bright places ({'mostly' if fraction > 0.6 else 'partly'} quanta)"
 
 
 def _colour(noise: NoiseProfile) -> str:

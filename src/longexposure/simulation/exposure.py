@@ -1,6 +1,6 @@
 """Pairs: a scene that a machine looks at, exposed for a short and for a long time, and what is true of it.
 
-A `Sitting` is one scene in one machine, ready to be exposed as often as one likes; `draw_pair` makes one
+A `Acquisition` is one scene in one machine, ready to be exposed as often as one likes; `draw_pair` makes one
 from (machine, seed, split, index) alone and exposes it twice. The random streams of setting, scene, defects,
 panel and exposures are independent: without its defects a scene is otherwise the same, on the same panel.
 """
@@ -25,7 +25,7 @@ from longexposure.simulation.detector.video import VideoConfig
 from longexposure.simulation.geometry.primitives import Scene
 from longexposure.simulation.geometry.thickness import thickness_maps
 from longexposure.simulation.geometry.view import View
-from longexposure.simulation.machine import Machine, Setting, Split
+from longexposure.simulation.machine import Machine, MachineParameters, Split
 from longexposure.simulation.physics.attenuation import transmission
 from longexposure.simulation.physics.optics import (
     GeometryConfig,
@@ -37,8 +37,8 @@ from longexposure.simulation.physics.optics import (
     transfer,
 )
 from longexposure.simulation.physics.scatter import ShadingConfig, open_beam, scattered
-from longexposure.simulation.random_source import Array, Chance, NumpyChance, namespace
-from longexposure.simulation.ranges import spanned
+from longexposure.simulation.random_source import Array, NumpyRandom, RandomSource, namespace
+from longexposure.simulation.ranges import range_keys
 from longexposure.simulation.scenes.catalogue import draw_scene
 
 Image = npt.NDArray[np.float32]
@@ -54,11 +54,11 @@ BEAM_CELLS = 128
 """Cells along the shorter side of a field on which the open beam of a piece of it is found."""
 
 SPLITS = {"train": 0, "test": 1}
-_SETTING, _SCENE, _DEFECTS, _PANEL, _SHORT, _LONG = range(6)
+_PARAMETERS, _SCENE, _DEFECTS, _PANEL, _SHORT, _LONG = range(6)
 
 
 @dataclass(frozen=True, eq=False)
-class Pair:
+class SimulatedPair:
     """Two exposures of one scene and the truth about them.
 
     Attributes:
@@ -67,10 +67,10 @@ class Pair:
         clean: the expectation of lq at the tube's nominal output, without lag and faults, float32, not
             rounded; where nothing moves that of hq as well.
         noise: the true profile of lq at the mean of clean, in its grey values.
-        setting: the machine with every value fixed.
+        parameters: the machine with every value fixed.
         scene: what lies in it, defects included.
         defects: the defects as they are seen, none if none were asked for.
-        twin: clean without the defects, None if none were asked for.
+        defect_free: clean without the defects, None if none were asked for.
         mask: (H, W), 0 or the number of the defect in `defects`, counted from 1; None likewise.
         drawn: dotted key and value of everything that the machine's recipe left open.
     """
@@ -79,24 +79,24 @@ class Pair:
     hq: Counts
     clean: Image
     noise: NoiseProfile
-    setting: Setting
+    parameters: MachineParameters
     scene: Scene
     defects: tuple[SeenDefect, ...] = ()
-    twin: Image | None = None
+    defect_free: Image | None = None
     mask: npt.NDArray[np.uint8] | None = None
     drawn: Mapping[str, Any] = field(default_factory=dict)
 
     def truth(self) -> dict[str, Any]:
         """What is known of the pair, as JSON takes it."""
-        setting = self.setting
+        parameters = self.parameters
         return {
             "drawn": dict(self.drawn),
             "scene": {"kind": self.scene.kind, **self.scene.facts},
-            "pixel_um": setting.pixel_um,
-            "magnification": setting.geometry.magnification,
+            "pixel_um": parameters.pixel_um,
+            "magnification": parameters.geometry.magnification,
             "quanta_per_px": {
-                "LQ": setting.quanta_per_px_s * setting.exposures.short_s,
-                "HQ": setting.quanta_per_px_s * setting.exposures.long_s,
+                "LQ": parameters.quanta_per_px_s * parameters.exposures.short_s,
+                "HQ": parameters.quanta_per_px_s * parameters.exposures.long_s,
             },
             "noise": self.noise.as_dict(),
             "defects": [seen.as_dict() for seen in self.defects],
@@ -118,43 +118,43 @@ class Crops(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class Sitting:
+class Acquisition:
     """One scene in one machine.
 
     Attributes:
-        setting: the machine.
+        parameters: the machine.
         scene: what lies in it.
         seed: of the panel.
         beam: intensity of the open beam, (H, W), mean 1 over the whole field.
-        arriving: share of the open beam that reaches the screen, (H, W), in the short exposure.
+        arriving: fraction of the open beam that reaches the screen, (H, W), in the short exposure.
         arriving_later: the same for the long exposure, where the part may have moved.
     """
 
-    setting: Setting
+    parameters: MachineParameters
     scene: Scene
     seed: int
     beam: Array
     arriving: Array
     arriving_later: Array
 
-    def expose(self, short: Chance, long: Chance) -> tuple[Counts, Counts]:
+    def expose(self, short: RandomSource, long: RandomSource) -> tuple[Counts, Counts]:
         """A fresh pair of exposures, (H, W) each, in the machine's depth."""
         collected, lq = self._short(self.panel, short)
         return self._counts(lq), self._counts(self._long(self.panel, long, collected))
 
-    def expose_short(self, chance: Chance) -> Counts:
+    def expose_short(self, rng: RandomSource) -> Counts:
         """A fresh short exposure, (H, W), in the machine's depth."""
-        return self._counts(self._short(self.panel, chance)[1])
+        return self._counts(self._short(self.panel, rng)[1])
 
     @property
     def panel(self) -> Panel:
         """The machine's detector, or the piece of it that lies under the scene."""
-        setting = self.setting
+        parameters = self.parameters
         return _panel(
-            setting.panel_config,
-            setting.screen,
-            setting.quanta_per_px_s,
-            _field(setting, self.shape),
+            parameters.panel_config,
+            parameters.screen,
+            parameters.quanta_per_px_s,
+            _field(parameters, self.shape),
             self.seed,
         )
 
@@ -173,21 +173,21 @@ class Sitting:
     @cached_property
     def noise(self) -> NoiseProfile:
         """True profile of the short exposure at its mean grey value."""
-        setting, side = self.setting, min(PROFILED_PX, *self.shape)
+        parameters, side = self.parameters, min(PROFILED_PX, *self.shape)
         level = float(self.panel.expectation(self.arriving).mean())
-        quanta = setting.quanta_per_px_s * float(self.beam.mean())
-        panel = _small_panel(setting, (1, side, side), quanta, NumpyChance(_PANEL))
-        if setting.video == VideoConfig():
+        quanta = parameters.quanta_per_px_s * float(self.beam.mean())
+        panel = _small_panel(parameters, (1, side, side), quanta, NumpyRandom(_PANEL))
+        if parameters.video == VideoConfig():
             return panel.profile(level)
-        return setting.video.profile(
+        return parameters.video.profile(
             level,
             spectrum=panel.noise_power_spectrum,
             shape=(side, side),
-            exposure_s=setting.exposures.short_s,
+            exposure_s=parameters.exposures.short_s,
         )
 
     def crops(
-        self, corners: Sequence[tuple[int, int]], size_px: int, *, chance: Chance, long: bool = True
+        self, corners: Sequence[tuple[int, int]], size_px: int, *, rng: RandomSource, long: bool = True
     ) -> Crops:
         """Square pieces of the scene, each exposed anew by a panel of its own.
 
@@ -196,56 +196,56 @@ class Sitting:
         Args:
             corners: first row and column of each of N pieces.
             size_px: their side.
-            chance: of panel and exposures, for the kind of array that the images are.
+            rng: of panel and exposures, for the kind of array that the images are.
             long: whether long exposures are wanted too.
         """
-        spans = [_grown(corner, size_px, self.shape) for corner in corners]
+        ranges = [_grown(corner, size_px, self.shape) for corner in corners]
         beam, arriving, later = (
-            namespace(image).stack([image[rows, columns] for rows, columns in spans])
+            namespace(image).stack([image[rows, columns] for rows, columns in ranges])
             for image in (self.beam, self.arriving, self.arriving_later)
         )
-        panel = _small_panel(self.setting, tuple(arriving.shape), self.setting.quanta_per_px_s * beam, chance)
+        panel = _small_panel(
+            self.parameters, tuple(arriving.shape), self.parameters.quanta_per_px_s * beam, rng
+        )
         grown = replace(self, beam=beam, arriving=arriving, arriving_later=later)
-        collected, short = grown._short(panel, chance)
+        collected, short = grown._short(panel, rng)
         images = (
             short,
-            grown._long(panel, chance, collected) if long else None,
-            grown._expected(panel, dose=1.0 + self.setting.exposures.drift),
+            grown._long(panel, rng, collected) if long else None,
+            grown._expected(panel, dose=1.0 + self.parameters.exposures.drift),
         )
         cuts = [
             (y - rows.start, x - columns.start)
-            for (y, x), (rows, columns) in zip(corners, spans, strict=True)
+            for (y, x), (rows, columns) in zip(corners, ranges, strict=True)
         ]
         return Crops(*(None if image is None else _cut(image, cuts, size_px) for image in images))
 
-    def on_device(self, chance: Chance) -> Sitting:
-        """The same sitting with its images as arrays of this chance's kind, for `crops`."""
-        images = {name: chance.array(getattr(self, name)) for name in ("beam", "arriving", "arriving_later")}
+    def on_device(self, rng: RandomSource) -> Acquisition:
+        """The same acquisition with its images as arrays of this chance's kind, for `crops`."""
+        images = {name: rng.array(getattr(self, name)) for name in ("beam", "arriving", "arriving_later")}
         return replace(self, **images)
 
-    def _short(self, panel: Panel, chance: Chance) -> tuple[Array, Array]:
+    def _short(self, panel: Panel, rng: RandomSource) -> tuple[Array, Array]:
         """Quanta that were collected and the image."""
-        times = self.setting.exposures
-        collected = panel.collect(
-            self.arriving, exposure_s=times.short_s, chance=chance, dose=1.0 + times.drift
-        )
-        return collected, self._image(panel, collected, times.short_s, chance)
+        times = self.parameters.exposures
+        collected = panel.collect(self.arriving, exposure_s=times.short_s, rng=rng, dose=1.0 + times.drift)
+        return collected, self._image(panel, collected, times.short_s, rng)
 
-    def _long(self, panel: Panel, chance: Chance, collected: Array) -> Array:
-        times = self.setting.exposures
+    def _long(self, panel: Panel, rng: RandomSource, collected: Array) -> Array:
+        times = self.parameters.exposures
         rest = times.long_s - times.short_s if times.shared else times.long_s
-        quanta = panel.collect(self.arriving_later, exposure_s=rest, chance=chance) if rest else 0.0
-        return self._image(panel, quanta + collected if times.shared else quanta, times.long_s, chance)
+        quanta = panel.collect(self.arriving_later, exposure_s=rest, rng=rng) if rest else 0.0
+        return self._image(panel, quanta + collected if times.shared else quanta, times.long_s, rng)
 
-    def _image(self, panel: Panel, quanta: Array, seconds: float, chance: Chance) -> Array:
-        raw = panel.read_out(quanta, exposure_s=seconds, chance=chance)
-        return self.setting.video.through(raw, exposure_s=seconds, chance=chance)
+    def _image(self, panel: Panel, quanta: Array, seconds: float, rng: RandomSource) -> Array:
+        raw = panel.read_out(quanta, exposure_s=seconds, rng=rng)
+        return self.parameters.video.through(raw, exposure_s=seconds, rng=rng)
 
     def _expected(self, panel: Panel, *, dose: float = 1.0) -> Array:
-        return self.setting.video.expectation(panel.expectation(self.arriving * dose))
+        return self.parameters.video.expectation(panel.expectation(self.arriving * dose))
 
     def _counts(self, image: Array) -> Counts:
-        counts: Counts = image.astype(np.uint8 if self.setting.bits <= 8 else np.uint16)
+        counts: Counts = image.astype(np.uint8 if self.parameters.bits <= 8 else np.uint16)
         return counts
 
 
@@ -257,7 +257,7 @@ def draw_pair(
     split: Split = "test",
     size_px: tuple[int, int] | None = None,
     defects: bool = False,
-) -> Pair:
+) -> SimulatedPair:
     """One pair; equal arguments and versions give equal pixels.
 
     Args:
@@ -280,49 +280,56 @@ def draw_pair(
         )
     key = _own(machine, (seed, SPLITS[split], index))
     panel_seed = _panel_seed(machine, key)
-    setting, view, scene = _placed(machine, key, size_px)
+    parameters, view, scene = _placed(machine, key, size_px)
     if not defects:
-        return _exposed(machine, sit(setting, scene, view, panel_seed=panel_seed), key)
+        return _exposed(machine, prepare_acquisition(parameters, scene, view, panel_seed=panel_seed), key)
     faulty, records = add_defects(scene, _stream(key, _DEFECTS), view=view)
-    maps = [thickness_maps(solids, view) for solids in (faulty.solids, scene.solids)]
-    shadows = _shadows(setting, maps, view)
-    law = partial(transmission, setting.spectrum, response=setting.response)
-    seen = see_all(records, view, twin=maps[1], transmission=law)
-    sitting, twin = (
-        _sitting(setting, one, shadow, seed=panel_seed)
+    maps = [thickness_maps(primitives, view) for primitives in (faulty.primitives, scene.primitives)]
+    shadows = _shadows(parameters, maps, view)
+    law = partial(transmission, parameters.spectrum, response=parameters.response)
+    seen = see_all(records, view, defect_free=maps[1], transmission=law)
+    acquisition, defect_free = (
+        _acquisition(parameters, one, shadow, seed=panel_seed)
         for one, shadow in zip((faulty, scene), shadows, strict=True)
     )
-    return replace(_exposed(machine, sitting, key), defects=seen, twin=twin.clean, mask=mask_of(seen, view))
+    return replace(
+        _exposed(machine, acquisition, key),
+        defects=seen,
+        defect_free=defect_free.clean,
+        mask=mask_of(seen, view),
+    )
 
 
-def sitting_of(
+def draw_acquisition(
     machine: Machine,
     *,
     key: tuple[int, int, int],
     size_px: tuple[int, int] | None = None,
     defects: bool = False,
-) -> Sitting:
+) -> Acquisition:
     """The scene of this key (seed, number of the split, index) in the machine, ready to be exposed.
 
     Raises:
         RecipeError: no kind of scene that suits the pixel size, or a piece larger than the image.
     """
     own = _own(machine, key)
-    setting, view, scene = _placed(machine, own, size_px)
+    parameters, view, scene = _placed(machine, own, size_px)
     if defects:
         scene, _ = add_defects(scene, _stream(own, _DEFECTS), view=view)
-    return sit(setting, scene, view, panel_seed=_panel_seed(machine, own))
+    return prepare_acquisition(parameters, scene, view, panel_seed=_panel_seed(machine, own))
 
 
-def sit(setting: Setting, scene: Scene, view: View, *, panel_seed: int) -> Sitting:
+def prepare_acquisition(
+    parameters: MachineParameters, scene: Scene, view: View, *, panel_seed: int
+) -> Acquisition:
     """Put a scene into a machine, whose panel has this seed."""
-    (shadow,) = _shadows(setting, [thickness_maps(scene.solids, view)], view)
-    return _sitting(setting, scene, shadow, seed=panel_seed)
+    (shadow,) = _shadows(parameters, [thickness_maps(scene.primitives, view)], view)
+    return _acquisition(parameters, scene, shadow, seed=panel_seed)
 
 
-def setting_of(machine: Machine, key: tuple[int, int, int]) -> Setting:
+def parameters_of(machine: Machine, key: tuple[int, int, int]) -> MachineParameters:
     """The machine with the values that the pair of this key has."""
-    return machine.setting(_stream(_own(machine, key), _SETTING))
+    return machine.parameters(_stream(_own(machine, key), _PARAMETERS))
 
 
 def _own(machine: Machine, key: tuple[int, int, int]) -> tuple[int, ...]:
@@ -333,17 +340,17 @@ def _own(machine: Machine, key: tuple[int, int, int]) -> tuple[int, ...]:
 def _panel_seed(machine: Machine, own: tuple[int, ...]) -> int:
     """One panel for all pairs of a machine and seed, or one a pair where the recipe draws the detector."""
     seed, _, _, name = own
-    drawn = any(key.startswith(("panel.", "detector.")) for key in spanned(machine.document))
+    drawn = any(key.startswith(("panel.", "detector.")) for key in range_keys(machine.document))
     parts = own if drawn else (seed, name)
     return int(np.random.SeedSequence((*parts, _PANEL)).generate_state(1, np.uint64)[0])
 
 
 def _placed(
     machine: Machine, key: tuple[int, ...], size_px: tuple[int, int] | None
-) -> tuple[Setting, View, Scene]:
-    """Setting, view and scene of a key, without defects."""
-    setting = machine.setting(_stream(key, _SETTING))
-    image = setting.image
+) -> tuple[MachineParameters, View, Scene]:
+    """MachineParameters, view and scene of a key, without defects."""
+    parameters = machine.parameters(_stream(key, _PARAMETERS))
+    image = parameters.image
     if size_px is not None and not (0 < size_px[0] <= image.height and 0 < size_px[1] <= image.width):
         raise RecipeError(
             where="size_px",
@@ -351,25 +358,25 @@ def _placed(
             found=f"{size_px[0]} x {size_px[1]}",
             advice="ask for a smaller piece, or give the machine a larger image",
         )
-    view = setting.view(size_px)
-    return setting, view, draw_scene(_stream(key, _SCENE), view=view, kinds=setting.scenes)
+    view = parameters.view(size_px)
+    return parameters, view, draw_scene(_stream(key, _SCENE), view=view, kinds=parameters.scenes)
 
 
-def _exposed(machine: Machine, sitting: Sitting, key: tuple[int, ...]) -> Pair:
-    lq, hq = sitting.expose(*(NumpyChance(_stream(key, number)) for number in (_SHORT, _LONG)))
-    return Pair(
+def _exposed(machine: Machine, acquisition: Acquisition, key: tuple[int, ...]) -> SimulatedPair:
+    lq, hq = acquisition.expose(*(NumpyRandom(_stream(key, number)) for number in (_SHORT, _LONG)))
+    return SimulatedPair(
         lq=lq,
         hq=hq,
-        clean=sitting.clean,
-        noise=sitting.noise,
-        setting=sitting.setting,
-        scene=sitting.scene,
-        drawn=_drawn_values(machine, sitting.setting),
+        clean=acquisition.clean,
+        noise=acquisition.noise,
+        parameters=acquisition.parameters,
+        scene=acquisition.scene,
+        drawn=_drawn_values(machine, acquisition.parameters),
     )
 
 
-def _shadows(setting: Setting, maps: Sequence[Mapping[str, Image]], view: View) -> list[Image]:
-    """What passes each of several scenes without scatter and blur, as a share of the open beam's signal.
+def _shadows(parameters: MachineParameters, maps: Sequence[Mapping[str, Image]], view: View) -> list[Image]:
+    """What passes each of several scenes without scatter and blur, as a fraction of the open beam's signal.
 
     One call for all: the polychromatic law is tabulated, and scenes that are alike in a place have equal
     values there only with equal tables.
@@ -380,28 +387,28 @@ def _shadows(setting: Setting, maps: Sequence[Mapping[str, Image]], view: View) 
     if not names:
         return list(np.ones(shape, np.float32))
     stacked = {name: np.stack([scene.get(name, nothing) for scene in maps]) for name in names}
-    return list(transmission(setting.spectrum, stacked, setting.response))  # type: ignore[arg-type]
+    return list(transmission(parameters.spectrum, stacked, parameters.response))  # type: ignore[arg-type]
 
 
-def _sitting(setting: Setting, scene: Scene, shadow: Image, *, seed: int) -> Sitting:
+def _acquisition(parameters: MachineParameters, scene: Scene, shadow: Image, *, seed: int) -> Acquisition:
     shape = (shadow.shape[0], shadow.shape[1])
-    pitch_um, times = setting.detector.pitch_um, setting.exposures
-    light = scattered(shadow, setting.scatter, pitch_um=pitch_um)
+    pitch_um, times = parameters.detector.pitch_um, parameters.exposures
+    light = scattered(shadow, parameters.scatter, pitch_um=pitch_um)
     moved = (times.shift_x_px, times.shift_y_px)
-    optics = partial(transfer, shape, pitch_um=pitch_um, geometry=setting.geometry)
+    optics = partial(transfer, shape, pitch_um=pitch_um, geometry=parameters.geometry)
     arriving = filtered(light, optics())
     later = filtered(light, optics(shift_px=moved)) if any(moved) else arriving
-    return Sitting(setting, scene, seed, _beam(_field(setting, shape)), arriving, later)
+    return Acquisition(parameters, scene, seed, _beam(_field(parameters, shape)), arriving, later)
 
 
 def _grown(corner: tuple[int, int], size_px: int, shape: tuple[int, int]) -> tuple[slice, slice]:
     """A piece with its margin, as far as there is room for one that is as wide at all pieces."""
-    spans = []
+    ranges = []
     for first, side in zip(corner, shape, strict=True):
         margin = min(CROP_MARGIN_PX, (side - size_px) // 2)
         start = min(max(first - margin, 0), side - size_px - 2 * margin)
-        spans.append(slice(start, start + size_px + 2 * margin))
-    return spans[0], spans[1]
+        ranges.append(slice(start, start + size_px + 2 * margin))
+    return ranges[0], ranges[1]
 
 
 def _cut(images: Array, corners: Sequence[tuple[int, int]], size_px: int) -> Array:
@@ -409,11 +416,13 @@ def _cut(images: Array, corners: Sequence[tuple[int, int]], size_px: int) -> Arr
     return namespace(images).stack(pieces)
 
 
-def _small_panel(setting: Setting, shape: tuple[int, ...], quanta: float | Array, chance: Chance) -> Panel:
+def _small_panel(
+    parameters: MachineParameters, shape: tuple[int, ...], quanta: float | Array, rng: RandomSource
+) -> Panel:
     """A panel of N small fields with the settings of a large one."""
-    otf = _small_screen((shape[1], shape[2]), setting.screen, setting.detector.pitch_um)
-    screen = None if otf is None else partial(filtered, otf=chance.array(otf))
-    return Panel(setting.panel_config, shape=shape, quanta_per_px_s=quanta, chance=chance, screen=screen)
+    otf = _small_screen((shape[1], shape[2]), parameters.screen, parameters.detector.pitch_um)
+    screen = None if otf is None else partial(filtered, otf=rng.array(otf))
+    return Panel(parameters.panel_config, shape=shape, quanta_per_px_s=quanta, rng=rng, screen=screen)
 
 
 @lru_cache(maxsize=16)
@@ -436,17 +445,17 @@ class _Field(NamedTuple):
     shape: tuple[int, int]
 
 
-def _field(setting: Setting, shape: tuple[int, int]) -> _Field:
+def _field(parameters: MachineParameters, shape: tuple[int, int]) -> _Field:
     geometry = None
-    if setting.shading.falloff:
+    if parameters.shading.falloff:
         geometry = GeometryConfig(
-            source_object_mm=setting.geometry.source_detector_mm,
-            source_detector_mm=setting.geometry.source_detector_mm,
-            tilt_deg=setting.geometry.tilt_deg,
-            azimuth_deg=setting.geometry.azimuth_deg,
+            source_object_mm=parameters.geometry.source_detector_mm,
+            source_detector_mm=parameters.geometry.source_detector_mm,
+            tilt_deg=parameters.geometry.tilt_deg,
+            azimuth_deg=parameters.geometry.azimuth_deg,
         )
-    whole = (setting.image.height, setting.image.width)
-    return _Field(setting.shading, geometry, setting.detector.pitch_um, whole, shape)
+    whole = (parameters.image.height, parameters.image.width)
+    return _Field(parameters.shading, geometry, parameters.detector.pitch_um, whole, shape)
 
 
 @lru_cache(maxsize=4)
@@ -462,8 +471,8 @@ def _beam(field: _Field) -> Image:
     coarse = open_beam(cells, field.shading, geometry=field.geometry, pitch_um=field.pitch_um * cell)
     step = [count / whole for count, whole in zip(cells, field.whole, strict=True)]
     first = [
-        ((whole - side) // 2 + 0.5) * share - 0.5
-        for whole, side, share in zip(field.whole, field.shape, step, strict=True)
+        ((whole - side) // 2 + 0.5) * fraction - 0.5
+        for whole, side, fraction in zip(field.whole, field.shape, step, strict=True)
     ]
     beam: Image = ndimage.affine_transform(
         coarse, step, first, output_shape=field.shape, order=1, mode="nearest"
@@ -482,16 +491,16 @@ def _panel(
         config,
         shape=field.shape,
         quanta_per_px_s=quanta_per_px_s * _beam(field),
-        chance=NumpyChance((seed, _PANEL)),
+        rng=NumpyRandom((seed, _PANEL)),
         screen=None if otf is None else partial(filtered, otf=otf),
     )
 
 
-def _drawn_values(machine: Machine, setting: Setting) -> dict[str, Any]:
+def _drawn_values(machine: Machine, parameters: MachineParameters) -> dict[str, Any]:
     """The setting's value for every span of the recipe."""
-    values = setting.model_dump(mode="json")
+    values = parameters.model_dump(mode="json")
     found = {}
-    for key in spanned(machine.document):
+    for key in range_keys(machine.document):
         value: Any = values
         for part in key.split("."):
             value = value[int(part)] if isinstance(value, list) else value[part]

@@ -1,7 +1,7 @@
 """The machine: tube, geometry, detector, what lies in it and how it exposes, in one TOML document.
 
 A machine's recipe may hold spans in place of numbers (`machines/spans.py`). `Machine.setting` draws them
-and gives a `Setting`, in which every value is fixed. The ends of the spans are checked when the recipe is
+and gives a `MachineParameters`, in which every value is fixed. The ends of the spans are checked when the recipe is
 loaded, every setting when it is drawn; `simulating` draws all those of a set before it writes anything.
 """
 
@@ -30,10 +30,10 @@ from longexposure.simulation.physics.spectrum import (
     TUBE_KV_RANGE,
     Filter,
     Scintillator,
-    Spectrum,
+    XraySpectrum,
     tube_spectrum,
 )
-from longexposure.simulation.ranges import corners, drawn, spanned
+from longexposure.simulation.ranges import corners, drawn, range_keys
 from longexposure.simulation.scenes.catalogue import SCENES
 
 Split = Literal["train", "test"]
@@ -46,16 +46,16 @@ WITHOUT_SPANS = ("name", "summary", "image", "set")
 """What is the same in all images of a machine."""
 TRIED = 16
 """Settings that are drawn when a recipe is loaded."""
-_FOLLOWS = {"gain": "detector.open_share", "reference_s": "exposures.short_s", "swank": "scintillator"}
+_FOLLOWS = {"gain": "detector.open_fraction", "reference_s": "exposures.short_s", "swank": "scintillator"}
 
 
-class Table(BaseModel):
+class RecipeTable(BaseModel):
     """A table of a machine's recipe: frozen, and it knows every key it takes."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
-class FilterConfig(Table):
+class FilterConfig(RecipeTable):
     """A plate in the beam.
 
     Attributes:
@@ -76,7 +76,7 @@ class FilterConfig(Table):
         return name
 
 
-class TubeConfig(Table):
+class TubeConfig(RecipeTable):
     """The tube.
 
     Attributes:
@@ -90,13 +90,13 @@ class TubeConfig(Table):
     filters: tuple[FilterConfig, ...] = (FilterConfig(material="Be", thickness_mm=0.2),)
 
 
-class ScintillatorConfig(Table):
+class ScintillatorConfig(RecipeTable):
     """What stops the photons.
 
     Attributes:
         material: "CsI" or "Gd2O2S".
         thickness_um: of the layer.
-        packing: share of the layer that is crystal.
+        packing: fraction of the layer that is crystal.
         optical_swank: Swank factor of the light alone.
     """
 
@@ -106,20 +106,20 @@ class ScintillatorConfig(Table):
     optical_swank: float = Field(default=0.92, gt=0, le=1)
 
 
-class DetectorConfig(Table):
+class DetectorConfig(RecipeTable):
     """The detector's pixels and its brightness.
 
     Attributes:
         pitch_um: distance of the pixels.
-        open_share: grey value of the open beam in the short exposure above the offset, as a share of full
+        open_fraction: grey value of the open beam in the short exposure above the offset, as a fraction of full
             scale; the gain follows from it. 0 where `panel.gain` is given.
     """
 
     pitch_um: float = Field(gt=0, le=5000)
-    open_share: float = Field(default=0.8, ge=0, le=4)
+    open_fraction: float = Field(default=0.8, ge=0, le=4)
 
 
-class TwoExposuresConfig(Table):
+class TwoExposuresConfig(RecipeTable):
     """How the two exposures of one scene differ.
 
     Attributes:
@@ -145,14 +145,14 @@ class TwoExposuresConfig(Table):
         return seconds
 
 
-class ImageConfig(Table):
+class ImageConfig(RecipeTable):
     """Size of the images in px."""
 
     height: int = Field(ge=16, le=32768)
     width: int = Field(ge=16, le=32768)
 
 
-class SetConfig(Table):
+class SetConfig(RecipeTable):
     """How many pairs a set has.
 
     Attributes:
@@ -166,7 +166,7 @@ class SetConfig(Table):
     small_test: int = Field(default=40, ge=0)
 
 
-class Setting(Table):
+class MachineParameters(RecipeTable):
     """One machine with every value fixed.
 
     Attributes:
@@ -175,7 +175,7 @@ class Setting(Table):
         image: size of the images.
         tube, geometry, scintillator, screen, scatter, shading, detector, panel, video: the imaging chain.
             Of `panel`, reference_s and swank follow from the others, and so does gain unless
-            detector.open_share is 0; see `panel_config`.
+            detector.open_fraction is 0; see `panel_config`.
         exposures: the two exposures.
         scenes: weight of each kind of scene; kinds that the pixel size does not suit are left out.
         set: how many pairs.
@@ -202,7 +202,7 @@ class Setting(Table):
     set: SetConfig = Field(default_factory=SetConfig)
 
     @model_validator(mode="after")
-    def _fits_together(self) -> Setting:
+    def _fits_together(self) -> MachineParameters:
         digitised = self.panel.bits if self.video == VideoConfig() else self.video.stored_bits
         faults = (
             (
@@ -268,9 +268,11 @@ class Setting(Table):
     def panel_config(self) -> PanelConfig:
         """The panel with its gain, reference time and Swank factor."""
         filled: dict[str, Any] = {"reference_s": self.exposures.short_s, "swank": self.swank}
-        if self.detector.open_share:
+        if self.detector.open_fraction:
             full = 2.0 ** (self.panel.bits or 16) - 1
-            filled["gain"] = self.detector.open_share * full / (self.quanta_per_px_s * self.exposures.short_s)
+            filled["gain"] = (
+                self.detector.open_fraction * full / (self.quanta_per_px_s * self.exposures.short_s)
+            )
         return self.panel.model_copy(update=filled)
 
     @property
@@ -284,7 +286,7 @@ class Setting(Table):
         return Scintillator(**self.scintillator.model_dump())
 
     @property
-    def spectrum(self) -> Spectrum:
+    def spectrum(self) -> XraySpectrum:
         """Photons per cm2 and mAs at 1 m behind the filters."""
         plates = tuple((plate.material, plate.thickness_mm) for plate in self.tube.filters)
         return _spectrum(self.tube.tube_kv, plates)
@@ -308,7 +310,7 @@ class Setting(Table):
 
 
 @lru_cache(maxsize=256)
-def _spectrum(tube_kv: float, plates: tuple[tuple[str, float], ...]) -> Spectrum:
+def _spectrum(tube_kv: float, plates: tuple[tuple[str, float], ...]) -> XraySpectrum:
     return tube_spectrum(tube_kv, [Filter(material, thickness) for material, thickness in plates])
 
 
@@ -326,9 +328,9 @@ class Machine:
 
     def __post_init__(self) -> None:
         for key in WITHOUT_SPANS:
-            if spans := list(spanned(self.document.get(key), f"{key}.")):
+            if ranges := list(range_keys(self.document.get(key), f"{key}.")):
                 raise RecipeError(
-                    where=f"{self.where}: {spans[0]}",
+                    where=f"{self.where}: {ranges[0]}",
                     expected="one value, the same for all images",
                     found="a span",
                     advice="write a value; make two recipes of two kinds of images",
@@ -336,8 +338,8 @@ class Machine:
         for fixed in corners(self.document, where=self.where):
             _parsed(fixed, where=self.where)
         random = np.random.default_rng(0)
-        for _ in range(TRIED if any(spanned(self.document)) else 0):
-            self.setting(random)
+        for _ in range(TRIED if any(range_keys(self.document)) else 0):
+            self.parameters(random)
 
     @property
     def name(self) -> str:
@@ -389,7 +391,7 @@ class Machine:
             )
         return pairs
 
-    def setting(self, random: np.random.Generator) -> Setting:
+    def parameters(self, random: np.random.Generator) -> MachineParameters:
         """One setting, with a value drawn for every span.
 
         Raises:
@@ -398,53 +400,53 @@ class Machine:
         return _parsed(drawn(self.document, random), where=self.where)
 
 
-def _parsed(values: dict[str, Any], *, where: str) -> Setting:
-    """The setting, checked; a gain of 1 stands in `panel` until `Setting.panel_config` fills it in."""
+def _parsed(values: dict[str, Any], *, where: str) -> MachineParameters:
+    """The setting, checked; a gain of 1 stands in `panel` until `MachineParameters.panel_config` fills it in."""
     panel, detector = values.get("panel", {}), values.get("detector", {})
     if isinstance(panel, dict) and isinstance(detector, dict):
-        share = detector.get("open_share", DetectorConfig.model_fields["open_share"].default)
-        filled = ("reference_s", "swank", *(("gain",) if share != 0 else ()))
+        fraction = detector.get("open_fraction", DetectorConfig.model_fields["open_fraction"].default)
+        filled = ("reference_s", "swank", *(("gain",) if fraction != 0 else ()))
         for key in filled:
             if key in panel:
                 raise RecipeError(
                     where=f"{where}: panel.{key}",
                     expected="nothing, because it follows from other values"
-                    + (" unless detector.open_share is 0" if key == "gain" else ""),
+                    + (" unless detector.open_fraction is 0" if key == "gain" else ""),
                     found=f"{panel[key]}",
                     advice=f"leave it out; {_FOLLOWS[key]} decides",
                 )
-        if share == 0 and "gain" not in panel:
+        if fraction == 0 and "gain" not in panel:
             raise RecipeError(
                 where=f"{where}: panel.gain",
-                expected="a value, because detector.open_share is 0",
+                expected="a value, because detector.open_fraction is 0",
                 found="none",
-                advice="give panel.gain, or an open_share above 0",
+                advice="give panel.gain, or an open_fraction above 0",
             )
-        values = {**values, "panel": {"gain": 1.0, **panel} if share != 0 else panel}
-    setting = parsed(Setting, values, where=where)
-    _refuse_darkness(setting, where=where)
-    _refuse_emptiness(setting, where=where)
-    return setting
+        values = {**values, "panel": {"gain": 1.0, **panel} if fraction != 0 else panel}
+    parameters = parsed(MachineParameters, values, where=where)
+    _refuse_darkness(parameters, where=where)
+    _refuse_emptiness(parameters, where=where)
+    return parameters
 
 
-def _refuse_darkness(setting: Setting, *, where: str) -> None:
-    quanta = setting.quanta_per_px_s * setting.exposures.short_s
+def _refuse_darkness(parameters: MachineParameters, *, where: str) -> None:
+    quanta = parameters.quanta_per_px_s * parameters.exposures.short_s
     if not QUANTA_RANGE[0] <= quanta <= QUANTA_RANGE[1]:
         raise RecipeError(
             where=f"{where}: tube.current_ua",
             expected="{:g} to {:g} quanta in an open pixel of the short exposure".format(*QUANTA_RANGE),
-            found=f"{quanta:.3g} at {setting.tube.current_ua:g} uA and {setting.exposures.short_s:g} s",
+            found=f"{quanta:.3g} at {parameters.tube.current_ua:g} uA and {parameters.exposures.short_s:g} s",
             advice="change current, distance, filters, pixel pitch or exposure time",
         )
 
 
-def _refuse_emptiness(setting: Setting, *, where: str) -> None:
-    sizes = {name: SCENES[name].pixel_um for name, weight in setting.scenes.items() if weight > 0}
-    if not any(low <= setting.pixel_um <= high for low, high in sizes.values()):
+def _refuse_emptiness(parameters: MachineParameters, *, where: str) -> None:
+    sizes = {name: SCENES[name].pixel_um for name, weight in parameters.scenes.items() if weight > 0}
+    if not any(low <= parameters.pixel_um <= high for low, high in sizes.values()):
         takes = ", ".join(f"{name} {low:g} to {high:g}" for name, (low, high) in sizes.items())
         raise RecipeError(
             where=f"{where}: scenes",
-            expected=f"a kind that takes pixels of {setting.pixel_um:.3g} um in the part",
+            expected=f"a kind that takes pixels of {parameters.pixel_um:.3g} um in the part",
             found=f"those of {takes} um",
             advice="add a kind, or change geometry.source_object_mm, source_detector_mm or detector.pitch_um",
         )

@@ -1,6 +1,6 @@
 """Random numbers on NumPy or PyTorch, and the few array functions that differ between the two.
 
-A detector is written once, for arrays of either kind. It takes its random numbers from a `Chance`, which
+A detector is written once, for arrays of either kind. It takes its random numbers from a `RandomSource`, which
 makes them of the kind and on the device of its generator, and calls through `namespace` only functions that
 NumPy and PyTorch both have, by the same name and with the same positional arguments.
 
@@ -22,7 +22,7 @@ Array: TypeAlias = Any
 Shape = tuple[int, ...]
 
 
-class Chance(Protocol):
+class RandomSource(Protocol):
     """A stream of random numbers; equal seeds give equal bits on one kind of array and one device."""
 
     def poisson(self, mean: Array) -> Array:
@@ -44,7 +44,7 @@ class Chance(Protocol):
         """A NumPy generator seeded from this stream, for what is drawn once and in small numbers."""
 
 
-class NumpyChance:
+class NumpyRandom:
     """Random numbers of a NumPy generator, or of a new one with this seed."""
 
     def __init__(self, source: np.random.Generator | int | Sequence[int]) -> None:
@@ -70,7 +70,7 @@ class NumpyChance:
         return np.random.default_rng(int(self.generator.integers(2**62)))
 
 
-class TorchChance:
+class TorchRandom:
     """Random numbers of a PyTorch generator, on its device."""
 
     def __init__(self, generator: torch.Generator) -> None:
@@ -99,7 +99,7 @@ class TorchChance:
     def array(self, values: Any) -> Array:
         import torch
 
-        found = NumpyChance(0).array(values)
+        found = NumpyRandom(0).array(values)
         return torch.as_tensor(found, device=self.generator.device)
 
     def host(self) -> np.random.Generator:

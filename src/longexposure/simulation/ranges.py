@@ -26,14 +26,14 @@ MOST_CORNERS = 64
 """So many combinations of ends are all checked."""
 
 
-def is_span(value: object) -> bool:
+def is_range(value: object) -> bool:
     """Whether a value of a document is a span."""
     return isinstance(value, Mapping) and any(way in value for way in WAYS)
 
 
 def drawn(document: Any, random: np.random.Generator) -> Any:
     """The document with a value drawn for every span, in the order in which they stand."""
-    return _filled(document, lambda span: _draw(span, random))
+    return _filled(document, lambda range_: _draw(range_, random))
 
 
 def corners(document: Mapping[str, Any], *, where: str) -> Iterator[Any]:
@@ -45,70 +45,70 @@ def corners(document: Mapping[str, Any], *, where: str) -> Iterator[Any]:
     Raises:
         RecipeError: a span that is none: two ways at once, no two numbers in order, an empty list.
     """
-    check_spans(document, where=where)
-    ends = [_ends(span) for span in _spans(document)]
+    check_ranges(document, where=where)
+    ends = [_ends(range_) for range_ in _ranges_of(document)]
     for chosen in _choices([len(values) for values in ends]):
         values = iter([values[number] for values, number in zip(ends, chosen, strict=True)])
         yield _filled(document, lambda _, values=values: next(values))  # type: ignore[misc]
 
 
-def spanned(document: Any, prefix: str = "") -> Iterator[str]:
+def range_keys(document: Any, prefix: str = "") -> Iterator[str]:
     """Dotted keys of all spans."""
-    if is_span(document):
+    if is_range(document):
         yield prefix.removesuffix(".")
     elif isinstance(document, Mapping):
         for key, value in document.items():
-            yield from spanned(value, f"{prefix}{key}.")
+            yield from range_keys(value, f"{prefix}{key}.")
     elif isinstance(document, list):
         for number, value in enumerate(document):
-            yield from spanned(value, f"{prefix}{number}.")
+            yield from range_keys(value, f"{prefix}{number}.")
 
 
-def check_spans(document: Any, *, where: str, key: str = "") -> None:
+def check_ranges(document: Any, *, where: str, key: str = "") -> None:
     """Refuse spans that cannot be drawn from.
 
     Raises:
         RecipeError: as `corners`.
     """
-    if is_span(document):
+    if is_range(document):
         _check(document, where=f"{where}: {key}")
     elif isinstance(document, Mapping):
         for name, value in document.items():
-            check_spans(value, where=where, key=f"{key}.{name}" if key else str(name))
+            check_ranges(value, where=where, key=f"{key}.{name}" if key else str(name))
     elif isinstance(document, list):
         for number, value in enumerate(document):
-            check_spans(value, where=where, key=f"{key}.{number}")
+            check_ranges(value, where=where, key=f"{key}.{number}")
 
 
 def _filled(document: Any, value_of: Callable[[Mapping[str, Any]], Any]) -> Any:
     """The document with a value in place of every span, in the order in which they stand."""
-    if is_span(document):
+    if is_range(document):
         return value_of(document)
     if isinstance(document, Mapping):
         return {key: _filled(value, value_of) for key, value in document.items()}
     return [_filled(value, value_of) for value in document] if isinstance(document, list) else document
 
 
-def _draw(span: Mapping[str, Any], random: np.random.Generator) -> Any:
-    if "share" in span and random.random() >= span["share"]:
-        return span["otherwise"]
-    if "one_of" in span:
-        return span["one_of"][int(random.integers(len(span["one_of"])))]
-    if "log" in span:
-        low, high = span["log"]
+def _draw(range_: Mapping[str, Any], random: np.random.Generator) -> Any:
+    if "fraction" in range_ and random.random() >= range_["fraction"]:
+        return range_["otherwise"]
+    if "one_of" in range_:
+        return range_["one_of"][int(random.integers(len(range_["one_of"])))]
+    if "log" in range_:
+        low, high = range_["log"]
         return min(max(exp(random.uniform(log(low), log(high))), low), high)
-    return float(random.uniform(*span["uniform"]))
+    return float(random.uniform(*range_["uniform"]))
 
 
-def _spans(document: Any) -> list[Mapping[str, Any]]:
+def _ranges_of(document: Any) -> list[Mapping[str, Any]]:
     found: list[Mapping[str, Any]] = []
     _filled(document, found.append)
     return found
 
 
-def _ends(span: Mapping[str, Any]) -> list[Any]:
-    values = next(span[way] for way in WAYS if way in span)
-    return [*values, *([span["otherwise"]] if "otherwise" in span else [])]
+def _ends(range_: Mapping[str, Any]) -> list[Any]:
+    values = next(range_[way] for way in WAYS if way in range_)
+    return [*values, *([range_["otherwise"]] if "otherwise" in range_ else [])]
 
 
 def _choices(sizes: list[int]) -> Iterator[Sequence[int]]:
@@ -127,14 +127,14 @@ def _choices(sizes: list[int]) -> Iterator[Sequence[int]]:
             yield [(size - 1) * ((place >> bit & 1) ^ opposite) for place, size in enumerate(sizes)]
 
 
-def _check(span: Mapping[str, Any], *, where: str) -> None:
-    ways = [way for way in WAYS if way in span]
-    unknown = set(span) - {*WAYS, "share", "otherwise"}
-    values = span[ways[0]]
+def _check(range_: Mapping[str, Any], *, where: str) -> None:
+    ways = [way for way in WAYS if way in range_]
+    unknown = set(range_) - {*WAYS, "fraction", "otherwise"}
+    values = range_[ways[0]]
     numbers = isinstance(values, list) and all(
         isinstance(v, int | float) and not isinstance(v, bool) and isfinite(v) for v in values
     )
-    share = span.get("share", 1.0)
+    fraction = range_.get("fraction", 1.0)
     problems = (
         (len(ways) > 1, f"one of {', '.join(WAYS)}", " and ".join(ways)),
         (bool(unknown), "no other keys than share and otherwise", ", ".join(sorted(map(str, unknown)))),
@@ -145,11 +145,11 @@ def _check(span: Mapping[str, Any], *, where: str) -> None:
             values,
         ),
         (ways == ["log"] and numbers and min(values, default=1) <= 0, "numbers above 0", values),
-        (("share" in span) != ("otherwise" in span), "share and otherwise together", sorted(span)),
+        (("fraction" in range_) != ("otherwise" in range_), "share and otherwise together", sorted(range_)),
         (
-            isinstance(share, bool) or not isinstance(share, int | float) or not 0 <= share <= 1,
-            "a share of 0 to 1",
-            share,
+            isinstance(fraction, bool) or not isinstance(fraction, int | float) or not 0 <= fraction <= 1,
+            "a fraction of 0 to 1",
+            fraction,
         ),
     )
     for wrong, expected, found in problems:

@@ -25,7 +25,7 @@ from longexposure.study.scores import (
 from longexposure.study.sets import TYPES, Selection, Stock, short_hash
 from longexposure.study.settings import FULL_ROW, Kind
 from longexposure.study.views import comparison_pictures
-from longexposure.study.workbench import Run, Workbench
+from longexposure.study.workbench import StudyRun, Workbench
 from longexposure.train.losses import PerceptualConfig
 
 PEERS: dict[str, Kind] = {"fast": "fast", "EDCNN": "edcnn", "NAFNet": "nafnet", "DnCNN": "dncnn"}
@@ -54,7 +54,7 @@ def run(bench: Workbench, stock: Stock) -> StudyResult:
     """Train every network for equal time, score them and the filters, and measure speed and memory."""
     selection, test = stock.selection(*TYPES), stock.tests()
     trained, allotted = _trained(bench, selection)
-    models: dict[str, list[Run | str]] = {name: list(runs) for name, runs in trained.items()}
+    models: dict[str, list[StudyRun | str]] = {name: list(runs) for name, runs in trained.items()}
     models |= {name: [key] for name, key in FILTERS.items()}
     records = {name: [bench.score(one, test) for one in runs] for name, runs in models.items()}
     found = {name: both_means(some) for name, some in records.items()}
@@ -95,7 +95,7 @@ def run(bench: Workbench, stock: Stock) -> StudyResult:
     )
 
 
-def _trained(bench: Workbench, selection: Selection) -> tuple[dict[str, list[Run]], float]:
+def _trained(bench: Workbench, selection: Selection) -> tuple[dict[str, list[StudyRun]], float]:
     """Every network's trainings, and the seconds that each was to take."""
     first = bench.row(FULL_ROW, seed=bench.other_seeds[0])
     seconds = bench.budget.steps * bench.seconds_per_step(OURS, first, selection)
@@ -142,7 +142,7 @@ print((peak() - before) / 1024)
 """
 
 
-def peak_memory(model: Run | str, *, side_px: int) -> float:
+def peak_memory(model: StudyRun | str, *, side_px: int) -> float:
     """Main memory in MiB that enhancing a square image takes at its peak, on the CPU, in a new process.
 
     What the process has taken before, for a tiny image, is taken off, so that the libraries do not count.
@@ -163,12 +163,12 @@ def peak_memory(model: Run | str, *, side_px: int) -> float:
     return float(done.stdout.strip().splitlines()[-1])
 
 
-def _memory(bench: Workbench, name: str, model: Run | str) -> float:
+def _memory(bench: Workbench, name: str, model: StudyRun | str) -> float:
     side, key = bench.budget.memory_px, model if isinstance(model, str) else model.key
     return bench.kept(MEMORY, name, short_hash([MEMORY, key, side]), lambda: peak_memory(model, side_px=side))
 
 
-def _facts(runs: list[Run] | None, speed: float, memory: float) -> dict[str, Any]:
+def _facts(runs: list[StudyRun] | None, speed: float, memory: float) -> dict[str, Any]:
     return {
         "parameters": runs[0].facts["parameters"] if runs else None,
         "steps": runs[0].facts["recipe"]["steps"] if runs else None,

@@ -18,7 +18,7 @@ from longexposure.study.scores import Spread, means, noise_of, shown_noise
 from longexposure.study.sets import TestSet, pairs_of_folder, short_hash
 from longexposure.study.settings import Document
 from longexposure.study.views import shown_region
-from longexposure.study.workbench import Run, Workbench
+from longexposure.study.workbench import StudyRun, Workbench
 
 LIMIT_DB = 0.3
 """How close to clean targets noisy ones must come."""
@@ -56,7 +56,7 @@ IDEAL = (
     "exposures.shift_y_px=0.0",
     "panel={ read_noise = 600, offset = 1500 }",
     "video={}",
-    "detector.open_share=0.8",
+    "detector.open_fraction=0.8",
 )
 """Two equal exposures, no movement, no drift, no fixed pattern; quanta, screen and read noise alone."""
 
@@ -64,7 +64,7 @@ CONDITIONS: dict[str, Condition] = {
     "independent": Condition("two independent exposures, nothing else in the way"),
     "clipping": Condition(
         "the open beam lies 20 % above full scale, so that noise in bright parts is cut off on one side",
-        ("detector.open_share=1.2",),
+        ("detector.open_fraction=1.2",),
     ),
     "stretch": Condition(
         "a camera's gamma of 0.45, a gain that differs by 3 % from exposure to exposure, and 8 bits",
@@ -90,7 +90,7 @@ def run(bench: Workbench) -> StudyResult:
     """Simulate, train and score every condition."""
     trial = bench.budget.noise2noise
     found: dict[str, dict[str, dict[str, Spread]]] = {}
-    trainings: dict[str, dict[str, list[Run]]] = {}
+    trainings: dict[str, dict[str, list[StudyRun]]] = {}
     figures = []
     for name, condition in CONDITIONS.items():
         folders = {split: _simulated(bench, name, condition, split) for split in ("train", "test")}
@@ -194,7 +194,7 @@ def _document(bench: Workbench, seed: int, target: str) -> Document:
     return values
 
 
-def _mean(bench: Workbench, model: Run | str, test: TestSet) -> dict[str, float]:
+def _mean(bench: Workbench, model: StudyRun | str, test: TestSet) -> dict[str, float]:
     """Mean scores against the noise-free image."""
     found = means(bench.score(model, test), "clean")
     return next(iter(found.values()))
@@ -242,7 +242,7 @@ def _plot(found: Mapping[str, Mapping[str, Mapping[str, Spread]]]) -> Figure:
     return Figure("noise2noise.svg", "What noisy targets cost, in PSNR.", content.encode())
 
 
-def _picture(bench: Workbench, name: str, runs: Mapping[str, list[Run]], test: TestSet) -> Figure:
+def _picture(bench: Workbench, name: str, runs: Mapping[str, list[StudyRun]], test: TestSet) -> Figure:
     machine = test.pairs[0].machine
     _, clean, _ = shown_region(bench, test, machine)
     images = {"LQ": bench.picture("lq", test, machine)}

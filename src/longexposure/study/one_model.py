@@ -10,7 +10,7 @@ from longexposure.study.scores import Means, as_dict, both_means, noise_of, show
 from longexposure.study.sets import TYPES, Stock
 from longexposure.study.settings import FULL_ROW
 from longexposure.study.views import comparison_pictures
-from longexposure.study.workbench import Run, Workbench
+from longexposure.study.workbench import StudyRun, Workbench
 
 QUESTION = (
     "The paper trains one network for all three machine types and says that this needs no model for each, "
@@ -118,10 +118,10 @@ def _plot(found: Mapping[str, Mapping[str, Means]], lq: Mapping[str, Means]) -> 
     )
 
 
-def _pictures(bench: Workbench, stock: Stock, trained: Mapping[str, Sequence[Run]]) -> list[Figure]:
+def _pictures(bench: Workbench, stock: Stock, trained: Mapping[str, Sequence[StudyRun]]) -> list[Figure]:
     figures = []
     for name in TYPES:
-        models: dict[str, Run | str] = {
+        models: dict[str, StudyRun | str] = {
             key: trained[key][0] for key in ("all", f"{name} alone", f"without {name}")
         }
         figures += comparison_pictures(bench, models, stock.tests(), name="one-model", types=[name])

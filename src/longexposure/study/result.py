@@ -15,7 +15,7 @@ from string import Template
 from typing import Any
 
 from longexposure.io import write_whole
-from longexposure.study.workbench import Run
+from longexposure.study.workbench import StudyRun
 
 FIGURES = "figures"
 PAGE = "index.html"
@@ -64,7 +64,7 @@ class StudyResult:
     tables: Sequence[Table]
     figures: Sequence[Figure]
     results: Mapping[str, Any]
-    trainings: Sequence[Run] = ()
+    trainings: Sequence[StudyRun] = ()
     limits: Sequence[str] = ()
     data: Mapping[str, Any] = field(default_factory=dict)
 

@@ -58,7 +58,7 @@ Means = Mapping[str, Mapping[str, Spread]]
 
 
 def fidelity(image: Pixels, reference: Pixels, full_scale: float) -> dict[str, float]:
-    """PSNR and SSIM, bias as a share of full scale, PSNR without it; of equal images `EQUAL_DB`."""
+    """PSNR and SSIM, bias as a fraction of full scale, PSNR without it; of equal images `EQUAL_DB`."""
     unbiased = bias_removed_psnr(image, reference, data_range=full_scale)
     return {
         "psnr": min(psnr(image, reference, data_range=full_scale), EQUAL_DB),
@@ -104,9 +104,9 @@ def means(records: Sequence[Record], reference: str) -> dict[str, dict[str, floa
             WEIGHTED: {name: PAPER_TEST[name] / sum(PAPER_TEST.values()) for name in TYPES},
             PLAIN: {name: 1 / len(TYPES) for name in TYPES},
         }
-        for average, shares in weights.items():
+        for average, fractions in weights.items():
             found[average] = {
-                metric: sum(shares[name] * found[name][metric] for name in TYPES) for metric in METRICS
+                metric: sum(fractions[name] * found[name][metric] for name in TYPES) for metric in METRICS
             }
     return found
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from longexposure.data.pairs import Pair, PairedFolder, PairsError
+from longexposure.data.pairs import ImagePair, PairedFolder, PairsError
 from longexposure.data.splits import draw_groups, partition
 from longexposure.errors import InputError
 from longexposure.io import read_radiograph, write_radiograph, write_whole
@@ -55,7 +55,7 @@ class Fingerprints:
             self._new = True
         return str(known[2])
 
-    def pair(self, pair: Pair) -> list[str]:
+    def pair(self, pair: ImagePair) -> list[str]:
         """Of short exposure, long exposure and clean image, where there is one."""
         return [self.of(path) for path in (pair.lq, pair.hq, pair.clean) if path is not None]
 
@@ -77,8 +77,8 @@ class Selection:
     """
 
     name: str
-    train: tuple[Pair, ...]
-    val: tuple[Pair, ...]
+    train: tuple[ImagePair, ...]
+    val: tuple[ImagePair, ...]
     val_px: int | None
 
     def fingerprint(self, files: Fingerprints) -> str:
@@ -117,7 +117,7 @@ class TestSet:
 
     __test__ = False  # no test class
 
-    pairs: tuple[Pair, ...]
+    pairs: tuple[ImagePair, ...]
     crop_px: int | None
 
     def fingerprint(self, files: Fingerprints) -> str:
@@ -125,14 +125,14 @@ class TestSet:
         return short_hash([[[pair.machine, *files.pair(pair)] for pair in self.pairs], self.crop_px])
 
     @cached_property
-    def shown(self) -> dict[str, Pair]:
+    def shown(self) -> dict[str, ImagePair]:
         """The first pair of each machine type, which is shown in figures."""
-        first: dict[str, Pair] = {}
+        first: dict[str, ImagePair] = {}
         for pair in self.pairs:
             first.setdefault(pair.machine, pair)
         return first
 
-    def images(self, pair: Pair) -> tuple[Pixels, Pixels, Pixels | None]:
+    def images(self, pair: ImagePair) -> tuple[Pixels, Pixels, Pixels | None]:
         """Short exposure, long exposure and clean image of a pair, cropped."""
         window = centre(pair.shape, self.crop_px)
         lq, hq = (read_radiograph(path).pixels[window] for path in (pair.lq, pair.hq))
@@ -173,8 +173,8 @@ class Stock:
 
     def selection(self, *types: str) -> Selection:
         """Training and validation pairs of some machine types, in the order of their names."""
-        train: list[Pair] = []
-        val: list[Pair] = []
+        train: list[ImagePair] = []
+        val: list[ImagePair] = []
         for name in types:
             one, other = self._divided(name)
             train += one
@@ -221,7 +221,7 @@ class Stock:
         lines.insert(0, origin)
         return lines
 
-    def _divided(self, name: str) -> tuple[tuple[Pair, ...], tuple[Pair, ...]]:
+    def _divided(self, name: str) -> tuple[tuple[ImagePair, ...], tuple[ImagePair, ...]]:
         """Of one type: pairs to train on, pairs to validate on."""
         train, val = self.train[name], evenly(self.val[name], self.budget.val_pairs)
         if not val:
@@ -243,7 +243,7 @@ def centre(shape: tuple[int, int], side: int | None) -> Window:
     return slice(starts[0], starts[0] + side), slice(starts[1], starts[1] + side)
 
 
-def evenly(pairs: Sequence[Pair], wanted: int | None) -> tuple[Pair, ...]:
+def evenly(pairs: Sequence[ImagePair], wanted: int | None) -> tuple[ImagePair, ...]:
     """At most so many of them, evenly spread."""
     if wanted is None or wanted >= len(pairs):
         return tuple(pairs)
@@ -256,7 +256,7 @@ def short_hash(value: object) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def _pairs_in(path: Path) -> tuple[Pair, ...]:
+def _pairs_in(path: Path) -> tuple[ImagePair, ...]:
     try:
         return PairedFolder(path).pairs
     except PairsError as error:
@@ -265,7 +265,7 @@ def _pairs_in(path: Path) -> tuple[Pair, ...]:
         raise _missing(path, "S1", "train", 0) from error
 
 
-def _of(name: str, pairs: Iterable[Pair]) -> tuple[Pair, ...]:
+def _of(name: str, pairs: Iterable[ImagePair]) -> tuple[ImagePair, ...]:
     return tuple(sorted((pair for pair in pairs if pair.machine == name), key=lambda pair: pair.name))
 
 
@@ -279,7 +279,9 @@ def _missing(path: Path, name: str, split: str, found: int) -> InputError:
     )
 
 
-def _held_out(pairs: Sequence[Pair], wanted: int, *, path: Path) -> tuple[tuple[Pair, ...], tuple[Pair, ...]]:
+def _held_out(
+    pairs: Sequence[ImagePair], wanted: int, *, path: Path
+) -> tuple[tuple[ImagePair, ...], tuple[ImagePair, ...]]:
     """Pairs to train on and about so many others, whole objects apart."""
     groups = [pair.object for pair in pairs]
     if len(set(groups)) < 2:
@@ -289,20 +291,20 @@ def _held_out(pairs: Sequence[Pair], wanted: int, *, path: Path) -> tuple[tuple[
             found=f"{len(pairs)} of one object",
             advice="add pairs of other objects, or declare a split in a manifest",
         )
-    share = min(wanted, len(pairs) // 2) / len(pairs)
-    held = draw_groups(groups, share, seed=0)
+    fraction = min(wanted, len(pairs) // 2) / len(pairs)
+    held = draw_groups(groups, fraction, seed=0)
     return (
         tuple(pair for index, pair in enumerate(pairs) if index not in held),
         evenly([pair for index, pair in enumerate(pairs) if index in held], wanted),
     )
 
 
-def _row(pair: Pair, lq: Path, hq: Path, clean: Path | None, split: str) -> list[str]:
+def _row(pair: ImagePair, lq: Path, hq: Path, clean: Path | None, split: str) -> list[str]:
     files = [str(path.resolve()) if path is not None else "" for path in (lq, hq, clean)]
     return [*files, pair.machine, split, pair.object]
 
 
-def _cropped(pair: Pair, folder: Path, name: str, side: int) -> tuple[Path, Path, Path | None]:
+def _cropped(pair: ImagePair, folder: Path, name: str, side: int) -> tuple[Path, Path, Path | None]:
     """Centre crops of a pair's images as files."""
     window = centre(pair.shape, side)
     files: list[Path | None] = []

@@ -51,7 +51,7 @@ PUBLISHED: dict[Kind, Document] = {
     },
     "fast": {
         # no structure_weight: in targets that are long exposures it would take noise for structure
-        "loss": {"kind": "pseudo_huber", "knee": 0.1, **NO_FREQUENCY, "noise_exponent": 0.9},
+        "loss": {"kind": "pseudo_huber", "delta": 0.1, **NO_FREQUENCY, "noise_exponent": 0.9},
         "optimiser": {
             "lr": 1.5e-3,
             "betas": [0.9, 0.99],

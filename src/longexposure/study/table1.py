@@ -22,7 +22,7 @@ from longexposure.study.scores import (
 from longexposure.study.sets import TYPES, Stock, TestSet
 from longexposure.study.settings import FULL_ROW, ROWS
 from longexposure.study.views import comparison_pictures
-from longexposure.study.workbench import Run, Workbench
+from longexposure.study.workbench import StudyRun, Workbench
 
 PAPER: dict[str, dict[str, tuple[float, float]]] = {
     "bicubic": {
@@ -129,7 +129,7 @@ def full_row_against_others(found: Mapping[str, Mapping[str, Means]]) -> list[st
 
 
 def why_not(
-    found: Mapping[str, Mapping[str, Means]], trained: Mapping[str, Sequence[Run]], *, steps: int
+    found: Mapping[str, Mapping[str, Means]], trained: Mapping[str, Sequence[StudyRun]], *, steps: int
 ) -> list[str]:
     """What stands behind a full setting that is not the best, where trainings are shorter than planned."""
     full = BUDGETS["full"].steps
@@ -284,6 +284,6 @@ def _plot(found: Mapping[str, Mapping[str, Means]], known: Mapping[str, Any]) ->
     )
 
 
-def _pictures(bench: Workbench, trained: Mapping[str, Sequence[Run]], test: TestSet) -> list[Figure]:
-    models: dict[str, Run | str] = {row: runs[0] for row, runs in trained.items()}
+def _pictures(bench: Workbench, trained: Mapping[str, Sequence[StudyRun]], test: TestSet) -> list[Figure]:
+    models: dict[str, StudyRun | str] = {row: runs[0] for row, runs in trained.items()}
     return comparison_pictures(bench, models, test, name="table1")

@@ -9,12 +9,12 @@ from longexposure.report.pictures import Window, detailed_region, strip
 from longexposure.study.pictures import png
 from longexposure.study.result import Figure
 from longexposure.study.sets import TYPES, TestSet
-from longexposure.study.workbench import Run, Workbench
+from longexposure.study.workbench import StudyRun, Workbench
 
 
 def comparison_pictures(
     bench: Workbench,
-    models: Mapping[str, Run | str],
+    models: Mapping[str, StudyRun | str],
     test: TestSet,
     *,
     name: str,

@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from longexposure.data.pairs import Pair
+from longexposure.data.pairs import ImagePair
 from longexposure.enhance.enhancer import Enhancer, load_enhancer
 from longexposure.errors import OutputError
 from longexposure.io import check_writable_folder, write_whole
@@ -49,7 +49,7 @@ logger = logging.getLogger(__name__)
 MARK, MEASURED = "studies.json", "measured.json"
 FACTS = "facts.json"
 SCORES = "scores.jsonl"
-NOT_IDENTITY = ("workers", "checkpoint_every_steps", "look", "name", "summary")
+NOT_IDENTITY = ("workers", "checkpoint_every_steps", "preview", "name", "summary")
 """Keys of a recipe that no number depends on."""
 PLACES: Mapping[str, Any] = {"data": {"path"}, "loss": {"perceptual": {"weights"}}}
 """Where files lie, which no number depends on: what is in them is told by their hashes."""
@@ -60,7 +60,7 @@ Tell = Callable[[str], None]
 
 
 @dataclass(frozen=True)
-class Run:
+class StudyRun:
     """A finished training.
 
     Attributes:
@@ -128,7 +128,7 @@ class Workbench:
             perceptual=self.perceptual,
         )
 
-    def train(self, name: str, values: Document, selection: Selection) -> Run:
+    def train(self, name: str, values: Document, selection: Selection) -> StudyRun:
         """The finished training of a recipe on a selection of pairs, from disk or done now.
 
         Raises:
@@ -143,7 +143,7 @@ class Workbench:
         if facts is None or not (folder / BEST).exists():
             selection.manifest(self.out / "sets" / data)
             facts = self._trained(name, recipe, folder, {"hash": key, "data": _data(selection, data)})
-        return Run(name, key, folder / BEST, {**facts, "name": name})
+        return StudyRun(name, key, folder / BEST, {**facts, "name": name})
 
     def seconds_per_step(self, kind: str, values: Document, selection: Selection) -> float:
         """How long a step of a training takes on this machine, measured once and kept.
@@ -185,7 +185,7 @@ class Workbench:
             _write(path, known)
         return float(known[key]["value"])
 
-    def score(self, model: Run | str, test: TestSet) -> list[Record]:
+    def score(self, model: StudyRun | str, test: TestSet) -> list[Record]:
         """Scores of every test image, from disk or computed now, in the order of the test set.
 
         Args:
@@ -210,14 +210,14 @@ class Workbench:
                 done[pair.machine, pair.name] = self._scored(pair, test, change, folder)
         return [done[pair.machine, pair.name] for pair in test.pairs]
 
-    def picture(self, model: Run | str, test: TestSet, machine: str) -> Pixels | None:
+    def picture(self, model: StudyRun | str, test: TestSet, machine: str) -> Pixels | None:
         """The region of a machine type's shown image, as `score` left it; None where there is none."""
         self.score(model, test)
         name = model if isinstance(model, str) else model.key
         path = self.out / "scores" / f"{name}-{test.fingerprint(self.files)}" / f"{machine}.npy"
         return np.load(path) if path.exists() else None
 
-    def enhancer(self, model: Run | str) -> Enhancer:
+    def enhancer(self, model: StudyRun | str) -> Enhancer:
         """The enhancer of a training or of a classical filter; networks in exact single precision."""
         if isinstance(model, str):
             return load_enhancer(model)
@@ -238,7 +238,7 @@ class Workbench:
         data = {**values["data"], "path": str(manifest)}
         held = {**values["validation"], "count": len(selection.val)}
         quiet = {"every_steps": 0}
-        whole = {"look": quiet, **values, "data": data, "validation": held}
+        whole = {"preview": quiet, **values, "data": data, "validation": held}
         return recipe_from(whole, where=values["name"])
 
     def _trained(self, name: str, recipe: Recipe, folder: Path, facts: Mapping[str, Any]) -> dict[str, Any]:
@@ -268,7 +268,7 @@ class Workbench:
         (folder / STATE).unlink(missing_ok=True)  # three times the weights, and only resuming needs it
         return found
 
-    def _change(self, model: Run | str, test: TestSet) -> Callable[[Pixels, Pixels | None], Pixels]:
+    def _change(self, model: StudyRun | str, test: TestSet) -> Callable[[Pixels, Pixels | None], Pixels]:
         """What turns a short exposure, beside its clean image, into what is scored."""
         if model == "lq":
             return lambda lq, clean: lq
@@ -280,7 +280,7 @@ class Workbench:
 
     def _scored(
         self,
-        pair: Pair,
+        pair: ImagePair,
         test: TestSet,
         change: Callable[[Pixels, Pixels | None], Pixels],
         folder: Path,

@@ -36,7 +36,7 @@ from longexposure.models.growth import can_grow, grow
 from longexposure.models.networks import build_network, restore_network
 from longexposure.models.registry import find_weights
 from longexposure.train.losses import training_loss
-from longexposure.train.previews import Looks
+from longexposure.train.previews import Previews
 from longexposure.train.processes import run_together
 from longexposure.train.recipe import Recipe
 from longexposure.train.run import BEST, LOOKS, Run, open_folder
@@ -160,10 +160,10 @@ def _train(
             lr = run.set_rate(learning_rate(recipe, run.step))
             batch = fabric.to_device(batch)
             noisy = batch["noisy"].contiguous(memory_format=torch.channels_last)
-            condition = batch["condition"] if network.spec.conditioned else None
-            if condition is not None:
-                run.hear(condition, team)
-            prediction = model(noisy, condition)
+            noise_condition = batch["noise_condition"] if network.spec.conditioned else None
+            if noise_condition is not None:
+                run.hear(noise_condition, team)
+            prediction = model(noisy, noise_condition)
             loss, terms = training_loss(
                 prediction.float(), batch["target"], config=recipe.loss, sigma=batch["sigma"]
             )
@@ -192,8 +192,8 @@ def learning_rate(recipe: Recipe, step: int) -> float:
     config = recipe.optimiser
     if step < config.warmup_steps:
         return config.lr * (step + 1) / (config.warmup_steps + 1)
-    share = (step - config.warmup_steps) / max(recipe.steps - 1 - config.warmup_steps, 1)
-    return config.minimum_lr + (config.lr - config.minimum_lr) * 0.5 * (1 + math.cos(math.pi * share))
+    fraction = (step - config.warmup_steps) / max(recipe.steps - 1 - config.warmup_steps, 1)
+    return config.minimum_lr + (config.lr - config.minimum_lr) * 0.5 * (1 + math.cos(math.pi * fraction))
 
 
 def datasets(recipe: Recipe) -> tuple[Samples, Samples]:
@@ -266,7 +266,7 @@ class _Leader:
 
     def __init__(self, run: Run, images: Samples, *, fabric: Fabric, on_step: OnStep | None) -> None:
         self._run, self._images, self._fabric, self._on_step = run, images, fabric, on_step
-        self._looks = Looks(run.recipe, images, run.out / LOOKS)
+        self._looks = Previews(run.recipe, images, run.out / LOOKS)
         self._pixels = run.recipe.optimiser.batch * run.recipe.data.patch_px**2
         self._last = self._seconds_per_step = 0.0
         self._ticks = 0
@@ -276,8 +276,8 @@ class _Leader:
         run, recipe = self._run, self._run.recipe
         if run.step == 0 and recipe.start_from is not None:
             self._score()
-            if run.due(recipe.look.every_steps):
-                self._look()
+            if run.due(recipe.preview.every_steps):
+                self._preview()
         self._last = time.perf_counter()
 
     def report(self, loss: float, terms: Mapping[str, torch.Tensor], *, lr: float) -> None:
@@ -288,8 +288,8 @@ class _Leader:
         run.note(loss, terms, lr=lr, mpx_per_s=mpx_per_s)
         if run.due(recipe.validation.every_steps):
             self._score()
-        if run.due(recipe.look.every_steps):
-            self._look()
+        if run.due(recipe.preview.every_steps):
+            self._preview()
         if self._on_step is not None:
             left = (recipe.steps - run.step) * self._seconds_per_step
             self._on_step(Progress(run.step, recipe.steps, loss, lr, mpx_per_s, left, run.scores))
@@ -297,7 +297,7 @@ class _Leader:
     def _score(self) -> None:
         self._run.score(validate(self._run.average, self._images, fabric=self._fabric))
 
-    def _look(self) -> None:
+    def _preview(self) -> None:
         self._run.show(self._looks.take(self._run.average, step=self._run.step, fabric=self._fabric))
 
     def _tick(self) -> None:
@@ -314,10 +314,10 @@ class _Steps(Sampler[list[int]]):
     Of each batch this is one of several equal parts.
     """
 
-    def __init__(self, *, first: int, last: int, batch: int, share: tuple[int, int]) -> None:
+    def __init__(self, *, first: int, last: int, batch: int, fraction: tuple[int, int]) -> None:
         self._steps = range(first, last)
         self._batch = batch
-        part, parts = share
+        part, parts = fraction
         self._part = range(part * batch // parts, (part + 1) * batch // parts)
 
     def __iter__(self) -> Iterator[list[int]]:
@@ -332,20 +332,22 @@ def _batches(
     recipe: Recipe, patches: Samples, *, team: Team, device: torch.device
 ) -> Callable[[int], Iterable[Sample]]:
     """What gives this process's part of the batches from one step on."""
-    data, share = recipe.data, (team.rank, team.size)
+    data, fraction = recipe.data, (team.rank, team.size)
     if isinstance(data, ExposuresConfig) and data.exposed_on == "device":
         batch, workers = recipe.optimiser.batch, recipe.workers
         exposed = ExposedBatches(
-            data, seed=recipe.seed, batch=batch, device=device, workers=workers, share=share
+            data, seed=recipe.seed, batch=batch, device=device, workers=workers, fraction=fraction
         )
         return lambda first: itertools.islice(exposed.from_batch(first), recipe.steps - first)
-    return lambda first: _loader(recipe, patches, first_step=first, share=share, pin=device.type == "cuda")
+    return lambda first: _loader(
+        recipe, patches, first_step=first, fraction=fraction, pin=device.type == "cuda"
+    )
 
 
 def _loader(
-    recipe: Recipe, patches: Samples, *, first_step: int, share: tuple[int, int], pin: bool
+    recipe: Recipe, patches: Samples, *, first_step: int, fraction: tuple[int, int], pin: bool
 ) -> DataLoader[Any]:
-    steps = _Steps(first=first_step, last=recipe.steps, batch=recipe.optimiser.batch, share=share)
+    steps = _Steps(first=first_step, last=recipe.steps, batch=recipe.optimiser.batch, fraction=fraction)
     return DataLoader(
         patches,  # type: ignore[arg-type]
         batch_sampler=steps,
@@ -431,7 +433,7 @@ def _check_sample(sample: Sample, network: nn.Module, *, patch_px: int) -> None:
     expected = {
         "noisy": (1, patch_px, patch_px),
         "target": (1, patch_px, patch_px),
-        "condition": (5,),
+        "noise_condition": (5,),
         "sigma": (),
     }
     for name, shape in expected.items():

@@ -30,17 +30,17 @@ class _Shown(NamedTuple):
     number: int
     noisy: torch.Tensor
     target: npt.NDArray[np.float32]
-    condition: torch.Tensor
+    noise_condition: torch.Tensor
 
 
-class Looks:
+class Previews:
     """Regions of a few validation images, the same ones at every look.
 
     They are spread evenly over the set; the first look reads or draws them. No number of a training
     depends on looks.
 
     Args:
-        recipe: its `look` table says how many and how large.
+        recipe: its `preview` table says how many and how large.
         images: the validation images.
         folder: for the pictures, made where it is missing.
     """
@@ -65,7 +65,7 @@ class Looks:
         strips, told = [], []
         for shown in self._regions:
             before = shown.noisy[0].numpy()
-            after = enhanced(network, shown.noisy, shown.condition, fabric=fabric)
+            after = enhanced(network, shown.noisy, shown.noise_condition, fabric=fabric)
             decibels = [psnr(image, shown.target, data_range=1.0) for image in (before, after)]
             columns = {
                 f"short, {decibels[0]:.1f} dB": before,
@@ -85,17 +85,17 @@ class Looks:
         return sheet
 
     def _drawn(self) -> Iterator[_Shown]:
-        config, total = self._recipe.look, len(self._images)
+        config, total = self._recipe.preview, len(self._images)
         for number in np.unique(np.linspace(0, total - 1, min(config.count, total)).round().astype(int)):
             image = self._images[int(number)]
             region = detailed_region(image["target"].float().numpy()[0], config.size_px)
             noisy, target = (image[name].float()[(..., *region)].clone() for name in ("noisy", "target"))
-            yield _Shown(int(number), noisy, target.numpy()[0], image["condition"])
+            yield _Shown(int(number), noisy, target.numpy()[0], image["noise_condition"])
 
     def _zoom(self, region: npt.NDArray[np.float32]) -> int:
         """Small images are shown larger, so that the words above them have room."""
         side: int = max(region.shape)
-        return max(1, self._recipe.look.size_px // side)
+        return max(1, self._recipe.preview.size_px // side)
 
 
 def _stacked(strips: list[Sheet]) -> Sheet:

@@ -24,13 +24,13 @@ FREE_TO_CHANGE = ("workers", "checkpoint_every_steps", "look.every_steps", "look
 """Settings a resumed run may change, because no number depends on them."""
 
 
-class Section(BaseModel):
+class RecipeSection(BaseModel):
     """A table of a recipe: frozen, and it knows every key it takes."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
-class ValidationConfig(Section):
+class ValidationConfig(RecipeSection):
     """When and on what the weights are scored.
 
     Attributes:
@@ -46,7 +46,7 @@ class ValidationConfig(Section):
     seed: int = Field(default=1_000_003, ge=0, lt=2**63)
 
 
-class OptimiserConfig(Section):
+class OptimiserConfig(RecipeSection):
     """AdamW (Loshchilov and Hutter, 2019) with a linear warm-up and then a cosine to the minimum.
 
     Attributes:
@@ -70,7 +70,7 @@ class OptimiserConfig(Section):
     ema_decay: float = Field(default=0.999, ge=0, lt=1)
 
 
-class LookConfig(Section):
+class PreviewConfig(RecipeSection):
     """Pictures of a few validation images while the training runs; no number depends on them.
 
     Attributes:
@@ -84,7 +84,7 @@ class LookConfig(Section):
     size_px: int = Field(default=192, ge=16, le=1024)
 
 
-class Recipe(Section):
+class Recipe(RecipeSection):
     """What the user writes to train a network, and what a checkpoint says it was trained with.
 
     Attributes:
@@ -96,7 +96,7 @@ class Recipe(Section):
         loss: weights of the terms of the loss.
         data: where the patches come from: simulated machines or pairs on disk.
         validation: when and on what the weights are scored.
-        look: when and of what pictures are written, for eyes only.
+        preview: when and of what pictures are written, for eyes only.
         optimiser: how the weights move.
         steps: number of steps.
         precision: arithmetic of the network; loss, moments and average are always float32.
@@ -120,7 +120,7 @@ class Recipe(Section):
     loss: LossConfig = Field(default_factory=LossConfig)
     data: DataConfig
     validation: ValidationConfig = Field(default_factory=ValidationConfig)
-    look: LookConfig = Field(default_factory=LookConfig)
+    preview: PreviewConfig = Field(default_factory=PreviewConfig)
     optimiser: OptimiserConfig = Field(default_factory=OptimiserConfig)
     steps: int = Field(ge=1)
     precision: Literal["bf16", "f32"] = "bf16"

@@ -29,7 +29,7 @@ from longexposure.errors import CheckpointError, OutputError, RecipeError
 from longexposure.io import remove_temporaries, write_whole
 from longexposure.models.checkpoint import FORMAT, Header, checkpoint_bytes
 from longexposure.models.noise_range import Conditions
-from longexposure.noise import CONDITION
+from longexposure.noise import NOISE_CONDITION
 from longexposure.train.recipe import FREE_TO_CHANGE, Recipe, first_difference, recipe_from
 from longexposure.train.team import Team
 from longexposure.train.tensorboard import Board
@@ -44,7 +44,7 @@ TOLD_KEPT = 1 << 16
 
 RECIPE, LOG, STATE = "recipe.json", "log.jsonl", "state.safetensors"
 BEST, LAST = "checkpoint.safetensors", "last.safetensors"
-LOOKS, EVENTS = "looks", "tensorboard"
+LOOKS, EVENTS = "previews", "tensorboard"
 
 
 class Run:
@@ -83,7 +83,7 @@ class Run:
         self.seconds = 0.0
         self._started = time.perf_counter()
         self._window: list[dict[str, torch.Tensor | float]] = []
-        self._told = np.empty((0, len(CONDITION)), np.float32)
+        self._told = np.empty((0, len(NOISE_CONDITION)), np.float32)
 
     def elapsed(self) -> float:
         """Seconds trained so far, earlier sittings included."""
@@ -116,11 +116,11 @@ class Run:
             advice=f"lower optimiser.lr or optimiser.clip_norm and check the data; last good state: {good}",
         )
 
-    def hear(self, condition: torch.Tensor, team: Team) -> None:
+    def hear(self, noise_condition: torch.Tensor, team: Team) -> None:
         """Keep what the network was told of the noise in a step, of which this process has a part (B, 5)."""
         missing = TOLD_KEPT - len(self._told)
         if missing > 0:
-            whole = team.gather(condition)
+            whole = team.gather(noise_condition)
             self._told = np.concatenate([self._told, whole[:missing].cpu().numpy()])
 
     @torch.no_grad()

@@ -160,7 +160,7 @@ def check_divides(batch: int, size: int) -> None:
         lower = max(batch // size, 1) * size
         raise RecipeError(
             where="optimiser.batch",
-            expected=f"a multiple of the {size} devices that share it",
+            expected=f"a multiple of the {size} devices that fraction it",
             found=str(batch),
             advice=f"use {lower} or {lower + size}, or another number of devices",
         )

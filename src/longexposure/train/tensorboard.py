@@ -50,7 +50,7 @@ class Board:
 
     def show(self, sheet: npt.NDArray[np.uint8], *, step: int) -> None:
         """A look, (H, W)."""
-        self._writer.add_image("looks", sheet, step, dataformats="HW")
+        self._writer.add_image("previews", sheet, step, dataformats="HW")
 
     def close(self) -> None:
         """Write what is left."""

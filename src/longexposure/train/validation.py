@@ -44,7 +44,7 @@ def validate(network: nn.Module, images: Samples, *, fabric: Fabric) -> Scores:
     for index in range(len(images)):
         image = images[index]
         before, target = image["noisy"].float().numpy()[0], image["target"].float().numpy()[0]
-        after = enhanced(network, image["noisy"], image["condition"], fabric=fabric)
+        after = enhanced(network, image["noisy"], image["noise_condition"], fabric=fabric)
         rows.append(
             {
                 "sigma": float(image["sigma"]),
@@ -65,7 +65,7 @@ def validate(network: nn.Module, images: Samples, *, fabric: Fabric) -> Scores:
 
 @torch.inference_mode()
 def enhanced(
-    network: nn.Module, noisy: torch.Tensor, condition: torch.Tensor, *, fabric: Fabric
+    network: nn.Module, noisy: torch.Tensor, noise_condition: torch.Tensor, *, fabric: Fabric
 ) -> npt.NDArray[np.float32]:
     """One image (1, H, W) of any size through the network, as an array (H, W) in the unit domain."""
     spec: Any = network.spec
@@ -76,7 +76,7 @@ def enhanced(
     with fabric.autocast():
         output = network(
             padded.contiguous(memory_format=torch.channels_last),
-            fabric.to_device(condition)[None].float() if spec.conditioned else None,
+            fabric.to_device(noise_condition)[None].float() if spec.conditioned else None,
         )
     found: npt.NDArray[np.float32] = output[0, 0, :height, :width].float().cpu().numpy()
     return found

@@ -45,23 +45,23 @@ def mono(maps):
 
 
 def ball(x, y):
-    solids = (
+    primitives = (
         Ball(material="SAC305", at=(x, y, 60.0), radius=RADIUS, bottom=LOW, top=HIGH),
         Cylinder(material="Cu", at=(x, y), radius=45.0, bottom=0.0, top=LOW),
     )
     about = {"radius_um": RADIUS, "bottom_um": LOW, "top_um": HIGH, "pitch_um": PITCH}
-    return Feature("ball", (x, y, 60.0), 2 * RADIUS, solids, about)
+    return Feature("ball", (x, y, 60.0), 2 * RADIUS, primitives, about)
 
 
 def wire(y):
     points = ((-300.0, y, 0.0), (-250.0, y, 120.0), (0.0, y, 130.0), (300.0, y, 20.0))
-    solids = (
+    primitives = (
         Wire(material="Au", points=points, diameter=25.0),
         Ball(material="Au", at=points[0], radius=35.0, bottom=0.0),
         Ellipsoid(material="Au", at=points[-1], radii=(30.0, 20.0, 10.0)),
     )
     about = {"diameter_um": 25.0, "length_um": 600.0, "loop_um": 130.0}
-    return Feature("wire", (0.0, y, 100.0), 25.0, solids, about)
+    return Feature("wire", (0.0, y, 100.0), 25.0, primitives, about)
 
 
 def trace(y):
@@ -83,22 +83,22 @@ def box(kind, material, sides, *, at=(0.0, 0.0), top=200.0, turn=20.0):
 
 
 def joint(y):
-    solids = (
+    primitives = (
         Wedge(material="SAC305", at=(0.0, y), sides=(120.0, 80.0), bottom=20.0, top=90.0),
         Slab(material="SAC305", at=(-160.0, y), sides=(200.0, 80.0), bottom=20.0, top=60.0),
         Slab(material="Cu", at=(-100.0, y), sides=(340.0, 90.0), bottom=0.0, top=20.0),
     )
     about = {"width_um": 120.0, "height_um": 80.0, "turn_deg": 0.0, "bottom_um": 20.0, "top_um": 90.0}
-    return Feature("joint", (0.0, y, 55.0), 120.0, solids, about)
+    return Feature("joint", (0.0, y, 55.0), 120.0, primitives, about)
 
 
 def pillar(x, y):
-    solids = (
+    primitives = (
         Ellipsoid(material="SAC305", at=(x, y, 30.0), radii=(50.0, 50.0, 25.0), bottom=15.0, top=45.0),
         Cylinder(material="Cu", at=(x, y), radius=45.0, bottom=45.0, top=95.0),
     )
     about = {"radius_um": 50.0, "bottom_um": 15.0, "top_um": 45.0, "pitch_um": 160.0}
-    return Feature("pillar", (x, y, 30.0), 100.0, solids, about)
+    return Feature("pillar", (x, y, 30.0), 100.0, primitives, about)
 
 
 SURROUNDINGS = (Slab(material="Si", at=(0.0, 0.0), sides=(3000.0, 3000.0), bottom=700.0, top=1000.0),)
@@ -136,11 +136,15 @@ def one(kind, feature, *, view=VIEWS["from above"], seed=0):
     raise AssertionError(f"no {kind} in a {feature or 'free place'}")
 
 
-def volumes(solids):
-    """Sum of the solids' volumes with their amounts, um3, from their maps."""
+def volumes(primitives):
+    """Sum of the primitives' volumes with their amounts, um3, from their maps."""
     view = View(1000, 1000, 1.0)
-    more = [replace(solid, amount=abs(solid.amount)) for solid in solids if solid.amount > 0]
-    less = [replace(solid, amount=abs(solid.amount)) for solid in solids if solid.amount < 0]
+    more = [
+        replace(primitive, amount=abs(primitive.amount)) for primitive in primitives if primitive.amount > 0
+    ]
+    less = [
+        replace(primitive, amount=abs(primitive.amount)) for primitive in primitives if primitive.amount < 0
+    ]
     total = 0.0
     for part, sign in ((more, 1), (less, -1)):
         for map_ in (thickness_maps(part, view) if part else {}).values():
@@ -150,7 +154,7 @@ def volumes(solids):
 
 def attenuations(scene, new, view):
     """-ln T of both, by full maps, with both in one call."""
-    maps = [thickness_maps(each.solids, view) for each in (scene, new)]
+    maps = [thickness_maps(each.primitives, view) for each in (scene, new)]
     names = dict.fromkeys([*maps[0], *maps[1]])
     none = np.zeros((view.height, view.width), np.float32)
     passed = mono({name: np.stack([each.get(name, none) for each in maps]) for name in names})
@@ -164,8 +168,8 @@ def test_mask_box_and_contrast_are_those_of_an_independent_full_image(kind, feat
     before, after = attenuations(scene, new, view)
     change = np.abs(after - before)
     wanted = change > 0.1 * change.max()
-    twin = thickness_maps(scene.solids, view)
-    seen = see(defect, view, twin=twin, transmission=mono)
+    defect_free = thickness_maps(scene.primitives, view)
+    seen = see(defect, view, defect_free=defect_free, transmission=mono)
     assert seen.area_px == seen.mask.sum() > 0
     found = mask_of([seen], view) == 1
     # Clear of the threshold by a hundredth, all pixels agree.
@@ -186,7 +190,7 @@ def test_mask_box_and_contrast_are_those_of_an_independent_full_image(kind, feat
 def test_nothing_changes_away_from_the_defect(kind, feature, view):
     scene, new, defect = one(kind, feature, view=view, seed=1)
     before, after = attenuations(scene, new, view)
-    touched = [replace(solid, amount=1.0) for solid in (*defect.removed, *defect.added)]
+    touched = [replace(primitive, amount=1.0) for primitive in (*defect.removed, *defect.added)]
     shadow = sum(thickness_maps(touched, view).values()) > 0
     assert shadow.mean() < 0.4
     np.testing.assert_allclose(after[~shadow], before[~shadow], rtol=1e-6)
@@ -215,7 +219,7 @@ def test_nothing_changes_away_from_the_defect(kind, feature, view):
 def test_a_compact_defect_is_seen_where_its_middle_projects_to(kind, feature, view):
     for seed in range(3):
         scene, _, defect = one(kind, feature, view=view, seed=seed)
-        seen = see(defect, view, twin=thickness_maps(scene.solids, view), transmission=mono)
+        seen = see(defect, view, defect_free=thickness_maps(scene.primitives, view), transmission=mono)
         np.testing.assert_allclose(seen.at_px, view.project([defect.at_um])[0], atol=1.0)
 
 
@@ -226,8 +230,8 @@ def test_a_void_is_a_sphere_of_its_size():
 
 def test_many_voids_have_the_area_of_a_disc_of_their_size():
     _, _, defect = one("voids", "thermal pad")
-    radii = [solid.radius for solid in defect.added if isinstance(solid, Ball)]
-    radii += [solid.radii[0] for solid in defect.added if isinstance(solid, Ellipsoid)]
+    radii = [primitive.radius for primitive in defect.added if isinstance(primitive, Ball)]
+    radii += [primitive.radii[0] for primitive in defect.added if isinstance(primitive, Ellipsoid)]
     assert len(radii) == len(defect.added) >= 3
     assert sum(r**2 for r in radii) == pytest.approx(defect.size_um**2 / 4)
 
@@ -244,8 +248,8 @@ def test_a_missing_ball_is_the_whole_solder():
 def test_a_ball_that_is_moved_or_misshapen_keeps_its_volume(kind):
     for seed in range(4):
         _, _, defect = one(kind, "ball", seed=seed)
-        share = 0.06 if kind == "deformed" else 0.005
-        assert volumes(defect.added) == pytest.approx(volumes(defect.removed), rel=share)
+        fraction = 0.06 if kind == "deformed" else 0.005
+        assert volumes(defect.added) == pytest.approx(volumes(defect.removed), rel=fraction)
 
 
 def test_a_small_ball_has_less_solder_between_the_same_pads():
@@ -282,7 +286,7 @@ def test_a_broken_wire_lacks_the_gap_times_its_cross_section():
 
 def test_a_swept_wire_is_moved_by_its_size_and_keeps_its_ends():
     _, _, defect = one("swept wire", "wire")
-    old, new = (np.array(solids[0].points) for solids in (defect.removed, defect.added))
+    old, new = (np.array(primitives[0].points) for primitives in (defect.removed, defect.added))
     np.testing.assert_allclose(new[[0, -1]], old[[0, -1]], atol=1e-9)
     assert np.abs(new[:, 1] - old[0, 1]).max() == pytest.approx(defect.size_um, rel=0.01)
 
@@ -309,7 +313,10 @@ def test_a_short_fills_the_gap_between_two_traces():
     scene, _, defect = one("shorted trace", "trace")
     assert defect.size_um == pytest.approx(40.0)
     view = View(160, 200, 5.0)
-    maps = [thickness_maps(solids, view)["Cu"] for solids in (scene.solids, (*scene.solids, *defect.added))]
+    maps = [
+        thickness_maps(primitives, view)["Cu"]
+        for primitives in (scene.primitives, (*scene.primitives, *defect.added))
+    ]
     assert maps[1].max() == pytest.approx(18.0, rel=0.01), "copper counts twice"
     x, y = np.round(view.project([defect.at_um])[0]).astype(int)
     assert np.all(maps[1][y - 6 : y + 7, x] > 0.97 * 18.0), "no way from trace to trace"
@@ -321,7 +328,7 @@ def test_a_bridge_fills_what_lies_between_two_joints_once():
         scene, new, defect = one("bridge", "ball", seed=seed)
         assert defect.size_um == pytest.approx(PITCH - 2 * RADIUS, abs=2.0)
         view = View(320, 400, 2.5)
-        before, after = (thickness_maps(each.solids, view)["SAC305"] for each in (scene, new))
+        before, after = (thickness_maps(each.primitives, view)["SAC305"] for each in (scene, new))
         assert after.max() <= HIGH - LOW + 1.0
         x, y = np.round(view.project([defect.at_um])[0]).astype(int)
         assert before[y, x] == 0
@@ -357,8 +364,8 @@ def test_voids_lie_inside_the_solder(kind, feature):
     for seed in range(4):
         scene, _, defect = one(kind, feature, view=view, seed=seed)
         # Shells of the solder: what a thin layer of it holds is never less than what the voids take there.
-        holes = [replace(solid, amount=1.0) for solid in defect.added]
-        solder = [s for f in scene.features for s in f.solids if s.material == "SAC305"]
+        holes = [replace(primitive, amount=1.0) for primitive in defect.added]
+        solder = [s for f in scene.features for s in f.primitives if s.material == "SAC305"]
         full = thickness_maps(solder, view)["SAC305"]
         taken = thickness_maps(holes, view)["SAC305"]
         assert np.all(taken <= full + 0.75)
@@ -382,14 +389,14 @@ def test_voids_lie_inside_the_solder(kind, feature):
 def test_missing_material_is_brighter_and_added_material_darker(kind, feature, brighter):
     for view in VIEWS.values():
         scene, _, defect = one(kind, feature, view=view)
-        seen = see(defect, view, twin=thickness_maps(scene.solids, view), transmission=mono)
+        seen = see(defect, view, defect_free=thickness_maps(scene.primitives, view), transmission=mono)
         assert (seen.contrast > 0) == brighter
 
 
 def test_a_void_brightens_by_the_law_of_its_depth():
     view = View(300, 300, 1.0)
     scene, _, defect = one("void", "ball", view=view, seed=2)
-    seen = see(defect, view, twin=thickness_maps(scene.solids, view), transmission=mono)
+    seen = see(defect, view, defect_free=thickness_maps(scene.primitives, view), transmission=mono)
     assert seen.contrast == pytest.approx(np.expm1(MU["SAC305"] * defect.size_um), rel=0.02)
 
 
@@ -398,9 +405,12 @@ def test_surroundings_harden_the_beam_and_lower_the_contrast():
     spectrum = tube_spectrum(90, [Filter("Al", 1.0)])
     law = partial(transmission, spectrum, response=Scintillator())
     scene, _, defect = one("void", "ball")
-    bare = thickness_maps(scene.solids, view)
+    bare = thickness_maps(scene.primitives, view)
     copper = {**bare, "Cu": bare["Cu"] + np.float32(300.0)}
-    contrasts = [see(defect, view, twin=twin, transmission=law).contrast for twin in (bare, copper)]
+    contrasts = [
+        see(defect, view, defect_free=defect_free, transmission=law).contrast
+        for defect_free in (bare, copper)
+    ]
     assert 0 < contrasts[1] < 0.9 * contrasts[0]
 
 
@@ -422,18 +432,18 @@ def test_particles_lie_all_over_the_image_but_not_near_its_border():
             Scene("empty", (), (), {}), np.random.default_rng(seed), view=view, kinds=["particle"], count=40
         )
         places += [defect.at_um for defect in found]
-    shares = (view.project(places) + 0.5) / (200, 100)
-    assert shares.min(axis=0) == pytest.approx(0.07, abs=0.02)
-    assert shares.max(axis=0) == pytest.approx(0.93, abs=0.02)
-    assert stats.kstest(shares[:, 0], stats.uniform(0.05, 0.9).cdf).pvalue > 1e-3
+    fractions = (view.project(places) + 0.5) / (200, 100)
+    assert fractions.min(axis=0) == pytest.approx(0.07, abs=0.02)
+    assert fractions.max(axis=0) == pytest.approx(0.93, abs=0.02)
+    assert stats.kstest(fractions[:, 0], stats.uniform(0.05, 0.9).cdf).pvalue > 1e-3
 
 
 def test_a_defect_that_runs_over_the_border_is_masked_up_to_it():
     _, _, defect = one("missing", "ball")
     view = View(40, 40, 5.0)
     moved = replace(defect, removed=tuple(replace(s, at=(100.0, 0.0, 60.0)) for s in defect.removed))
-    twin = {"SAC305": thickness_maps(moved.removed, view)["SAC305"]}
-    seen = see(moved, view, twin=twin, transmission=mono)
+    defect_free = {"SAC305": thickness_maps(moved.removed, view)["SAC305"]}
+    seen = see(moved, view, defect_free=defect_free, transmission=mono)
     assert seen.box_px[0] + seen.box_px[2] == 40
     assert mask_of([seen], view)[20, 39] == 1
 
@@ -446,7 +456,7 @@ def test_a_defect_outside_the_image_has_an_empty_mask():
         at_um=(900.0, 0.0, 60.0),
         removed=tuple(replace(s, at=(900.0, 0.0, 60.0)) for s in defect.removed),
     )
-    seen = see(far, view, twin=thickness_maps(scene.solids, view), transmission=mono)
+    seen = see(far, view, defect_free=thickness_maps(scene.primitives, view), transmission=mono)
     assert (seen.area_px, seen.contrast, seen.size_px) == (0, 0.0, 0.0)
     assert not mask_of([seen], view).any()
 
@@ -465,12 +475,12 @@ def test_each_feature_has_one_defect_at_most_and_the_count_is_kept():
         hit = [a for a, b in zip(scene.features, new.features, strict=True) if a is not b]
         assert len(found) == 4
         assert len(hit) == sum(defect.kind != "particle" for defect in found)
-        solids = list(scene.solids)
+        primitives = list(scene.primitives)
         for defect in found:
-            for solid in defect.removed:
-                solids.remove(solid)
-            solids += defect.added
-        assert sorted(map(repr, solids)) == sorted(map(repr, new.solids))
+            for primitive in defect.removed:
+                primitives.remove(primitive)
+            primitives += defect.added
+        assert sorted(map(repr, primitives)) == sorted(map(repr, new.primitives))
 
 
 def test_large_features_have_one_defect_each_at_most_and_any_may_have_it():
@@ -544,10 +554,10 @@ def test_unknown_kinds_and_impossible_counts_are_refused(arguments, named):
 
 def test_masks_number_the_defects_and_keep_the_small_ones_visible():
     scene, view = scene_of("ball"), VIEWS["from above"]
-    twin = thickness_maps(scene.solids, view)
+    defect_free = thickness_maps(scene.primitives, view)
     whole, bubble = one("missing", "ball")[2], one("void", "ball")[2]
     inside = replace(bubble, added=(replace(bubble.added[0], at=whole.at_um),))
-    seen = see_all([inside, whole], view, twin=twin, transmission=mono)
+    seen = see_all([inside, whole], view, defect_free=defect_free, transmission=mono)
     labels = mask_of(seen, view)
     assert labels.dtype == np.uint8
     assert labels.shape == (160, 200)
@@ -560,7 +570,7 @@ def test_masks_number_the_defects_and_keep_the_small_ones_visible():
 def test_what_is_seen_is_plain_json():
     scene, view = scene_of("ball", "trace", "wire"), VIEWS["oblique cone"]
     _, found = add_defects(scene, np.random.default_rng(1), view=view, count=6)
-    for seen in see_all(found, view, twin=thickness_maps(scene.solids, view), transmission=mono):
+    for seen in see_all(found, view, defect_free=thickness_maps(scene.primitives, view), transmission=mono):
         plain = seen.as_dict()
         assert json.loads(json.dumps(plain)) == plain
         assert "mask" not in plain
@@ -586,8 +596,8 @@ def test_every_kind_occurs_in_a_real_scene(kind):
         scene = SCENES[name].builder(np.random.default_rng(seed), view=view)
         _, found = add_defects(scene, np.random.default_rng(seed), view=view, kinds=[kind], count=1)
         if found:
-            twin = thickness_maps(scene.solids, view)
-            seen = see(found[0], view, twin=twin, transmission=mono)
+            defect_free = thickness_maps(scene.primitives, view)
+            seen = see(found[0], view, defect_free=defect_free, transmission=mono)
             assert seen.area_px >= 4
             assert seen.contrast != 0
             return

@@ -18,7 +18,7 @@ from longexposure.simulation.detector.panel import (
     PanelConfig,
     draw_bad_pixels,
 )
-from longexposure.simulation.random_source import NumpyChance, TorchChance, as_numpy
+from longexposure.simulation.random_source import NumpyRandom, TorchRandom, as_numpy
 
 SIDE = 160
 GOLDEN = Path(__file__).parents[2] / "golden" / "k11_flats_darks.npz"
@@ -47,7 +47,7 @@ def gaussian_screen(shape, sigma=0.7):
 
 
 def _panel(config, *, shape=(SIDE, SIDE), quanta=100.0, seed=1, screen=None):
-    return Panel(config, shape=shape, quanta_per_px_s=quanta, chance=NumpyChance(seed), screen=screen)
+    return Panel(config, shape=shape, quanta_per_px_s=quanta, rng=NumpyRandom(seed), screen=screen)
 
 
 def _flat(level=1.0, shape=(SIDE, SIDE)):
@@ -55,7 +55,7 @@ def _flat(level=1.0, shape=(SIDE, SIDE)):
 
 
 def _expose(panel, transmission, *, seconds=5.0, seed=0, **more):
-    return panel.expose(transmission, exposure_s=seconds, chance=NumpyChance(seed), **more)
+    return panel.expose(transmission, exposure_s=seconds, rng=NumpyRandom(seed), **more)
 
 
 def _pair_variance(panel, level, *, pairs, seconds=5.0):
@@ -102,7 +102,7 @@ def test_photon_transfer_behind_a_screen_recovers_the_gain_at_zero_frequency():
 
 def test_swank_factor_widens_the_quanta_and_keeps_their_mean():
     panel = _panel(PanelConfig(gain=1.0, swank=0.6, bits=None), shape=(400, 400))
-    quanta = panel.collect(_flat(0.5, panel.shape), exposure_s=2.0, chance=NumpyChance(0))
+    quanta = panel.collect(_flat(0.5, panel.shape), exposure_s=2.0, rng=NumpyRandom(0))
     assert quanta.mean() == pytest.approx(100, abs=4 * (100 / 0.6) ** 0.5 / 400)
     assert quanta.var() == pytest.approx(100 / 0.6, rel=0.015)
 
@@ -176,11 +176,11 @@ def _ceiling(config, *, shared=False, quanta=200.0):
     shape = (300, 300)
     scene = ndimage.gaussian_filter(np.random.default_rng(4).random(shape, np.float32), 4)
     scene = (0.2 + 0.8 * (scene - scene.min()) / np.ptp(scene)).astype(np.float32)
-    panel, chance = _panel(config, shape=shape, quanta=quanta), NumpyChance(9)
-    short = panel.collect(scene, exposure_s=5, chance=chance)
-    rest = panel.collect(scene, exposure_s=85 if shared else 90, chance=chance)
-    lq = panel.read_out(short, exposure_s=5, chance=chance)
-    hq = panel.read_out(short + rest if shared else rest, exposure_s=90, chance=chance)
+    panel, rng = _panel(config, shape=shape, quanta=quanta), NumpyRandom(9)
+    short = panel.collect(scene, exposure_s=5, rng=rng)
+    rest = panel.collect(scene, exposure_s=85 if shared else 90, rng=rng)
+    lq = panel.read_out(short, exposure_s=5, rng=rng)
+    hq = panel.read_out(short + rest if shared else rest, exposure_s=90, rng=rng)
     clean = panel.expectation(scene)
     best = (5 * lq + 85 * clean) / 90 if shared else clean
     return float(10 * np.log10(((lq - hq) ** 2).mean() / ((best - hq) ** 2).mean()))
@@ -330,10 +330,10 @@ def test_lag_shows_the_previous_image_or_the_open_beam():
     before = _flat(0.0)
     before[:, 80:] = 0.5
     image = _expose(panel, _flat(0.2), previous=before)
-    share = 0.04 / 5
-    np.testing.assert_allclose(image[:, :80].mean() / 5e5, 0.2 - share * 0.2, rtol=1e-4)
-    np.testing.assert_allclose(image[:, 80:].mean() / 5e5, 0.2 + share * 0.3, rtol=1e-4)
-    assert _expose(panel, _flat(0.2)).mean() / 5e5 == pytest.approx(0.2 + share * 0.8, rel=1e-4)
+    fraction = 0.04 / 5
+    np.testing.assert_allclose(image[:, :80].mean() / 5e5, 0.2 - fraction * 0.2, rtol=1e-4)
+    np.testing.assert_allclose(image[:, 80:].mean() / 5e5, 0.2 + fraction * 0.3, rtol=1e-4)
+    assert _expose(panel, _flat(0.2)).mean() / 5e5 == pytest.approx(0.2 + fraction * 0.8, rel=1e-4)
 
 
 def test_full_well_and_digitiser_bound_the_image():
@@ -355,8 +355,8 @@ def test_transmission_below_zero_counts_as_zero():
 # Laws
 
 
-class _Silent(NumpyChance):
-    """Chance without fluctuation; refuses what a detector without faults does not ask for."""
+class _Silent(NumpyRandom):
+    """RandomSource without fluctuation; refuses what a detector without faults does not ask for."""
 
     def poisson(self, mean):
         return mean
@@ -367,8 +367,8 @@ class _Silent(NumpyChance):
 
 def test_without_strengths_and_fluctuation_an_exposure_is_its_expectation():
     scene = np.random.default_rng(1).random((SIDE, SIDE), np.float32)
-    panel = Panel(PanelConfig(gain=1.0, bits=None), shape=scene.shape, quanta_per_px_s=0.2, chance=_Silent(0))
-    np.testing.assert_allclose(panel.expose(scene, exposure_s=5, chance=_Silent(0)), scene, rtol=1e-6)
+    panel = Panel(PanelConfig(gain=1.0, bits=None), shape=scene.shape, quanta_per_px_s=0.2, rng=_Silent(0))
+    np.testing.assert_allclose(panel.expose(scene, exposure_s=5, rng=_Silent(0)), scene, rtol=1e-6)
     np.testing.assert_allclose(panel.expectation(scene), scene, rtol=1e-6)
 
 
@@ -391,9 +391,9 @@ def test_arguments_are_not_modified():
     copy, panel = scene.copy(), _panel(ALL_STRENGTHS, shape=(64, 64))
     _expose(panel, scene, previous=scene)
     panel.expectation(scene)
-    quanta = panel.collect(scene, exposure_s=5, chance=NumpyChance(0))
+    quanta = panel.collect(scene, exposure_s=5, rng=NumpyRandom(0))
     kept = quanta.copy()
-    panel.read_out(quanta, exposure_s=5, chance=NumpyChance(0))
+    panel.read_out(quanta, exposure_s=5, rng=NumpyRandom(0))
     np.testing.assert_array_equal(scene, copy)
     np.testing.assert_array_equal(quanta, kept)
 
@@ -416,7 +416,7 @@ def test_memory_order_of_what_a_screen_returns_does_not_matter():
     assert (np.abs(plain - 1000 * scene) > 300).sum() > 30
 
 
-class _AsTorch(NumpyChance):
+class _AsTorch(NumpyRandom):
     """NumPy's numbers as tensors."""
 
     def array(self, values):
@@ -434,9 +434,9 @@ def test_tensors_and_arrays_pass_the_same_arithmetic(shape):
     scene = np.random.default_rng(1).random((3, 64, 80), np.float32)
     screen, config = gaussian_screen((64, 80)), ALL_STRENGTHS.model_copy(update={"zingers": 1e-3})
     images = []
-    for chance, image in ((NumpyChance, scene), (_AsTorch, torch.from_numpy(scene))):
-        panel = Panel(config, shape=shape, quanta_per_px_s=100, chance=chance(1), screen=screen)
-        exposed = panel.expose(image, exposure_s=5, chance=chance(2))
+    for rng, image in ((NumpyRandom, scene), (_AsTorch, torch.from_numpy(scene))):
+        panel = Panel(config, shape=shape, quanta_per_px_s=100, rng=rng(1), screen=screen)
+        exposed = panel.expose(image, exposure_s=5, rng=rng(2))
         images.append((as_numpy(exposed), as_numpy(panel.expectation(image))))
     for array, tensor in zip(*images, strict=True):
         assert array.shape == tensor.shape == (3, 64, 80)
@@ -445,10 +445,10 @@ def test_tensors_and_arrays_pass_the_same_arithmetic(shape):
 
 
 def test_exposures_of_tensors_obey_the_same_statistics():
-    chance = TorchChance(torch.Generator().manual_seed(0))
+    rng = TorchRandom(torch.Generator().manual_seed(0))
     config = PanelConfig(gain=3.0, read_noise=20, offset=200)
-    panel = Panel(config, shape=(SIDE, SIDE), quanta_per_px_s=100, chance=chance)
-    image = panel.expose(torch.full((4, SIDE, SIDE), 0.6), exposure_s=5, chance=chance)
+    panel = Panel(config, shape=(SIDE, SIDE), quanta_per_px_s=100, rng=rng)
+    image = panel.expose(torch.full((4, SIDE, SIDE), 0.6), exposure_s=5, rng=rng)
     assert image.dtype == torch.float32
     assert float(image.mean()) == pytest.approx(200 + 900, abs=1)
     assert float(image.var()) == pytest.approx(panel.profile(1100).sigma ** 2, rel=0.02)

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from longexposure.errors import InputError, LongExposureError
 from longexposure.simulation.detector.panel import Panel, PanelConfig
 from longexposure.simulation.detector.video import REACH_PX, VideoConfig, filtered, line_taps
-from longexposure.simulation.random_source import NumpyChance, TorchChance, as_numpy
+from longexposure.simulation.random_source import NumpyRandom, TorchRandom, as_numpy
 
 SHAPE = (128, 160)
 RANGE = {"black": 100.0, "white": 1100.0}
@@ -23,12 +23,12 @@ def _scene(shape=SHAPE, seed=1):
     return (100 + 1000 * np.random.default_rng(seed).random(shape)).astype(np.float32)
 
 
-def _flat(share=0.5, shape=SHAPE):
-    return np.full(shape, 100 + 1000 * share, np.float32)
+def _flat(fraction=0.5, shape=SHAPE):
+    return np.full(shape, 100 + 1000 * fraction, np.float32)
 
 
 def _through(video, image, *, seed=0, seconds=5.0):
-    return video.through(image, exposure_s=seconds, chance=NumpyChance(seed))
+    return video.through(image, exposure_s=seconds, rng=NumpyRandom(seed))
 
 
 def _lag(noise, lag, axis=-1):
@@ -42,10 +42,10 @@ def _lag(noise, lag, axis=-1):
 def test_without_strengths_the_chain_is_the_identity_and_draws_nothing():
     scene = _scene()
     for config in (VideoConfig(), VideoConfig(**RANGE)):
-        chance = NumpyChance(3)
-        np.testing.assert_allclose(config.through(scene, exposure_s=5, chance=chance), scene, rtol=1e-6)
+        rng = NumpyRandom(3)
+        np.testing.assert_allclose(config.through(scene, exposure_s=5, rng=rng), scene, rtol=1e-6)
         np.testing.assert_allclose(config.expectation(scene), scene, rtol=1e-6)
-        np.testing.assert_array_equal(chance.normal((4,)), NumpyChance(3).normal((4,)))
+        np.testing.assert_array_equal(rng.normal((4,)), NumpyRandom(3).normal((4,)))
 
 
 def test_image_is_not_modified_and_equal_seeds_give_equal_bits():
@@ -57,7 +57,7 @@ def test_image_is_not_modified_and_equal_seeds_give_equal_bits():
     assert (first != other).mean() > 0.5
 
 
-class _AsTorch(NumpyChance):
+class _AsTorch(NumpyRandom):
     def array(self, values):
         return torch.from_numpy(super().array(values))
 
@@ -69,8 +69,8 @@ class _AsTorch(NumpyChance):
 def test_tensors_and_arrays_pass_the_same_arithmetic(shape):
     scene = _scene(shape)
     config = ALL_STRENGTHS.model_copy(update={"bits": None, "stored_bits": None})
-    array = config.through(scene, exposure_s=5, chance=NumpyChance(2))
-    tensor = config.through(torch.from_numpy(scene), exposure_s=5, chance=_AsTorch(2))
+    array = config.through(scene, exposure_s=5, rng=NumpyRandom(2))
+    tensor = config.through(torch.from_numpy(scene), exposure_s=5, rng=_AsTorch(2))
     assert array.dtype == np.float32
     assert tensor.dtype == torch.float32
     np.testing.assert_allclose(as_numpy(tensor), array, rtol=2e-4, atol=1e-2)
@@ -81,7 +81,7 @@ def test_tensors_and_arrays_pass_the_same_arithmetic(shape):
 def test_items_of_a_batch_have_noise_of_their_own():
     config = VideoConfig(**RANGE, noise=0.05, field_noise=0.02, agc=0.05)
     images = config.through(
-        torch.full((2, *SHAPE), 600.0), exposure_s=5, chance=TorchChance(torch.Generator().manual_seed(0))
+        torch.full((2, *SHAPE), 600.0), exposure_s=5, rng=TorchRandom(torch.Generator().manual_seed(0))
     )
     assert abs(np.corrcoef(images[0].ravel(), images[1].ravel())[0, 1]) < 0.2
     assert abs(float(images[0].mean() - images[1].mean())) > 1
@@ -182,9 +182,9 @@ def test_each_field_has_a_random_offset():
 
 def test_gamma_and_gain_act_on_the_range_from_black_to_white():
     scene = _scene()
-    share = (scene.astype(float) - 100) / 1000
+    fraction = (scene.astype(float) - 100) / 1000
     np.testing.assert_allclose(
-        _through(VideoConfig(**RANGE, gamma=0.45), scene), 100 + 1000 * share**0.45, rtol=1e-4
+        _through(VideoConfig(**RANGE, gamma=0.45), scene), 100 + 1000 * fraction**0.45, rtol=1e-4
     )
     config = VideoConfig(**RANGE, agc=0.05)
     gains = [
@@ -219,7 +219,7 @@ def test_grabber_clips_at_both_ends_and_stores_few_levels():
 
 def test_noise_falls_where_the_signal_clips():
     config = VideoConfig(**RANGE, noise=0.05, bits=8, stored_bits=8)
-    spread = {share: _through(config, _flat(share)).std() for share in (-0.02, 0.3, 0.7, 1.02)}
+    spread = {fraction: _through(config, _flat(fraction)).std() for fraction in (-0.02, 0.3, 0.7, 1.02)}
     assert spread[0.3] == pytest.approx(spread[0.7], rel=0.05)
     assert spread[0.3] == pytest.approx((12.75**2 + 1 / 12) ** 0.5, rel=0.03)
     assert max(spread[-0.02], spread[1.02]) < 0.6 * spread[0.3]
@@ -236,7 +236,7 @@ def test_averaging_divides_noise_until_the_grabbers_limit():
 
 
 def _panel(config, *, shape, seed=5):
-    return Panel(config, shape=shape, quanta_per_px_s=200, chance=NumpyChance(seed))
+    return Panel(config, shape=shape, quanta_per_px_s=200, rng=NumpyRandom(seed))
 
 
 @pytest.mark.parametrize("gamma", [1.0, 0.5])
@@ -248,21 +248,21 @@ def test_profile_behind_the_chain_is_what_repeats_show(gamma, shape):
         frame_s=2.5, bits=8, stored_bits=16,
     )  # fmt: skip
     seen = {}
-    for share in (0.45, 0.55):
+    for fraction in (0.45, 0.55):
         frames = []
         for k in range(150):
-            chance = NumpyChance((k, 1))
-            grey = panel.expose(np.full(shape, share, np.float32), exposure_s=5, chance=chance)
-            frames.append(video.through(grey, exposure_s=5, chance=chance))
+            rng = NumpyRandom((k, 1))
+            grey = panel.expose(np.full(shape, fraction, np.float32), exposure_s=5, rng=rng)
+            frames.append(video.through(grey, exposure_s=5, rng=rng))
         frames = np.stack(frames).astype(float)
         noise = frames - frames.mean((1, 2), keepdims=True)
-        seen[share] = frames.mean(), noise.var(), _lag(noise, 1), _lag(noise, 1, axis=-2)
+        seen[fraction] = frames.mean(), noise.var(), _lag(noise, 1), _lag(noise, 1, axis=-2)
 
     def spectrum(grey):
         return panel.noise_power_spectrum(grey, exposure_s=5)
 
-    for share, (mean, variance, corr_x, corr_y) in seen.items():
-        true = video.profile(100 + 1000 * share, spectrum=spectrum, shape=shape, exposure_s=5)
+    for fraction, (mean, variance, corr_x, corr_y) in seen.items():
+        true = video.profile(100 + 1000 * fraction, spectrum=spectrum, shape=shape, exposure_s=5)
         assert true.level == pytest.approx(mean, rel=2e-3)
         assert true.sigma**2 == pytest.approx(variance, rel=0.03)
         assert true.corr_x == pytest.approx(corr_x, abs=0.02)
@@ -278,15 +278,15 @@ def test_square_root_gamma_makes_quantum_noise_flat():
     shape = (64, 64)
     panel = _panel(PanelConfig(gain=1.0, offset=100, bits=None), shape=shape)
     video = VideoConfig(**RANGE, gamma=0.5)
-    shares = (0.3, 0.6, 0.9)
+    fractions = (0.3, 0.6, 0.9)
     profiles = [
         video.profile(
-            100 + 1000 * share,
+            100 + 1000 * fraction,
             spectrum=lambda grey: panel.noise_power_spectrum(grey, exposure_s=5),
             shape=shape,
             exposure_s=5,
         )
-        for share in shares
+        for fraction in fractions
     ]
     assert profiles[0].sigma == pytest.approx(profiles[2].sigma, rel=1e-3)
     assert profiles[1].slope * 1000 / profiles[1].sigma ** 2 == pytest.approx(0, abs=0.02)

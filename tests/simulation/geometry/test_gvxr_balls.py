@@ -16,7 +16,7 @@ from longexposure.simulation.geometry.thickness import thickness_maps
 from longexposure.simulation.geometry.view import View
 from longexposure.simulation.physics.attenuation import transmission
 from longexposure.simulation.physics.materials import find_material
-from longexposure.simulation.physics.spectrum import Filter, Spectrum, tube_spectrum
+from longexposure.simulation.physics.spectrum import Filter, XraySpectrum, tube_spectrum
 
 pytestmark = pytest.mark.slow
 with warnings.catch_warnings():
@@ -92,10 +92,10 @@ def ours(material, view):
     return thickness_maps([Ball(material=material, at=PLACE, radius=RADIUS)], view)
 
 
-def inside(view, share=0.93):
-    """Pixels of the shadow's middle, out to this share of its radius: away from the steep edge."""
+def inside(view, fraction=0.93):
+    """Pixels of the shadow's middle, out to this fraction of its radius: away from the steep edge."""
     chord = ours("Sn", view)["Sn"]
-    return chord > np.sqrt(1 - share**2) * chord.max()
+    return chord > np.sqrt(1 - fraction**2) * chord.max()
 
 
 def theirs(spectrum):
@@ -123,7 +123,7 @@ def test_chords_are_those_of_a_traced_mesh(name):
     view = VIEWS[name]
     arrange(view, fine=FINE)
     place("Sn")
-    theirs(Spectrum(np.array([60.0]), np.array([1.0])))
+    theirs(XraySpectrum(np.array([60.0]), np.array([1.0])))
     fine = 1e4 * upright(gvxr.computeLBuffer("ball"))
     reference = fine.reshape(SIZE, FINE, SIZE, FINE).mean(axis=(1, 3))
     found, mask = ours("Sn", view)["Sn"], inside(view)
@@ -136,7 +136,7 @@ def test_chords_are_those_of_a_traced_mesh(name):
 @pytest.mark.parametrize("energy_kev", [32.0, 60.0, 110.0])
 @pytest.mark.parametrize("material", ["Sn", "SAC305"])
 def test_a_ball_in_a_monochromatic_beam(material, energy_kev, name):
-    compare(material, Spectrum(np.array([energy_kev]), np.array([1.0])), VIEWS[name])
+    compare(material, XraySpectrum(np.array([energy_kev]), np.array([1.0])), VIEWS[name])
 
 
 @pytest.mark.usefixtures("window")
@@ -145,4 +145,4 @@ def test_a_ball_in_a_monochromatic_beam(material, energy_kev, name):
 def test_a_ball_in_the_beam_of_a_tube(material, name):
     spectrum = tube_spectrum(110, [Filter("Be", 0.2), Filter("Al", 1.0)])
     used = spectrum.photons > 0
-    compare(material, Spectrum(spectrum.energy_kev[used], spectrum.photons[used]), VIEWS[name])
+    compare(material, XraySpectrum(spectrum.energy_kev[used], spectrum.photons[used]), VIEWS[name])

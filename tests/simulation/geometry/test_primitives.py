@@ -1,4 +1,4 @@
-"""Solids refuse what cannot be, and name the field; scenes give all their solids."""
+"""Primitives refuse what cannot be, and name the field; scenes give all their primitives."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from longexposure.simulation.geometry.primitives import (
     Feature,
     Grain,
     Lattice,
+    Primitive,
     Scene,
     Slab,
-    Solid,
     Track,
     Weave,
     Wedge,
     Wire,
 )
 
-EACH: list[Solid] = [
+EACH: list[Primitive] = [
     Ball(material="Sn", at=(0, 0, 0), radius=5),
     Ellipsoid(material="Sn", at=(0, 0, 0), radii=(5, 4, 3)),
     Cylinder(material="Cu", at=(0, 0), radius=5, inner_radius=3, bottom=0, top=9),
@@ -37,7 +37,7 @@ EACH: list[Solid] = [
     Weave(material="FR-4", period=(400, 500), mean=50, swing=10),
     Grain(material="EMC", mean=50, rms=10, roughness=5),
 ]
-IDS = [type(solid).__name__ for solid in EACH]
+IDS = [type(primitive).__name__ for primitive in EACH]
 LENGTHS = {"radius", "radii", "sides", "width", "diameter", "pitch", "cell", "period", "roughness"}
 
 
@@ -48,39 +48,39 @@ def spoilt(value: object, by: float) -> object:
     return by
 
 
-@pytest.mark.parametrize("solid", EACH, ids=IDS)
+@pytest.mark.parametrize("primitive", EACH, ids=IDS)
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), float("-inf")])
-def test_numbers_that_are_not_finite_are_refused_in_every_field(solid: Solid, bad: float) -> None:
-    for field in fields(solid):
-        value = getattr(solid, field.name)
+def test_numbers_that_are_not_finite_are_refused_in_every_field(primitive: Primitive, bad: float) -> None:
+    for field in fields(primitive):
+        value = getattr(primitive, field.name)
         if isinstance(value, str) or field.name == "seed":
             continue
-        with pytest.raises(RecipeError, match=f"{type(solid).__name__.lower()}, "):
-            replace(solid, **{field.name: spoilt(value, bad)})
+        with pytest.raises(RecipeError, match=f"{type(primitive).__name__.lower()}, "):
+            replace(primitive, **{field.name: spoilt(value, bad)})
 
 
-@pytest.mark.parametrize("solid", EACH, ids=IDS)
+@pytest.mark.parametrize("primitive", EACH, ids=IDS)
 @pytest.mark.parametrize("bad", [0.0, -2.0])
-def test_lengths_must_be_above_zero(solid: Solid, bad: float) -> None:
-    for name in LENGTHS & {field.name for field in fields(solid)}:
+def test_lengths_must_be_above_zero(primitive: Primitive, bad: float) -> None:
+    for name in LENGTHS & {field.name for field in fields(primitive)}:
         with pytest.raises(RecipeError, match=f"{name}: expected lengths above 0 um"):
-            replace(solid, **{name: spoilt(getattr(solid, name), bad)})
+            replace(primitive, **{name: spoilt(getattr(primitive, name), bad)})
 
 
-@pytest.mark.parametrize("solid", [s for s in EACH if hasattr(s, "top")], ids=lambda s: type(s).__name__)
-def test_a_top_must_lie_above_the_bottom(solid: Solid) -> None:
+@pytest.mark.parametrize("primitive", [s for s in EACH if hasattr(s, "top")], ids=lambda s: type(s).__name__)
+def test_a_top_must_lie_above_the_bottom(primitive: Primitive) -> None:
     with pytest.raises(RecipeError, match="top: expected a height above the bottom"):
-        replace(solid, bottom=7.0, top=7.0)
+        replace(primitive, bottom=7.0, top=7.0)
 
 
-@pytest.mark.parametrize("solid", [EACH[6], EACH[7]], ids=["Track", "Wire"])
-def test_a_line_needs_a_point(solid: Solid) -> None:
+@pytest.mark.parametrize("primitive", [EACH[6], EACH[7]], ids=["Track", "Wire"])
+def test_a_line_needs_a_point(primitive: Primitive) -> None:
     with pytest.raises(RecipeError, match="points: expected one point or more"):
-        replace(solid, points=())
+        replace(primitive, points=())
 
 
 @pytest.mark.parametrize(
-    ("solid", "change", "field"),
+    ("primitive", "change", "field"),
     [
         (EACH[2], {"inner_radius": 5.0}, "inner_radius"),
         (EACH[2], {"inner_radius": -1.0}, "inner_radius"),
@@ -96,15 +96,16 @@ def test_a_line_needs_a_point(solid: Solid) -> None:
     ],
 )
 def test_shapes_that_contradict_themselves_are_refused(
-    solid: Solid, change: dict[str, float], field: str
+    primitive: Primitive, change: dict[str, float], field: str
 ) -> None:
     with pytest.raises(RecipeError, match=f"{field}: expected"):
-        replace(solid, **change)  # type: ignore[arg-type]
+        replace(primitive, **change)  # type: ignore[arg-type]
 
 
 def test_a_scene_gives_its_surroundings_and_all_that_its_features_are_made_of() -> None:
     features = tuple(
-        Feature(kind="ball", at=(0, 0, 0), size_um=9, solids=(EACH[i], EACH[i + 1]), about={}) for i in (0, 2)
+        Feature(kind="ball", at=(0, 0, 0), size_um=9, primitives=(EACH[i], EACH[i + 1]), about={})
+        for i in (0, 2)
     )
     scene = Scene(kind="bga", features=features, surroundings=(EACH[9],), facts={})
-    assert scene.solids == (EACH[9], EACH[0], EACH[1], EACH[2], EACH[3])
+    assert scene.primitives == (EACH[9], EACH[0], EACH[1], EACH[2], EACH[3])

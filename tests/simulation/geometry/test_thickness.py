@@ -20,8 +20,8 @@ from longexposure.simulation.geometry.primitives import (
     Ellipsoid,
     Grain,
     Lattice,
+    Primitive,
     Slab,
-    Solid,
     Track,
     Weave,
     Wedge,
@@ -43,8 +43,8 @@ VIEWS = {
 }
 
 
-def drawn(solid: Solid, view: View) -> Numbers:
-    return thickness_maps([solid], view)[solid.material].astype(np.float64)
+def drawn(primitive: Primitive, view: View) -> Numbers:
+    return thickness_maps([primitive], view)[primitive.material].astype(np.float64)
 
 
 def sampled(
@@ -82,8 +82,8 @@ def to_line(points: tuple[tuple[float, ...], ...], *place: Numbers) -> Numbers:
     for start, end in pairwise(np.array(points, float)):
         step = end - start
         off = [p - a for p, a in zip(place, start, strict=True)]
-        share = np.clip(sum(o * d for o, d in zip(off, step, strict=True)) / (step @ step), 0, 1)
-        best = np.minimum(best, sum((o - share * d) ** 2 for o, d in zip(off, step, strict=True)))
+        fraction = np.clip(sum(o * d for o, d in zip(off, step, strict=True)) / (step @ step), 0, 1)
+        best = np.minimum(best, sum((o - fraction * d) ** 2 for o, d in zip(off, step, strict=True)))
     return np.sqrt(best)
 
 
@@ -120,7 +120,7 @@ def lattice_mesh(x: Numbers, y: Numbers, z: Numbers) -> npt.NDArray[np.bool_]:
 
 
 CU = {"material": "Cu"}
-CASES: dict[str, tuple[Solid, Inside, tuple[float, float]]] = {
+CASES: dict[str, tuple[Primitive, Inside, tuple[float, float]]] = {
     "ball": (
         Ball(**CU, at=(1.3, -0.4, 3), radius=14),
         lambda x, y, z: (x - 1.3) ** 2 + (y + 0.4) ** 2 + (z - 3) ** 2 < 14**2,
@@ -255,12 +255,12 @@ CASES: dict[str, tuple[Solid, Inside, tuple[float, float]]] = {
 
 @pytest.mark.parametrize("view", VIEWS.values(), ids=VIEWS)
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
-def test_every_solid_equals_sampled_rays_from_every_side(
-    case: tuple[Solid, Inside, tuple[float, float]], view: View
+def test_every_primitive_equals_sampled_rays_from_every_side(
+    case: tuple[Primitive, Inside, tuple[float, float]], view: View
 ) -> None:
-    solid, inside, heights = case
+    primitive, inside, heights = case
     expected = sampled(inside, heights, view)
-    found = drawn(solid, view)
+    found = drawn(primitive, view)
     error = (found - expected) / expected.max()
     assert np.abs(error).max() < 0.12  # at the corners of lines; elsewhere half of it
     assert np.sqrt(np.mean(error**2)) < 0.014
@@ -332,7 +332,7 @@ def test_an_oblique_cylinder_is_two_discs_apart_by_the_lean_of_the_view() -> Non
     assert found.sum() * cos(pi / 4) == pytest.approx(pi * 100 * 40, rel=1e-3)
 
 
-def test_a_box_along_the_axes_covers_pixels_by_their_share_exactly() -> None:
+def test_a_box_along_the_axes_covers_pixels_by_their_fraction_exactly() -> None:
     view = View(9, 9, 2.0)
     found = drawn(Slab(material="Cu", at=(0.5, -0.25), sides=(7, 0.5), bottom=3, top=13), view)
     across = (
@@ -357,11 +357,13 @@ def test_a_large_slab_has_the_same_edges_in_tiles_as_in_the_middle_of_one() -> N
         assert_crop(found, slab, whole, corner, 60)
 
 
-def assert_crop(found: Numbers, solid: Solid, whole: View, corner: tuple[int, int], size: int) -> None:
-    """The same solid, moved so that a smaller view shows that part of the larger one."""
+def assert_crop(
+    found: Numbers, primitive: Primitive, whole: View, corner: tuple[int, int], size: int
+) -> None:
+    """The same primitive, moved so that a smaller view shows that part of the larger one."""
     view = replace(whole, height=size, width=size)
     moved = shifted(
-        solid,
+        primitive,
         (whole.width - size) / 2 * whole.pixel_um - corner[0] * whole.pixel_um,
         (whole.height - size) / 2 * whole.pixel_um - corner[1] * whole.pixel_um,
     )
@@ -369,62 +371,64 @@ def assert_crop(found: Numbers, solid: Solid, whole: View, corner: tuple[int, in
     assert drawn(moved, view) == pytest.approx(expected, abs=2e-3 * found.max())
 
 
-def shifted(solid: Solid, dx: float, dy: float) -> Solid:
-    if isinstance(solid, Track | Wire):
-        return replace(solid, points=tuple((p[0] + dx, p[1] + dy, *p[2:]) for p in solid.points))
-    assert not isinstance(solid, Weave | Grain)
-    return replace(solid, at=(solid.at[0] + dx, solid.at[1] + dy, *solid.at[2:]))
+def shifted(primitive: Primitive, dx: float, dy: float) -> Primitive:
+    if isinstance(primitive, Track | Wire):
+        return replace(primitive, points=tuple((p[0] + dx, p[1] + dy, *p[2:]) for p in primitive.points))
+    assert not isinstance(primitive, Weave | Grain)
+    return replace(primitive, at=(primitive.at[0] + dx, primitive.at[1] + dy, *primitive.at[2:]))
 
 
-# ---- laws for every solid ---------------------------------------------------------------------------
+# ---- laws for every primitive ---------------------------------------------------------------------------
 
-ALL = pytest.mark.parametrize("solid", [case[0] for case in CASES.values()], ids=CASES)
+ALL = pytest.mark.parametrize("primitive", [case[0] for case in CASES.values()], ids=CASES)
 
 
 @ALL
-def test_a_solid_across_the_border_equals_a_crop_of_a_larger_view(solid: Solid) -> None:
+def test_a_primitive_across_the_border_equals_a_crop_of_a_larger_view(primitive: Primitive) -> None:
     whole = View(48, 48, 2.0, tilt_deg=25, azimuth_deg=40)
-    found = drawn(solid, whole)
+    found = drawn(primitive, whole)
     for corner in ((0, 0), (20, 4), (24, 24)):
-        assert_crop(found, solid, whole, corner, 24)
+        assert_crop(found, primitive, whole, corner, 24)
 
 
 @ALL
-def test_what_is_taken_away_leaves_nothing(solid: Solid) -> None:
-    maps = thickness_maps([solid, replace(solid, amount=-1.0)], VIEWS["oblique"])
+def test_what_is_taken_away_leaves_nothing(primitive: Primitive) -> None:
+    maps = thickness_maps([primitive, replace(primitive, amount=-1.0)], VIEWS["oblique"])
     assert maps["Cu"].max() <= 1e-4
 
 
 @ALL
-def test_a_mirrored_scene_has_a_mirrored_map(solid: Solid) -> None:
-    if isinstance(solid, Lattice | Wedge):
+def test_a_mirrored_scene_has_a_mirrored_map(primitive: Primitive) -> None:
+    if isinstance(primitive, Lattice | Wedge):
         pytest.skip("its own x has a direction, which no turn mirrors")
     view = View(40, 40, 2.0, tilt_deg=30, azimuth_deg=25)
-    if isinstance(solid, Track | Wire):
-        other: Solid = replace(solid, points=tuple((-p[0], *p[1:]) for p in solid.points))
+    if isinstance(primitive, Track | Wire):
+        other: Primitive = replace(primitive, points=tuple((-p[0], *p[1:]) for p in primitive.points))
     else:
-        assert not isinstance(solid, Weave | Grain)
-        other = replace(solid, at=(-solid.at[0], *solid.at[1:]))
+        assert not isinstance(primitive, Weave | Grain)
+        other = replace(primitive, at=(-primitive.at[0], *primitive.at[1:]))
         if isinstance(other, Ellipsoid | Slab):
             other = replace(other, turn_deg=-other.turn_deg)
-    found, mirrored = drawn(solid, view), drawn(other, replace(view, azimuth_deg=155))
+    found, mirrored = drawn(primitive, view), drawn(other, replace(view, azimuth_deg=155))
     assert mirrored[:, ::-1] == pytest.approx(found, abs=5e-3 * found.max())
 
 
 def test_maps_add_up_and_do_not_depend_on_the_order() -> None:
-    solids = [case[0] for case in CASES.values()]
+    primitives = [case[0] for case in CASES.values()]
     view = VIEWS["oblique"]
-    together = thickness_maps(solids, view)["Cu"]
-    assert thickness_maps(solids[::-1], view)["Cu"] == pytest.approx(together, rel=1e-5, abs=1e-4)
-    assert sum(drawn(solid, view) for solid in solids) == pytest.approx(together, rel=1e-5, abs=1e-4)
+    together = thickness_maps(primitives, view)["Cu"]
+    assert thickness_maps(primitives[::-1], view)["Cu"] == pytest.approx(together, rel=1e-5, abs=1e-4)
+    assert sum(drawn(primitive, view) for primitive in primitives) == pytest.approx(
+        together, rel=1e-5, abs=1e-4
+    )
 
 
 def test_each_material_has_its_own_map_in_float32() -> None:
-    solids = [Ball(material="Cu", at=(0, 0, 0), radius=9), Ball(material="Sn", at=(9, 0, 0), radius=5)]
-    maps = thickness_maps(solids, STRAIGHT)
+    primitives = [Ball(material="Cu", at=(0, 0, 0), radius=9), Ball(material="Sn", at=(9, 0, 0), radius=5)]
+    maps = thickness_maps(primitives, STRAIGHT)
     assert list(maps) == ["Cu", "Sn"]
     assert all(image.dtype == np.float32 and image.shape == (32, 32) for image in maps.values())
-    assert maps["Sn"] == pytest.approx(drawn(solids[1], STRAIGHT))
+    assert maps["Sn"] == pytest.approx(drawn(primitives[1], STRAIGHT))
     assert thickness_maps([], STRAIGHT) == {}
 
 
@@ -440,8 +444,8 @@ def test_a_void_makes_its_ball_thinner_and_never_less_than_nothing() -> None:
 # ---- volumes ----------------------------------------------------------------------------------------
 
 
-def random_solids(random: np.random.Generator) -> list[tuple[Solid, float]]:
-    """Solids of a pixel (2 um) and more at random places with their volumes."""
+def random_primitives(random: np.random.Generator) -> list[tuple[Primitive, float]]:
+    """Primitives of a pixel (2 um) and more at random places with their volumes."""
     x, y = random.uniform(-2, 2, 2).tolist()
     size, turn = float(random.uniform(2, 12)), float(random.uniform(0, 180))
     height = float(random.uniform(2, 16))
@@ -468,13 +472,13 @@ def random_solids(random: np.random.Generator) -> list[tuple[Solid, float]]:
 
 
 @pytest.mark.parametrize("tilt", [0.0, 3.0, 20.0, 40.0, 60.0])
-def test_volumes_are_kept_wherever_a_solid_lies_on_the_pixels(tilt: float) -> None:
+def test_volumes_are_kept_wherever_a_primitive_lies_on_the_pixels(tilt: float) -> None:
     random = np.random.default_rng(int(tilt))
     for _ in range(12):
         view = View(64, 64, 2.0, tilt_deg=tilt, azimuth_deg=float(random.uniform(0, 360)))
-        for solid, volume in random_solids(random):
-            found = drawn(solid, view).sum() * 4 * cos(radians(tilt))
-            assert found == pytest.approx(volume, rel=0.006), solid
+        for primitive, volume in random_primitives(random):
+            found = drawn(primitive, view).sum() * 4 * cos(radians(tilt))
+            assert found == pytest.approx(volume, rel=0.006), primitive
 
 
 @pytest.mark.parametrize("tilt", [0.0, 35.0])
@@ -495,8 +499,8 @@ def test_lines_thinner_than_a_pixel_carry_their_volume(thick: float, tilt: float
 
 
 def test_many_points_along_a_line_change_nothing() -> None:
-    share = np.linspace(0, 1, 41)[:, None]
-    line = np.array([-20.0, -7.0, -4.0]) * (1 - share) + np.array([18.0, 11.0, 9.0]) * share
+    fraction = np.linspace(0, 1, 41)[:, None]
+    line = np.array([-20.0, -7.0, -4.0]) * (1 - fraction) + np.array([18.0, 11.0, 9.0]) * fraction
     ends = tuple(map(tuple, line[[0, -1]].tolist()))
     many = tuple(map(tuple, line.tolist()))
     for view in (STRAIGHT, VIEWS["oblique"]):
@@ -539,15 +543,15 @@ def test_a_central_beam_shows_small_things_where_the_view_projects_them_and_enla
 
 @pytest.mark.parametrize("name", ["truncated ball", "cylinder", "slab", "track", "wire"])
 def test_a_central_beam_equals_sampled_rays(name: str) -> None:
-    solid, inside, heights = CASES[name]
+    primitive, inside, heights = CASES[name]
     view = View(36, 36, 2.0, tilt_deg=30, azimuth_deg=130, source_um=2000)
     expected = sampled(inside, heights, view, grid=7)
-    found = drawn(solid, view)
+    found = drawn(primitive, view)
     assert np.sqrt(np.mean((found - expected) ** 2)) < 0.015 * expected.max()
     assert found.sum() == pytest.approx(expected.sum(), rel=0.01)
 
 
-def test_a_solid_above_the_source_is_refused() -> None:
+def test_a_primitive_above_the_source_is_refused() -> None:
     with pytest.raises(RecipeError, match=r"source_um.*raise the source"):
         thickness_maps([Ball(material="Cu", at=(0, 0, 900), radius=5)], View(9, 9, 1.0, source_um=800))
 
@@ -633,7 +637,7 @@ def test_a_wide_lattice_equals_its_cells_drawn_one_by_one(
         pattern=pattern,
         stagger=0.5,
     )
-    cells: list[Solid] = []
+    cells: list[Primitive] = []
     c, s = cos(radians(32)), sin(radians(32))
     for row in range(24):
         for column in range(26 - row % 2):

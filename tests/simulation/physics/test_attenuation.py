@@ -12,7 +12,7 @@ from longexposure.simulation.physics.spectrum import (
     Filter,
     PhotonCounter,
     Scintillator,
-    Spectrum,
+    XraySpectrum,
     tube_spectrum,
 )
 
@@ -101,7 +101,7 @@ def test_nodes_render_as_transmission_does():
 
 def test_one_energy_is_beer_lambert_exactly():
     thickness = np.linspace(0, 500, 101)
-    found = transmission(Spectrum([60.0], [1e6]), {"Cu": thickness}, SCREEN)
+    found = transmission(XraySpectrum([60.0], [1e6]), {"Cu": thickness}, SCREEN)
     mu_per_um = 8.96 * mass_attenuation_cm2_g("Cu", 60.0) * 1e-4
     np.testing.assert_allclose(found, np.exp(-mu_per_um * thickness), rtol=1e-12)
 
@@ -112,15 +112,16 @@ def test_slab_agrees_with_xraylib():
         0.05
         * 7.38
         * sum(
-            share * xraylib.CS_Total(number, 80.0) for number, share in ((50, 0.965), (47, 0.03), (29, 0.005))
+            fraction * xraylib.CS_Total(number, 80.0)
+            for number, fraction in ((50, 0.965), (47, 0.03), (29, 0.005))
         )
     )
-    found = transmission(Spectrum([80.0], [1.0]), {"SAC305": 500.0}, SCREEN)
+    found = transmission(XraySpectrum([80.0], [1.0]), {"SAC305": 500.0}, SCREEN)
     assert float(found) == pytest.approx(np.exp(-path), rel=0.01)
 
 
 def test_responses_weigh_energies_as_they_say():
-    two = Spectrum([30.0, 90.0], [3.0, 1.0])
+    two = XraySpectrum([30.0, 90.0], [3.0, 1.0])
     mu = 8.96e-4 * mass_attenuation_cm2_g("Cu", two.energy_kev)
     found = transmission(two, {"Cu": 100.0}, PhotonCounter())
     assert float(found) == pytest.approx(0.75 * np.exp(-100 * mu[0]) + 0.25 * np.exp(-100 * mu[1]), rel=1e-9)

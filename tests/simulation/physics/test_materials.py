@@ -38,9 +38,9 @@ def _by_formula(**atoms):
 
 def _mixed(*parts):
     mixture = {}
-    for share, composition in parts:
+    for fraction, composition in parts:
         for element, part in composition.items():
-            mixture[element] = mixture.get(element, 0) + share * part
+            mixture[element] = mixture.get(element, 0) + fraction * part
     return mixture
 
 
@@ -85,7 +85,7 @@ def test_attenuation_agrees_with_xraylib_away_from_edges(name):
     energies = np.geomspace(5.01, 159.9, 150)
     far = [e for e in energies if all(abs(e - edge) > 1 for edge in edges_kev(name))]
     reference = [
-        sum(share * xraylib.CS_Total(xraylib.SymbolToAtomicNumber(e), energy) for e, share in parts)
+        sum(fraction * xraylib.CS_Total(xraylib.SymbolToAtomicNumber(e), energy) for e, fraction in parts)
         for parts in [MATERIALS[name].composition]
         for energy in far
     ]
@@ -128,8 +128,8 @@ def test_attenuation_falls_with_energy_between_edges(name):
 def test_solder_is_the_mass_weighted_sum_of_its_metals():
     energies = np.linspace(5, 160, 700)
     sum_ = sum(
-        share * mass_attenuation_cm2_g(name, energies)
-        for name, share in (("Sn", 0.965), ("Ag", 0.030), ("Cu", 0.005))
+        fraction * mass_attenuation_cm2_g(name, energies)
+        for name, fraction in (("Sn", 0.965), ("Ag", 0.030), ("Cu", 0.005))
     )
     np.testing.assert_allclose(mass_attenuation_cm2_g("SAC305", energies), sum_, rtol=1e-12)
 
@@ -146,7 +146,7 @@ def test_material_states_its_source_and_adds_up(name):
     material = MATERIALS[name]
     assert material.name == name
     assert material.source
-    assert sum(share for _, share in material.composition) == pytest.approx(1, abs=2e-5)
+    assert sum(fraction for _, fraction in material.composition) == pytest.approx(1, abs=2e-5)
 
 
 def test_linear_attenuation_is_mass_attenuation_times_density():

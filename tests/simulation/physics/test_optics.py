@@ -239,7 +239,7 @@ def test_line_spread_of_the_lorentzian_is_exponential():
     )
 
 
-def test_glare_takes_its_share_from_all_but_the_lowest_frequencies():
+def test_glare_takes_its_fraction_from_all_but_the_lowest_frequencies():
     screen = ScreenConfig(glare=0.1, glare_mm=20.0)
     mtf = screen_mtf(np.array([0.0, 0.05, 0.5]), screen, pitch_um=PITCH)
     assert mtf[0] == 1
@@ -565,7 +565,7 @@ def test_scatter_of_an_even_field_is_that_field(level):
         np.testing.assert_allclose(scattered(field, scatter, pitch_um=PITCH), level, rtol=2e-6)
 
 
-def test_scatter_fills_a_wide_shadow_by_ratio_over_one_plus_ratio_times_its_share():
+def test_scatter_fills_a_wide_shadow_by_ratio_over_one_plus_ratio_times_its_fraction():
     image = np.ones((128, 128), np.float32)
     image[60:68, 60:68] = 0
     wide = ScatterConfig(ratio=0.5, spread_um=1e5, tail=0.0)
@@ -582,8 +582,8 @@ def test_scatter_behind_an_edge_is_the_mixture_of_error_functions(spread):
     x = np.arange(240) + 0.5 - 120
     sigma = spread / PITCH / 2.354820045
     smooth = sum(
-        share * 0.5 * (1 + scipy.special.erf(x / (np.sqrt(2) * sigma * width)))
-        for share, width in ((0.75, 1.0), (0.25, 2.0))
+        fraction * 0.5 * (1 + scipy.special.erf(x / (np.sqrt(2) * sigma * width)))
+        for fraction, width in ((0.75, 1.0), (0.25, 2.0))
     )
     inner = slice(60, 180)
     expected = (image[48] + 0.4 * smooth) / 1.4
@@ -658,7 +658,7 @@ def test_falloff_is_brightest_below_the_source_from_which_the_tops_lean_away():
     assert np.all(np.diff(beam.mean(1)) > 0)
 
 
-def test_vignetting_is_the_share_lost_in_the_corners():
+def test_vignetting_is_the_fraction_lost_in_the_corners():
     beam = open_beam((201, 301), ShadingConfig(vignetting=0.4))
     assert beam[0, 0] / beam[100, 150] == pytest.approx(0.6, abs=0.005)
     assert beam[0, 150] / beam[100, 150] > 0.8

@@ -17,7 +17,7 @@ from longexposure.simulation.physics.spectrum import (
     Filter,
     PhotonCounter,
     Scintillator,
-    Spectrum,
+    XraySpectrum,
     spectra_provenance,
     tube_spectrum,
 )
@@ -93,7 +93,7 @@ def test_half_value_layer_halves_the_kerma():
 
 
 def test_half_value_layer_of_one_energy_is_ln_2_over_mu():
-    layer_mm = Spectrum([60.0], [1e6]).half_value_layer_mm("Cu")
+    layer_mm = XraySpectrum([60.0], [1e6]).half_value_layer_mm("Cu")
     assert layer_mm == pytest.approx(10 * np.log(2) / (8.96 * mass_attenuation_cm2_g("Cu", 60)), rel=1e-6)
 
 
@@ -122,8 +122,10 @@ def test_scintillator_absorbs_more_above_its_k_edges():
 
 def test_swank_factor_is_that_of_the_light_for_one_energy_and_less_for_a_spectrum():
     screen = Scintillator()
-    assert screen.swank_factor(Spectrum([60.0], [5.0])) == pytest.approx(OPTICAL_SWANK, rel=1e-9)
-    two = Scintillator(thickness_um=1e6, optical_swank=1.0).swank_factor(Spectrum([20.0, 60.0], [3.0, 1.0]))
+    assert screen.swank_factor(XraySpectrum([60.0], [5.0])) == pytest.approx(OPTICAL_SWANK, rel=1e-9)
+    two = Scintillator(thickness_um=1e6, optical_swank=1.0).swank_factor(
+        XraySpectrum([20.0, 60.0], [3.0, 1.0])
+    )
     # Everything is absorbed: M0 = 4, M1 = 120, M2 = 4800.
     assert two == pytest.approx(120**2 / (4 * 4800), rel=1e-4)
     assert 0.6 < screen.swank_factor(tube_spectrum(160, [Filter("Al", 1.0)])) < 0.9 * OPTICAL_SWANK
@@ -135,7 +137,7 @@ def test_counter_counts_every_photon_once():
 
 def test_spectrum_copies_its_input_and_cannot_be_changed():
     energy, photons = np.array([30.0, 60.0]), np.array([1.0, 2.0])
-    spectrum = Spectrum(energy, photons)
+    spectrum = XraySpectrum(energy, photons)
     photons[0] = 9.0
     assert spectrum.photons[0] == 1.0
     with pytest.raises(ValueError, match="read-only"):
@@ -162,11 +164,11 @@ def test_equal_spectra_are_equal_across_processes():
         (lambda: Scintillator("CsI", thickness_um=0), "above 0"),
         (lambda: Scintillator("CsI", packing=1.2), "packing"),
         (lambda: Scintillator("CsI", optical_swank=0.0), "optical_swank"),
-        (lambda: Spectrum([60.0], [-1.0]), "0 or more"),
-        (lambda: Spectrum([60.0], [0.0]), "not all 0"),
-        (lambda: Spectrum([60.0], [1.0, 2.0]), "equally long"),
-        (lambda: Spectrum([200.0], [1.0]), "160 keV"),
-        (lambda: Spectrum([], []), "photons"),
+        (lambda: XraySpectrum([60.0], [-1.0]), "0 or more"),
+        (lambda: XraySpectrum([60.0], [0.0]), "not all 0"),
+        (lambda: XraySpectrum([60.0], [1.0, 2.0]), "equally long"),
+        (lambda: XraySpectrum([200.0], [1.0]), "160 keV"),
+        (lambda: XraySpectrum([], []), "photons"),
     ],
 )
 def test_nonsense_is_refused_with_advice(call, says):

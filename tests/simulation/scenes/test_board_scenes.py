@@ -55,9 +55,9 @@ def _sampled(points, step):
 @pytest.mark.parametrize("name", ALL)
 def test_same_generator_state_draws_the_same_scene(name):
     first, again, other = (_drawn(name, seed)[0] for seed in (1, 1, 2))
-    assert first.solids == again.solids
+    assert first.primitives == again.primitives
     assert dict(first.facts) == dict(again.facts)
-    assert first.solids != other.solids
+    assert first.primitives != other.primitives
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -72,7 +72,7 @@ def test_features_keep_the_contract(name, seed):
         assert about["top_um"] > about["bottom_um"]
         assert feature.size_um > 0
         assert about["bottom_um"] <= feature.at[2] <= about["top_um"]
-        main = feature.solids[0]
+        main = feature.primitives[0]
         if feature.kind == "trace":
             assert isinstance(main, Track)
             assert main.width == about["width_um"] == feature.size_um
@@ -84,16 +84,16 @@ def test_features_keep_the_contract(name, seed):
 
 @pytest.mark.parametrize("name", ALL)
 @pytest.mark.parametrize("seed", SEEDS)
-def test_solids_are_of_known_materials_and_not_too_many(name, seed):
+def test_primitives_are_of_known_materials_and_not_too_many(name, seed):
     scene, _ = _drawn(name, seed)
-    assert {solid.material for solid in scene.solids} <= set(MATERIALS)
-    assert 1 < len(scene.solids) < 1200
+    assert {primitive.material for primitive in scene.primitives} <= set(MATERIALS)
+    assert 1 < len(scene.primitives) < 1200
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_a_large_view_is_filled_with_a_few_thousand_solids_at_most(name):
+def test_a_large_view_is_filled_with_a_few_thousand_primitives_at_most(name):
     scene, _ = _drawn(name, 3, size=1900)
-    assert len(scene.solids) < 6000
+    assert len(scene.primitives) < 6000
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -101,7 +101,7 @@ def test_the_view_shows_structure_and_no_ray_is_shorter_than_nothing(name):
     seen = []
     for seed in SEEDS:
         scene, view = _drawn(name, seed, size=96)
-        maps = thickness_maps(scene.solids, view)
+        maps = thickness_maps(scene.primitives, view)
         assert all(np.all(found >= 0) for found in maps.values())
         seen.append(float(np.ptp(maps["Cu"])) if "Cu" in maps else 0.0)
     assert sum(contrast > 0.5 for contrast in seen) >= len(SEEDS) - 1
@@ -141,7 +141,7 @@ def test_gap_of_a_trace_is_the_clear_distance_to_the_next_on_its_layer(name, see
     for feature in _of(scene, "trace"):
         layers.setdefault(feature.about["bottom_um"], []).append(feature)
     for features in layers.values():
-        tracks = [feature.solids[0] for feature in features]
+        tracks = [feature.primitives[0] for feature in features]
         for index in range(0, len(features), max(len(features) // 6, 1)):
             gap, width = features[index].about["gap_um"], features[index].size_um
             found = _gap_by_sampling(tracks, index)
@@ -170,8 +170,8 @@ def test_boards_are_of_the_dimensions_that_makers_offer(name, seed):
 @pytest.mark.parametrize("seed", range(4))
 def test_vias_lie_on_their_lands(name, seed):
     for feature in _of(_drawn(name, seed)[0], "via"):
-        barrel, *others = feature.solids
-        lands = [solid for solid in others if solid.material == "Cu"]
+        barrel, *others = feature.primitives
+        lands = [primitive for primitive in others if primitive.material == "Cu"]
         assert len(lands) >= 2
         assert {barrel.bottom, barrel.top} <= {height for land in lands for height in (land.bottom, land.top)}
         for land in lands:
@@ -179,7 +179,7 @@ def test_vias_lie_on_their_lands(name, seed):
             assert land.inner_radius == barrel.radius  # no copper is counted twice
             assert 45 <= land.radius - barrel.radius <= 145
             assert barrel.bottom <= land.bottom < land.top <= barrel.top
-        (hole,) = [solid for solid in others if solid.amount < 0]
+        (hole,) = [primitive for primitive in others if primitive.amount < 0]
         assert (hole.material, hole.radius, hole.at) == ("FR-4", barrel.radius, barrel.at)
 
 
@@ -187,10 +187,15 @@ def test_vias_lie_on_their_lands(name, seed):
 @pytest.mark.parametrize("seed", [0, 3])
 def test_traces_keep_clear_of_lands_or_end_at_them(name, seed):
     scene, _ = _drawn(name, seed, size=96)
-    lands = [solid for via in _of(scene, "via") for solid in via.solids[1:] if solid.inner_radius > 0]
+    lands = [
+        primitive
+        for via in _of(scene, "via")
+        for primitive in via.primitives[1:]
+        if primitive.inner_radius > 0
+    ]
     lands = [land for land in lands if land.material == "Cu"]
     for feature in _of(scene, "trace"):
-        track = feature.solids[0]
+        track = feature.primitives[0]
         line = _sampled(track.points, track.width / 4)
         level = [land for land in lands if land.bottom == track.bottom]
         for land in level:
@@ -211,7 +216,7 @@ def test_clearances_of_a_plane_surround_their_vias_and_do_not_overlap():
             if isinstance(s, Slab) and s.material == "Cu" and min(s.sides) > 1000
         }
         assert planes
-        vias = {via.solids[0].at: via.solids[0].radius for via in _of(scene, "via")}
+        vias = {via.primitives[0].at: via.primitives[0].radius for via in _of(scene, "via")}
         for heights in planes:
             holes = [
                 s
@@ -232,10 +237,10 @@ def test_clearances_of_a_plane_surround_their_vias_and_do_not_overlap():
 
 def test_laminate_is_as_thick_as_asked_and_woven():
     view = View(96, 96, 20.0)
-    solids = laminate(np.random.default_rng(0), view, top_um=100.0, thickness_um=1600.0)
-    assert sum(isinstance(solid, Weave) for solid in solids) >= 2
-    assert max(solid.top for solid in solids if isinstance(solid, Slab)) <= 100.0
-    thickness = thickness_maps(solids, view)["FR-4"]
+    primitives = laminate(np.random.default_rng(0), view, top_um=100.0, thickness_um=1600.0)
+    assert sum(isinstance(primitive, Weave) for primitive in primitives) >= 2
+    assert max(primitive.top for primitive in primitives if isinstance(primitive, Slab)) <= 100.0
+    thickness = thickness_maps(primitives, view)["FR-4"]
     assert thickness.mean() == pytest.approx(1600.0, rel=0.03)
     assert 0.002 < thickness.std() / thickness.mean() < 0.06, "the weave is faint, and there"
 

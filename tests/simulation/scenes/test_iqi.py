@@ -28,30 +28,30 @@ def _mu(material):
 
 
 def _holes(scene):
-    return [s for s in scene.solids if isinstance(s, Cylinder) and s.amount < 0]
+    return [s for s in scene.primitives if isinstance(s, Cylinder) and s.amount < 0]
 
 
 def _raised(scene, kind):
-    return [s for s in scene.solids if isinstance(s, kind) and s.amount > 0]
+    return [s for s in scene.primitives if isinstance(s, kind) and s.amount > 0]
 
 
-def _contrast(solid):
-    return exp(_mu(solid.material) * (solid.top - solid.bottom)) - 1
+def _contrast(primitive):
+    return exp(_mu(primitive.material) * (primitive.top - primitive.bottom)) - 1
 
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_holes_discs_pores_and_balls_are_as_many_as_the_facts_say_and_1_5_to_12_px_wide(seed):
-    scene, view = _drawn("hole_indicator", seed)
-    pores = [s for s in scene.solids if isinstance(s, Ball) and s.amount < 0]
+    scene, view = _drawn("hole_iqi", seed)
+    pores = [s for s in scene.primitives if isinstance(s, Ball) and s.amount < 0]
     found = {"holes": _holes(scene), "discs": _raised(scene, Cylinder), "balls": _raised(scene, Ball)}
-    for kind, solids in {**found, "pores": pores}.items():
-        assert len(solids) == scene.facts[kind]
-        for solid in solids:
-            assert 1.5 <= 2 * solid.radius / view.pixel_um <= 12
+    for kind, primitives in {**found, "pores": pores}.items():
+        assert len(primitives) == scene.facts[kind]
+        for primitive in primitives:
+            assert 1.5 <= 2 * primitive.radius / view.pixel_um <= 12
 
 
 def test_contrasts_of_holes_span_two_decades_and_stay_in_their_range():
-    scenes = [_drawn("hole_indicator", seed)[0] for seed in range(30)]
+    scenes = [_drawn("hole_iqi", seed)[0] for seed in range(30)]
     contrasts = np.array([_contrast(hole) for scene in scenes for hole in _holes(scene)])
     assert len(contrasts) > 100
     assert CONTRAST[0] * 0.999 <= contrasts.min() < 0.006
@@ -62,8 +62,8 @@ def test_contrasts_of_holes_span_two_decades_and_stay_in_their_range():
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_a_hole_lies_in_a_plate_of_its_material_and_no_deeper(seed):
-    scene, _ = _drawn("hole_indicator", seed, tilt_deg=20.0, source_um=3e4)
-    plates = [s for s in scene.solids if isinstance(s, Slab)]
+    scene, _ = _drawn("hole_iqi", seed, tilt_deg=20.0, source_um=3e4)
+    plates = [s for s in scene.primitives if isinstance(s, Slab)]
     for hole in _holes(scene):
         within = [
             plate
@@ -81,11 +81,11 @@ def test_a_hole_lies_in_a_plate_of_its_material_and_no_deeper(seed):
 
 
 def test_holes_take_from_the_map_what_their_volume_says_at_their_places():
-    scene, view = _drawn("hole_indicator", 3)
+    scene, view = _drawn("hole_iqi", 3)
     removed = _holes(scene)
     assert len(removed) > 3
-    rest = [solid for solid in scene.solids if solid not in removed]
-    with_, without = thickness_maps(scene.solids, view), thickness_maps(rest, view)
+    rest = [primitive for primitive in scene.primitives if primitive not in removed]
+    with_, without = thickness_maps(scene.primitives, view), thickness_maps(rest, view)
     lost = {name: without[name] - with_[name] for name in without}
     rows, columns = np.mgrid[: view.height, : view.width]
     for hole in removed:
@@ -99,7 +99,7 @@ def test_holes_take_from_the_map_what_their_volume_says_at_their_places():
 def test_details_do_not_overlap_and_some_touch():
     touching = 0
     for seed in SEEDS:
-        scene, view = _drawn("hole_indicator", seed)
+        scene, view = _drawn("hole_iqi", seed)
         details = [*_holes(scene), *_raised(scene, Cylinder), *_raised(scene, Ball)]
         for k, one in enumerate(details):
             for other in details[:k]:
@@ -112,16 +112,16 @@ def test_details_do_not_overlap_and_some_touch():
 def test_some_holes_go_through_and_some_are_blind():
     through = []
     for seed in range(20):
-        scene, _ = _drawn("hole_indicator", seed)
-        slabs = [s for s in scene.solids if isinstance(s, Slab)]
+        scene, _ = _drawn("hole_iqi", seed)
+        slabs = [s for s in scene.primitives if isinstance(s, Slab)]
         through += [any(hole.bottom == slab.bottom for slab in slabs) for hole in _holes(scene)]
     assert 0.05 < np.mean(through) < 0.8
 
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_wires_are_0_8_to_4_px_thick_and_broken_where_they_are_counted(seed):
-    scene, view = _drawn("wire_indicator", seed)
-    wires = [s for s in scene.solids if isinstance(s, Wire)]
+    scene, view = _drawn("wire_iqi", seed)
+    wires = [s for s in scene.primitives if isinstance(s, Wire)]
     assert len(wires) == scene.facts["wires"] + scene.facts["gaps"]
     for wire in wires:
         assert wire.diameter / view.pixel_um * 1.0001 >= 0.8
@@ -140,8 +140,8 @@ def test_wires_are_0_8_to_4_px_thick_and_broken_where_they_are_counted(seed):
 def test_a_gap_of_a_wire_lets_the_beam_through():
     found = 0
     for seed in range(10):
-        scene, view = _drawn("wire_indicator", seed)
-        wires = [s for s in scene.solids if isinstance(s, Wire)]
+        scene, view = _drawn("wire_iqi", seed)
+        wires = [s for s in scene.primitives if isinstance(s, Wire)]
         for one, other in pairwise(wires):
             end, begin = np.array(one.points[-1]), np.array(other.points[0])
             gap = np.sqrt(np.sum((begin - end) ** 2)) - one.diameter
@@ -157,9 +157,9 @@ def test_a_gap_of_a_wire_lets_the_beam_through():
 def test_wires_point_everywhere_and_some_are_curved_and_some_are_pairs():
     angles, bent, pairs = [], 0, 0
     for seed in range(20):
-        scene, _ = _drawn("wire_indicator", seed)
+        scene, _ = _drawn("wire_iqi", seed)
         pairs += scene.facts["pairs"]
-        for wire in (s for s in scene.solids if isinstance(s, Wire)):
+        for wire in (s for s in scene.primitives if isinstance(s, Wire)):
             x, y = np.subtract(wire.points[-1], wire.points[0])[:2]
             angles.append(np.degrees(np.arctan2(y, x)) % 180)
             bent += len(wire.points) > 2
@@ -170,9 +170,9 @@ def test_wires_point_everywhere_and_some_are_curved_and_some_are_pairs():
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_strips_are_2_to_8_px_wide_and_opens_and_shorts_1_to_4_and_1_to_3_px(seed):
-    scene, view = _drawn("line_indicator", seed, size=160)
+    scene, view = _drawn("line_iqi", seed, size=160)
     counts = Counter({name: n for name, n in scene.facts.items() if not isinstance(n, str)})
-    tracks = [s for s in scene.solids if isinstance(s, Track)]
+    tracks = [s for s in scene.primitives if isinstance(s, Track)]
     hairlines = [t for t in tracks if t.width < 1.61 * view.pixel_um]
     assert len(hairlines) == counts["hairlines"]
     assert counts["strips"] >= 2
@@ -185,8 +185,10 @@ def test_strips_are_2_to_8_px_wide_and_opens_and_shorts_1_to_4_and_1_to_3_px(see
 def test_an_open_divides_its_strip_and_a_short_joins_two():
     found = Counter()
     for seed in range(12):
-        scene, view = _drawn("line_indicator", seed, size=160)
-        slabs = [s for s in scene.solids if isinstance(s, Slab) and max(s.sides) < 100 * view.pixel_um * 2]
+        scene, view = _drawn("line_iqi", seed, size=160)
+        slabs = [
+            s for s in scene.primitives if isinstance(s, Slab) and max(s.sides) < 100 * view.pixel_um * 2
+        ]
         raised = [s for s in slabs if s.amount > 0 and s.bottom == 0 and s.sides[0] > 25 * view.pixel_um]
         for strip in raised:
             turn = np.radians(strip.turn_deg)
@@ -215,18 +217,18 @@ def test_no_ray_moves_a_detail_by_more_than_12_px_in_any_view(name):
             scene, view = _drawn(
                 name, seed, pixel_um=pixel_um, tilt_deg=tilt, source_um=5e3 * pixel_um, azimuth_deg=40.0
             )
-            for solid in scene.solids:
-                if isinstance(solid, Cylinder):
-                    ends = view.project([[*solid.at, solid.bottom], [*solid.at, solid.top]])
+            for primitive in scene.primitives:
+                if isinstance(primitive, Cylinder):
+                    ends = view.project([[*primitive.at, primitive.bottom], [*primitive.at, primitive.top]])
                     assert np.hypot(*(ends[1] - ends[0])) < 12.5
 
 
 @pytest.mark.parametrize("name", INDICATOR_SCENES)
 def test_scenes_of_320_px_hold_20_to_150_details_or_a_set_more(name):
     kinds = {
-        "hole_indicator": ("holes", "pores", "discs", "balls"),
-        "wire_indicator": ("wires", "gaps"),
-        "line_indicator": ("strips", "opens", "shorts", "spurs", "notches", "bites", "pinholes"),
+        "hole_iqi": ("holes", "pores", "discs", "balls"),
+        "wire_iqi": ("wires", "gaps"),
+        "line_iqi": ("strips", "opens", "shorts", "spurs", "notches", "bites", "pinholes"),
     }
     for seed in range(6):
         scene, _ = _drawn(name, seed, size=320)
@@ -241,7 +243,7 @@ def test_indicators_lie_over_larger_shapes_or_over_nothing(name):
 
 def test_an_indicator_comes_to_lie_over_a_board_less_often_than_a_part():
     view = View(64, 64, PIXEL, source_um=3e4)
-    kinds = {"hole_indicator": 1.0, "traces": 1e-9}
+    kinds = {"hole_iqi": 1.0, "traces": 1e-9}
     below = [
         draw_scene(np.random.default_rng(seed), view=view, kinds=kinds).facts.get("below")
         for seed in range(60)

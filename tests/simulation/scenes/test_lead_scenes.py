@@ -47,11 +47,11 @@ def test_features_of_parts_hold_what_defects_ask_for(builder, seed):
     assert scene.features
     for feature in scene.features:
         assert NUMBERS[feature.kind] <= set(feature.about)
-        assert isinstance(feature.solids[0], FIRST.get(feature.kind, object))
+        assert isinstance(feature.primitives[0], FIRST.get(feature.kind, object))
         assert np.all(np.isfinite(list(feature.about.values())))
         if "top_um" in feature.about:
             assert feature.about["top_um"] > feature.about["bottom_um"]
-    assert {solid.material for solid in scene.solids} <= set(MATERIALS)
+    assert {primitive.material for primitive in scene.primitives} <= set(MATERIALS)
 
 
 @pytest.mark.parametrize("builder", BUILDERS)
@@ -88,7 +88,7 @@ def test_a_gull_wing_is_one_piece_from_the_body_to_its_foot(seed):
     leads = [feature for feature in scene.features if feature.kind == "lead"]
     assert leads
     for lead in leads:
-        shoulder, riser, foot, _ = lead.solids
+        shoulder, riser, foot, _ = lead.primitives
         assert riser.top == shoulder.bottom
         assert riser.bottom == foot.bottom
         assert shoulder.top - shoulder.bottom == pytest.approx(foot.top - foot.bottom)
@@ -101,9 +101,9 @@ def test_a_gull_wing_is_one_piece_from_the_body_to_its_foot(seed):
 @pytest.mark.parametrize("seed", SEEDS)
 def test_inner_fingers_keep_clear_of_each_other(seed):
     scene = lead_frame(np.random.default_rng(seed), view=_view(pixel_um=25.0))
-    fingers = [feature.solids[3] for feature in scene.features if feature.kind == "lead"]
-    share = np.linspace(0, 1, 60)[:, None]
-    lines = [np.array(f.points[0]) + share * np.subtract(f.points[1], f.points[0]) for f in fingers]
+    fingers = [feature.primitives[3] for feature in scene.features if feature.kind == "lead"]
+    fraction = np.linspace(0, 1, 60)[:, None]
+    lines = [np.array(f.points[0]) + fraction * np.subtract(f.points[1], f.points[0]) for f in fingers]
     for index, line in enumerate(lines[:60]):
         for other, width in zip(lines[index + 1 : index + 3], fingers[index + 1 : index + 3], strict=False):
             apart = np.hypot(*(line[:, None] - other[None]).transpose(2, 0, 1)).min()
@@ -117,7 +117,7 @@ def test_heel_fillets_are_high_at_the_riser(seed):
     joints = [feature for feature in scene.features if feature.kind == "joint"]
     assert len(leads) == len(joints)
     for lead, joint in zip(leads, joints, strict=True):
-        heel, riser = joint.solids[0], lead.solids[1]
+        heel, riser = joint.primitives[0], lead.primitives[1]
         assert isinstance(heel, Wedge)
         along, across = _own(heel, riser.at)
         assert along == pytest.approx(-(heel.sides[0] + riser.sides[1]) / 2)
@@ -138,8 +138,11 @@ def test_solder_fills_the_space_between_pin_and_barrel(seed):
     """Along a ray beside the pin the solder is as thick as the joint is high; in the pin there is none."""
     scene = connector_pins(np.random.default_rng(seed), view=_view())
     joint = next(feature for feature in scene.features if feature.kind == "joint")
-    full = [solid for solid in joint.solids if not isinstance(solid, Ball)]
-    moved = [replace(solid, at=(solid.at[0] - joint.at[0], solid.at[1] - joint.at[1])) for solid in full]
+    full = [primitive for primitive in joint.primitives if not isinstance(primitive, Ball)]
+    moved = [
+        replace(primitive, at=(primitive.at[0] - joint.at[0], primitive.at[1] - joint.at[1]))
+        for primitive in full
+    ]
     maps = thickness_maps(moved, View(201, 201, 2 * joint.size_um / 201))
     solder = maps[scene.facts["solder"]]
     assert solder[100, 100] == pytest.approx(0, abs=0.01)
@@ -163,7 +166,7 @@ def test_voids_below_a_power_die_lie_in_its_solder_and_cover_a_few_per_cent(seed
     pads = [feature for feature in scene.features if feature.kind == "thermal pad"]
     assert pads
     for pad in pads:
-        solder, *voids = pad.solids
+        solder, *voids = pad.primitives
         assert solder.material in ("SAC305", "Sn63Pb37", "Pb")
         area = sum(np.pi * void.radius**2 for void in voids)
         assert area <= 0.16 * solder.sides[0] * solder.sides[1]
@@ -182,7 +185,7 @@ def test_power_dies_lie_on_copper(seed):
     islands = [s for s in scene.surroundings if isinstance(s, Slab) and s.material == "Cu" and s.top == 0]
     for feature in scene.features:
         if feature.kind == "thermal pad":
-            pad = feature.solids[0]
+            pad = feature.primitives[0]
             away = [np.abs(_own(island, pad.at)) + np.array(pad.sides) / 2 for island in islands]
             halves = [np.array(island.sides) / 2 for island in islands]
             assert sum(bool(np.all(a <= half)) for a, half in zip(away, halves, strict=True)) == 1
@@ -194,11 +197,11 @@ def test_power_wires_are_thick_and_start_on_their_die(seed):
     wires = [feature for feature in scene.features if feature.kind == "wire"]
     assert wires
     for feature in wires:
-        wire = feature.solids[0]
+        wire = feature.primitives[0]
         assert wire.material == "Al"
         assert 125 <= wire.diameter <= 400
         assert feature.about["loop_um"] <= 2500
-    stands = {feature.solids[0].points[0][2] for feature in wires}
+    stands = {feature.primitives[0].points[0][2] for feature in wires}
     top = next(feature.about["top_um"] for feature in scene.features if feature.kind == "die")
     assert stands == {top + 0.4 * scene.facts["wire_um"]}
 
@@ -210,4 +213,4 @@ def test_each_part_is_resolved_at_both_ends_of_its_range(name):
     assert 0 < low < high
     for pixel_um in kind.pixel_um:
         scene = kind.builder(np.random.default_rng(1), view=_view(128, pixel_um))
-        assert scene.solids
+        assert scene.primitives

@@ -131,28 +131,28 @@ def test_meander_lengthens_the_line_within_its_rise():
 
 @pytest.mark.parametrize("kind", FIDUCIALS)
 def test_fiducials_are_as_large_as_asked(kind):
-    solid = fiducial(kind, at=(3.0, 4.0), size_um=1000.0, bottom=0.0, top=35.0, turn_deg=0.0)[0]
-    if isinstance(solid, Cylinder):
-        assert 2 * solid.radius == 1000.0
-    elif isinstance(solid, Slab):
-        turn = np.radians(solid.turn_deg)
-        across = sum(solid.sides) / 2 * (abs(np.cos(turn)) + abs(np.sin(turn)))
+    primitive = fiducial(kind, at=(3.0, 4.0), size_um=1000.0, bottom=0.0, top=35.0, turn_deg=0.0)[0]
+    if isinstance(primitive, Cylinder):
+        assert 2 * primitive.radius == 1000.0
+    elif isinstance(primitive, Slab):
+        turn = np.radians(primitive.turn_deg)
+        across = sum(primitive.sides) / 2 * (abs(np.cos(turn)) + abs(np.sin(turn)))
         assert across == pytest.approx(1000.0)
     else:
-        assert np.ptp(np.array(solid.points)[:, 0]) + solid.width == pytest.approx(1000.0)
-    assert (solid.bottom, solid.top) == (0.0, 35.0)
+        assert np.ptp(np.array(primitive.points)[:, 0]) + primitive.width == pytest.approx(1000.0)
+    assert (primitive.bottom, primitive.top) == (0.0, 35.0)
 
 
 @pytest.mark.parametrize("pixel_um", [1.0, 8.0, 40.0])
 def test_marks_are_of_real_sizes_and_of_known_materials(pixel_um):
     view = View(128, 128, pixel_um)
     for seed in range(20):
-        for solid in marks(np.random.default_rng(seed), view, bottom_um=12.0):
-            assert solid.material in MATERIALS
-            assert solid.bottom == 12.0
-            assert 1 <= solid.top - 12.0 <= 50
-            if isinstance(solid, Track):
-                assert 0.16 * 20 <= solid.width <= 0.2 * 2500  # from a small cross to bold letters
+        for primitive in marks(np.random.default_rng(seed), view, bottom_um=12.0):
+            assert primitive.material in MATERIALS
+            assert primitive.bottom == 12.0
+            assert 1 <= primitive.top - 12.0 <= 50
+            if isinstance(primitive, Track):
+                assert 0.16 * 20 <= primitive.width <= 0.2 * 2500  # from a small cross to bold letters
 
 
 def test_marks_come_from_their_generator_alone():
@@ -191,7 +191,7 @@ def test_legend_is_dense_and_stands_on_laminate_with_copper_in_it(seed):
     face = scene.facts["thickness_um"] / 2
     written = [s for s in scene.surroundings if isinstance(s, Track | Cylinder | Slab) and s.bottom >= face]
     assert len(written) == scene.facts["marks"] > 3
-    below = [s for s in scene.solids if s.material == "Cu" and s not in written and s.amount > 0]
+    below = [s for s in scene.primitives if s.material == "Cu" and s not in written and s.amount > 0]
     assert below
     assert all(s.top <= face + 1e-9 for s in below)
     assert any(isinstance(s, Slab) and s.material == "FR-4" for s in scene.surroundings)

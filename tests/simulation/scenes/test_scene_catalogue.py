@@ -46,7 +46,7 @@ def _view(size=128, pixel_um=8.0, **geometry):
     return View(size, size, pixel_um, **geometry)
 
 
-def _solids():
+def _primitives():
     return (
         Ball(material="SAC305", at=(1, 2, 3), radius=4, bottom=0, top=5),
         Cylinder(material="Cu", at=(1, 2), radius=3, bottom=0, top=4),
@@ -85,7 +85,7 @@ def test_every_kind_draws_with_contrast_at_both_ends_of_its_range(name, end):
     contrast = []
     for seed in range(3):
         scene = kind.builder(np.random.default_rng(seed), view=view)
-        maps = thickness_maps(scene.solids, view)
+        maps = thickness_maps(scene.primitives, view)
         assert all(m.shape == (128, 128) and np.isfinite(m).all() and m.min() >= 0 for m in maps.values())
         contrast.append(max(float(np.ptp(m)) for m in maps.values()))
     assert max(contrast) > 1
@@ -184,10 +184,10 @@ def test_what_lies_below_ends_where_the_part_begins(source_um):
             part, ground = alone.features, both.features[len(alone.features) :]
             below = both.surroundings[len(alone.surroundings) :]
             assert both.features[: len(part)] == part
-            solids = [*below, *(solid for feature in ground for solid in feature.solids)]
-            assert heights(solids)[1] == pytest.approx(heights(alone.solids)[0], abs=1)
+            primitives = [*below, *(primitive for feature in ground for primitive in feature.primitives)]
+            assert heights(primitives)[1] == pytest.approx(heights(alone.primitives)[0], abs=1)
             for feature in ground:
-                low, high = heights(feature.solids[:1])
+                low, high = heights(feature.primitives[:1])
                 assert feature.about["bottom_um"] == pytest.approx(low)
                 assert feature.about["top_um"] == pytest.approx(high)
             found += 1
@@ -204,19 +204,19 @@ def test_a_lowered_view_sees_in_its_plane_what_the_view_sees_there(source_um, z)
     assert other.project(points) == pytest.approx(view.project(points + by))
 
 
-def test_moved_solids_are_the_same_thickness_elsewhere():
+def test_moved_primitives_are_the_same_thickness_elsewhere():
     view = View(60, 60, 1.0)
-    still = thickness_maps(_solids(), view)
-    there = thickness_maps([moved(solid, (7.0, -5.0, 40.0)) for solid in _solids()], view)
+    still = thickness_maps(_primitives(), view)
+    there = thickness_maps([moved(primitive, (7.0, -5.0, 40.0)) for primitive in _primitives()], view)
     for material, map_ in still.items():
         assert there[material] == pytest.approx(np.roll(map_, (-5, 7), (0, 1)), abs=1e-3)
 
 
 def test_moving_does_not_modify_and_keeps_what_fills_the_image():
-    solid = _solids()[0]
-    before = replace(solid)
-    moved(solid, (1.0, 2.0, 3.0))
-    assert solid == before
+    primitive = _primitives()[0]
+    before = replace(primitive)
+    moved(primitive, (1.0, 2.0, 3.0))
+    assert primitive == before
     weave = Weave(material="FR-4", period=(400, 400), mean=100, swing=10)
     grain = Grain(material="EMC", mean=10, rms=1, roughness=5)
     assert moved(weave, (1.0, 2.0, 3.0)) == weave
@@ -224,9 +224,9 @@ def test_moving_does_not_modify_and_keeps_what_fills_the_image():
 
 
 def test_heights_are_those_of_what_is_there():
-    assert heights(_solids()) == (-1.0, 10.0)
+    assert heights(_primitives()) == (-1.0, 10.0)
     void = Ball(material="SAC305", amount=-1, at=(0, 0, 500), radius=4)
-    assert heights([*_solids(), void]) == (-1.0, 10.0)
+    assert heights([*_primitives(), void]) == (-1.0, 10.0)
     assert heights([Ball(material="Sn", at=(0, 0, 10), radius=4, bottom=8)]) == (8.0, 14.0)
 
 
@@ -235,8 +235,8 @@ def test_marks_come_now_and_then_and_only_where_wanted():
     marked = [
         draw_scene(np.random.default_rng(s), view=view, kinds={"qfn": 1.0, "legend": 1e-9}) for s in range(60)
     ]
-    share = sum("marks" in scene.facts for scene in marked) / 60
-    assert 0.03 < share < 0.4
+    fraction = sum("marks" in scene.facts for scene in marked) / 60
+    assert 0.03 < fraction < 0.4
     plain = [draw_scene(np.random.default_rng(s), view=view, kinds={"qfn": 1.0}) for s in range(20)]
     assert not any("marks" in scene.facts for scene in plain)
 
@@ -246,5 +246,5 @@ def test_drawn_scenes_can_be_seen_obliquely_from_a_near_source(seed):
     view = _view(64, 9.0, tilt_deg=50, azimuth_deg=30.0 * seed, source_um=2.5e4)
     scene = draw_scene(np.random.default_rng(seed), view=view)
     assert isinstance(scene, Scene)
-    maps = thickness_maps(scene.solids, view)
+    maps = thickness_maps(scene.primitives, view)
     assert all(np.isfinite(m).all() and m.min() >= 0 for m in maps.values())

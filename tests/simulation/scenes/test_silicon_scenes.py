@@ -37,10 +37,10 @@ def test_through_vias_are_of_real_size_and_pitch(seed):
 @pytest.mark.parametrize("seed", SEEDS)
 def test_through_vias_take_the_place_of_silicon(seed):
     scene, _ = _drawn("tsv_array", seed)
-    die = next(f.solids[0] for f in scene.features if f.kind == "die")
+    die = next(f.primitives[0] for f in scene.features if f.kind == "die")
     for feature in scene.features:
         if feature.kind == "via":
-            copper, hole = feature.solids[:2]
+            copper, hole = feature.primitives[:2]
             assert (hole.material, hole.amount) == ("Si", -1)
             assert (hole.at, hole.radius) == (copper.at, copper.radius)
             assert (hole.bottom, hole.top) == (die.bottom, die.top)
@@ -52,7 +52,7 @@ def test_vias_as_lattice_and_as_features_are_both_drawn_and_at_times_annular():
     tall = [any(isinstance(s, Lattice) and s.top == 0.0 for s in scene.surroundings) for scene in scenes]
     features = [any(f.kind == "via" for f in scene.features) for scene in scenes]
     annular = [
-        any(f.kind == "via" and f.solids[0].inner_radius > 0 for f in scene.features) for scene in scenes
+        any(f.kind == "via" and f.primitives[0].inner_radius > 0 for f in scene.features) for scene in scenes
     ]
     assert any(tall)
     assert any(features)
@@ -65,7 +65,7 @@ def test_memory_cells_repeat_every_3_to_30_px(seed):
     blocks = [f for f in scene.features if f.kind == "cell block"]
     assert blocks
     for block in blocks:
-        cells = block.solids[0]
+        cells = block.primitives[0]
         assert isinstance(cells, Lattice)
         for axis in (0, 1):
             assert 2.99 <= cells.pitch[axis] / view.pixel_um <= 30.01
@@ -79,7 +79,7 @@ def test_memory_repeats_in_the_image():
     for seed in range(6):
         scene = SILICON_SCENES["memory_cells"].builder(np.random.default_rng(seed), view=view)
         block = next(f for f in scene.features if f.kind == "cell block")
-        cells, turn = block.solids[0], np.radians(block.about["turn_deg"])
+        cells, turn = block.primitives[0], np.radians(block.about["turn_deg"])
         if cells.stagger:
             continue
         copper = thickness_maps([cells], view)["Cu"]
@@ -120,7 +120,7 @@ def test_redistribution_bends_are_rounded():
     for seed in SEEDS:
         for feature in _drawn("redistribution", seed)[0].features:
             if feature.kind == "trace":
-                steps = np.diff(np.array(feature.solids[0].points), axis=0)
+                steps = np.diff(np.array(feature.primitives[0].points), axis=0)
                 steps = steps / np.hypot(*steps.T)[:, None]
                 turns += np.degrees(
                     np.arccos(np.clip(np.sum(steps[1:] * steps[:-1], axis=1), -1, 1))

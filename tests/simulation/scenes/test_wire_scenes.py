@@ -25,8 +25,8 @@ def _view(size=256, pixel_um=6.0, tilt_deg=0.0, source_um=float("inf")):
 def _dense(points, steps=40):
     """The broken line, each of its pieces cut into steps."""
     points = np.array(points)
-    share = np.linspace(0, 1, steps)[:, None]
-    return np.concatenate([a + share * (b - a) for a, b in pairwise(points)])
+    fraction = np.linspace(0, 1, steps)[:, None]
+    return np.concatenate([a + fraction * (b - a) for a, b in pairwise(points)])
 
 
 def _inside(slab, places, margin):
@@ -65,7 +65,7 @@ def test_the_fall_of_a_loop_is_the_parabola_it_says():
     assert fall[:, 2] == pytest.approx(20 + 230 * (1 - ((fall[:, 0] - 100) / 900) ** 2))
 
 
-def test_sweep_bows_a_wire_sideways_by_its_share_of_the_span():
+def test_sweep_bows_a_wire_sideways_by_its_fraction_of_the_span():
     loop = Loop(kink=0.02, sweep=0.03)
     points = np.array(loop_points((0, 0, 0), (0, 1000, 0), height=200, loop=loop))
     assert np.abs(points[:, 0]).max() == pytest.approx(30, rel=0.02)
@@ -75,7 +75,7 @@ def test_sweep_bows_a_wire_sideways_by_its_share_of_the_span():
 def test_a_ball_bond_is_two_to_three_wires_wide_and_stands_on_its_pad():
     bonding = Bonding(material="Au", diameter=25, ball=62, loop=Loop())
     feature = bond(np.random.default_rng(0), bonding, (0, 0, 200), (1200, 0, 15), loop_um=150)
-    wire, ball, stitch = feature.solids
+    wire, ball, stitch = feature.primitives
     assert isinstance(ball, Ellipsoid)
     assert ball.radii[0] == 31
     assert ball.bottom == 200
@@ -88,8 +88,12 @@ def test_a_ball_bond_is_two_to_three_wires_wide_and_stands_on_its_pad():
 @pytest.mark.parametrize("seed", SEEDS)
 def test_wires_do_not_pass_through_a_die(builder, seed):
     scene = builder(np.random.default_rng(seed), view=_view(400, 8.0))
-    dies = [solid for solid in scene.solids if isinstance(solid, Slab) and solid.material == "Si"]
-    wires = [feature.solids[0] for feature in scene.features if feature.kind == "wire"]
+    dies = [
+        primitive
+        for primitive in scene.primitives
+        if isinstance(primitive, Slab) and primitive.material == "Si"
+    ]
+    wires = [feature.primitives[0] for feature in scene.features if feature.kind == "wire"]
     assert dies
     for wire in wires:
         line = _dense(wire.points)
@@ -105,7 +109,7 @@ def test_wires_have_dimensions_that_are_made(builder, seed):
     scene = builder(np.random.default_rng(seed), view=_view(400, 8.0))
     wires = [feature for feature in scene.features if feature.kind == "wire"]
     for feature in wires:
-        wire = feature.solids[0]
+        wire = feature.primitives[0]
         assert isinstance(wire, Wire)
         assert wire.material in ("Au", "Cu", "Al")
         assert 15 <= feature.about["diameter_um"] == wire.diameter <= 50
@@ -120,7 +124,7 @@ def test_wires_have_dimensions_that_are_made(builder, seed):
 @pytest.mark.parametrize("seed", SEEDS)
 def test_balls_of_neighbouring_pads_do_not_touch(seed):
     scene = bond_wires(np.random.default_rng(seed), view=_view(400, 8.0))
-    balls = [feature.solids[1] for feature in scene.features if feature.kind == "wire"]
+    balls = [feature.primitives[1] for feature in scene.features if feature.kind == "wire"]
     places = np.array([ball.at[:2] for ball in balls])
     if scene.facts["wire"] == "Al" or len(balls) < 2:
         return
@@ -151,9 +155,9 @@ def test_features_hold_what_defects_ask_for(builder, seed):
     }
     for feature in scene.features:
         assert numbers[feature.kind] <= set(feature.about)
-        assert isinstance(feature.solids[0], first.get(feature.kind, object))
+        assert isinstance(feature.primitives[0], first.get(feature.kind, object))
         assert np.all(np.isfinite(list(feature.about.values())))
-    assert {solid.material for solid in scene.solids} <= set(MATERIALS)
+    assert {primitive.material for primitive in scene.primitives} <= set(MATERIALS)
     assert scene.kind == builder.__name__
 
 
@@ -163,7 +167,7 @@ def test_fans_turn_to_all_directions():
         scene = bond_wires(np.random.default_rng(seed), view=_view())
         for feature in scene.features:
             if feature.kind == "wire":
-                a, b = feature.solids[0].points[0], feature.solids[0].points[-1]
+                a, b = feature.primitives[0].points[0], feature.primitives[0].points[-1]
                 headings.append(np.degrees(np.arctan2(b[1] - a[1], b[0] - a[0])))
     histogram, _ = np.histogram(headings, np.arange(-180, 181, 15))
     assert np.all(histogram > 0)

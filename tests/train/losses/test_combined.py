@@ -145,7 +145,7 @@ def test_refuses_another_shape_and_names_both(pair):
 
 
 def test_pseudo_huber_is_half_the_square_near_zero_and_straight_far_away() -> None:
-    config = LossConfig(kind="pseudo_huber", knee=0.1, focal_frequency_weight=0, wavelet_weight=0)
+    config = LossConfig(kind="pseudo_huber", delta=0.1, focal_frequency_weight=0, wavelet_weight=0)
 
     def loss(distance: float) -> float:
         image = torch.zeros(1, 1, 8, 8, dtype=torch.float64)

@@ -58,8 +58,8 @@ def test_the_loss_weighs_each_pixel_by_it() -> None:
     weighed = plain.model_copy(update={"structure_weight": 4.0})
     alone = training_loss(prediction, target, config=plain, sigma=sigma)[0]
     found = training_loss(prediction, target, config=weighed, sigma=sigma)[0]
-    share = faint_structure(target, sigma).mean()
-    assert found / alone == pytest.approx(float(1 + 4 * share), rel=1e-4)
+    fraction = faint_structure(target, sigma).mean()
+    assert found / alone == pytest.approx(float(1 + 4 * fraction), rel=1e-4)
     assert training_loss(prediction, target, config=weighed)[0] == alone, "told no noise, all count alike"
 
 

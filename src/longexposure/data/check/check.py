@@ -261,7 +261,7 @@ def numbers_of(group: Group) -> dict[str, Any]:
         },
         "gain": _spread(pair.gain.gain for pair in sound if pair.gain),
         "offset": _spread(pair.gain.offset for pair in sound if pair.gain),
-        "brightness_share": _spread(level for pair in sound if (level := level_off(pair)) is not None),
+        "brightness_fraction": _spread(level for pair in sound if (level := level_off(pair)) is not None),
         "noise_ratio": type_ratio(group),
         "sigma_lq": _spread(noise.sigma_lq for noise in noises),
         "sigma_hq": _spread(noise.sigma_hq for noise in noises),
@@ -269,7 +269,7 @@ def numbers_of(group: Group) -> dict[str, Any]:
         "corr_lq": [_median(noise.corr_lq[axis] for noise in noises) for axis in (0, 1)],
         "corr_hq": [_median(noise.corr_hq[axis] for noise in noises) for axis in (0, 1)],
         "variance_lq": None if line is None else {"at_zero": line[0], "slope": line[1]},
-        "clipped_share": max((clipping.most for clipping in ends), default=0.0),
+        "clipped_fraction": max((clipping.most for clipping in ends), default=0.0),
     }
 
 
@@ -365,10 +365,10 @@ def _one_object_a_scene(pairs: Sequence[PairFacts], alike: Sequence[Alike]) -> d
 def _sampled(pairs: Sequence[PairFacts], compared: tuple[int, int]) -> str:
     pixels = sum(pair.shape[0] * pair.shape[1] for pair in pairs)
     seen = sum(min(CROPS * CROP_PX**2, pair.shape[0] * pair.shape[1]) for pair in pairs)
-    share = f"{100 * min(seen / pixels, 1):.0f} %" if pixels else "none"
+    fraction = f"{100 * min(seen / pixels, 1):.0f} %" if pixels else "none"
     return (
         f"all files read whole; shift, gain and noise on up to {CROPS} crops of {CROP_PX} x {CROP_PX} px of "
-        f"every pair ({share} of the pixels); {compared[0]} of {compared[1]} look-alikes compared whole"
+        f"every pair ({fraction} of the pixels); {compared[0]} of {compared[1]} look-alikes compared whole"
     )
 
 

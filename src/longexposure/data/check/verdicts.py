@@ -26,7 +26,7 @@ SHIFT_PX = 0.25
 """A shift that blurs what is learned: of the median pair, and of any pair."""
 GAIN_OFF = 0.02
 LEVEL_OFF = 0.01
-"""Difference of brightness between the exposures, as a share of the short exposure's range of grey values: of
+"""Difference of brightness between the exposures, as a fraction of the short exposure's range of grey values: of
 the median pair, and of any pair from the median."""
 CLIPPED = 1e-3
 SPOILT = 0.5
@@ -195,7 +195,7 @@ def judge_shift(group: Group) -> Iterator[Finding]:
 
 
 def level_off(pair: PairFacts) -> float | None:
-    """HQ less LQ at the middle of the grey values, as a share of their range."""
+    """HQ less LQ at the middle of the grey values, as a fraction of their range."""
     if pair.gain is None or pair.noise is None or pair.span <= 0:
         return None
     level = pair.noise.level
@@ -288,7 +288,7 @@ def _law(ratio: float, times: float) -> tuple[Verdict, str, str]:
             "export it without filters",
         )
     if ratio > LAW_HIGH * root:
-        # variance ratio r^2 of noise with a share f of the short one's variance that falls as 1/t^2
+        # variance ratio r^2 of noise with a fraction f of the short one's variance that falls as 1/t^2
         electronic = (1 / times - 1 / ratio**2) / (1 / times - 1 / times**2)
         return (
             "fine",
@@ -299,7 +299,7 @@ def _law(ratio: float, times: float) -> tuple[Verdict, str, str]:
 
 
 def judge_clipping(group: Group) -> Iterator[Finding]:
-    shares = {
+    fractions = {
         pair.name: {
             f"{part} {end}": getattr(clipping, end)
             for part, clipping in pair.clipping.items()
@@ -308,10 +308,12 @@ def judge_clipping(group: Group) -> Iterator[Finding]:
         for pair in group.pairs
         if not pair.constant
     }
-    most = max((share for ends in shares.values() for share in ends.values()), default=0.0)
+    most = max((fraction for ends in fractions.values() for fraction in ends.values()), default=0.0)
     off = {
-        name: ", ".join(f"{end} {100 * share:.2f} %" for end, share in ends.items() if share > CLIPPED)
-        for name, ends in shares.items()
+        name: ", ".join(
+            f"{end} {100 * fraction:.2f} %" for end, fraction in ends.items() if fraction > CLIPPED
+        )
+        for name, ends in fractions.items()
         if max(ends.values()) > CLIPPED
     }
     found = f"at most {100 * most:.2g} % of an image"
@@ -320,7 +322,7 @@ def judge_clipping(group: Group) -> Iterator[Finding]:
             "clipping", group.machine, "fine", found, "no grey values pile up at an end of the scale"
         )
         return
-    spoilt = {name: off[name] for name in off if max(shares[name].values()) > SPOILT}
+    spoilt = {name: off[name] for name in off if max(fractions[name].values()) > SPOILT}
     advice = "expose so that the open beam stays below saturation, or mask it"
     reason = "clipped noise has no zero mean, so targets are biased there"
     if spoilt:
@@ -337,7 +339,7 @@ def judge_noise(group: Group) -> Iterator[Finding]:
             "noise level", group.machine, "fine", "not measured", "too little contrast or too small"
         )
         return
-    lq, hq, level, share = (
+    lq, hq, level, fraction = (
         float(np.median(values))
         for values in zip(
             *(
@@ -348,7 +350,7 @@ def judge_noise(group: Group) -> Iterator[Finding]:
             strict=True,
         )
     )
-    found = f"LQ {lq:.4g}, HQ {hq:.4g} at {level:.4g}; LQ {100 * share:.2g} % of the range"
+    found = f"LQ {lq:.4g}, HQ {hq:.4g} at {level:.4g}; LQ {100 * fraction:.2g} % of the range"
     swapped = {p.name: f"ratio {r:.2f}" for p in noisy if (r := noise_ratio(p)) is not None and r < 1}
     if swapped:
         reason = "the short exposure is cleaner than the long one: swapped, or already processed"
@@ -369,9 +371,9 @@ def judge_signal(group: Group) -> Iterator[Finding]:
         return
     start, slope, level = line
     middle = start + slope * level
-    share = slope * level / middle if middle > 0 else 0.0
+    fraction = slope * level / middle if middle > 0 else 0.0
     found = f"LQ variance {start:.4g} {slope:+.4g} x grey"
-    reason = f"{100 * min(max(share, 0.0), 1.0):.0f} % of the variance at mid grey goes with the signal"
+    reason = f"{100 * min(max(fraction, 0.0), 1.0):.0f} % of the variance at mid grey goes with the signal"
     yield Finding("signal", group.machine, "fine", found, reason)
 
 

@@ -152,14 +152,14 @@ def _clear(defect: Defect, found: Sequence[Defect]) -> bool:
 
 def _shown(feature: Feature, view: View) -> bool:
     """Whether the image may show a defect of the feature."""
-    return bool(feature.solids) and (feature.kind in _EXTENDED or well_inside(view, feature.at))
+    return bool(feature.primitives) and (feature.kind in _EXTENDED or well_inside(view, feature.at))
 
 
 def _with(feature: Feature, defect: Defect) -> Feature:
-    solids = list(feature.solids)
-    for solid in defect.removed:
-        solids.remove(solid)
-    return replace(feature, solids=(*solids, *defect.added))
+    primitives = list(feature.primitives)
+    for primitive in defect.removed:
+        primitives.remove(primitive)
+    return replace(feature, primitives=(*primitives, *defect.added))
 
 
 def _retire(pool: dict[str, list[int]], scene: Scene, defect: Defect, index: int | None) -> None:

@@ -32,9 +32,9 @@ from longexposure.simulation.geometry.primitives import (
     Ellipsoid,
     Feature,
     Place,
+    Primitive,
     Scene,
     Slab,
-    Solid,
     Track,
     Wedge,
     Wire,
@@ -48,14 +48,14 @@ _TRIES = 24
 
 def via_void(feature: Feature, scene: Scene, random: Random, *, view: View) -> Defect | None:
     """A ring of the barrel that was not plated, or a seam in the middle of a filled via."""
-    barrel: Cylinder = feature.solids[0]  # type: ignore[assignment]
+    barrel: Cylinder = feature.primitives[0]  # type: ignore[assignment]
     deep = barrel.top - barrel.bottom
     size = drawn_um(random, view, 0.25 * deep, most=0.6 * deep)
     if size is None:
         return None
     z = between(random, barrel.bottom + size / 2, barrel.top - size / 2)
     at = (*barrel.at, z)
-    hole: Solid
+    hole: Primitive
     if barrel.inner_radius > 0:
         hole = replace(barrel, amount=-barrel.amount, bottom=z - size / 2, top=z + size / 2)
     else:
@@ -67,7 +67,7 @@ def via_void(feature: Feature, scene: Scene, random: Random, *, view: View) -> D
 
 def crack(feature: Feature, scene: Scene, random: Random, *, view: View) -> Defect | None:
     """A thin, jagged line along which die, body or fillet is parted; a barrel breaks across."""
-    main = feature.solids[0]
+    main = feature.primitives[0]
     if isinstance(main, Slab):
         return _split(feature, main, random, view)
     if isinstance(main, Wedge):
@@ -80,9 +80,9 @@ def crack(feature: Feature, scene: Scene, random: Random, *, view: View) -> Defe
 def _split(feature: Feature, main: Slab, random: Random, view: View) -> Defect | None:
     """A crack of a die or a ceramic body from face to face."""
     layers = [
-        solid
-        for solid in feature.solids
-        if isinstance(solid, Slab) and (solid.material == main.material or 0 < solid.amount < 1)
+        primitive
+        for primitive in feature.primitives
+        if isinstance(primitive, Slab) and (primitive.material == main.material or 0 < primitive.amount < 1)
     ]
     frame = Frame(main.at, main.turn_deg)
     wide = max(spread(random, 2.0, 15.0), 0.7 * view.pixel_um)
@@ -144,10 +144,10 @@ def _jagged(
             turn = way + 0.6 * float(random.standard_normal())
             by = step * between(random, 0.4, 1.6) * np.array([cos(turn), sin(turn)])
             left = np.where(by > 0, box[1] - at, box[0] - at)
-            share = float(np.min(np.where(by != 0, left / np.where(by != 0, by, 1.0), 1.0), initial=1.0))
-            at = at + max(share, 0.0) * by
+            fraction = float(np.min(np.where(by != 0, left / np.where(by != 0, by, 1.0), 1.0), initial=1.0))
+            at = at + max(fraction, 0.0) * by
             points.append(at)
-            if share < 1:
+            if fraction < 1:
                 break
         branches.append(points)
     return np.array([*branches[0][::-1], start, *branches[1]])
@@ -162,7 +162,7 @@ def _parted(feature: Feature, main: Wedge, random: Random, view: View) -> Defect
     frame = Frame(main.at, main.turn_deg)
     x, lean = between(random, -0.35, 0.2) * reach, between(random, -0.3, 0.3)
     count = max(int(across / max(2 * wide, view.pixel_um)), 3)
-    added: list[Solid] = []
+    added: list[Primitive] = []
     for index in range(count):
         y = ((index + 0.5) / count - 0.5) * across
         jag = x + lean * y + 0.5 * wide * float(random.standard_normal())
@@ -175,15 +175,19 @@ def _parted(feature: Feature, main: Wedge, random: Random, view: View) -> Defect
 
 def _sawn(feature: Feature, place: Place, sides: Place, turn_deg: float) -> Iterator[Slab]:
     """Slabs that take away the solder above a place."""
-    for solid in feature.solids:
-        if solid.material != feature.solids[0].material or solid.amount <= 0 or not is_body(solid):
+    for primitive in feature.primitives:
+        if (
+            primitive.material != feature.primitives[0].material
+            or primitive.amount <= 0
+            or not is_body(primitive)
+        ):
             continue
-        low, high = span(solid, [place])
+        low, high = span(primitive, [place])
         if high[0] - low[0] > 1e-3:
             bottom, top = float(low[0]), float(high[0])
             yield Slab(
-                material=solid.material,
-                amount=-solid.amount,
+                material=primitive.material,
+                amount=-primitive.amount,
                 at=place,
                 sides=sides,
                 bottom=bottom,
@@ -210,24 +214,24 @@ def particle(feature: Feature, scene: Scene, random: Random, *, view: View) -> D
     size = drawn_um(random, view, min(max(60.0, 5 * view.pixel_um), 15 * view.pixel_um), most=most, sigma=0.6)
     if size is None:
         return None
-    solid: Solid
+    primitive: Primitive
     x, y, z = feature.at
     metal = pick(random, ("Cu", "Al", "Sn") if size > 50 else ("Cu", "Sn"))
     if kind < 0.45:
         solder = pick(random, ("SAC305", "SAC305", "Sn63Pb37"))
-        solid = Ball(material=solder, at=(x, y, z + size / 2), radius=size / 2)
+        primitive = Ball(material=solder, at=(x, y, z + size / 2), radius=size / 2)
     elif kind < 0.75:
         sides = size, size * between(random, 0.3, 0.9)
         turn = between(random, 0, 360)
         thick = size * between(random, 0.15, 0.6)
-        solid = Slab(material=metal, at=(x, y), sides=sides, bottom=z, top=z + thick, turn_deg=turn)
+        primitive = Slab(material=metal, at=(x, y), sides=sides, bottom=z, top=z + thick, turn_deg=turn)
     else:
         wide = max(min(spread(random, 8.0, 40.0), 0.2 * size), 0.8 * view.pixel_um)
         size = max(min(5 * size, 3 * most), 4 * wide)
         points = _curl(random, size) + np.array([x, y, z + wide / 2])
-        solid = Wire(material=metal, points=as_points(points), diameter=wide)
-        return Defect("particle", "", as_point(points.mean(axis=0)), size, removed=(), added=(solid,))
-    return Defect("particle", "", (x, y, z + size / 2), size, removed=(), added=(solid,))
+        primitive = Wire(material=metal, points=as_points(points), diameter=wide)
+        return Defect("particle", "", as_point(points.mean(axis=0)), size, removed=(), added=(primitive,))
+    return Defect("particle", "", (x, y, z + size / 2), size, removed=(), added=(primitive,))
 
 
 def _curl(random: Random, long: float) -> Numbers:

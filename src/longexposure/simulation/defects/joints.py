@@ -37,14 +37,14 @@ from longexposure.simulation.geometry.primitives import (
     Feature,
     Place,
     Point,
+    Primitive,
     Scene,
     Slab,
-    Solid,
     Wedge,
 )
 from longexposure.simulation.geometry.view import View
 from longexposure.simulation.scenes.frame import Frame, pick
-from longexposure.simulation.scenes.layout import Random, between, chance
+from longexposure.simulation.scenes.layout import Random, bernoulli, between
 
 _BALLS = ("ball", "bump")
 _ROUND = (*_BALLS, "pillar")
@@ -55,16 +55,16 @@ Round = Ball | Ellipsoid
 
 def missing(feature: Feature, scene: Scene, random: Random, *, view: View) -> Defect | None:
     """No solder; a pillar is missing as a whole at times."""
-    gone: tuple[Solid, ...] = _all_solder(feature)
-    if feature.kind == "pillar" and chance(random, 0.5):
-        gone = feature.solids
+    gone: tuple[Primitive, ...] = _all_solder(feature)
+    if feature.kind == "pillar" and bernoulli(random, 0.5):
+        gone = feature.primitives
     at = _middle(gone) if feature.kind == "joint" else feature.at
     return Defect("missing", feature.kind, at, feature.size_um, removed=gone, added=())
 
 
-def _middle(solids: Sequence[Solid]) -> Point:
-    """Middle of the box around solids."""
-    corners = np.array([corner for solid in solids for corner in bounds_um(solid)])
+def _middle(primitives: Sequence[Primitive]) -> Point:
+    """Middle of the box around primitives."""
+    corners = np.array([corner for primitive in primitives for corner in bounds_um(primitive)])
     x, y, z = ((corners.min(axis=0) + corners.max(axis=0)) / 2).tolist()
     return x, y, z
 
@@ -78,7 +78,7 @@ def shifted(feature: Feature, scene: Scene, random: Random, *, view: View) -> De
         return None
     turn = between(random, 0, 2 * pi)
     by = size * cos(turn), size * sin(turn)
-    gone = tuple(solid for solid in _all_solder(feature) if isinstance(solid, Ball | Ellipsoid))
+    gone = tuple(primitive for primitive in _all_solder(feature) if isinstance(primitive, Ball | Ellipsoid))
     moved = tuple(replace(s, at=(s.at[0] + by[0], s.at[1] + by[1], s.at[2])) for s in gone)
     at = (feature.at[0] + by[0] / 2, feature.at[1] + by[1] / 2, feature.at[2])
     return Defect("shifted", feature.kind, at, size, removed=gone, added=moved)
@@ -88,7 +88,7 @@ def small(feature: Feature, scene: Scene, random: Random, *, view: View) -> Defe
     """Too little solder: a slimmer ball between the same pads, a low fillet, a hole that is not filled."""
     if feature.kind == "joint":
         return _low_joint(feature, random)
-    main: Round = feature.solids[0]  # type: ignore[assignment]
+    main: Round = feature.primitives[0]  # type: ignore[assignment]
     low, high = ends_um(main)
     radius = radius_um(main) * between(random, 0.55, 0.87)
     wet = [min(_radius_at(main, z), 0.93 * radius) for z in (low, high)]
@@ -98,23 +98,25 @@ def small(feature: Feature, scene: Scene, random: Random, *, view: View) -> Defe
 
 def _low_joint(feature: Feature, random: Random) -> Defect | None:
     """Fillets lose height above the pad; a filled hole is filled from below to a lower level."""
-    main, bottom = feature.solids[0], feature.about["bottom_um"]
-    share = between(random, 0.15, 0.6)
+    main, bottom = feature.primitives[0], feature.about["bottom_um"]
+    fraction = between(random, 0.15, 0.6)
     gone, added = [], []
-    level = bottom + share * (feature.about["top_um"] - bottom)
-    for solid in feature.solids:
-        if solid.material != main.material or (isinstance(solid, Slab) and not isinstance(main, Cylinder)):
+    level = bottom + fraction * (feature.about["top_um"] - bottom)
+    for primitive in feature.primitives:
+        if primitive.material != main.material or (
+            isinstance(primitive, Slab) and not isinstance(main, Cylinder)
+        ):
             continue
         if isinstance(main, Cylinder):
-            less = _below(solid, level)
-        elif isinstance(solid, Wedge) and solid.amount > 0:
-            less = replace(solid, top=solid.bottom + share * (solid.top - solid.bottom))
-        elif isinstance(solid, Ellipsoid) and solid.amount > 0:
-            less = replace(solid, radii=(*solid.radii[:2], share * solid.radii[2]))
+            less = _below(primitive, level)
+        elif isinstance(primitive, Wedge) and primitive.amount > 0:
+            less = replace(primitive, top=primitive.bottom + fraction * (primitive.top - primitive.bottom))
+        elif isinstance(primitive, Ellipsoid) and primitive.amount > 0:
+            less = replace(primitive, radii=(*primitive.radii[:2], fraction * primitive.radii[2]))
         else:
             continue
-        if less != solid:
-            gone.append(solid)
+        if less != primitive:
+            gone.append(primitive)
             added += [less] if less else []
     if not gone:
         return None
@@ -122,19 +124,19 @@ def _low_joint(feature: Feature, random: Random) -> Defect | None:
     return Defect("small", "joint", _middle(gone), wide, removed=tuple(gone), added=tuple(added))
 
 
-def _below(solid: Solid, level: float) -> Solid | None:
-    """What of an upright solid lies below a level; balls and cones are kept whole or not at all."""
-    low, high = ends_um(solid)  # type: ignore[arg-type]
+def _below(primitive: Primitive, level: float) -> Primitive | None:
+    """What of an upright primitive lies below a level; balls and cones are kept whole or not at all."""
+    low, high = ends_um(primitive)  # type: ignore[arg-type]
     if high <= level:
-        return solid
-    if low >= level or isinstance(solid, Ball | Ellipsoid | Cone):
-        return None if low >= level or solid.amount < 0 else solid
-    return replace(solid, top=level)  # type: ignore[arg-type]
+        return primitive
+    if low >= level or isinstance(primitive, Ball | Ellipsoid | Cone):
+        return None if low >= level or primitive.amount < 0 else primitive
+    return replace(primitive, top=level)  # type: ignore[arg-type]
 
 
 def deformed(feature: Feature, scene: Scene, random: Random, *, view: View) -> Defect | None:
     """A joint that is oval from above, of the same volume."""
-    main: Round = feature.solids[0]  # type: ignore[assignment]
+    main: Round = feature.primitives[0]  # type: ignore[assignment]
     radius = radius_um(main)
     room = max(0.98 * feature.about.get("pitch_um", 4 * radius) / (2 * radius), 1.08)
     least = max(1.06, 1 + view.pixel_um / radius)
@@ -158,11 +160,11 @@ def head_in_pillow(feature: Feature, scene: Scene, random: Random, *, view: View
     The paste wets its pad and bulges over it; the ball touches it with a flattened end. From above the
     paste's edge is a second contour within the ball's, or a crescent beside it; obliquely there is a waist.
     """
-    main: Round = feature.solids[0]  # type: ignore[assignment]
+    main: Round = feature.primitives[0]  # type: ignore[assignment]
     low, high = ends_um(main)
     radius, height = radius_um(main), high - low
     waist = low + height * between(random, 0.2, 0.38)
-    gap = height * between(random, 0.02, 0.05) if chance(random, 0.3) else 0.0
+    gap = height * between(random, 0.02, 0.05) if bernoulli(random, 0.3) else 0.0
     bulge = radius * between(random, 0.78, 0.98)
     wet = min(_radius_at(main, low), 0.97 * bulge)
     pillow = _between_pads(main, bulge, (low, wet), (waist, bulge * between(random, 0.6, 0.85)))
@@ -171,8 +173,8 @@ def head_in_pillow(feature: Feature, scene: Scene, random: Random, *, view: View
     head = _of_volume(main, volume, lower, (high, min(_radius_at(main, high), 0.9 * radius)))
     free = max(feature.about.get("pitch_um", 4 * radius) - 2 * head.radii[0], 0.2 * radius)
     off, turn = min(radius * between(random, 0.12, 0.38), 0.8 * free), between(random, 0, 2 * pi)
-    share = between(random, 0.6, 1.0)
-    added = _beside(head, share * off, turn), _beside(pillow, (share - 1) * off, turn)
+    fraction = between(random, 0.6, 1.0)
+    added = _beside(head, fraction * off, turn), _beside(pillow, (fraction - 1) * off, turn)
     return _reshaped("head-in-pillow", feature, added, size=2 * radius)
 
 
@@ -190,7 +192,7 @@ def non_wet(feature: Feature, scene: Scene, random: Random, *, view: View) -> De
             return None
         wide = max(feature.about["width_um"], feature.about["height_um"])
         return Defect("non-wet", "joint", _middle(fillets), wide, removed=fillets, added=())
-    main: Round = feature.solids[0]  # type: ignore[assignment]
+    main: Round = feature.primitives[0]  # type: ignore[assignment]
     low, high = ends_um(main)
     touch = _radius_at(main, low) * between(random, 0.15, 0.4)
     seated = _of_volume(main, _volume_um3(main), (low, touch), (high, _radius_at(main, high)))
@@ -199,16 +201,18 @@ def non_wet(feature: Feature, scene: Scene, random: Random, *, view: View) -> De
 
 def _all_solder(feature: Feature) -> tuple[Body, ...]:
     """The solder of the feature and the voids in it."""
-    material = feature.solids[0].material
-    return tuple(solid for solid in feature.solids if solid.material == material and is_body(solid))
+    material = feature.primitives[0].material
+    return tuple(
+        primitive for primitive in feature.primitives if primitive.material == material and is_body(primitive)
+    )
 
 
-def _reshaped(kind: str, feature: Feature, added: tuple[Solid, ...], *, size: float) -> Defect:
+def _reshaped(kind: str, feature: Feature, added: tuple[Primitive, ...], *, size: float) -> Defect:
     return Defect(kind, feature.kind, feature.at, size, removed=_all_solder(feature), added=added)
 
 
 def _radius_at(main: Round, z: float) -> float:
-    """Radius of a round solid at a height, um."""
+    """Radius of a round primitive at a height, um."""
     steep = main.radius if isinstance(main, Ball) else main.radii[2]
     return radius_um(main) * sqrt(max(1 - ((z - main.at[2]) / steep) ** 2, 0.0))
 
@@ -246,7 +250,7 @@ def _of_volume(main: Round, volume_um3: float, lower: Place, upper: Place) -> El
 
 
 def _volume_um3(main: Round) -> float:
-    """Volume of a round solid between its two cuts."""
+    """Volume of a round primitive between its two cuts."""
     rx, ry, rz = (main.radius,) * 3 if isinstance(main, Ball) else main.radii
     low, high = ((z - main.at[2]) / rz for z in ends_um(main))
     return pi * rx * ry * rz * (high - low - (high**3 - low**3) / 3)
@@ -258,7 +262,7 @@ def _volume_um3(main: Round) -> float:
 def bridge(feature: Feature, scene: Scene, random: Random, *, view: View) -> Defect | None:
     """Solder that joins the feature with a neighbour, thinner in the middle."""
     others = list(_neighbours(feature, scene))
-    if not others or isinstance(feature.solids[0], Cylinder):
+    if not others or isinstance(feature.primitives[0], Cylinder):
         return None
     other = pick(random, others)
     one, two = feature.at, other.at
@@ -270,9 +274,11 @@ def bridge(feature: Feature, scene: Scene, random: Random, *, view: View) -> Def
         shape, sides = _neck(feature, random, length)
     else:
         shape, sides = _smear(feature, random, length)
-    taken: list[Body] = [s for f in (feature, other) for s in f.solids if s.amount > 0 and is_body(s)]
+    taken: list[Body] = [s for f in (feature, other) for s in f.primitives if s.amount > 0 and is_body(s)]
     step = max(0.8 * view.pixel_um, sqrt(sides[0] * sides[1] / _MOST_COLUMNS))
-    solder = columns(shape, taken, frame=frame, sides=sides, step=step, material=feature.solids[0].material)
+    solder = columns(
+        shape, taken, frame=frame, sides=sides, step=step, material=feature.primitives[0].material
+    )
     clear = clear_um(one[:2], two[:2], taken)
     if not solder or clear < view.pixel_um:
         return None
@@ -289,7 +295,7 @@ def _neighbours(feature: Feature, scene: Scene) -> Iterator[Feature]:
         short, long = sorted((about["width_um"], about["height_um"]))
         reach = 3 * short + 0.5 * long
     for other in scene.features:
-        if other is feature or other.kind != feature.kind or not other.solids:
+        if other is feature or other.kind != feature.kind or not other.primitives:
             continue
         level = abs(other.at[2] - feature.at[2]) < 0.3 * (about["top_um"] - about["bottom_um"])
         if level and 0 < dist(other.at[:2], feature.at[:2]) <= reach:
@@ -298,7 +304,7 @@ def _neighbours(feature: Feature, scene: Scene) -> Iterator[Feature]:
 
 def _neck(feature: Feature, random: Random, length: float) -> tuple[partial[Interval], Place]:
     """What joins two round joints: as wide as 25 to 85 % of them in the middle, wider at both."""
-    main: Round = feature.solids[0]  # type: ignore[assignment]
+    main: Round = feature.primitives[0]  # type: ignore[assignment]
     radius, (low, high) = radius_um(main), ends_um(main)
     waist = radius * between(random, 0.2, 0.8)
     wide = max(0.88 * radius, waist)

@@ -1,4 +1,4 @@
-"""What a defect is, and what the makers of defects share: sizes, visible places, where a solid is solid."""
+"""What a defect is, and what the makers of defects share: sizes, visible places, where a primitive is solid."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from longexposure.simulation.geometry.primitives import (
     Grain,
     Place,
     Point,
+    Primitive,
     Scene,
     Slab,
-    Solid,
     Track,
     Weave,
     Wedge,
@@ -30,14 +30,14 @@ from longexposure.simulation.geometry.primitives import (
 )
 from longexposure.simulation.geometry.view import View
 from longexposure.simulation.scenes.frame import Frame, Sight
-from longexposure.simulation.scenes.layout import Random, chance, spread, turned
+from longexposure.simulation.scenes.layout import Random, bernoulli, spread, turned
 
 Numbers = npt.NDArray[np.float64]
 Interval = tuple[Numbers, Numbers]
 Body = Ball | Ellipsoid | Cylinder | Cone | Slab | Wedge
 
 BORDER = 0.05
-"""No defect lies nearer to the border than this share of the image's height or width."""
+"""No defect lies nearer to the border than this fraction of the image's height or width."""
 MOST = 255
 """So many defects have a number of their own in a mask."""
 LEAST_PX = 2.5
@@ -57,16 +57,16 @@ class Defect:
         size_um: what an inspector would give: diameter of a void or a particle, or of the disc of the same
             area for many voids; width of a gap; clear distance that a bridge spans; how far something has
             moved; length of a crack or a fibre; for other misshapen joints their diameter.
-        removed: solids taken out of the scene.
-        added: solids put into it; where their amount is -1 they take material away.
+        removed: primitives taken out of the scene.
+        added: primitives put into it; where their amount is -1 they take material away.
     """
 
     kind: str
     feature: str
     at_um: Point
     size_um: float
-    removed: tuple[Solid, ...]
-    added: tuple[Solid, ...]
+    removed: tuple[Primitive, ...]
+    added: tuple[Primitive, ...]
 
 
 class Maker(Protocol):
@@ -99,12 +99,12 @@ def well_inside(view: View, point: Point) -> bool:
     )
 
 
-def seen_place(random: Random, view: View, solid: Body, z: float) -> Place:
-    """A place above the solid or near it, in the part of the image where defects may lie at this height."""
-    wide = solid.sides if isinstance(solid, Slab | Wedge) else (2 * radius_um(solid),) * 2
+def seen_place(random: Random, view: View, primitive: Body, z: float) -> Place:
+    """A place above the primitive or near it, in the part of the image where defects may lie at this height."""
+    wide = primitive.sides if isinstance(primitive, Slab | Wedge) else (2 * radius_um(primitive),) * 2
     if max(wide) <= 0.5 * min(view.extent_um):
         own = random.uniform(-0.5, 0.5, 2) * wide
-        return Frame(solid.at[:2], getattr(solid, "turn_deg", 0.0)).place(*own.tolist())
+        return Frame(primitive.at[:2], getattr(primitive, "turn_deg", 0.0)).place(*own.tolist())
     inner = (0.5 - BORDER) * np.array(view.extent_um)
     x, y = (random.uniform(-1, 1, 2) * inner).tolist()
     return Sight(view).behind((x, y), z)
@@ -124,100 +124,105 @@ def drawn_um(random: Random, view: View, typical: float, *, most: float, sigma: 
     if least > most:
         return None
     size = typical * float(np.exp(sigma * random.standard_normal()))
-    if chance(random, _FAINT):
+    if bernoulli(random, _FAINT):
         size = spread(random, least, 2 * least)
     return min(max(size, least), most)
 
 
-def span(solid: Body, places: npt.ArrayLike) -> Interval:
-    """Lowest and highest z of the solid above places (N, 2), the amount aside; both alike where it is not."""
-    own = turned(np.asarray(places, np.float64) - solid.at[:2], -getattr(solid, "turn_deg", 0.0))
+def span(primitive: Body, places: npt.ArrayLike) -> Interval:
+    """Lowest and highest z of the primitive above places (N, 2), the amount aside; both alike where it is not."""
+    own = turned(np.asarray(places, np.float64) - primitive.at[:2], -getattr(primitive, "turn_deg", 0.0))
     x, y = own[:, 0], own[:, 1]
-    if isinstance(solid, Ball | Ellipsoid):
-        rx, ry, rz = (solid.radius,) * 3 if isinstance(solid, Ball) else solid.radii
+    if isinstance(primitive, Ball | Ellipsoid):
+        rx, ry, rz = (primitive.radius,) * 3 if isinstance(primitive, Ball) else primitive.radii
         half = rz * np.sqrt(np.maximum(1 - (x / rx) ** 2 - (y / ry) ** 2, 0.0))
-        low, high = np.maximum(solid.at[2] - half, solid.bottom), np.minimum(solid.at[2] + half, solid.top)
+        low, high = (
+            np.maximum(primitive.at[2] - half, primitive.bottom),
+            np.minimum(primitive.at[2] + half, primitive.top),
+        )
         return low, np.maximum(high, low)
-    low = np.full(len(own), solid.bottom)
-    thick = solid.top - solid.bottom
-    if isinstance(solid, Slab | Wedge):
-        inside = (np.abs(x) <= solid.sides[0] / 2) & (np.abs(y) <= solid.sides[1] / 2)
-        share = 0.5 - x / solid.sides[0] if isinstance(solid, Wedge) else np.ones(len(own))
-        return low, low + thick * np.where(inside, share, 0.0)
+    low = np.full(len(own), primitive.bottom)
+    thick = primitive.top - primitive.bottom
+    if isinstance(primitive, Slab | Wedge):
+        inside = (np.abs(x) <= primitive.sides[0] / 2) & (np.abs(y) <= primitive.sides[1] / 2)
+        fraction = 0.5 - x / primitive.sides[0] if isinstance(primitive, Wedge) else np.ones(len(own))
+        return low, low + thick * np.where(inside, fraction, 0.0)
     away = np.hypot(x, y)
-    if isinstance(solid, Cylinder):
-        return low, low + thick * ((away <= solid.radius) & (away >= solid.inner_radius))
-    share = np.clip((away - solid.bottom_radius) / (solid.top_radius - solid.bottom_radius), 0.0, 1.0)
-    if solid.top_radius < solid.bottom_radius:
-        return low, low + thick * share * (away < solid.bottom_radius)
-    there = away < solid.top_radius
-    return low + thick * share * there, low + thick * there
+    if isinstance(primitive, Cylinder):
+        return low, low + thick * ((away <= primitive.radius) & (away >= primitive.inner_radius))
+    fraction = np.clip(
+        (away - primitive.bottom_radius) / (primitive.top_radius - primitive.bottom_radius), 0.0, 1.0
+    )
+    if primitive.top_radius < primitive.bottom_radius:
+        return low, low + thick * fraction * (away < primitive.bottom_radius)
+    there = away < primitive.top_radius
+    return low + thick * fraction * there, low + thick * there
 
 
-def ends_um(solid: Body) -> tuple[float, float]:
-    """Lowest and highest z of a solid."""
-    if isinstance(solid, Ball | Ellipsoid):
-        half = solid.radius if isinstance(solid, Ball) else solid.radii[2]
-        return max(solid.bottom, solid.at[2] - half), min(solid.top, solid.at[2] + half)
-    return solid.bottom, solid.top
+def ends_um(primitive: Body) -> tuple[float, float]:
+    """Lowest and highest z of a primitive."""
+    if isinstance(primitive, Ball | Ellipsoid):
+        half = primitive.radius if isinstance(primitive, Ball) else primitive.radii[2]
+        return max(primitive.bottom, primitive.at[2] - half), min(primitive.top, primitive.at[2] + half)
+    return primitive.bottom, primitive.top
 
 
-def radius_um(solid: Ball | Ellipsoid | Cylinder | Cone) -> float:
-    """Radius of a round solid as seen from above."""
-    if isinstance(solid, Cone):
-        return max(solid.bottom_radius, solid.top_radius)
-    return solid.radii[0] if isinstance(solid, Ellipsoid) else solid.radius
+def radius_um(primitive: Ball | Ellipsoid | Cylinder | Cone) -> float:
+    """Radius of a round primitive as seen from above."""
+    if isinstance(primitive, Cone):
+        return max(primitive.bottom_radius, primitive.top_radius)
+    return primitive.radii[0] if isinstance(primitive, Ellipsoid) else primitive.radius
 
 
-def clear_height(solid: Body, at: Place, radius: float) -> tuple[float, float]:
-    """Lowest and highest z of an upright cylinder about a place that lies wholly inside a convex solid.
+def clear_height(primitive: Body, at: Place, radius: float) -> tuple[float, float]:
+    """Lowest and highest z of an upright cylinder about a place that lies wholly inside a convex primitive.
 
     The first is not below the second where there is none.
     """
     turn = np.arange(12) * np.pi / 6
     around = np.column_stack([np.cos(turn), np.sin(turn)]) * 1.04 * radius
-    low, high = span(solid, np.vstack([around, np.zeros((1, 2))]) + at)
+    low, high = span(primitive, np.vstack([around, np.zeros((1, 2))]) + at)
     if np.any(high <= low):
         return 0.0, 0.0
     return float(low.max()), float(high.min())
 
 
-def is_body(solid: Solid) -> TypeGuard[Body]:
-    """Whether `span` knows the solid."""
-    return isinstance(solid, Ball | Ellipsoid | Cylinder | Cone | Slab | Wedge)
+def is_body(primitive: Primitive) -> TypeGuard[Body]:
+    """Whether `span` knows the primitive."""
+    return isinstance(primitive, Ball | Ellipsoid | Cylinder | Cone | Slab | Wedge)
 
 
-def bounds_um(solid: Solid) -> Iterator[Point]:
-    """Corners of an upright box around a solid, um; none for what fills the image."""
-    if isinstance(solid, Weave | Grain):
+def bounds_um(primitive: Primitive) -> Iterator[Point]:
+    """Corners of an upright box around a primitive, um; none for what fills the image."""
+    if isinstance(primitive, Weave | Grain):
         return
-    if isinstance(solid, Wire | Track):
-        points = np.array(solid.points, np.float64)
-        edge = (solid.diameter if isinstance(solid, Wire) else solid.width) / 2
+    if isinstance(primitive, Wire | Track):
+        points = np.array(primitive.points, np.float64)
+        edge = (primitive.diameter if isinstance(primitive, Wire) else primitive.width) / 2
         low, high = points.min(axis=0) - edge, points.max(axis=0) + edge
     else:
-        low, high = np.array(solid.at) - _reach(solid), np.array(solid.at) + _reach(solid)
-    if isinstance(solid, Wire):
+        low, high = np.array(primitive.at) - _reach(primitive), np.array(primitive.at) + _reach(primitive)
+    if isinstance(primitive, Wire):
         bottom, top = low[2], high[2]
-    elif isinstance(solid, Ball | Ellipsoid):
-        bottom, top = max(low[2], solid.bottom), min(high[2], solid.top)
+    elif isinstance(primitive, Ball | Ellipsoid):
+        bottom, top = max(low[2], primitive.bottom), min(high[2], primitive.top)
     else:
-        bottom, top = solid.bottom, solid.top
+        bottom, top = primitive.bottom, primitive.top
     yield from product((low[0], high[0]), (low[1], high[1]), (float(bottom), float(top)))
 
 
-def _reach(solid: Solid) -> npt.NDArray[np.float64]:
-    """How far the solid reaches from its middle, along each of the axes that its `at` has."""
-    if isinstance(solid, Ellipsoid):
-        wide = max(solid.radii[:2])
-        return np.array([wide, wide, solid.radii[2]])
-    if isinstance(solid, Ball):
-        return np.full(3, solid.radius)
-    if isinstance(solid, Cone):
-        return np.full(2, max(solid.bottom_radius, solid.top_radius))
-    if isinstance(solid, Cylinder):
-        return np.full(2, solid.radius)
-    return np.full(2, hypot(*solid.sides) / 2)  # type: ignore[union-attr]
+def _reach(primitive: Primitive) -> npt.NDArray[np.float64]:
+    """How far the primitive reaches from its middle, along each of the axes that its `at` has."""
+    if isinstance(primitive, Ellipsoid):
+        wide = max(primitive.radii[:2])
+        return np.array([wide, wide, primitive.radii[2]])
+    if isinstance(primitive, Ball):
+        return np.full(3, primitive.radius)
+    if isinstance(primitive, Cone):
+        return np.full(2, max(primitive.bottom_radius, primitive.top_radius))
+    if isinstance(primitive, Cylinder):
+        return np.full(2, primitive.radius)
+    return np.full(2, hypot(*primitive.sides) / 2)  # type: ignore[union-attr]
 
 
 def columns(
@@ -229,11 +234,11 @@ def columns(
     step: float,
     material: str,
 ) -> tuple[Slab, ...]:
-    """A body as upright slabs side by side, without what other solids take of it.
+    """A body as upright slabs side by side, without what other primitives take of it.
 
     Args:
         body: lowest and highest z above places (N, 2) of the frame; nothing where they are alike.
-        taken: solids that the body must not fill again.
+        taken: primitives that the body must not fill again.
         frame: own axes of the body, the origin in its middle.
         sides: of the rectangle that it lies in, um.
         step: about the side of a slab, um.
@@ -245,7 +250,7 @@ def columns(
     own = (grid - (np.array(counts) - 1) / 2) * cell
     places = turned(own, frame.turn_deg, frame.at)
     low, high = body(own)
-    filled = [np.stack(span(solid, places), axis=-1).tolist() for solid in taken]
+    filled = [np.stack(span(primitive, places), axis=-1).tolist() for primitive in taken]
     found = []
     for i in np.flatnonzero(high > low).tolist():
         left = [(float(low[i]), float(high[i]))]
@@ -316,11 +321,11 @@ def centre_um(slabs: Sequence[Slab]) -> Point:
 
 
 def clear_um(one: Place, two: Place, taken: Sequence[Body]) -> float:
-    """Length of the way between two places above which none of the solids lies."""
-    share = (np.arange(400) + 0.5)[:, None] / 400
-    places = np.array(one) * (1 - share) + np.array(two) * share
+    """Length of the way between two places above which none of the primitives lies."""
+    fraction = (np.arange(400) + 0.5)[:, None] / 400
+    places = np.array(one) * (1 - fraction) + np.array(two) * fraction
     free = np.ones(len(places), bool)
-    for solid in taken:
-        low, high = span(solid, places)
+    for primitive in taken:
+        low, high = span(primitive, places)
         free &= high <= low
     return dist(one, two) * float(free.mean())

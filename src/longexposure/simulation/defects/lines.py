@@ -48,7 +48,7 @@ _TRIES = 24
 
 def broken_wire(feature: Feature, scene: Scene, random: Random, *, view: View) -> Defect | None:
     """A gap, most often near one of the bonds; the free end has sprung aside."""
-    wire: Wire = feature.solids[0]  # type: ignore[assignment]
+    wire: Wire = feature.primitives[0]  # type: ignore[assignment]
     points, wide = np.array(wire.points), wire.diameter
     total = float(ways_along(points)[-1])
     gap = drawn_um(random, view, 2 * wide, most=0.3 * total, sigma=0.6)
@@ -87,7 +87,7 @@ def _sprung(random: Random, points: Numbers, wide: float, *, free: int) -> Numbe
 
 def swept_wire(feature: Feature, scene: Scene, random: Random, *, view: View) -> Defect | None:
     """The middle of a wire pushed sideways by the flowing mould compound."""
-    wire: Wire = feature.solids[0]  # type: ignore[assignment]
+    wire: Wire = feature.primitives[0]  # type: ignore[assignment]
     points = finer(np.array(wire.points))
     along = points[-1, :2] - points[0, :2]
     chord = float(np.hypot(*along))
@@ -97,9 +97,9 @@ def swept_wire(feature: Feature, scene: Scene, random: Random, *, view: View) ->
     if size is None:
         return None
     side = np.array([-along[1], along[0], 0.0]) / chord * random.choice((-1.0, 1.0))
-    share = np.clip((points[:, :2] - points[0, :2]) @ along / chord**2, 0.0, 1.0)
-    bent = points + size * side * np.sin(pi * share)[:, None]
-    middle = on_line(points, float(np.interp(0.5, share, ways_along(points)))) + size / 2 * side
+    fraction = np.clip((points[:, :2] - points[0, :2]) @ along / chord**2, 0.0, 1.0)
+    bent = points + size * side * np.sin(pi * fraction)[:, None]
+    middle = on_line(points, float(np.interp(0.5, fraction, ways_along(points)))) + size / 2 * side
     if not well_inside(view, as_point(middle)):
         return None
     new = replace(wire, points=as_points(bent))
@@ -108,7 +108,7 @@ def swept_wire(feature: Feature, scene: Scene, random: Random, *, view: View) ->
 
 def lifted_wire(feature: Feature, scene: Scene, random: Random, *, view: View) -> Defect | None:
     """An end that has come off: raised, drawn back and aside; its bond is missing."""
-    wire: Wire = feature.solids[0]  # type: ignore[assignment]
+    wire: Wire = feature.primitives[0]  # type: ignore[assignment]
     ends = [end for end in (0, -1) if well_inside(view, wire.points[end])]
     if not ends:
         return None
@@ -118,19 +118,20 @@ def lifted_wire(feature: Feature, scene: Scene, random: Random, *, view: View) -
     size = drawn_um(random, view, 4 * wire.diameter, most=min(0.3 * float(ways[-1]), 12 * wire.diameter))
     if size is None:
         return None
-    share = ways / ways[-1] if end == -1 else 1 - ways / ways[-1]
+    fraction = ways / ways[-1] if end == -1 else 1 - ways / ways[-1]
     back = points[len(points) // 2] - points[end]
     back = back / max(float(np.linalg.norm(back)), 1e-9)
     aside = np.array([-back[1], back[0], 0.0]) * between(random, -0.6, 0.6)
     by = 0.4 * np.array([back[0], back[1], 0.0]) + aside + np.array([0.0, 0.0, between(random, 0.5, 1.2)])
     by *= size / float(np.linalg.norm(by))
-    bend = np.maximum((share - 0.4) / 0.6, 0.0)[:, None] ** 2
+    bend = np.maximum((fraction - 0.4) / 0.6, 0.0)[:, None] ** 2
     raised = points + by * bend
     at = as_point(np.average(points + by * bend / 2, axis=0, weights=bend[:, 0]))
     bonds = tuple(
-        solid
-        for solid in feature.solids[1:]
-        if isinstance(solid, Ball | Ellipsoid) and dist(solid.at, wire.points[end]) < 3 * wire.diameter
+        primitive
+        for primitive in feature.primitives[1:]
+        if isinstance(primitive, Ball | Ellipsoid)
+        and dist(primitive.at, wire.points[end]) < 3 * wire.diameter
     )
     new = replace(wire, points=as_points(raised))
     return Defect("lifted wire", "wire", at, size, removed=(wire, *bonds), added=(new,))
@@ -141,7 +142,7 @@ def lifted_wire(feature: Feature, scene: Scene, random: Random, *, view: View) -
 
 def open_trace(feature: Feature, scene: Scene, random: Random, *, view: View) -> Defect | None:
     """A gap whose ends are round, or ragged as they are etched."""
-    track: Track = feature.solids[0]  # type: ignore[assignment]
+    track: Track = feature.primitives[0]  # type: ignore[assignment]
     wide = track.width
     gap = drawn_um(random, view, 0.9 * wide, most=6 * wide, sigma=0.6)
     found = gap and _spot(feature, random, view, clear=gap / 2 + wide)
@@ -170,7 +171,7 @@ def open_trace(feature: Feature, scene: Scene, random: Random, *, view: View) ->
 
 def shorted_trace(feature: Feature, scene: Scene, random: Random, *, view: View) -> Defect | None:
     """Copper left between the trace and its neighbour, ragged along the traces."""
-    track: Track = feature.solids[0]  # type: ignore[assignment]
+    track: Track = feature.primitives[0]  # type: ignore[assignment]
     if not feature.about.get("gap_um"):
         return None
     for _ in range(5):
@@ -189,7 +190,7 @@ def _short(
     feature: Feature, random: Random, view: View, *, at: Point, frame: Frame, side: float, gap: float
 ) -> Defect | None:
     """Strips across the gap, side by side, those in the middle from trace to trace."""
-    track: Track = feature.solids[0]  # type: ignore[assignment]
+    track: Track = feature.primitives[0]  # type: ignore[assignment]
     long = drawn_um(random, view, 0.8 * gap, most=4 * gap + 2 * track.width, sigma=0.5)
     if long is None:
         return None
@@ -216,7 +217,7 @@ def _short(
 
 def _spot(feature: Feature, random: Random, view: View, *, clear: float) -> tuple[Point, Frame] | None:
     """Point and own axes (x along the trace) of a seen place, this far from corners and ends."""
-    track: Track = feature.solids[0]  # type: ignore[assignment]
+    track: Track = feature.primitives[0]  # type: ignore[assignment]
     points = np.array(track.points)
     ways, level = ways_along(points), (track.bottom + track.top) / 2
     reach = 0.75 * max(view.extent_um) + abs(level) * hypot(*view.slope)
@@ -238,7 +239,7 @@ def _gap_um(track: Track, scene: Scene, frame: Frame, side: float) -> float | No
     """
     best: float | None = None
     c, s = cos(radians(frame.turn_deg)), sin(radians(frame.turn_deg))
-    for other in (solid for feature in scene.features for solid in feature.solids):
+    for other in (primitive for feature in scene.features for primitive in feature.primitives):
         if not isinstance(other, Track) or other == track or other.material != track.material:
             continue
         if abs(other.top - track.top) > 1e-6 * abs(track.top - track.bottom):

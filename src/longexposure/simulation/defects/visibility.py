@@ -1,6 +1,6 @@
 """Where a view shows defects, how large and how strong: the truth about an image.
 
-A defect is the list of solids that it takes out of the scene and puts in; what it changes follows from those.
+A defect is the list of primitives that it takes out of the scene and puts in; what it changes follows from those.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from longexposure.errors import RecipeError
 from longexposure.simulation.defects.kind import MOST, Defect, bounds_um
-from longexposure.simulation.geometry.primitives import Point, Solid
+from longexposure.simulation.geometry.primitives import Point, Primitive
 from longexposure.simulation.geometry.thickness import thickness_maps
 from longexposure.simulation.geometry.view import Numbers, View
 
@@ -23,7 +23,7 @@ Maps = Mapping[str, Image]
 Transmission = Callable[[Mapping[Any, npt.ArrayLike]], npt.NDArray[np.floating[Any]]]
 
 MASK_LEVEL = 0.1
-"""The mask holds the pixels whose attenuation changes by more than this share of the largest change."""
+"""The mask holds the pixels whose attenuation changes by more than this fraction of the largest change."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,13 +70,13 @@ class SeenDefect:
         }
 
 
-def see(defect: Defect, view: View, *, twin: Maps, transmission: Transmission) -> SeenDefect:
+def see(defect: Defect, view: View, *, defect_free: Maps, transmission: Transmission) -> SeenDefect:
     """What the view shows of one defect: as `see_all`."""
-    return see_all((defect,), view, twin=twin, transmission=transmission)[0]
+    return see_all((defect,), view, defect_free=defect_free, transmission=transmission)[0]
 
 
 def see_all(
-    defects: Sequence[Defect], view: View, *, twin: Maps, transmission: Transmission
+    defects: Sequence[Defect], view: View, *, defect_free: Maps, transmission: Transmission
 ) -> tuple[SeenDefect, ...]:
     """What the view shows of each defect alone, in the surroundings that it has.
 
@@ -86,18 +86,18 @@ def see_all(
     Args:
         defects: from `add_defects`.
         view: that they were added for.
-        twin: thickness maps of the scene without any defect, (H, W) each, um.
-        transmission: from thickness maps to the share of the beam that passes.
+        defect_free: thickness maps of the scene without any defect, (H, W) each, um.
+        transmission: from thickness maps to the fraction of the beam that passes.
 
     Returns:
         In the order of the defects. One that changes nothing in the image has an empty mask of one pixel.
     """
-    largest = {name: float(map_.max(initial=0.0)) for name, map_ in twin.items()}
-    return tuple(_seen(defect, view, twin, largest, transmission) for defect in defects)
+    largest = {name: float(map_.max(initial=0.0)) for name, map_ in defect_free.items()}
+    return tuple(_seen(defect, view, defect_free, largest, transmission) for defect in defects)
 
 
 def _seen(
-    defect: Defect, view: View, twin: Maps, largest: Mapping[str, float], transmission: Transmission
+    defect: Defect, view: View, defect_free: Maps, largest: Mapping[str, float], transmission: Transmission
 ) -> SeenDefect:
     window, change = _change_um(defect, view)
     if not change:
@@ -107,8 +107,8 @@ def _seen(
     shape = (window.height, window.width)
     nothing = np.zeros(shape, np.float32)
     maps = {}
-    for name in dict.fromkeys((*twin, *change)):
-        before = twin[name][rows, columns] if name in twin else nothing
+    for name in dict.fromkeys((*defect_free, *change)):
+        before = defect_free[name][rows, columns] if name in defect_free else nothing
         after = np.maximum(before + change.get(name, nothing), np.float32(0))
         # One call for both, with the whole image's largest thickness, so that both are made with one table.
         maps[name] = np.concatenate([before.ravel(), after.ravel(), [np.float32(largest.get(name, 0.0))]])
@@ -208,9 +208,9 @@ def _change_um(defect: Defect, view: View) -> tuple[_Window, dict[str, Image]]:
         return _window(view, (0, 0, 1, 1)), {}
     window = _window(view, box)
     shape = (window.height, window.width)
-    change = {solid.material: np.zeros(shape, np.float32) for solid in (*more, *less)}
-    for solids, sign in ((more, 1), (less, -1)):
-        for name, map_ in thickness_maps(solids, window).items():
+    change = {primitive.material: np.zeros(shape, np.float32) for primitive in (*more, *less)}
+    for primitives, sign in ((more, 1), (less, -1)):
+        for name, map_ in thickness_maps(primitives, window).items():
             change[name] += np.float32(sign) * map_
     moved = np.zeros(shape, bool)
     for map_ in change.values():
@@ -224,16 +224,16 @@ def _change_um(defect: Defect, view: View) -> tuple[_Window, dict[str, Image]]:
     return _window(view, inner), {name: map_[top:bottom, left:right] for name, map_ in change.items()}
 
 
-def _with_amount(solids: Sequence[Solid], sign: int) -> Iterator[Solid]:
-    """Solids whose amount has this sign, as solids that are there."""
-    for solid in solids:
-        if solid.amount * sign > 0:
-            yield replace(solid, amount=abs(solid.amount))
+def _with_amount(primitives: Sequence[Primitive], sign: int) -> Iterator[Primitive]:
+    """Primitives whose amount has this sign, as primitives that are there."""
+    for primitive in primitives:
+        if primitive.amount * sign > 0:
+            yield replace(primitive, amount=abs(primitive.amount))
 
 
-def _box_px(solids: Sequence[Solid], view: View) -> tuple[int, int, int, int] | None:
-    """First column and row, and those after the last, of the pixels that may show any of the solids."""
-    corners = [corner for solid in solids for corner in bounds_um(solid)]
+def _box_px(primitives: Sequence[Primitive], view: View) -> tuple[int, int, int, int] | None:
+    """First column and row, and those after the last, of the pixels that may show any of the primitives."""
+    corners = [corner for primitive in primitives for corner in bounds_um(primitive)]
     if not corners:
         return None
     pixels = view.project(corners)

@@ -30,14 +30,14 @@ from longexposure.simulation.geometry.primitives import (
     Ellipsoid,
     Feature,
     Place,
+    Primitive,
     Scene,
     Slab,
-    Solid,
     Wedge,
 )
 from longexposure.simulation.geometry.view import View
 from longexposure.simulation.scenes.frame import whole
-from longexposure.simulation.scenes.layout import Random, between, chance
+from longexposure.simulation.scenes.layout import Random, bernoulli, between
 
 Bubble = Ball | Ellipsoid
 Rounded = Ball | Ellipsoid | Cylinder
@@ -59,8 +59,10 @@ def voids(feature: Feature, scene: Scene, random: Random, *, view: View) -> Defe
 
 def _voided(kind: str, feature: Feature, random: Random, view: View, *, count: int) -> Defect | None:
     room, wide = _room(feature), _width(feature)
-    share = 0.3 if feature.kind in _ROUND else 0.2 if feature.kind == "joint" else 0.1
-    typical, most = (share, 0.65 if feature.kind in _ROUND else 0.4) if count == 1 else (0.4 * share, share)
+    fraction = 0.3 if feature.kind in _ROUND else 0.2 if feature.kind == "joint" else 0.1
+    typical, most = (
+        (fraction, 0.65 if feature.kind in _ROUND else 0.4) if count == 1 else (0.4 * fraction, fraction)
+    )
     area = between(random, 0.06, 0.3) * wide**2
     made: list[tuple[Bubble, float]] = []
     failed = 0
@@ -81,9 +83,9 @@ def _voided(kind: str, feature: Feature, random: Random, view: View, *, count: i
 def interface_void(feature: Feature, scene: Scene, random: Random, *, view: View) -> Defect | None:
     """A flat dome of gas on the pad or below the package, or a crowd of small ones."""
     room, wide = _room(feature), _width(feature)
-    crowd = chance(random, 0.35)
+    crowd = bernoulli(random, 0.35)
     typical, most, count = (0.1, 0.2, whole(random, 8, 30)) if crowd else (0.4, 0.7, 1)
-    upper = chance(random, 0.5) and not isinstance(room, Wedge)
+    upper = bernoulli(random, 0.5) and not isinstance(room, Wedge)
     made: list[tuple[Bubble, float]] = []
     for _ in range(count):
         size = drawn_um(random, view, typical * wide, most=most * wide)
@@ -176,9 +178,9 @@ def _dome(
 
 
 def _room(feature: Feature) -> Body:
-    """The solder that voids lie in: a joint's layer below its part where it has one, else the main solid."""
-    main = feature.solids[0]
-    layers = [solid for solid in _solder(feature) if isinstance(solid, Slab)]
+    """The solder that voids lie in: a joint's layer below its part where it has one, else the main primitive."""
+    main = feature.primitives[0]
+    layers = [primitive for primitive in _solder(feature) if isinstance(primitive, Slab)]
     if feature.kind == "joint" and layers:
         return max(layers, key=lambda slab: slab.sides[0] * slab.sides[1])
     return main  # type: ignore[return-value]
@@ -191,19 +193,23 @@ def _width(feature: Feature) -> float:
     return 2 * radius_um(room)
 
 
-def _solder(feature: Feature) -> list[Solid]:
-    """Solids of the feature that are made of its solder."""
-    material = feature.solids[0].material
-    return [solid for solid in feature.solids if solid.material == material and solid.amount > 0]
+def _solder(feature: Feature) -> list[Primitive]:
+    """Primitives of the feature that are made of its solder."""
+    material = feature.primitives[0].material
+    return [
+        primitive
+        for primitive in feature.primitives
+        if primitive.material == material and primitive.amount > 0
+    ]
 
 
 def _pores(feature: Feature) -> Iterator[Rounded]:
     """Voids of normal production."""
-    main = feature.solids[0]
+    main = feature.primitives[0]
     kinds = Ball | Ellipsoid | Cylinder if isinstance(main, Slab) else Ball | Ellipsoid
-    for solid in feature.solids:
-        if solid.material == main.material and solid.amount < 0 and isinstance(solid, kinds):
-            yield solid
+    for primitive in feature.primitives:
+        if primitive.material == main.material and primitive.amount < 0 and isinstance(primitive, kinds):
+            yield primitive
 
 
 def _discs(bubbles: Iterable[Rounded]) -> Numbers:
@@ -222,11 +228,18 @@ def _apart(at: Place, radius: float, discs: Numbers, *, swallows: bool = False) 
 
 def _blocked(feature: Feature, at: Place, radius: float) -> bool:
     """Whether something else, such as a pin, takes the solder's place there."""
-    main, pores = feature.solids[0], list(_pores(feature))
-    for solid in feature.solids:
-        if solid.material == main.material and solid.amount < 0 and solid not in pores and is_body(solid):
-            half = hypot(*solid.sides) / 2 if isinstance(solid, Slab | Wedge) else radius_um(solid)
-            if dist(at, solid.at[:2]) < radius + half:
+    main, pores = feature.primitives[0], list(_pores(feature))
+    for primitive in feature.primitives:
+        if (
+            primitive.material == main.material
+            and primitive.amount < 0
+            and primitive not in pores
+            and is_body(primitive)
+        ):
+            half = (
+                hypot(*primitive.sides) / 2 if isinstance(primitive, Slab | Wedge) else radius_um(primitive)
+            )
+            if dist(at, primitive.at[:2]) < radius + half:
                 return True
     return False
 

@@ -31,7 +31,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from longexposure.errors import InputError, RecipeError
 from longexposure.noise.profile import NoiseProfile
-from longexposure.simulation.random_source import Array, Chance, Shape, as_numpy, floats, namespace
+from longexposure.simulation.random_source import Array, RandomSource, Shape, as_numpy, floats, namespace
 
 Screen = Callable[[Array], Array]
 """Linear blur of (H, W) and (B, H, W) that keeps the mean and leaves its argument alone."""
@@ -47,17 +47,17 @@ class BadPixelConfig(BaseModel):
     """Bad pixels of one panel, none by default; `REAL_BAD_PIXELS` has the numbers of a real one.
 
     Attributes:
-        single: lone bad pixels, as a share of all.
-        small: groups of 2 to 4 neighbours, as a share of all pixels.
-        lines: share of the half columns that have a broken data line. Columns are read out at the upper
+        single: lone bad pixels, as a fraction of all.
+        small: groups of 2 to 4 neighbours, as a fraction of all pixels.
+        lines: fraction of the half columns that have a broken data line. Columns are read out at the upper
             and the lower edge; a broken one is dead from the break to the middle of the panel.
         edge_groups: groups of tens to hundreds of pixels per pixel of the panel's rim, where they lie.
-        hot: share of the faults, lines apart, that are too bright.
+        hot: fraction of the faults, lines apart, that are too bright.
         noisy: share that are too noisy; the others are dead. hot + noisy is 1 at most.
-        hot_level: mean excess of hot pixels as a share of the open beam's grey.
-        noisy_level: standard deviation of noisy pixels in the reference exposure, as such a share.
+        hot_level: mean excess of hot pixels as a fraction of the open beam's grey.
+        noisy_level: standard deviation of noisy pixels in the reference exposure, as such a fraction.
         interpolated: known bad pixels are replaced from their nearest good neighbours.
-        unmapped: share of the bad pixels, lines apart, that the panel's map does not know, so that they show.
+        unmapped: fraction of the bad pixels, lines apart, that the panel's map does not know, so that they show.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -102,7 +102,7 @@ class PanelConfig(BaseModel):
         row_noise: standard deviation of each row's offset in one frame, raw grey values.
         column_noise: the same for columns.
         zingers: tracks of stray quanta per pixel and second, sharp because they never saw the screen.
-        zinger_level: mean brightness of a track in the reference exposure as a share of the open beam's grey;
+        zinger_level: mean brightness of a track in the reference exposure as a fraction of the open beam's grey;
             exponentially distributed.
         zinger_px: longest track; their lengths are 1 to that, all alike, their directions any.
         dark_e_s: dark current in electrons per pixel and second; its mean is taken off, its noise stays.
@@ -120,7 +120,7 @@ class PanelConfig(BaseModel):
             pattern; None: the gains were known exactly; 0: no correction.
         gain_drift: relative standard deviation of the pixels' gain change since the flats.
         block_gain_drift: the same for blocks.
-        lag: share of a frame that shows up in the next.
+        lag: fraction of a frame that shows up in the next.
         full_well: raw grey value of one frame at which a pixel saturates; None: never.
         bits: 8 to 16; the image is whole numbers, 0 to 2**bits - 1. None: not digitised, for a video chain.
         bad: bad pixels.
@@ -193,7 +193,7 @@ class Panel:
         shape: (H, W), or (B, H, W) for B panels at once; images have this shape, or (B, H, W) for (H, W).
         quanta_per_px_s: quanta that the open beam leaves in a pixel each second, above 0: a number or an
             array that broadcasts against the images.
-        chance: the panel's own; equal chances make equal panels, and say what arrays it works on.
+        rng: the panel's own; equal chances make equal panels, and say what arrays it works on.
         screen: the screen's blur of image and noise; None for none.
 
     Raises:
@@ -206,21 +206,21 @@ class Panel:
         *,
         shape: Shape,
         quanta_per_px_s: float | Array,
-        chance: Chance,
+        rng: RandomSource,
         screen: Screen | None = None,
     ) -> None:
         _check_panel(config, shape, quanta_per_px_s)
         self.config, self.shape, self.screen = config, tuple(shape), screen
-        self._array = chance.array
+        self._array = rng.array
         self.quanta_per_px_s = self._number_or_map(quanta_per_px_s)
-        self._gain = self._true_gain(chance)
-        self._correction, self._drifted = self._calibrated(chance)
-        self._offset = self._offset_left(chance)
-        self._dark_left = chance.normal(self.shape) if config.dark_frames else None
+        self._gain = self._true_gain(rng)
+        self._correction, self._drifted = self._calibrated(rng)
+        self._offset = self._offset_left(rng)
+        self._dark_left = rng.normal(self.shape) if config.dark_frames else None
         self._fill: tuple[Array, Array, Array] | None = None
         self._noisy: Array | None = None
         if config.bad.any:
-            self._spoil(chance)
+            self._spoil(rng)
 
     # What one exposure passes
 
@@ -229,7 +229,7 @@ class Panel:
         transmission: Array,
         *,
         exposure_s: float,
-        chance: Chance,
+        rng: RandomSource,
         dose: float | Array = 1.0,
         previous: Array | None = None,
     ) -> Array:
@@ -238,19 +238,19 @@ class Panel:
         Args:
             transmission: I/I0 before the screen; what is below 0 counts as 0.
             exposure_s: seconds, above 0.
-            chance: of this exposure.
-            dose: the tube's output as a share of the nominal one.
+            rng: of this exposure.
+            dose: the tube's output as a fraction of the nominal one.
             previous: transmission that the panel saw before, for lag; None for the open beam.
 
         Raises:
             InputError: an image of another shape.
             RecipeError: an exposure time that is not above 0.
         """
-        quanta = self.collect(transmission, exposure_s=exposure_s, chance=chance, dose=dose)
-        return self.read_out(quanta, exposure_s=exposure_s, chance=chance, previous=previous)
+        quanta = self.collect(transmission, exposure_s=exposure_s, rng=rng, dose=dose)
+        return self.read_out(quanta, exposure_s=exposure_s, rng=rng, previous=previous)
 
     def collect(
-        self, transmission: Array, *, exposure_s: float, chance: Chance, dose: float | Array = 1.0
+        self, transmission: Array, *, exposure_s: float, rng: RandomSource, dose: float | Array = 1.0
     ) -> Array:
         """Quanta per pixel, float32, before the screen. Exposures add up: sum what they collected.
 
@@ -260,11 +260,11 @@ class Panel:
         seconds, swank = _checked_seconds(exposure_s), self.config.swank
         self._check_image(transmission, "transmission")
         mean = self._open(self._number_or_map(dose) * (seconds * swank)) * floats(transmission)
-        quanta = chance.poisson(namespace(mean).clip(mean, 0.0, None))
+        quanta = rng.poisson(namespace(mean).clip(mean, 0.0, None))
         return quanta if swank == 1 else quanta / swank
 
     def read_out(
-        self, quanta: Array, *, exposure_s: float, chance: Chance, previous: Array | None = None
+        self, quanta: Array, *, exposure_s: float, rng: RandomSource, previous: Array | None = None
     ) -> Array:
         """Grey values, float32, of quanta that were collected in `exposure_s` seconds; see `expose`."""
         seconds = _checked_seconds(exposure_s)
@@ -277,12 +277,12 @@ class Panel:
             raw = raw * self._drifted
         if config.full_well is not None:
             raw = namespace(raw).clip(raw, None, config.full_well * frames)
-        raw = self._with_electronics(raw, seconds, chance)
+        raw = self._with_electronics(raw, seconds, rng)
         image = raw * (config.reference_s / seconds)
         if self._correction is not None:
             image = image * self._correction
-        image = self._with_offset(image, seconds, chance)
-        return self._digitised(self._with_bad_pixels(image, seconds, chance))
+        image = self._with_offset(image, seconds, rng)
+        return self._digitised(self._with_bad_pixels(image, seconds, rng))
 
     def expectation(self, transmission: Array) -> Array:
         """Grey values without noise and faults, float32, not rounded: the `clean` image of any exposure.
@@ -429,74 +429,74 @@ class Panel:
     def _blurred(self, image: Array) -> Array:
         return image if self.screen is None else self.screen(image)
 
-    def _blocks(self, chance: Chance, leading: Shape) -> Array:
+    def _blocks(self, rng: RandomSource, leading: Shape) -> Array:
         """A normal number for each block of columns, (..., 1, W)."""
         width, block = self.shape[-1], self.config.block_px
-        drawn = chance.normal((*leading, 1, -(-width // block)))
-        return drawn[..., chance.array(np.arange(width) // block)]
+        drawn = rng.normal((*leading, 1, -(-width // block)))
+        return drawn[..., rng.array(np.arange(width) // block)]
 
-    def _uneven(self, chance: Chance, pixel: float, block: float) -> Array | None:
+    def _uneven(self, rng: RandomSource, pixel: float, block: float) -> Array | None:
         """Gains around 1, at least 0.1: white and by block; None where both are even."""
         if not pixel and not block:
             return None
-        gains = 1.0 + pixel * chance.normal(self.shape)
+        gains = 1.0 + pixel * rng.normal(self.shape)
         if block:
-            gains = gains + block * self._blocks(chance, self.shape[:-2])
+            gains = gains + block * self._blocks(rng, self.shape[:-2])
         return namespace(gains).clip(gains, 0.1, None)
 
-    def _true_gain(self, chance: Chance) -> Array | None:
-        return self._uneven(chance, self.config.pixel_gain, self.config.block_gain)
+    def _true_gain(self, rng: RandomSource) -> Array | None:
+        return self._uneven(rng, self.config.pixel_gain, self.config.block_gain)
 
-    def _calibrated(self, chance: Chance) -> tuple[Array | None, Array | None]:
+    def _calibrated(self, rng: RandomSource) -> tuple[Array | None, Array | None]:
         """What the correction multiplies with, and the gains of today."""
         config = self.config
-        drift = self._uneven(chance, config.gain_drift, config.block_gain_drift)
+        drift = self._uneven(rng, config.gain_drift, config.block_gain_drift)
         today = drift if self._gain is None else self._gain if drift is None else self._gain * drift
         if config.flat_frames == 0:
             return None, today
         flat = self._gain
         if config.flat_frames:
-            noise = self._flat_noise(chance)
+            noise = self._flat_noise(rng)
             flat = noise if flat is None else flat * noise
         return None if flat is None else 1.0 / flat, today
 
-    def _flat_noise(self, chance: Chance) -> Array:
+    def _flat_noise(self, rng: RandomSource) -> Array:
         """The averaged flats divided by their expectation."""
         config = self.config
         seconds = (config.frame_s or config.reference_s) * (config.flat_frames or 1)
         quanta = self._open(seconds)
-        coloured = self._blurred(chance.normal(self.shape) * (config.swank * quanta) ** -0.5)
+        coloured = self._blurred(rng.normal(self.shape) * (config.swank * quanta) ** -0.5)
         electronic = self._flat_variances()[1] ** 0.5
-        flat = 1.0 + coloured + electronic * chance.normal(self.shape)
+        flat = 1.0 + coloured + electronic * rng.normal(self.shape)
         return namespace(flat).clip(flat, 0.1, None)
 
-    def _offset_left(self, chance: Chance) -> Array | float:
+    def _offset_left(self, rng: RandomSource) -> Array | float:
         pattern = self.config.offset_pattern
-        return self.config.offset + (pattern * chance.normal(self.shape) if pattern else 0.0)
+        return self.config.offset + (pattern * rng.normal(self.shape) if pattern else 0.0)
 
     # Steps of the readout
 
     def _with_lag(self, raw: Array, seconds: float, previous: Array | None) -> Array:
         config = self.config
-        share = config.lag / config.frames(seconds)
+        fraction = config.lag / config.frames(seconds)
         before = self._open(config.gain * seconds)
         if previous is not None:
             self._check_image(previous, "previous")
             before = self._blurred(before * floats(previous))
-        return raw * (1 - share) + before * share
+        return raw * (1 - fraction) + before * fraction
 
-    def _with_electronics(self, raw: Array, seconds: float, chance: Chance) -> Array:
+    def _with_electronics(self, raw: Array, seconds: float, rng: RandomSource) -> Array:
         config, frames = self.config, self.config.frames(seconds)
         *leading, height, width = raw.shape
         sigma = (frames * config.electronic_variance(seconds / frames)) ** 0.5
         if sigma:
-            raw = raw + sigma * chance.normal((*leading, height, width))
+            raw = raw + sigma * rng.normal((*leading, height, width))
         if config.row_noise:
-            raw = raw + config.row_noise * frames**0.5 * chance.normal((*leading, height, 1))
+            raw = raw + config.row_noise * frames**0.5 * rng.normal((*leading, height, 1))
         if config.column_noise:
-            raw = raw + config.column_noise * frames**0.5 * chance.normal((*leading, 1, width))
+            raw = raw + config.column_noise * frames**0.5 * rng.normal((*leading, 1, width))
         if config.zingers:
-            raw = raw + chance.array(self._tracks(tuple(raw.shape), seconds, chance.host()))
+            raw = raw + rng.array(self._tracks(tuple(raw.shape), seconds, rng.host()))
         return raw
 
     def _tracks(self, shape: Shape, seconds: float, random: np.random.Generator) -> npt.NDArray[np.float32]:
@@ -514,18 +514,18 @@ class Panel:
             added[start[hit, 0], at[hit, 0], at[hit, 1]] = bright[hit]
         return added.reshape(shape)
 
-    def _with_offset(self, image: Array, seconds: float, chance: Chance) -> Array:
+    def _with_offset(self, image: Array, seconds: float, rng: RandomSource) -> Array:
         config, leading = self.config, tuple(image.shape[:-2])
         image = image + self._offset
         if self._dark_left is not None:
             image = image + self._dark_left_sigma(seconds) * self._dark_left
         if config.offset_drift:
-            image = image + config.offset_drift * chance.normal((*leading, 1, 1))
+            image = image + config.offset_drift * rng.normal((*leading, 1, 1))
         if config.block_offset_drift:
-            image = image + config.block_offset_drift * self._blocks(chance, leading)
+            image = image + config.block_offset_drift * self._blocks(rng, leading)
         return image
 
-    def _with_bad_pixels(self, image: Array, seconds: float, chance: Chance) -> Array:
+    def _with_bad_pixels(self, image: Array, seconds: float, rng: RandomSource) -> Array:
         if self._noisy is None and self._fill is None:
             return image
         leading = tuple(image.shape[: image.ndim - len(self.shape)])
@@ -533,7 +533,7 @@ class Panel:
         if self._noisy is not None:
             reference = self.config.bad.noisy_level * self._open_grey()
             sigma = reference * (self.config.reference_s / seconds) ** 0.5
-            flat[..., self._noisy] += sigma * chance.normal((*leading, len(self._noisy)))
+            flat[..., self._noisy] += sigma * rng.normal((*leading, len(self._noisy)))
         if self._fill is not None:
             at, near, weight = self._fill
             flat[..., at] = (flat[..., near] * weight).sum(-1)
@@ -549,26 +549,26 @@ class Panel:
         """Mean grey value of the open beam above the offset."""
         return self._mean_open(self.config.gain * self.config.reference_s)
 
-    def _spoil(self, chance: Chance) -> None:
+    def _spoil(self, rng: RandomSource) -> None:
         """Give the panel its bad pixels."""
-        bad, random = self.config.bad, chance.host()
+        bad, random = self.config.bad, rng.host()
         maps = [draw_bad_pixels(bad, self.shape[-2:], random) for _ in range(int(np.prod(self.shape[:-2])))]
         kinds = np.stack(maps).reshape(self.shape)
         mapped = (kinds == LINE) | (random.random(self.shape) >= bad.unmapped)
         known = (kinds > 0) & mapped & bad.interpolated
         if known.any():
-            self._fill = tuple(map(chance.array, _neighbours(known)))
+            self._fill = tuple(map(rng.array, _neighbours(known)))
         shown = np.where(known, 0, kinds)
         if (shown == HOT).any():
             excess = np.zeros(self.shape, np.float32)
             count = int((shown == HOT).sum())
             excess[shown == HOT] = random.exponential(bad.hot_level * self._open_grey(), count)
-            self._offset = self._offset + chance.array(excess)
+            self._offset = self._offset + rng.array(excess)
         if (shown == NOISY).any():
-            self._noisy = chance.array(np.flatnonzero(shown == NOISY))
+            self._noisy = rng.array(np.flatnonzero(shown == NOISY))
         dead = (shown == DEAD) | (shown == LINE)
         if dead.any():
-            alive = chance.array(~dead)
+            alive = rng.array(~dead)
             self._drifted = alive if self._drifted is None else self._drifted * alive
             if self._correction is not None:
                 self._correction = self._correction * alive + (1 - alive)
@@ -589,8 +589,8 @@ def draw_bad_pixels(
     """Faults of one panel (H, W): 0 for good pixels, else DEAD, HOT, NOISY or LINE."""
     height, width = shape
     kinds = np.zeros(shape, np.int8)
-    for share, largest in ((config.single, 1), (config.small, 4)):
-        for _ in range(int(random.poisson(share * height * width))):
+    for fraction, largest in ((config.single, 1), (config.small, 4)):
+        for _ in range(int(random.poisson(fraction * height * width))):
             _add_small(kinds, config, largest, random)
     for _ in range(int(random.poisson(config.edge_groups * 2 * (height + width)))):
         _add_at_edge(kinds, config, random)

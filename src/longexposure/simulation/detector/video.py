@@ -26,7 +26,7 @@ from scipy.optimize import brentq
 
 from longexposure.errors import InputError, RecipeError
 from longexposure.noise.profile import NoiseProfile
-from longexposure.simulation.random_source import Array, Chance, floats, namespace
+from longexposure.simulation.random_source import Array, RandomSource, floats, namespace
 
 Taps = tuple[float, ...]
 Numbers = npt.NDArray[np.float64]
@@ -37,7 +37,7 @@ MOST_LAG = 0.8
 
 
 class VideoConfig(BaseModel):
-    """One camera and grabber. Amounts are shares of the range from black to white.
+    """One camera and grabber. Amounts are fractions of the range from black to white.
 
     Attributes:
         black: grey value that comes in at the lower end of the range.
@@ -46,7 +46,7 @@ class VideoConfig(BaseModel):
         gamma: the camera's exponent; 0.45 brightens the dark.
         line_lag: autocorrelation at lag 1 along the rows that the analog line gives white noise; it
             smears the image alike.
-        field_mix: share of each line that de-interlacing takes from its two neighbours.
+        field_mix: fraction of each line that de-interlacing takes from its two neighbours.
         field_gain: relative gain difference of the fields.
         field_offset: offset difference of the fields.
         field_shift_px: by how much the odd field lies to the right.
@@ -96,13 +96,13 @@ class VideoConfig(BaseModel):
         taken = 1 if self.frame_s is None else max(1, round(exposure_s / self.frame_s))
         return min(taken, self.most_frames)
 
-    def through(self, grey: Array, *, exposure_s: float, chance: Chance) -> Array:
+    def through(self, grey: Array, *, exposure_s: float, rng: RandomSource) -> Array:
         """The image that the grabber stores, float32.
 
         Args:
             grey: (H, W) or (B, H, W), a detector's image that was not digitised.
             exposure_s: seconds, above 0.
-            chance: of this exposure.
+            rng: of this exposure.
 
         Raises:
             RecipeError: an exposure time that is not above 0.
@@ -113,9 +113,9 @@ class VideoConfig(BaseModel):
         signal = self._normalised(grey)
         if self.agc:
             leading = tuple(signal.shape[:-2])
-            signal = signal * namespace(signal).exp(self.agc * chance.normal((*leading, 1, 1)))
-        signal = self._with_fields(self._smeared(self._brightened(signal)), frames, chance)
-        return self._stored(self._with_noise(signal, frames, chance), digitised=True)
+            signal = signal * namespace(signal).exp(self.agc * rng.normal((*leading, 1, 1)))
+        signal = self._with_fields(self._smeared(self._brightened(signal)), frames, rng)
+        return self._stored(self._with_noise(signal, frames, rng), digitised=True)
 
     def expectation(self, grey: Array) -> Array:
         """What stays of an image without noise, fields and digitiser, float32: gamma, smear, range."""
@@ -156,15 +156,15 @@ class VideoConfig(BaseModel):
     ) -> Numbers:
         """The spectrum (H, W // 2 + 1) behind the chain of noise that had this one at `level` in front."""
         height, width = shape
-        frames, scale = self.frames(exposure_s), self._grey_per_share()
-        share = max((level - self.black) / (self.white - self.black), 1e-3)
-        contrast = self.gamma * share ** (self.gamma - 1) * scale / (self.white - self.black)
+        frames, scale = self.frames(exposure_s), self._grey_per_fraction()
+        fraction = max((level - self.black) / (self.white - self.black), 1e-3)
+        contrast = self.gamma * fraction ** (self.gamma - 1) * scale / (self.white - self.black)
         seen = spectrum * contrast**2 * _power(line_taps(self.line_lag), width, rows=False)
         seen = seen * _power(_mixing(self.field_mix), height, rows=True)
         own = _power(line_taps(self.noise_lag), width, rows=False)
         own = own * width / (2 * own.sum() - own[0, 0] - (own[0, -1] if width % 2 == 0 else 0))
         seen = seen + (self.noise * scale) ** 2 / frames * own
-        difference = (self.field_offset + self.field_gain * share**self.gamma) ** 2
+        difference = (self.field_offset + self.field_gain * fraction**self.gamma) ** 2
         fields = (difference / 4 + self.field_noise**2 / 2 / frames) * scale**2
         seen[height // 2, 0] += fields * height * width
         return seen + self._rounding() / 12
@@ -186,30 +186,30 @@ class VideoConfig(BaseModel):
             signal = namespace(signal).swapaxes(filtered(across, _mixing(self.field_mix), middle=1), -1, -2)
         return signal
 
-    def _with_fields(self, signal: Array, frames: int, chance: Chance) -> Array:
+    def _with_fields(self, signal: Array, frames: int, rng: RandomSource) -> Array:
         *leading, height, _ = signal.shape
-        odd = chance.array(np.arange(height)[:, None] % 2.0)
+        odd = rng.array(np.arange(height)[:, None] % 2.0)
         if self.field_shift_px or self.jitter_px:
             jitter = self.jitter_px / frames**0.5
-            places = self.field_shift_px * odd + jitter * chance.normal((*leading, height, 1))
+            places = self.field_shift_px * odd + jitter * rng.normal((*leading, height, 1))
             signal = _shifted(signal, places)
         if self.field_gain:
             signal = signal * (1 + self.field_gain * (odd - 0.5))
         if self.field_offset:
             signal = signal + self.field_offset * (odd - 0.5)
         if self.field_noise:
-            drawn = self.field_noise / frames**0.5 * chance.normal((*leading, 2, 1, 1))
+            drawn = self.field_noise / frames**0.5 * rng.normal((*leading, 2, 1, 1))
             signal = signal + drawn[..., 0, :, :] * odd + drawn[..., 1, :, :] * (1 - odd)
         return signal
 
-    def _with_noise(self, signal: Array, frames: int, chance: Chance) -> Array:
+    def _with_noise(self, signal: Array, frames: int, rng: RandomSource) -> Array:
         if not self.noise:
             return signal
         *leading, height, width = signal.shape
         taps = line_taps(self.noise_lag)
         scale = self.noise / (frames * sum(tap * tap for tap in taps)) ** 0.5
         margin = len(taps) - 1
-        white = chance.normal((*leading, height, width + margin))
+        white = rng.normal((*leading, height, width + margin))
         return signal + scale * filtered(white, taps, middle=0)[..., margin:]
 
     def _stored(self, signal: Array, *, digitised: bool) -> Array:
@@ -221,20 +221,20 @@ class VideoConfig(BaseModel):
                 signal = xp.round(signal * steps) * (1.0 / steps)
         if self.stored_bits is None:
             return signal * (self.white - self.black) + self.black
-        image = xp.clip(signal, 0.0, 1.0) * self._grey_per_share()
+        image = xp.clip(signal, 0.0, 1.0) * self._grey_per_fraction()
         return xp.round(image) if digitised else image
 
-    def _grey_per_share(self) -> float:
+    def _grey_per_fraction(self) -> float:
         """Stored grey values from black to white."""
         return self.white - self.black if self.stored_bits is None else 2.0**self.stored_bits - 1
 
     def _grey_out(self, level: float) -> float:
-        share = max((level - self.black) / (self.white - self.black), 0.0) ** self.gamma
-        return share * self._grey_per_share() + (self.black if self.stored_bits is None else 0.0)
+        fraction = max((level - self.black) / (self.white - self.black), 0.0) ** self.gamma
+        return fraction * self._grey_per_fraction() + (self.black if self.stored_bits is None else 0.0)
 
     def _rounding(self) -> float:
         """Square of the digitiser's step in stored grey values, 0 where nothing is rounded."""
-        steps = [self._grey_per_share() / (2**self.bits - 1)] if self.bits is not None else []
+        steps = [self._grey_per_fraction() / (2**self.bits - 1)] if self.bits is not None else []
         if self.stored_bits is not None and self.stored_bits != self.bits:
             steps.append(1.0)
         return float(sum(step * step for step in steps))
@@ -284,8 +284,8 @@ def filtered(image: Array, taps: Taps, *, middle: int) -> Array:
     return total
 
 
-def _mixing(share: float) -> Taps:
-    return (share / 2, 1 - share, share / 2) if share else (1.0,)
+def _mixing(fraction: float) -> Taps:
+    return (fraction / 2, 1 - fraction, fraction / 2) if fraction else (1.0,)
 
 
 def _shifted(image: Array, places: Array) -> Array:

@@ -19,21 +19,23 @@ _MOST_SLICES = 64
 """Heights that are averaged at most where the lattice ends; inside, where it repeats, four times as many."""
 
 
-def lattice_parts(solids: Sequence[Lattice], canvas: Canvas) -> Iterator[Parts]:
+def lattice_parts(primitives: Sequence[Lattice], canvas: Canvas) -> Iterator[Parts]:
     """One part for each lattice."""
-    for solid in solids:
-        yield _lattice(solid, canvas)
+    for primitive in primitives:
+        yield _lattice(primitive, canvas)
 
 
-def _lattice(solid: Lattice, canvas: Canvas) -> Parts:
-    frame = canvas.frame([solid], np.array([[*solid.at, 0.5 * (solid.bottom + solid.top)]]))
+def _lattice(primitive: Lattice, canvas: Canvas) -> Parts:
+    frame = canvas.frame([primitive], np.array([[*primitive.at, 0.5 * (primitive.bottom + primitive.top)]]))
     unit = float(frame.pitch[0])
-    sides, pitch, cell = (np.array(pair) / unit for pair in (solid.sides, solid.pitch, solid.cell))
-    dots, shift = solid.pattern == "dot", solid.stagger % 1
+    sides, pitch, cell = (
+        np.array(pair) / unit for pair in (primitive.sides, primitive.pitch, primitive.cell)
+    )
+    dots, shift = primitive.pattern == "dot", primitive.stagger % 1
     cell = cell if dots else np.minimum(cell, pitch)
     count = np.where(sides >= cell, np.floor((sides - cell) / pitch + 1e-9) + 1, 0.0)
-    height = (solid.top - solid.bottom) / unit * bool(np.all(count > 0))
-    axes = axes_of(np.array([solid.turn_deg]))[0]
+    height = (primitive.top - primitive.bottom) / unit * bool(np.all(count > 0))
+    axes = axes_of(np.array([primitive.turn_deg]))[0]
     sweep = axes @ frame.slope[0] * height
     grid = int(np.clip(np.ceil(4 / float(min(*cell, *pitch))), 1, 6)) if dots else 1
     terms = {"c": axes[0, 0], "s": axes[0, 1], "height": height, "sweepu": sweep[0], "sweepv": sweep[1]}
@@ -45,7 +47,7 @@ def _lattice(solid: Lattice, canvas: Canvas) -> Parts:
         terms["start" + axis] = 0.5 * (cell[i] + (count[i] - 1) * pitch[i])
         terms["count" + axis] = max(count[i], 1.0)
     slices = max(int(np.ceil(np.abs(sweep).max())), 1)
-    cover = _PATTERNS[solid.pattern]
+    cover = _PATTERNS[primitive.pattern]
     inner = 0.5 * (count - 1) * pitch - [pitch[0] * (shift > 0), 0] - 1
     inside = None
     if slices * grid**2 > 2 and np.all(2 * inner - np.abs(sweep) > TILE_PX):

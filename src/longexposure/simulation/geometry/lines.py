@@ -15,7 +15,7 @@ from math import ceil
 import numpy as np
 import numpy.typing as npt
 
-from longexposure.simulation.geometry.parts import Canvas, Frame, Image, Indices, Numbers, Parts, Terms
+from longexposure.simulation.geometry.parts import Canvas, Image, Indices, Numbers, Parts, PixelFrame, Terms
 from longexposure.simulation.geometry.primitives import Track, Wire
 from longexposure.simulation.geometry.prisms import (
     Ends,
@@ -125,11 +125,11 @@ def _neighbours(lines: Sequence[Numbers], owner: Indices) -> tuple[Indices, Indi
 # ---- tracks -----------------------------------------------------------------------------------------
 
 
-def track_parts(solids: Sequence[Track], canvas: Canvas) -> Iterator[Parts]:
+def track_parts(primitives: Sequence[Track], canvas: Canvas) -> Iterator[Parts]:
     """Tracks; those that cross themselves are drawn at once, by their distance from the line."""
-    crossing = _crossing(solids)
+    crossing = _crossing(primitives)
     plain = []
-    for track, crosses in zip(solids, crossing.tolist(), strict=True):
+    for track, crosses in zip(primitives, crossing.tolist(), strict=True):
         if crosses:
             _draw_crossing(track, canvas)
         else:
@@ -138,15 +138,15 @@ def track_parts(solids: Sequence[Track], canvas: Canvas) -> Iterator[Parts]:
         yield from _plain_tracks(plain, canvas)
 
 
-def _plain_tracks(solids: Sequence[Track], canvas: Canvas) -> Iterator[Parts]:
-    table = np.array([(track.bottom, track.top, track.width) for track in solids], np.float64)
+def _plain_tracks(primitives: Sequence[Track], canvas: Canvas) -> Iterator[Parts]:
+    table = np.array([(track.bottom, track.top, track.width) for track in primitives], np.float64)
     level = table[:, :2].mean(axis=1)
     lines = [
         np.column_stack([np.array(track.points, np.float64), np.full(len(track.points), z)])
-        for track, z in zip(solids, level.tolist(), strict=True)
+        for track, z in zip(primitives, level.tolist(), strict=True)
     ]
     pieces = _pieces(lines, table[:, 2], pixel_um=canvas.view.pixel_um, sharp=_SHARP_TRACK)
-    frame = canvas.frame([solids[i] for i in pieces.owner], pieces.middle)
+    frame = canvas.frame([primitives[i] for i in pieces.owner], pieces.middle)
     half_width = 0.5 * table[pieces.owner, 2] / frame.pitch
     height = (table[:, 1] - table[:, 0])[pieces.owner] / frame.pitch
     half = pieces.half / frame.pitch
@@ -189,16 +189,16 @@ def _ends(
     return Ends(at=at, normal=normal, go=np.einsum("nej,nj->ne", normal, sweep))
 
 
-def _crossing(solids: Sequence[Track]) -> npt.NDArray[np.bool_]:
+def _crossing(primitives: Sequence[Track]) -> npt.NDArray[np.bool_]:
     """Whether two pieces that are not neighbours cross or touch, for each track."""
-    crossing = np.zeros(len(solids), bool)
-    sizes = np.array([len(track.points) for track in solids])
+    crossing = np.zeros(len(primitives), bool)
+    sizes = np.array([len(track.points) for track in primitives])
     for size in np.unique(sizes[sizes > 3]).tolist():
         which = np.flatnonzero(sizes == size)
         step = max(1_000_000 // size**2, 1)
         for start in range(0, len(which), step):
             some = which[start : start + step]
-            crossing[some] = _crosses(np.array([solids[i].points for i in some], np.float64))
+            crossing[some] = _crosses(np.array([primitives[i].points for i in some], np.float64))
     return crossing
 
 
@@ -237,8 +237,8 @@ def _draw_crossing(track: Track, canvas: Canvas) -> None:
     count = min(max(ceil(float(np.abs(sweep).max())), 1), 32)
     total = np.zeros((tall, width), np.float32)
     samples = [(x, y) for x in (-0.25, 0.25) for y in (-0.25, 0.25)]
-    for share, sample in product((np.arange(count) + 0.5) / count - 0.5, samples):
-        away = _distance(seen - low + share * sweep + sample, (tall, width), reach)
+    for fraction, sample in product((np.arange(count) + 0.5) / count - 0.5, samples):
+        away = _distance(seen - low + fraction * sweep + sample, (tall, width), reach)
         total += np.clip(2 * (half_width - away) + 0.5, 0.0, min(4 * half_width, 1.0))
     weight = float(frame.weight[0]) * height / (count * len(samples))
     canvas.add(track.material, (int(low[0]), int(low[1])), np.float32(weight) * total)
@@ -257,8 +257,8 @@ def _distance(line: Numbers, shape: tuple[int, int], reach: float) -> Image:
         right = (right + (first[0] - start[0])).astype(np.float32)
         down = (down + (first[1] - start[1])).astype(np.float32)
         dx, dy = (step / max(float(step @ step), 1e-12)).astype(np.float32)
-        share = np.clip(right * dx + down * dy, 0, 1)
-        right, down = right - share * np.float32(step[0]), down - share * np.float32(step[1])
+        fraction = np.clip(right * dx + down * dy, 0, 1)
+        right, down = right - fraction * np.float32(step[0]), down - fraction * np.float32(step[1])
         np.minimum(place, right * right + down * down, out=place)
     return np.sqrt(best)
 
@@ -266,12 +266,12 @@ def _distance(line: Numbers, shape: tuple[int, int], reach: float) -> Image:
 # ---- wires ------------------------------------------------------------------------------------------
 
 
-def wire_parts(solids: Sequence[Wire], canvas: Canvas) -> Iterator[Parts]:
+def wire_parts(primitives: Sequence[Wire], canvas: Canvas) -> Iterator[Parts]:
     """Round wires: cylinders between planes, half balls at the free ends."""
-    diameter = np.array([wire.diameter for wire in solids], np.float64)
-    lines = [np.array(wire.points, np.float64) for wire in solids]
+    diameter = np.array([wire.diameter for wire in primitives], np.float64)
+    lines = [np.array(wire.points, np.float64) for wire in primitives]
     pieces = _pieces(lines, diameter, pixel_um=canvas.view.pixel_um, sharp=_SHARP_WIRE)
-    frame = canvas.frame([solids[i] for i in pieces.owner], pieces.middle)
+    frame = canvas.frame([primitives[i] for i in pieces.owner], pieces.middle)
     radius, half = 0.5 * diameter[pieces.owner] / frame.pitch, pieces.half / frame.pitch
     sharp = np.any(pieces.corner != 0, axis=(1, 2))
     for bevelled in (False, True):
@@ -287,7 +287,7 @@ def wire_parts(solids: Sequence[Wire], canvas: Canvas) -> Iterator[Parts]:
 
 
 def _rods(
-    pieces: Pieces, chosen: Indices, frame: Frame, sizes: tuple[Numbers, Numbers], *, bevelled: bool
+    pieces: Pieces, chosen: Indices, frame: PixelFrame, sizes: tuple[Numbers, Numbers], *, bevelled: bool
 ) -> Parts:
     """Oblique cylinders: half chord^2 = (r^2 - across^2) / a, with `across` the distance of ray and axis."""
     radius, half = sizes
@@ -333,7 +333,7 @@ def _off_the_rays(axis: Numbers, ray: Numbers) -> Numbers:
 
 
 def _rod(terms: Terms, x: Image, y: Image, *, edges: int) -> Image:
-    """Mean chord over the pixel's extent across the rod, times the share of it between the planes."""
+    """Mean chord over the pixel's extent across the rod, times the fraction of it between the planes."""
     across = (terms["c"] * x + terms["s"] * y) / terms["radius"]
     wide, narrow = blur_of(terms["c"] / terms["radius"], terms["s"] / terms["radius"], terms["soft"])
     # one side of the pixel in closed form, the other by two points
@@ -348,14 +348,14 @@ def _rod(terms: Terms, x: Image, y: Image, *, edges: int) -> Image:
         cover -= low
     chord: Image = area / cover
     chord *= terms["radius"] * terms["long"]
-    shares = []
+    fractions = []
     for i in range(edges):
         right, down = terms[f"nx{i}"], terms[f"ny{i}"]
         blur = blur_of(right, down, terms["soft"])
-        shares.append(passed(terms[f"at{i}"] + right * x + down * y, terms[f"go{i}"] * chord, blur))
-    share = np.maximum(shares[0] + shares[1] - np.float32(1), np.float32(0))
-    for bevel in shares[2:]:
-        np.minimum(share, bevel, out=share)
-    share *= area
-    share *= terms["radius"] * terms["long"] / (np.float32(2) * wide)
-    return share
+        fractions.append(passed(terms[f"at{i}"] + right * x + down * y, terms[f"go{i}"] * chord, blur))
+    fraction = np.maximum(fractions[0] + fractions[1] - np.float32(1), np.float32(0))
+    for bevel in fractions[2:]:
+        np.minimum(fraction, bevel, out=fraction)
+    fraction *= area
+    fraction *= terms["radius"] * terms["long"] / (np.float32(2) * wide)
+    return fraction

@@ -1,4 +1,4 @@
-"""Parts of solids as arrays, and the canvas on which thousands of them are added up.
+"""Parts of primitives as arrays, and the canvas on which thousands of them are added up.
 
 A part has its own frame: pixels as seen at the height of its middle, the origin in its middle, rays parallel
 with the slope of the ray through its middle; a ray is (x - a t, y - b t, t), t the height. A law gives the
@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from longexposure.errors import RecipeError
-from longexposure.simulation.geometry.primitives import Solid
+from longexposure.simulation.geometry.primitives import Primitive
 from longexposure.simulation.geometry.view import View
 
 Image = npt.NDArray[np.float32]
@@ -36,7 +36,7 @@ COARSE_SIZES = np.array([4, 8, 12, 18, 26, 40, 64])
 
 
 @dataclass
-class Frame:
+class PixelFrame:
     """Frames of N parts.
 
     Attributes:
@@ -53,9 +53,9 @@ class Frame:
     weight: Numbers
     slot: Indices
 
-    def pick(self, which: Indices) -> Frame:
+    def pick(self, which: Indices) -> PixelFrame:
         """The frames of these numbers, repeated as given."""
-        return Frame(
+        return PixelFrame(
             self.centre[which], self.pitch[which], self.slope[which], self.weight[which], self.slot[which]
         )
 
@@ -75,7 +75,7 @@ class Parts:
         inside: law of tiles wholly inside; without it they get the full height, the term "height".
     """
 
-    frame: Frame
+    frame: PixelFrame
     law: Law
     terms: dict[str, Numbers]
     reach: Numbers
@@ -98,26 +98,26 @@ class Canvas:
         inner = self.maps[:, : self.view.height, : self.view.width]
         return {name: np.maximum(inner[i], np.float32(0)) for name, i in self.slots.items()}
 
-    def frame(self, solids: Sequence[Solid], middles: Numbers) -> Frame:
-        """Frames of solids whose middles are these points (N, 3) in um.
+    def frame(self, primitives: Sequence[Primitive], middles: Numbers) -> PixelFrame:
+        """Frames of primitives whose middles are these points (N, 3) in um.
 
         Raises:
-            RecipeError: a solid whose middle is as high as the source.
+            RecipeError: a primitive whose middle is as high as the source.
         """
         view = self.view
         if middles[:, 2].max(initial=-np.inf) >= view.source_um:
             raise RecipeError(
                 where="view, source_um",
-                expected="a source above all solids",
-                found=f"a {type(solids[0]).__name__.lower()} at {middles[:, 2].max():g} um",
+                expected="a source above all primitives",
+                found=f"a {type(primitives[0]).__name__.lower()} at {middles[:, 2].max():g} um",
                 advice="raise the source or lower the part",
             )
         slope = view.slopes(middles)
         pitch = view.pixel_um * (1.0 - middles[:, 2] / view.source_um)
-        amount = np.array([solid.amount for solid in solids], np.float64)
+        amount = np.array([primitive.amount for primitive in primitives], np.float64)
         weight = amount * pitch * np.sqrt(1.0 + np.sum(slope**2, axis=1))
-        slot = np.array([self.slots[solid.material] for solid in solids], np.intp)
-        return Frame(view.project(middles), pitch, slope, weight, slot)
+        slot = np.array([self.slots[primitive.material] for primitive in primitives], np.intp)
+        return PixelFrame(view.project(middles), pitch, slope, weight, slot)
 
     def add(self, material: str, corner: tuple[int, int], patch: Image) -> None:
         """Add a patch (h, w) that lies inside the image, its first pixel at (x, y)."""

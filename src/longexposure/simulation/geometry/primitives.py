@@ -1,4 +1,4 @@
-"""Solids: what a scene is made of. Plain data in um; `thickness.py` finds the rays' paths through them.
+"""Primitives: what a scene is made of. Plain data in um; `thickness.py` finds the rays' paths through them.
 
 Every solid has a `material` (a name of `physics.materials`) and an `amount`: 1 for material that is there,
 -1 for material that is taken away, as by a void. z is the height above the plane of the part, `bottom` and
@@ -20,7 +20,7 @@ Point = tuple[float, float, float]
 
 @dataclass(frozen=True, kw_only=True)
 class _Solid:
-    """Checks that all solids share: finite numbers, lengths above 0, a top above the bottom."""
+    """Checks that all primitives share: finite numbers, lengths above 0, a top above the bottom."""
 
     material: str
     amount: float = 1.0
@@ -185,7 +185,7 @@ class Lattice(_Solid):
         pitch: from cell to cell, along its own x and y.
         cell: size of a cell along x and y; of a dot, its diameters; of a mesh, the width of its bars.
         pattern: upright blocks, round dots, or a mesh of crossing bars.
-        stagger: shift of every second row along x, as a share of the pitch.
+        stagger: shift of every second row along x, as a fraction of the pitch.
     """
 
     at: Place
@@ -252,7 +252,7 @@ class Grain(_Solid):
         self._check_seed(self.seed)
 
 
-Solid = Ball | Ellipsoid | Cylinder | Cone | Slab | Wedge | Track | Wire | Lattice | Weave | Grain
+Primitive = Ball | Ellipsoid | Cylinder | Cone | Slab | Wedge | Track | Wire | Lattice | Weave | Grain
 
 
 @dataclass(frozen=True)
@@ -263,14 +263,14 @@ class Feature:
         kind: "ball", "bump", "pillar", "wire", "trace", "via", "thermal pad", "joint", "die", "body", ...
         at: its middle, um.
         size_um: its diameter or width.
-        solids: what it is made of.
+        primitives: what it is made of.
         about: what a defect must know of it, such as {"height_um": 240}; see the builders.
     """
 
     kind: str
     at: Point
     size_um: float
-    solids: tuple[Solid, ...]
+    primitives: tuple[Primitive, ...]
     about: Mapping[str, float]
 
 
@@ -287,10 +287,13 @@ class Scene:
 
     kind: str
     features: tuple[Feature, ...]
-    surroundings: tuple[Solid, ...]
+    surroundings: tuple[Primitive, ...]
     facts: Mapping[str, float | str]
 
     @property
-    def solids(self) -> tuple[Solid, ...]:
-        """All solids of the scene."""
-        return (*self.surroundings, *(solid for feature in self.features for solid in feature.solids))
+    def primitives(self) -> tuple[Primitive, ...]:
+        """All primitives of the scene."""
+        return (
+            *self.surroundings,
+            *(primitive for feature in self.features for primitive in feature.primitives),
+        )

@@ -1,4 +1,4 @@
-"""Upright solids with an even top: cylinders, tubes, boxes, wedges, stacks of discs.
+"""Upright primitives with an even top: cylinders, tubes, boxes, wedges, stacks of discs.
 
 Seen obliquely, a ray sweeps over the footprint between bottom and top; heights are shares t of the sweep,
 from -1/2 to 1/2. How much of the sweep lies on one side of a straight edge, averaged over the pixel, has a
@@ -14,8 +14,8 @@ from math import ceil
 
 import numpy as np
 
-from longexposure.simulation.geometry.parts import Canvas, Frame, Image, Indices, Numbers, Parts, Terms
-from longexposure.simulation.geometry.primitives import Cone, Cylinder, Slab, Solid, Wedge
+from longexposure.simulation.geometry.parts import Canvas, Image, Indices, Numbers, Parts, PixelFrame, Terms
+from longexposure.simulation.geometry.primitives import Cone, Cylinder, Primitive, Slab, Wedge
 
 _ONE, _NOUGHT, _HALF = np.float32(1), np.float32(0), np.float32(0.5)
 
@@ -28,7 +28,7 @@ _QUADRATURE = {
 
 
 def axes_of(turn_deg: Numbers) -> Numbers:
-    """Unit vectors along a solid's own x and y, (N, 2, 2)."""
+    """Unit vectors along a primitive's own x and y, (N, 2, 2)."""
     angle = np.deg2rad(turn_deg)
     cosine, sine = np.cos(angle), np.sin(angle)
     return np.stack([np.stack([cosine, sine], -1), np.stack([-sine, cosine], -1)], 1)
@@ -46,17 +46,17 @@ def passed(depth: Image, sweep: Image | None, blur: tuple[Image, Image]) -> Imag
     if sweep is not None:
         other = np.sqrt(sweep * sweep + narrow * narrow)
         wide, narrow = np.maximum(other, wide), np.minimum(other, wide)
-    share = np.abs(depth)
-    np.minimum(share, _HALF * (wide + narrow), out=share)
-    corner = share - _HALF * (wide - narrow)
+    fraction = np.abs(depth)
+    np.minimum(fraction, _HALF * (wide + narrow), out=fraction)
+    corner = fraction - _HALF * (wide - narrow)
     np.maximum(corner, _NOUGHT, out=corner)
     corner *= corner
     corner *= _HALF / (wide * narrow)
-    share *= _ONE / wide
-    share -= corner
-    np.copysign(share, depth, out=share)
-    share += _HALF
-    return share
+    fraction *= _ONE / wide
+    fraction -= corner
+    np.copysign(fraction, depth, out=fraction)
+    fraction += _HALF
+    return fraction
 
 
 def blur_of(normal_x: Image, normal_y: Image, soft: Image) -> tuple[Image, Image]:
@@ -137,13 +137,13 @@ def _strip(terms: Terms, x: Image, y: Image, *, upright: bool, edges: int) -> Im
         below = _below_slant(terms, x, y, middle, rest)
         middle = middle + (_ONE - below) * rest * (_HALF * np.sign(terms["slant"]))
         cover, rest = cover * below, rest * below
-    shares = [_beyond(terms, str(i), x, y, None if upright else (middle, rest)) for i in range(edges)]
-    share = np.maximum(shares[0] + shares[1] - _ONE, _NOUGHT)
-    for bevel in shares[2:]:
-        np.minimum(share, bevel, out=share)
-    share *= cover
-    share *= terms["height"]
-    return share
+    fractions = [_beyond(terms, str(i), x, y, None if upright else (middle, rest)) for i in range(edges)]
+    fraction = np.maximum(fractions[0] + fractions[1] - _ONE, _NOUGHT)
+    for bevel in fractions[2:]:
+        np.minimum(fraction, bevel, out=fraction)
+    fraction *= cover
+    fraction *= terms["height"]
+    return fraction
 
 
 def _beyond(terms: Terms, edge: str, x: Image, y: Image, sweep: tuple[Image, Image] | None) -> Image:
@@ -163,7 +163,12 @@ def _below_slant(terms: Terms, x: Image, y: Image, middle: Image, rest: Image) -
 
 
 def strip_parts(
-    frame: Frame, terms: dict[str, Numbers], reach: Numbers, *, grid: Indices, areas: Numbers | None = None
+    frame: PixelFrame,
+    terms: dict[str, Numbers],
+    reach: Numbers,
+    *,
+    grid: Indices,
+    areas: Numbers | None = None,
 ) -> Iterator[Parts]:
     """Strips in two lots: those whose image does not move between bottom and top, and the others."""
     edges = sum(name.startswith("at") for name in terms)
@@ -178,17 +183,17 @@ def strip_parts(
             yield Parts(frame.pick(chosen), law, mine, reach[chosen], grid[chosen], area)
 
 
-def box_parts(solids: Sequence[Slab] | Sequence[Wedge], canvas: Canvas) -> Iterator[Parts]:
+def box_parts(primitives: Sequence[Slab] | Sequence[Wedge], canvas: Canvas) -> Iterator[Parts]:
     """Slabs, or wedges."""
-    table = np.array([(*s.at, s.bottom, s.top, *s.sides, s.turn_deg) for s in solids], np.float64)
-    frame = canvas.frame(solids, np.column_stack([table[:, :2], table[:, 2:4].mean(axis=1)]))
+    table = np.array([(*s.at, s.bottom, s.top, *s.sides, s.turn_deg) for s in primitives], np.float64)
+    frame = canvas.frame(primitives, np.column_stack([table[:, :2], table[:, 2:4].mean(axis=1)]))
     height = (table[:, 3] - table[:, 2]) / frame.pitch
     half = 0.5 * table[:, 4:6] / frame.pitch[:, None]
     axes = axes_of(table[:, 6])
     sweep = frame.slope * height[:, None]
     go = np.einsum("nij,nj->ni", axes, sweep)
     terms = {"height": height}
-    if isinstance(solids[0], Wedge):
+    if isinstance(primitives[0], Wedge):
         fall = axes[:, 0] * (-0.5 / half[:, :1])
         terms |= {"px": fall[:, 0], "py": fall[:, 1], "slant": 0.5 * go[:, 0] / half[:, 0] - 1.0}
     order = np.argsort(-np.abs(go), axis=1, kind="stable")
@@ -204,7 +209,7 @@ def box_parts(solids: Sequence[Slab] | Sequence[Wedge], canvas: Canvas) -> Itera
     reach = np.einsum("nij,ni->nj", np.abs(axes), half) + 0.5 * np.abs(sweep) + 0.25
     turned = np.abs(axes).max(axis=(1, 2)) < 1 - 1e-9
     grid = np.where(turned, np.select([half.min(axis=1) < 0.75, half.min(axis=1) < 2.5], [4, 2], 1), 1)
-    plain = isinstance(solids[0], Slab)
+    plain = isinstance(primitives[0], Slab)
     if not plain:
         grid = np.where(half.min(axis=1) < 2.5, 4, 2)
     yield from strip_parts(frame, terms, reach, grid=grid, areas=areas if plain else None)
@@ -227,33 +232,33 @@ def _tube(terms: Terms, x: Image, y: Image, *, nodes: int, upright: bool) -> Ima
         row = middle + np.float32(node) * wide
         half = np.sqrt(np.maximum(terms["radius"] * terms["radius"] - row * row, _NOUGHT))
         above, below = passed(half - along, go, blur), passed(half + along, go, blur)
-        share = np.maximum(above + below - _ONE, _NOUGHT)
+        fraction = np.maximum(above + below - _ONE, _NOUGHT)
         if "nx" in terms:
             shift = row - across
             place = x - terms["s"] * shift, y + terms["c"] * shift
-            share *= _beyond_plane(terms, place, (above, below, share), upright=upright)
-        share *= np.float32(2 * weight)
-        total += share
+            fraction *= _beyond_plane(terms, place, (above, below, fraction), upright=upright)
+        fraction *= np.float32(2 * weight)
+        total += fraction
     total *= wide * (terms["height"] / blur[0])
     return total
 
 
 def _beyond_plane(
-    terms: Terms, place: tuple[Image, Image], shares: tuple[Image, Image, Image], *, upright: bool
+    terms: Terms, place: tuple[Image, Image], fractions: tuple[Image, Image, Image], *, upright: bool
 ) -> Image:
     """Share of what the disc leaves of a sweep that lies beyond a plane through the disc's middle."""
     depth = terms["nx"] * place[0] + terms["ny"] * place[1]
     blur = blur_of(terms["nx"], terms["ny"], terms["soft"])
     if upright:
         return passed(depth, None, blur)
-    above, below, share = shares
+    above, below, fraction = fractions
     sharp = terms["go"] > terms["soft"]
     depth -= terms["turned"] * (below - above) * (_HALF * sharp)
-    return passed(depth, np.abs(terms["turned"]) * (_ONE + sharp * (share - _ONE)), blur)
+    return passed(depth, np.abs(terms["turned"]) * (_ONE + sharp * (fraction - _ONE)), blur)
 
 
 def disc_parts(
-    frame: Frame, radius: Numbers, height: Numbers, outward: Numbers | None = None
+    frame: PixelFrame, radius: Numbers, height: Numbers, outward: Numbers | None = None
 ) -> Iterator[Parts]:
     """Upright discs of radius and height in px; with (N, 2) `outward` only the half on that side."""
     tiny = np.minimum(radius / 0.25, 1.0)
@@ -278,28 +283,28 @@ def disc_parts(
             yield Parts(frame.pick(chosen), law, mine, reach[chosen], grid[chosen])
 
 
-def cylinder_parts(solids: Sequence[Cylinder], canvas: Canvas) -> Iterator[Parts]:
+def cylinder_parts(primitives: Sequence[Cylinder], canvas: Canvas) -> Iterator[Parts]:
     """Cylinders; a tube is its outer one less its inner one."""
-    table = np.array([(*s.at, s.bottom, s.top, s.radius, s.inner_radius) for s in solids], np.float64)
-    yield from _cylinders(solids, table, canvas)
+    table = np.array([(*s.at, s.bottom, s.top, s.radius, s.inner_radius) for s in primitives], np.float64)
+    yield from _cylinders(primitives, table, canvas)
 
 
-def _cylinders(solids: Sequence[Solid], table: Numbers, canvas: Canvas) -> Iterator[Parts]:
-    frame = canvas.frame(solids, np.column_stack([table[:, :2], table[:, 2:4].mean(axis=1)]))
+def _cylinders(primitives: Sequence[Primitive], table: Numbers, canvas: Canvas) -> Iterator[Parts]:
+    frame = canvas.frame(primitives, np.column_stack([table[:, :2], table[:, 2:4].mean(axis=1)]))
     hollow = np.flatnonzero(table[:, 5] > 0)
-    which = np.concatenate([np.arange(len(solids)), hollow])
+    which = np.concatenate([np.arange(len(primitives)), hollow])
     radius = np.concatenate([table[:, 4], table[hollow, 5]])
     frame = frame.pick(which)
-    frame.weight[len(solids) :] *= -1
+    frame.weight[len(primitives) :] *= -1
     height = (table[:, 3] - table[:, 2])[which]
     yield from disc_parts(frame, radius / frame.pitch, height / frame.pitch)
 
 
-def cone_parts(solids: Sequence[Cone], canvas: Canvas) -> Iterator[Parts]:
+def cone_parts(primitives: Sequence[Cone], canvas: Canvas) -> Iterator[Parts]:
     """Each cone as a stack of discs, half a pixel apart in radius, each with the volume of its part."""
-    owners: list[Solid] = []
+    owners: list[Primitive] = []
     rows: list[tuple[float, ...]] = []
-    for cone in solids:
+    for cone in primitives:
         change = abs(cone.top_radius - cone.bottom_radius) / canvas.view.pixel_um
         count = min(max(ceil(2 * change), 4), 64)
         z = np.linspace(cone.bottom, cone.top, count + 1)

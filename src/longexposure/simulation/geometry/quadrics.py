@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from longexposure.simulation.geometry.parts import Canvas, Frame, Image, Indices, Numbers, Parts, Terms
-from longexposure.simulation.geometry.primitives import Ball, Ellipsoid, Solid
+from longexposure.simulation.geometry.parts import Canvas, Image, Indices, Numbers, Parts, PixelFrame, Terms
+from longexposure.simulation.geometry.primitives import Ball, Ellipsoid, Primitive
 from longexposure.simulation.geometry.prisms import axes_of, blur_of, disc_area, passed
 
 FINEST_PX = 0.4
@@ -21,20 +21,25 @@ _WEIGHTS = np.array([5, 8, 5], np.float32) / 18
 """Gauss's quadrature on an interval from -1 to 1, the weights adding to 1."""
 
 
-def ball_parts(solids: Sequence[Ball], canvas: Canvas) -> Iterator[Parts]:
+def ball_parts(primitives: Sequence[Ball], canvas: Canvas) -> Iterator[Parts]:
     """Spheres, whole or cut by two heights."""
-    rows = [(*ball.at, ball.bottom, ball.top, ball.radius, ball.radius, ball.radius, 0.0) for ball in solids]
-    yield from _ellipsoid_parts(solids, np.array(rows, np.float64), canvas)
+    rows = [
+        (*ball.at, ball.bottom, ball.top, ball.radius, ball.radius, ball.radius, 0.0) for ball in primitives
+    ]
+    yield from _ellipsoid_parts(primitives, np.array(rows, np.float64), canvas)
 
 
-def ellipsoid_parts(solids: Sequence[Ellipsoid], canvas: Canvas) -> Iterator[Parts]:
+def ellipsoid_parts(primitives: Sequence[Ellipsoid], canvas: Canvas) -> Iterator[Parts]:
     """Ellipsoids, whole or cut by two heights."""
-    rows = [(*solid.at, solid.bottom, solid.top, *solid.radii, solid.turn_deg) for solid in solids]
-    yield from _ellipsoid_parts(solids, np.array(rows, np.float64), canvas)
+    rows = [
+        (*primitive.at, primitive.bottom, primitive.top, *primitive.radii, primitive.turn_deg)
+        for primitive in primitives
+    ]
+    yield from _ellipsoid_parts(primitives, np.array(rows, np.float64), canvas)
 
 
-def _ellipsoid_parts(solids: Sequence[Solid], table: Numbers, canvas: Canvas) -> Iterator[Parts]:
-    frame = canvas.frame(solids, table[:, :3])
+def _ellipsoid_parts(primitives: Sequence[Primitive], table: Numbers, canvas: Canvas) -> Iterator[Parts]:
+    frame = canvas.frame(primitives, table[:, :3])
     cut = (table[:, 3:5] - table[:, 2:3]) / frame.pitch[:, None]
     radii = table[:, 5:8] / frame.pitch[:, None]
     whole = (cut[:, 0] <= -radii[:, 2]) & (cut[:, 1] >= radii[:, 2])
@@ -47,7 +52,7 @@ def _ellipsoid_parts(solids: Sequence[Solid], table: Numbers, canvas: Canvas) ->
 
 
 def _quadratic(
-    frame: Frame, radii: Numbers, turn_deg: Numbers
+    frame: PixelFrame, radii: Numbers, turn_deg: Numbers
 ) -> tuple[dict[str, Numbers], Numbers, Numbers]:
     """Half chord^2 = size - xx x^2 - xy x y - yy y^2; the chord's middle (N, 2) times (x, y); reach (N, 2).
 
@@ -74,7 +79,7 @@ def _smallest(terms: dict[str, Numbers]) -> Numbers:
     return np.sqrt(terms["size"] / (mean + np.hypot(half, 0.5 * terms["xy"])))
 
 
-def _whole(frame: Frame, radii: Numbers, turn_deg: Numbers) -> Iterator[Parts]:
+def _whole(frame: PixelFrame, radii: Numbers, turn_deg: Numbers) -> Iterator[Parts]:
     terms, _, reach = _quadratic(frame, radii, turn_deg)
     least = _smallest(terms)
     small = least < _SMALL_PX
@@ -95,7 +100,7 @@ def _whole(frame: Frame, radii: Numbers, turn_deg: Numbers) -> Iterator[Parts]:
         yield Parts(frame.pick(chosen), _quadric, mine, reach[chosen], grid)
 
 
-def _cut(frame: Frame, radii: Numbers, turn_deg: Numbers, cut: Numbers) -> Parts:
+def _cut(frame: PixelFrame, radii: Numbers, turn_deg: Numbers, cut: Numbers) -> Parts:
     tiny = np.minimum(radii.min(axis=1) / FINEST_PX, 1.0)
     frame.weight = frame.weight * tiny**3
     radii, cut = radii / tiny[:, None], cut / tiny[:, None]
@@ -138,14 +143,14 @@ def _dome(terms: Terms, x: Image, y: Image) -> Image:
     for node, weight in zip(_NODES, _WEIGHTS, strict=True):
         row = 0.5 * (low + high) + 0.5 * node * (high - low)
         width = np.sqrt(np.maximum(terms["size"] - terms["yy"] * row * row, np.float32(1e-12)))
-        share = np.clip((edges + terms["lean"] * row) / width, np.float32(-1), np.float32(1))
-        total = total + np.diff(disc_area(share), axis=-1) * (
+        fraction = np.clip((edges + terms["lean"] * row) / width, np.float32(-1), np.float32(1))
+        total = total + np.diff(disc_area(fraction), axis=-1) * (
             weight * width * width * (high - low) * terms["steep"]
         )
     return total
 
 
-def half_balls(frame: Frame, radius_px: Numbers, outward: Numbers) -> Parts:
+def half_balls(frame: PixelFrame, radius_px: Numbers, outward: Numbers) -> Parts:
     """Half balls at the origins of frames, on the side that (N, 3) points to."""
     tiny = np.minimum(radius_px / FINEST_PX, 1.0)
     frame.weight = frame.weight * tiny**3

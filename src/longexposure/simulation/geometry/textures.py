@@ -24,11 +24,11 @@ _ROWS = 32
 """Rows of cloth that are computed at a time, so that they stay in the processor's cache."""
 
 
-def add_texture(solid: Weave | Grain, canvas: Canvas) -> None:
+def add_texture(primitive: Weave | Grain, canvas: Canvas) -> None:
     """Add a texture to the whole image, with the path of the central ray."""
-    field = _weave(solid, canvas.view) if isinstance(solid, Weave) else _grain(solid, canvas.view)
-    field *= np.float32(solid.amount * canvas.view.path_factor(canvas.view.slope))
-    canvas.add(solid.material, (0, 0), field)
+    field = _weave(primitive, canvas.view) if isinstance(primitive, Weave) else _grain(primitive, canvas.view)
+    field *= np.float32(primitive.amount * canvas.view.path_factor(canvas.view.slope))
+    canvas.add(primitive.material, (0, 0), field)
 
 
 def _ticks(view: View) -> tuple[Numbers, Numbers]:
@@ -68,12 +68,12 @@ def _waves(
     return left, np.vstack([np.cos(across), np.sin(across)])
 
 
-def _weave(solid: Weave, view: View) -> Image:
+def _weave(primitive: Weave, view: View) -> Image:
     """Mean and swing of plain cloth: two sets of yarns, uneven in place and in strength from yarn to yarn."""
-    random = np.random.default_rng(solid.seed)
+    random = np.random.default_rng(primitive.seed)
     places = _ticks(view)
     yarns = []
-    for axis, period in zip(axes_of(np.array([solid.turn_deg]))[0], solid.period, strict=True):
+    for axis, period in zip(axes_of(np.array([primitive.turn_deg]))[0], primitive.period, strict=True):
         fade = [float(np.prod(np.sinc(n * view.pixel_um / period * axis))) for n in (0.5, 1, 2)]
         yarns.append(
             (_half_phase(random, places, axis, period), _strength(random, places, axis, period), fade)
@@ -91,9 +91,9 @@ def _weave(solid: Weave, view: View) -> Image:
             crossing = crossing * half * np.float32(fade[0])
         pattern += crossing
     # the trough of both sets of yarns is the swing; little goes further
-    cloth *= np.float32(solid.swing / (2 * (1 + _SECOND)))
-    np.clip(cloth, -solid.swing, solid.swing, out=cloth)
-    cloth += np.float32(solid.mean)
+    cloth *= np.float32(primitive.swing / (2 * (1 + _SECOND)))
+    np.clip(cloth, -primitive.swing, primitive.swing, out=cloth)
+    cloth += np.float32(primitive.mean)
     return cloth
 
 
@@ -133,18 +133,18 @@ def _strength(
     return _Field(down.astype(np.float32), across.astype(np.float32))
 
 
-def _grain(solid: Grain, view: View) -> Image:
+def _grain(primitive: Grain, view: View) -> Image:
     """Gaussian random field: white noise on a grid of um, smoothed by a Gaussian and by the pixel."""
-    random = np.random.default_rng(solid.seed)
-    step = max(solid.roughness, view.pixel_um)
-    spread = float(np.hypot(solid.roughness, view.pixel_um / sqrt(12)))
+    random = np.random.default_rng(primitive.seed)
+    step = max(primitive.roughness, view.pixel_um)
+    spread = float(np.hypot(primitive.roughness, view.pixel_um / sqrt(12)))
     across, down = (_smoothing(places, step, spread) for places in _ticks(view))
     noise = random.standard_normal((down.shape[1], across.shape[1]), np.float32)
     field: Image = down @ np.ascontiguousarray((across @ noise.T).T)
     lag = (np.arange(200) + 0.5) / 200
-    kept = 2 * np.mean((1 - lag) * np.exp(-((lag * view.pixel_um / solid.roughness) ** 2) / 4))
-    field *= np.float32(solid.rms * kept)
-    field += np.float32(solid.mean)
+    kept = 2 * np.mean((1 - lag) * np.exp(-((lag * view.pixel_um / primitive.roughness) ** 2) / 4))
+    field *= np.float32(primitive.rms * kept)
+    field += np.float32(primitive.mean)
     return np.maximum(field, np.float32(0), out=field)
 
 

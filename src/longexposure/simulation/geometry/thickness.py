@@ -1,7 +1,7 @@
-"""How far the rays of a view run inside the solids of a scene: thickness maps in um, antialiased.
+"""How far the rays of a view run inside the primitives of a scene: thickness maps in um, antialiased.
 
-Exact for a parallel beam apart from pixels at edges, which are right to a few hundredths of the solid's
-thickness, somewhat more at sharp corners; a central beam is taken as parallel within each solid, or each
+Exact for a parallel beam apart from pixels at edges, which are right to a few hundredths of the primitive's
+thickness, somewhat more at sharp corners; a central beam is taken as parallel within each primitive, or each
 piece of a line, with the slope and the magnification of its middle.
 """
 
@@ -20,8 +20,8 @@ from longexposure.simulation.geometry.primitives import (
     Ellipsoid,
     Grain,
     Lattice,
+    Primitive,
     Slab,
-    Solid,
     Track,
     Weave,
     Wedge,
@@ -45,21 +45,21 @@ _PARTS: dict[type, Callable[..., Iterator[Parts]]] = {
 }
 
 
-def thickness_maps(solids: Sequence[Solid], view: View) -> dict[str, Image]:
+def thickness_maps(primitives: Sequence[Primitive], view: View) -> dict[str, Image]:
     """Length in um that each ray runs inside each material, times `amount`, (H, W) float32, 0 or more.
 
-    Each value is the mean over its pixel. Places where solids overlap count twice, unless one of them takes
-    away (amount -1); less than nothing becomes 0. Without solids there are no maps.
+    Each value is the mean over its pixel. Places where primitives overlap count twice, unless one of them takes
+    away (amount -1); less than nothing becomes 0. Without primitives there are no maps.
 
     Raises:
-        RecipeError: a solid whose middle is as high as the source.
+        RecipeError: a primitive whose middle is as high as the source.
     """
-    canvas = Canvas(view, list(dict.fromkeys(solid.material for solid in solids)))
-    groups: dict[type, list[Solid]] = defaultdict(list)
-    for solid in solids:
-        groups[type(solid)].append(solid)
-        if isinstance(solid, Weave | Grain):
-            add_texture(solid, canvas)
+    canvas = Canvas(view, list(dict.fromkeys(primitive.material for primitive in primitives)))
+    groups: dict[type, list[Primitive]] = defaultdict(list)
+    for primitive in primitives:
+        groups[type(primitive)].append(primitive)
+        if isinstance(primitive, Weave | Grain):
+            add_texture(primitive, canvas)
     for kind, find_parts in _PARTS.items():
         if kind in groups:
             for parts in find_parts(groups[kind], canvas):

@@ -1,6 +1,6 @@
-"""Polychromatic Beer-Lambert: from thickness maps to the share of the open beam's signal.
+"""Polychromatic Beer-Lambert: from thickness maps to the fraction of the open beam's signal.
 
-T = sum_k w_k exp(-sum_m mu_m(E_k) t_m), where w_k is the share of the open-beam signal that the photons of
+T = sum_k w_k exp(-sum_m mu_m(E_k) t_m), where w_k is the fraction of the open-beam signal that the photons of
 energy E_k make. Summing over all 300 energies for each pixel is slow, so
 
 - one material: the effective attenuation -ln T / t is tabulated and read along straight lines;
@@ -24,7 +24,7 @@ from scipy.optimize import nnls
 
 from longexposure.errors import RecipeError
 from longexposure.simulation.physics.materials import Material, find_material, linear_attenuation_per_um
-from longexposure.simulation.physics.spectrum import Response, Spectrum
+from longexposure.simulation.physics.spectrum import Response, XraySpectrum
 
 LOOKUP_TOLERANCE = 1e-4
 """Largest relative error of T for one material."""
@@ -55,9 +55,9 @@ class _Nodes(NamedTuple):
 
 
 def transmission(
-    spectrum: Spectrum, thickness_um: Mapping[str | Material, npt.ArrayLike], response: Response
+    spectrum: XraySpectrum, thickness_um: Mapping[str | Material, npt.ArrayLike], response: Response
 ) -> Maps:
-    """Signal behind the materials as a share of the open beam's, 0..1.
+    """Signal behind the materials as a fraction of the open beam's, 0..1.
 
     The tables depend on each material's largest thickness, rounded up to a power of 2: a part of an image
     may differ from the whole, within the tolerances, where it lacks the thickest places.
@@ -76,7 +76,7 @@ def transmission(
             or a beam that leaves no signal even without an object.
     """
     materials, maps = _checked(thickness_um)
-    weights = _signal_shares(spectrum, response)
+    weights = _signal_fractions(spectrum, response)
     present = [i for i, map_ in enumerate(maps) if map_.size and map_.max() > 0]
     if not present or np.count_nonzero(weights) <= FEW:
         return _summed(_full(spectrum, tuple(materials), response), maps)
@@ -91,7 +91,7 @@ def transmission(
 
 
 def nodes(
-    spectrum: Spectrum, largest_um: Mapping[str | Material, float], response: Response
+    spectrum: XraySpectrum, largest_um: Mapping[str | Material, float], response: Response
 ) -> tuple[Numbers, Numbers]:
     """The energies that stand for the spectrum, for a renderer of your own.
 
@@ -147,7 +147,7 @@ def _checked(thickness_um: Mapping[str | Material, npt.ArrayLike]) -> tuple[list
     return materials, [np.broadcast_to(map_, shape).astype(kind, copy=False) for map_ in maps]
 
 
-def _signal_shares(spectrum: Spectrum, response: Response) -> Numbers:
+def _signal_fractions(spectrum: XraySpectrum, response: Response) -> Numbers:
     signal = spectrum.photons * response.signal(spectrum.energy_kev)
     total = float(signal.sum())
     if not 0 < total < np.inf:
@@ -165,8 +165,8 @@ def _rounded_up(thickness_um: float) -> float:
     return float(2.0 ** np.ceil(np.log2(max(thickness_um, 1e-3))))
 
 
-def _full(spectrum: Spectrum, materials: tuple[Material, ...], response: Response) -> _Nodes:
-    weights = _signal_shares(spectrum, response)
+def _full(spectrum: XraySpectrum, materials: tuple[Material, ...], response: Response) -> _Nodes:
+    weights = _signal_fractions(spectrum, response)
     used = weights > 0
     energy = spectrum.energy_kev[used]
     mu = np.stack([linear_attenuation_per_um(material, energy) for material in materials], axis=1)
@@ -204,10 +204,12 @@ def _effective(nodes: _Nodes, thickness_um: Numbers) -> Numbers:
 
 
 @lru_cache(maxsize=64)
-def _lookup(spectrum: Spectrum, material: Material, response: Response, bound_um: float) -> Numbers | None:
+def _lookup(
+    spectrum: XraySpectrum, material: Material, response: Response, bound_um: float
+) -> Numbers | None:
     """-ln T / t at thicknesses bound * (row / rows)^2, or None if `MOST_ROWS` miss the tolerance.
 
-    The tolerance holds for T and, as a share, for -ln T, so that faint contrasts are right too.
+    The tolerance holds for T and, as a fraction, for -ln T, so that faint contrasts are right too.
     """
     full = _full(spectrum, (material,), response)
     rows = 512
@@ -238,7 +240,7 @@ def _looked_up(table: Numbers, bound_um: float, map_: Maps) -> Maps:
 
 @lru_cache(maxsize=64)
 def _reduced(
-    spectrum: Spectrum, materials: tuple[Material, ...], response: Response, bounds_um: tuple[float, ...]
+    spectrum: XraySpectrum, materials: tuple[Material, ...], response: Response, bounds_um: tuple[float, ...]
 ) -> _Nodes:
     """Few nodes for a box of thicknesses; all of them if `MANY` miss the tolerance.
 

@@ -44,7 +44,7 @@ class Material:
         source: where density and composition come from.
 
     Raises:
-        RecipeError: an element without a table, a share or density that is not positive, another sum.
+        RecipeError: an element without a table, a fraction or density that is not positive, another sum.
     """
 
     name: str
@@ -59,7 +59,7 @@ class Material:
                 where=f"{where}, density_g_cm3",
                 expected="a density above 0 g/cm3",
                 found=str(self.density_g_cm3),
-                advice="give the density of the solid, such as 8.96 for copper",
+                advice="give the density of the primitive, such as 8.96 for copper",
             )
         for element, _ in self.composition:
             if element not in elements():
@@ -69,12 +69,13 @@ class Material:
                     found=repr(element),
                     advice="use the chemical symbol, or add the element to scripts/make_physics_tables.py",
                 )
-        shares = [share for _, share in self.composition]
-        if not all(share > 0 for share in shares) or not abs(sum(shares) - 1) <= 1e-3:
+        fractions = [fraction for _, fraction in self.composition]
+        if not all(fraction > 0 for fraction in fractions) or not abs(sum(fractions) - 1) <= 1e-3:
             raise RecipeError(
                 where=f"{where}, composition",
                 expected="positive shares by mass that add up to 1",
-                found=", ".join(f"{element} {share:g}" for element, share in self.composition) or "none",
+                found=", ".join(f"{element} {fraction:g}" for element, fraction in self.composition)
+                or "none",
                 advice="divide each share by their sum",
             )
 
@@ -148,8 +149,8 @@ def mass_attenuation_cm2_g(material: str | Material, energy_kev: npt.ArrayLike) 
     """
     energy = check_energy(energy_kev)
     total = np.zeros_like(energy)
-    for name, share in find_material(material).composition:
-        total += share * _interpolated(_tables()[name], energy)
+    for name, fraction in find_material(material).composition:
+        total += fraction * _interpolated(_tables()[name], energy)
     return total
 
 

@@ -100,8 +100,8 @@ class ScreenConfig(BaseModel):
     Attributes:
         f50_lp_mm: frequency in the detector where the MTF without glare is one half, in line pairs per mm;
             None for light that does not spread. About 1.2 to 1.6 for 500 um of CsI.
-        lorentzian: share of the Lorentzian, 0 to 1.
-        glare: share of the light that makes the long tail. A flat panel with CsI loses 8 to 10 % of its MTF
+        lorentzian: fraction of the Lorentzian, 0 to 1.
+        glare: fraction of the light that makes the long tail. A flat panel with CsI loses 8 to 10 % of its MTF
             so (Lazos and Williamson, Med. Phys. 39, 2012); intensifiers more.
         glare_mm: decay length of that tail.
     """

@@ -40,7 +40,7 @@ class ScatterConfig(BaseModel):
     Attributes:
         ratio: scattered over primary signal where the part is even; 0 for none.
         spread_um: FWHM in the detector of what a thin ray scatters, without the tail.
-        tail: share of the scatter in the tail, 0 to 1.
+        tail: fraction of the scatter in the tail, 0 to 1.
         tail_spread: FWHM of the tail over `spread_um`.
     """
 
@@ -56,7 +56,7 @@ class ShadingConfig(BaseModel):
     """How the open beam varies over the detector, without the pixels' own gain.
 
     Attributes:
-        heel: change of the intensity from one border of the field to the other, as a share of the mean.
+        heel: change of the intensity from one border of the field to the other, as a fraction of the mean.
         heel_deg: direction in which it grows, from x towards y.
         falloff: n of the falloff cos^n of the angle between ray and normal, 3 for a flat detector under a
             point source (inverse square, and the area seen aslant); takes the geometry.
@@ -65,10 +65,10 @@ class ShadingConfig(BaseModel):
             intensifiers, more for a round field with a narrow margin.
         corner: share lost in one dark corner.
         corner_deg: direction of that corner from the middle, from x towards y.
-        corner_size: how far its shade reaches in, as a share of the way from the corner to the middle.
-        ring: brightness of a ring about the middle, as a share of what is beside it.
-        ring_radius: of its crest, as a share of the way from the middle to a corner.
-        ring_width: FWHM of its profile, as a share of the same.
+        corner_size: how far its shade reaches in, as a fraction of the way from the corner to the middle.
+        ring: brightness of a ring about the middle, as a fraction of what is beside it.
+        ring_radius: of its crest, as a fraction of the way from the middle to a corner.
+        ring_width: FWHM of its profile, as a fraction of the same.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -203,10 +203,10 @@ def _enlarged(coarse: Array, shape: Shape, cell: int) -> Array:
         last = coarse.shape[axis - 2] - 1
         place = (np.arange(shape[axis]) + 0.5) / cell - 0.5
         before = np.floor(place).astype(np.intp)
-        share = matching((place - before)[(slice(None), None) if axis == 0 else slice(None)], coarse)
+        fraction = matching((place - before)[(slice(None), None) if axis == 0 else slice(None)], coarse)
         low, high = (taken(coarse, np.clip(n, 0, last), axis - 2) for n in (before, before + 1))
         high -= low
-        high *= share
+        high *= fraction
         high += low
         coarse = high
     return coarse

@@ -85,7 +85,7 @@ class Scintillator:
     Attributes:
         material: "CsI", "Gd2O2S" or another.
         thickness_um: thickness of the layer.
-        packing: share of the layer that is crystal: about 0.75 to 0.85 for columns of CsI, 0.5 for powder.
+        packing: fraction of the layer that is crystal: about 0.75 to 0.85 for columns of CsI, 0.5 for powder.
         optical_swank: Swank factor of the light alone, above 0 to 1.
     """
 
@@ -116,7 +116,7 @@ class Scintillator:
         """Mean energy that a photon leaves, in keV."""
         return energy_kev * self.absorbed_fraction(energy_kev)
 
-    def swank_factor(self, spectrum: Spectrum) -> float:
+    def swank_factor(self, spectrum: XraySpectrum) -> float:
         """Share of the absorbed quanta's information that survives, 0..1 (Swank, J. Appl. Phys. 44, 1973).
 
         M1^2 / (M0 M2) of the energies absorbed, times that of the light: the variance of the signal is
@@ -128,7 +128,7 @@ class Scintillator:
 
 
 @dataclass(frozen=True, eq=False)
-class Spectrum:
+class XraySpectrum:
     """How many photons of which energy.
 
     Attributes:
@@ -164,7 +164,7 @@ class Spectrum:
             object.__setattr__(self, name, array)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Spectrum) and self._bytes == other._bytes
+        return isinstance(other, XraySpectrum) and self._bytes == other._bytes
 
     def __hash__(self) -> int:
         return hash(self._bytes)
@@ -177,7 +177,7 @@ class Spectrum:
         """Mean energy of the photons in keV."""
         return float(self.photons @ self.energy_kev / self.photons.sum())
 
-    def filtered(self, material: str | Material, thickness_mm: float) -> Spectrum:
+    def filtered(self, material: str | Material, thickness_mm: float) -> XraySpectrum:
         """What passes a plate of this material.
 
         Raises:
@@ -185,7 +185,7 @@ class Spectrum:
         """
         plate = Filter(material, thickness_mm)
         mu = linear_attenuation_per_um(plate.material, self.energy_kev)
-        return Spectrum(self.energy_kev, self.photons * np.exp(-mu * (1e3 * thickness_mm)))
+        return XraySpectrum(self.energy_kev, self.photons * np.exp(-mu * (1e3 * thickness_mm)))
 
     def air_kerma_ugy(self) -> float:
         """Air kerma in uGy; per mAs at 1 m, in vacuum, where `tube_spectrum` made the spectrum."""
@@ -200,7 +200,7 @@ class Spectrum:
         return float(brentq(lambda t: kerma @ np.exp(-mu * t) - 0.5, 0.0, thickest, xtol=1e-9))
 
 
-def tube_spectrum(tube_kv: float, filters: Sequence[Filter] = ()) -> Spectrum:
+def tube_spectrum(tube_kv: float, filters: Sequence[Filter] = ()) -> XraySpectrum:
     """Photons per cm2 and mAs at 1 m of a tungsten tube, behind filters, in bins of 0.5 keV.
 
     Between the voltages of the table, 2 kV apart, continuum and lines are each divided by what makes
@@ -255,20 +255,20 @@ class _Tubes(NamedTuple):
 
 
 @lru_cache(maxsize=32)
-def _unfiltered(tube_kv: float) -> Spectrum:
+def _unfiltered(tube_kv: float) -> XraySpectrum:
     tubes = _tubes()
     after = int(np.clip(np.searchsorted(tubes.tube_kv, tube_kv), 1, len(tubes.tube_kv) - 1))
     before = after - 1
-    share = (tube_kv - tubes.tube_kv[before]) / (tubes.tube_kv[after] - tubes.tube_kv[before])
+    fraction = (tube_kv - tubes.tube_kv[before]) / (tubes.tube_kv[after] - tubes.tube_kv[before])
     width = tubes.energy_kev[1] - tubes.energy_kev[0]
     per_kev = np.zeros_like(tubes.energy_kev)
     for table, shape in ((tubes.continuum, _continuum_shape), (tubes.lines, _line_shape)):
         below, above = (
             _ratio(table[row], shape(tubes.energy_kev, width, tubes.tube_kv[row])) for row in (before, after)
         )
-        blend = share * np.nan_to_num(above) + (1 - share) * _continued(below, above)
+        blend = fraction * np.nan_to_num(above) + (1 - fraction) * _continued(below, above)
         per_kev += blend * shape(tubes.energy_kev, width, tube_kv)
-    return Spectrum(tubes.energy_kev, per_kev * width)
+    return XraySpectrum(tubes.energy_kev, per_kev * width)
 
 
 def _ratio(spectrum: Numbers, shape: Numbers) -> Numbers:

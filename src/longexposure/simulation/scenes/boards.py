@@ -7,11 +7,11 @@ from math import sqrt
 
 import numpy as np
 
-from longexposure.simulation.geometry.primitives import Cylinder, Scene, Slab, Solid, Track
+from longexposure.simulation.geometry.primitives import Cylinder, Primitive, Scene, Slab, Track
 from longexposure.simulation.geometry.view import View
 from longexposure.simulation.scenes.copper import Board, Hole, empty_board
 from longexposure.simulation.scenes.kind import SceneKind
-from longexposure.simulation.scenes.layout import Random, between, chance, spread
+from longexposure.simulation.scenes.layout import Random, bernoulli, between, spread
 from longexposure.simulation.scenes.marks import marks
 from longexposure.simulation.scenes.routes import COURSES, ball_grid, bundle, spine, wander
 from longexposure.simulation.scenes.strokes import Sheet
@@ -22,7 +22,7 @@ def _split(board: Board, level: int) -> None:
     line, _ = spine(board, level)
     width = between(board.random, 150, 500)
     board.copper.add(line, width + 4 * board.drill, level)
-    board.solids.append(
+    board.primitives.append(
         Track(
             material="Cu",
             points=board.sheet.places(line),
@@ -38,19 +38,19 @@ def plane(board: Board, level: int) -> None:
     random, sheet, heights = board.random, board.sheet, board.layers[level].heights
     side = 2.5 * sheet.reach_um + 4 * board.land
     plane = Slab(material="Cu", at=(0.0, 0.0), sides=(side, side), turn_deg=sheet.turn_deg, **heights)
-    board.solids.append(plane)
+    board.primitives.append(plane)
     holes = [hole for hole in board.holes if level in hole.crossed and sheet.sees(hole.at, 3 * board.land)]
     spots, clear = np.array([hole.at for hole in holes]).reshape(-1, 2), between(random, 90, 220)
     for hole in holes:
         apart = np.sort(np.hypot(*(spots - hole.at).T))[1:2]
         wide = min(hole.radius + clear, *(0.48 * apart), 1e9)
         if wide > hole.radius * 1.05:
-            board.solids += _clearance(random, sheet, hole, wide=wide, heights=heights)
+            board.primitives += _clearance(random, sheet, hole, wide=wide, heights=heights)
 
 
 def _clearance(
     random: Random, sheet: Sheet, hole: Hole, *, wide: float, heights: dict[str, float]
-) -> list[Solid]:
+) -> list[Primitive]:
     """What a plane lacks around a via: a disc, the barrel alone, or a ring but for four bars."""
     at, radius = sheet.places(hole.at)[0], hole.radius
     disc = Cylinder(material="Cu", amount=-1, at=at, radius=wide, **heights)
@@ -60,7 +60,7 @@ def _clearance(
     if kind < 0.75 or ring - radius < 15:
         return [disc if kind < 0.9 else barrel]
     relief = Cylinder(material="Cu", amount=-1, at=at, radius=wide, inner_radius=ring, **heights)
-    bars: list[Solid] = []
+    bars: list[Primitive] = []
     for quarter in range(4):
         middle = (ring + wide) / 2 * COURSES[2 * quarter + 1]
         size = (wide - ring, min(0.6 * radius, 200.0))
@@ -77,11 +77,11 @@ def _cluster(board: Board) -> None:
     pitch = need * spread(random, 1.02, 3)
     most = int(np.clip(1.4 * board.sheet.reach_um / pitch, 3, 30))
     shape = random.integers(2, most + 1, 2)
-    corner, share = board.sheet.anywhere(random) - (shape - 1) / 2 * pitch, between(random, 0.5, 1)
-    levels = [level for level in range(1, len(board.layers) - 1) if chance(random, 0.4)]
+    corner, fraction = board.sheet.anywhere(random) - (shape - 1) / 2 * pitch, between(random, 0.5, 1)
+    levels = [level for level in range(1, len(board.layers) - 1) if bernoulli(random, 0.4)]
     for cell in random.permutation(np.argwhere(np.ones(shape))):
         spot = corner + cell * pitch
-        if board.budget > 0 and chance(random, share) and board.sheet.sees(spot, board.land):
+        if board.budget > 0 and bernoulli(random, fraction) and board.sheet.sees(spot, board.land):
             board.via(spot, levels)
 
 
@@ -96,7 +96,7 @@ def _microvias(board: Board) -> None:
         end = min(first + int(random.integers(1, 4)), last)
         if board.budget <= 0:
             break
-        if chance(random, 0.6):
+        if bernoulli(random, 0.6):
             board.via(spot, range(first, end + 1), first=first, last=end)
             continue
         step = aside * COURSES[int(random.integers(8))]
@@ -131,7 +131,7 @@ def traces(random: Random, *, view: View) -> Scene:
 def routing(random: Random, *, view: View) -> Scene:
     """Single traces from via to via on 2 to 6 layers, and the fan-out of a ball grid array with dog-bones."""
     board = empty_board(random, view, layers=(2, 6))
-    if chance(random, 0.6):
+    if bernoulli(random, 0.6):
         ball_grid(board)
     count = len(board.layers)
     _repeat(board, (10, 110), wander, *range(count))
@@ -156,7 +156,7 @@ def vias(random: Random, *, view: View) -> Scene:
     """Plated barrels in arrays, with lands on several layers; microvias, stacked, staggered or filled."""
     board = empty_board(random, view, layers=(2, 8), drills_px=(5, 30))
     _repeat(board, (1, 3), _cluster)
-    if chance(random, 0.5):
+    if bernoulli(random, 0.5):
         _microvias(board)
     _repeat(board, (0, 30), _stray)
     _repeat(board, (0, 12), wander, *range(len(board.layers)))
@@ -167,11 +167,11 @@ def dense_board(random: Random, *, view: View) -> Scene:
     """A multi-layer board as it comes: 4 to 10 layers of everything above, pads of parts, and marks."""
     board = empty_board(random, view, layers=(4, 10))
     count = len(board.layers)
-    hidden = [level for level in range(1, count - 1) if level % 2 == 1 and chance(random, 0.6)]
+    hidden = [level for level in range(1, count - 1) if level % 2 == 1 and bernoulli(random, 0.6)]
     for level in hidden:
         _repeat(board, (0, 1), _split, level)
     free = [level for level in range(count) if level not in hidden]
-    if chance(random, 0.5):
+    if bernoulli(random, 0.5):
         ball_grid(board)
     _repeat(board, (0, 2), _cluster)
     for level in random.permutation(free).tolist():
@@ -180,8 +180,8 @@ def dense_board(random: Random, *, view: View) -> Scene:
     _repeat(board, (0, 60), _stray)
     for level in hidden:
         plane(board, level)
-    if chance(random, 0.4):
-        board.solids += marks(random, view, sheet=board.sheet, bottom_um=board.thickness / 2)
+    if bernoulli(random, 0.4):
+        board.primitives += marks(random, view, sheet=board.sheet, bottom_um=board.thickness / 2)
     return board.scene("dense_board")
 
 

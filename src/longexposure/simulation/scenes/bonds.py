@@ -16,13 +16,13 @@ from longexposure.simulation.geometry.primitives import (
     Feature,
     Place,
     Point,
+    Primitive,
     Slab,
-    Solid,
     Track,
     Wire,
 )
 from longexposure.simulation.scenes.frame import Frame, Sight, pick, whole
-from longexposure.simulation.scenes.layout import Random, between, chance, spread
+from longexposure.simulation.scenes.layout import Random, bernoulli, between, spread
 
 _RISE = ((0.12, 0.45), (0.35, 0.78), (0.65, 0.95), (1.0, 1.0))
 _FALL = 9
@@ -34,10 +34,10 @@ class Loop:
     """The course of a wire from its first bond to its second.
 
     Attributes:
-        kink: share of the span within which the wire has risen to its full height.
-        level: share of the span that then runs nearly level.
+        kink: fraction of the span within which the wire has risen to its full height.
+        level: fraction of the span that then runs nearly level.
         fall: exponent of the fall to the second bond: 1 straight, 2 a parabola.
-        sweep: largest sideways bow as a share of the span, to the right of its course where positive.
+        sweep: largest sideways bow as a fraction of the span, to the right of its course where positive.
     """
 
     kink: float = 0.07
@@ -62,18 +62,20 @@ def loop_points(start: Point, end: Point, *, height: float, loop: Loop) -> tuple
     along = end[0] - start[0], end[1] - start[1]
     top, edge = start[2] + height, loop.kink + loop.level
     shoulder = top - 0.06 * (top - end[2]) * (loop.level > 0)
-    course = [(loop.kink * share, start[2] + height * rise) for share, rise in _RISE]
+    course = [(loop.kink * fraction, start[2] + height * rise) for fraction, rise in _RISE]
     for step in range(_FALL + 1):
-        share = step / _FALL
+        fraction = step / _FALL
         if step or loop.level:
-            course.append((edge + (1 - edge) * share, end[2] + (shoulder - end[2]) * (1 - share**loop.fall)))
+            course.append(
+                (edge + (1 - edge) * fraction, end[2] + (shoulder - end[2]) * (1 - fraction**loop.fall))
+            )
     middle = [
         (
-            start[0] + share * along[0] - loop.sweep * sin(pi * share) * along[1],
-            start[1] + share * along[1] + loop.sweep * sin(pi * share) * along[0],
+            start[0] + fraction * along[0] - loop.sweep * sin(pi * fraction) * along[1],
+            start[1] + fraction * along[1] + loop.sweep * sin(pi * fraction) * along[0],
             z,
         )
-        for share, z in course[:-1]
+        for fraction, z in course[:-1]
     ]
     return (start, *middle, end)
 
@@ -101,7 +103,7 @@ def bond(random: Random, bonding: Bonding, start: Point, end: Point, *, loop_um:
     )
 
 
-def _first_bond(bonding: Bonding, at: Point, turn: float) -> Solid:
+def _first_bond(bonding: Bonding, at: Point, turn: float) -> Primitive:
     """A ball, squashed on the pad to some two thirds of its width in height, or a wedge."""
     if not bonding.ball:
         return _wedge(bonding, at, turn)
@@ -114,7 +116,7 @@ def _first_bond(bonding: Bonding, at: Point, turn: float) -> Solid:
     )
 
 
-def _wedge(bonding: Bonding, at: Point, turn: float) -> Solid:
+def _wedge(bonding: Bonding, at: Point, turn: float) -> Primitive:
     """The flattened end of a wire: a stitch of a ball-bonded one, or a wedge bond."""
     diameter = bonding.diameter
     return Ellipsoid(
@@ -138,7 +140,7 @@ def draw_bonding(
     diameter = pick(random, wide or _DIAMETERS[:5])
     material = pick(random, materials)
     ball = 0.0 if material == "Al" else min(between(random, 2.0, 3.0) * diameter, 0.95 * pitch_um)
-    level = between(random, 0.2, 0.5) if chance(random, 0.35) else 0.0
+    level = between(random, 0.2, 0.5) if bernoulli(random, 0.35) else 0.0
     loop = Loop(
         kink=between(random, 0.03, 0.1),
         level=level,
@@ -166,20 +168,22 @@ def die(
         top: of the die, um.
         attach_um: thickness of the layer.
     """
-    attach, share = pick(random, (("Ag", 0.26), ("Ag", 0.26), ("Sn63Pb37", 1.0), ("epoxy", 1.0)))
+    attach, fraction = pick(random, (("Ag", 0.26), ("Ag", 0.26), ("Sn63Pb37", 1.0), ("epoxy", 1.0)))
     base, turn = bottom + attach_um, frame.turn_deg
-    low = base - share * attach_um
+    low = base - fraction * attach_um
     silicon = Slab(material="Si", at=frame.at, sides=sides, bottom=base, top=top, turn_deg=turn)
     layer = Slab(material=attach, at=frame.at, sides=sides, bottom=low, top=base, turn_deg=turn)
-    solids: list[Solid] = [silicon, replace(silicon, material="EMC", amount=-1), layer]
+    primitives: list[Primitive] = [silicon, replace(silicon, material="EMC", amount=-1), layer]
     largest = spread(random, 15, 0.03 * min(sides) + 15)
     for _ in range(int(spread(random, 2, 250))):
         at = frame.place(*(between(random, -0.48, 0.48) * side for side in sides))
         radius = spread(random, 0.15 * largest, largest)
         if sight.sees((*at, base), radius):
-            solids.append(Cylinder(material=attach, amount=-1, at=at, radius=radius, bottom=low, top=base))
+            primitives.append(
+                Cylinder(material=attach, amount=-1, at=at, radius=radius, bottom=low, top=base)
+            )
     about = {"width_um": sides[0], "height_um": sides[1], "turn_deg": turn, "bottom_um": base, "top_um": top}
-    return Feature("die", (*frame.at, (base + top) / 2), max(sides), tuple(solids), about)
+    return Feature("die", (*frame.at, (base + top) / 2), max(sides), tuple(primitives), about)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -208,7 +212,7 @@ class Fan:
         return end[0] / length, self.focus_um / length
 
 
-def lead_fingers(fan: Fan, frame: Frame, sight: Sight) -> Iterator[Solid]:
+def lead_fingers(fan: Fan, frame: Frame, sight: Sight) -> Iterator[Primitive]:
     """Inner leads of a lead frame: they spread from their tips, bend, and leave in parallel."""
     bend = 0.55 * fan.reach
     for end in fan.ends:
@@ -222,10 +226,10 @@ def lead_fingers(fan: Fan, frame: Frame, sight: Sight) -> Iterator[Solid]:
 
 def laminate_fingers(
     random: Random, fan: Fan, frame: Frame, sight: Sight, *, depth_um: float
-) -> tuple[list[Feature], list[Solid]]:
+) -> tuple[list[Feature], list[Primitive]]:
     """Fingers of a laminate; from each a trace runs outwards to a via through `depth_um` of laminate."""
     features: list[Feature] = []
-    fingers: list[Solid] = []
+    fingers: list[Primitive] = []
     width, rows = between(random, 0.35, 0.5) * fan.width, whole(random, 2, 5)
     radius, length = between(random, 35.0, 60.0), between(random, 2.5, 4.0) * fan.width
     bend = pick(random, (-1, 0, 0, 1)) * 0.1 * fan.reach
@@ -246,7 +250,8 @@ def laminate_fingers(
         )
         run = fan.reach * (0.25 + 0.75 * (index % rows + 1) / rows)
         own = [
-            (end[0] + share * dx, end[1] + share * dy) for share in (0.5 * (length + width), 0.6 * run, run)
+            (end[0] + fraction * dx, end[1] + fraction * dy)
+            for fraction in (0.5 * (length + width), 0.6 * run, run)
         ]
         own[2] = own[2][0] + bend, own[2][1]
         points = frame.places(own)

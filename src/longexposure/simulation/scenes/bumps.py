@@ -10,7 +10,7 @@ from math import sqrt
 
 import numpy as np
 
-from longexposure.simulation.geometry.primitives import Ball, Cylinder, Scene, Slab, Solid
+from longexposure.simulation.geometry.primitives import Ball, Cylinder, Primitive, Scene, Slab
 from longexposure.simulation.geometry.view import View
 from longexposure.simulation.scenes.grids import (
     Grid,
@@ -35,8 +35,8 @@ from longexposure.simulation.scenes.layout import (
     Numbers,
     Random,
     as_places,
+    bernoulli,
     between,
-    chance,
     cloth,
     in_view,
     reach_um,
@@ -52,16 +52,16 @@ def flip_chip(random: Random, *, view: View) -> Scene:
     0.78 mm; lines of 9 to 20 um; core of 0.4 to 0.8 mm with plated holes of 100 to 200 um (design rules).
     """
     pitch = spread(random, *pitch_range(view, 130, 250))
-    staggered = chance(random, 0.3)
+    staggered = bernoulli(random, 0.3)
     present = _die_array(random, view, staggered=staggered)
     step = pitch / sqrt(2) if staggered else pitch
     grid = placed_grid(random, view, (step, step), present)
     diameter = float(np.clip(pitch * between(random, 0.44, 0.6), 60, 140))
-    solder = "SAC305" if chance(random, 0.8) else "Sn63Pb37"
+    solder = "SAC305" if bernoulli(random, 0.8) else "Sn63Pb37"
     joint = collapsed_joint(
         random, solder=solder, diameter=diameter, pitch=grid.nearest_um(), copper=(12, 18), upper=(2, 9)
     )
-    porosity = Porosity(share=between(random, 0, 0.35), mean_count=1.3, largest=between(random, 0.1, 0.2))
+    porosity = Porosity(fraction=between(random, 0, 0.35), mean_count=1.3, largest=between(random, 0.1, 0.2))
     places = visible(view, grid, joint)
     features = tuple(ball_joints(random, view, places, kind="bump", joint=joint, porosity=porosity))
     die = _die(random, grid, bottom=joint.top + joint.upper_pad[1], thick=between(random, 200, 780))
@@ -79,7 +79,9 @@ def copper_pillars(random: Random, *, view: View) -> Scene:
     pitch = spread(random, low, high)
     diameter = float(np.clip(pitch / between(random, 1.6, 2.6), 30, 100))
     pitch = max(pitch, 1.5 * diameter)
-    grid = placed_grid(random, view, (pitch, pitch), _die_array(random, view, staggered=chance(random, 0.25)))
+    grid = placed_grid(
+        random, view, (pitch, pitch), _die_array(random, view, staggered=bernoulli(random, 0.25))
+    )
     cap, copper = between(random, 12, 32), between(random, 25, 65)
     joint = Joint(
         solder="SAC305",
@@ -92,7 +94,7 @@ def copper_pillars(random: Random, *, view: View) -> Scene:
         pitch=grid.nearest_um(),
     )
     places = visible(view, grid, joint)
-    porosity = Porosity(share=between(random, 0, 0.2), mean_count=1.0, largest=0.15)
+    porosity = Porosity(fraction=between(random, 0, 0.2), mean_count=1.0, largest=0.15)
     features = tuple(pillar_joints(random, view, places, joint=joint, porosity=porosity))
     die = _die(random, grid, bottom=joint.top + copper, thick=between(random, 50, 500))
     below = _build_up(random, view, grid, land_um=2 * joint.lower_pad[0])
@@ -105,15 +107,15 @@ def _die_array(random: Random, view: View, *, staggered: bool) -> Mask:
     rows, columns = (int(n) for n in random.integers(max(most // 3, 4), most + 1, 2))
     row, column = np.mgrid[:rows, :columns]
     present = (row + column) % 2 == 0 if staggered else np.ones((rows, columns), bool)
-    if chance(random, 0.5):
+    if bernoulli(random, 0.5):
         deep, step = int(random.integers(2, 6)), int(random.choice((2, 3)) if not staggered else 4)
         edge = np.minimum.reduce([row, column, rows - 1 - row, columns - 1 - column]) < deep
-        sparse = (row % step == 0) & (column % step == 0) if chance(random, 0.7) else np.zeros_like(edge)
+        sparse = (row % step == 0) & (column % step == 0) if bernoulli(random, 0.7) else np.zeros_like(edge)
         present = present & (edge | sparse)
     return present
 
 
-def _die(random: Random, grid: Grid, *, bottom: float, thick: float) -> list[Solid]:
+def _die(random: Random, grid: Grid, *, bottom: float, thick: float) -> list[Primitive]:
     """Silicon above the joints, and underfill up to it that reaches out as a fillet."""
     edge = between(random, 0.0, 2.0)
     sides = grid.sides[0] + edge * grid.pitch[0], grid.sides[1] + edge * grid.pitch[1]
@@ -126,23 +128,23 @@ def _die(random: Random, grid: Grid, *, bottom: float, thick: float) -> list[Sol
     ]
 
 
-def _build_up(random: Random, view: View, grid: Grid, *, land_um: float) -> list[Solid]:
+def _build_up(random: Random, view: View, grid: Grid, *, land_um: float) -> list[Primitive]:
     """A substrate: lines on its face, planes with holes, a core with plated holes, at times balls below."""
     line, copper, layers = between(random, 9, 20), between(random, 10, 18), between(random, 60, 140)
     core = between(random, 400, 800)
-    solids: list[Solid] = [cloth(random, core)]
-    solids += escapes(random, view, grid, land_um=land_um, line_um=line, bottom=0.0, top=copper)
+    primitives: list[Primitive] = [cloth(random, core)]
+    primitives += escapes(random, view, grid, land_um=land_um, line_um=line, bottom=0.0, top=copper)
     for _ in range(int(random.integers(0, 3))):
         low = -layers * between(random, 0.2, 1.0)
-        solids += bundle(random, view, line_um=line, bottom=low, top=low + copper)
+        primitives += bundle(random, view, line_um=line, bottom=low, top=low + copper)
     for layer in range(int(random.integers(0, 3))):
         low = -layers * (0.4 + 0.4 * layer)
-        solids.append(plane(random, grid, low=low, pitch=spread(random, 120, 450)))
-    if chance(random, 0.75):
-        solids += _plated_holes(random, view, grid, low=-layers - core, high=-layers)
-    if chance(random, 0.25):
-        solids += _balls_below(random, view, grid.turn_deg, top=-2 * layers - core)
-    return solids
+        primitives.append(plane(random, grid, low=low, pitch=spread(random, 120, 450)))
+    if bernoulli(random, 0.75):
+        primitives += _plated_holes(random, view, grid, low=-layers - core, high=-layers)
+    if bernoulli(random, 0.25):
+        primitives += _balls_below(random, view, grid.turn_deg, top=-2 * layers - core)
+    return primitives
 
 
 def _square(random: Random, view: View, turn_deg: float, *, pitch: float, height: float) -> Numbers:
@@ -155,7 +157,7 @@ def _square(random: Random, view: View, turn_deg: float, *, pitch: float, height
     return places[np.argsort(np.linalg.norm(places - lean, axis=1), kind="stable")]
 
 
-def _plated_holes(random: Random, view: View, grid: Grid, *, low: float, high: float) -> list[Solid]:
+def _plated_holes(random: Random, view: View, grid: Grid, *, low: float, high: float) -> list[Primitive]:
     """Some of the holes of a core's raster, 0.1 to 0.2 mm wide, with walls of 15 to 25 um."""
     pitch, radius, wall = between(random, 300, 650), between(random, 50, 100), between(random, 15, 25)
     places = _square(random, view, grid.turn_deg, pitch=pitch, height=(low + high) / 2)
@@ -166,7 +168,7 @@ def _plated_holes(random: Random, view: View, grid: Grid, *, low: float, high: f
     ]
 
 
-def _balls_below(random: Random, view: View, turn_deg: float, *, top: float) -> list[Solid]:
+def _balls_below(random: Random, view: View, turn_deg: float, *, top: float) -> list[Primitive]:
     """The package's own balls on its lower side."""
     pitch = float(random.choice((650.0, 800.0, 1000.0)))
     radius = pitch * between(random, 0.25, 0.31)

@@ -14,8 +14,8 @@ from longexposure.simulation.geometry.primitives import (
     Ellipsoid,
     Feature,
     Grain,
+    Primitive,
     Scene,
-    Solid,
     Weave,
     Wire,
 )
@@ -24,7 +24,7 @@ from longexposure.simulation.scenes.boards import BOARD_SCENES
 from longexposure.simulation.scenes.chips import CHIP_SCENES
 from longexposure.simulation.scenes.iqi import INDICATOR_SCENES
 from longexposure.simulation.scenes.kind import SceneKind
-from longexposure.simulation.scenes.layout import Random, chance
+from longexposure.simulation.scenes.layout import Random, bernoulli
 from longexposure.simulation.scenes.leads import LEAD_SCENES
 from longexposure.simulation.scenes.legend import MARK_SCENES
 from longexposure.simulation.scenes.marks import marks
@@ -87,53 +87,53 @@ def draw_scene(random: Random, *, view: View, kinds: Mapping[str, float] | None 
     """
     wanted = _wanted(kinds)
     fitting = _fitting(wanted, view.pixel_um)
-    shares = np.array([wanted[name] for name in fitting])
-    name = fitting[int(random.choice(len(fitting), p=shares / shares.sum()))]
+    fractions = np.array([wanted[name] for name in fitting])
+    name = fitting[int(random.choice(len(fitting), p=fractions / fractions.sum()))]
     scene = SCENES[name].builder(random, view=view)
     below = [ground for ground in GROUNDS.get(name, ()) if ground in fitting]
-    if below and chance(random, _INDICATED if name in INDICATOR_SCENES else _LAYERED):
+    if below and bernoulli(random, _INDICATED if name in INDICATOR_SCENES else _LAYERED):
         scene = _over(scene, below[int(random.integers(len(below)))], random, view)
-    if "legend" in fitting and name != "legend" and chance(random, _MARKED):
+    if "legend" in fitting and name != "legend" and bernoulli(random, _MARKED):
         found = tuple(marks(random, view))
         scene = _joined(scene, (), found, {"marks": len(found)})
     return scene
 
 
-def moved(solid: Solid, by: tuple[float, float, float]) -> Solid:
-    """The solid elsewhere, um; weave and grain, which fill the image, stay as they are."""
+def moved(primitive: Primitive, by: tuple[float, float, float]) -> Primitive:
+    """The primitive elsewhere, um; weave and grain, which fill the image, stay as they are."""
     x, y, z = by
     changes: dict[str, object] = {}
-    for field in fields(solid):
-        value = getattr(solid, field.name)
+    for field in fields(primitive):
+        value = getattr(primitive, field.name)
         if field.name == "at":
             changes["at"] = (value[0] + x, value[1] + y, *(height + z for height in value[2:]))
         elif field.name == "points":
             changes["points"] = tuple((p[0] + x, p[1] + y, *(height + z for height in p[2:])) for p in value)
         elif field.name in ("bottom", "top"):
             changes[field.name] = value + z
-    return replace(solid, **changes)  # type: ignore[arg-type]
+    return replace(primitive, **changes)  # type: ignore[arg-type]
 
 
-def heights(solids: Iterable[Solid]) -> tuple[float, float]:
+def heights(primitives: Iterable[Primitive]) -> tuple[float, float]:
     """Lowest and highest z of what is there, um; (inf, -inf) where nothing has a height."""
     low, high = inf, -inf
-    for solid in solids:
-        if not isinstance(solid, Weave | Grain) and solid.amount > 0:
-            bottom, top = _reach(solid)
+    for primitive in primitives:
+        if not isinstance(primitive, Weave | Grain) and primitive.amount > 0:
+            bottom, top = _reach(primitive)
             low, high = min(low, bottom), max(high, top)
     return low, high
 
 
-def _reach(solid: Solid) -> tuple[float, float]:
-    if isinstance(solid, Wire):
-        z = [point[2] for point in solid.points]
-        return min(z) - solid.diameter / 2, max(z) + solid.diameter / 2
-    if isinstance(solid, Ball | Ellipsoid):
-        radius = solid.radius if isinstance(solid, Ball) else solid.radii[2]
-        return max(solid.bottom, solid.at[2] - radius), min(solid.top, solid.at[2] + radius)
-    if isinstance(solid, Weave | Grain):
+def _reach(primitive: Primitive) -> tuple[float, float]:
+    if isinstance(primitive, Wire):
+        z = [point[2] for point in primitive.points]
+        return min(z) - primitive.diameter / 2, max(z) + primitive.diameter / 2
+    if isinstance(primitive, Ball | Ellipsoid):
+        radius = primitive.radius if isinstance(primitive, Ball) else primitive.radii[2]
+        return max(primitive.bottom, primitive.at[2] - radius), min(primitive.top, primitive.at[2] + radius)
+    if isinstance(primitive, Weave | Grain):
         return inf, -inf
-    return solid.bottom, solid.top
+    return primitive.bottom, primitive.top
 
 
 def _over(scene: Scene, name: str, random: Random, view: View) -> Scene:
@@ -144,7 +144,7 @@ def _over(scene: Scene, name: str, random: Random, view: View) -> Scene:
     """
     seed = int(random.integers(2**63))
     ground = SCENES[name].builder(np.random.default_rng(seed), view=view)
-    drop = heights(scene.solids)[0] - heights(ground.solids)[1]
+    drop = heights(scene.primitives)[0] - heights(ground.primitives)[1]
     if not isfinite(drop):
         drop = 0.0
     if isfinite(view.source_um):
@@ -154,12 +154,12 @@ def _over(scene: Scene, name: str, random: Random, view: View) -> Scene:
         replace(
             feature,
             at=(feature.at[0] + by[0], feature.at[1] + by[1], feature.at[2] + by[2]),
-            solids=tuple(moved(solid, by) for solid in feature.solids),
+            primitives=tuple(moved(primitive, by) for primitive in feature.primitives),
             about=_lifted(feature, drop),
         )
         for feature in ground.features
     )
-    surroundings = tuple(moved(solid, by) for solid in ground.surroundings)
+    surroundings = tuple(moved(primitive, by) for primitive in ground.surroundings)
     facts = {"below": name, **{f"below_{key}": value for key, value in ground.facts.items()}}
     return _joined(scene, features, surroundings, facts)
 
@@ -181,7 +181,7 @@ def _lifted(feature: Feature, by: float) -> Mapping[str, float]:
 def _joined(
     scene: Scene,
     features: tuple[Feature, ...],
-    surroundings: tuple[Solid, ...],
+    surroundings: tuple[Primitive, ...],
     facts: Mapping[str, float | str],
 ) -> Scene:
     return replace(

@@ -11,8 +11,8 @@ from longexposure.simulation.geometry.primitives import (
     Ellipsoid,
     Feature,
     Place,
+    Primitive,
     Scene,
-    Solid,
     Track,
     Wedge,
 )
@@ -21,7 +21,7 @@ from longexposure.simulation.scenes.boxes import about_box, box
 from longexposure.simulation.scenes.frame import Frame, Sight, pick, whole
 from longexposure.simulation.scenes.grids import bundle, joint_budget
 from longexposure.simulation.scenes.kind import SceneKind
-from longexposure.simulation.scenes.layout import Random, between, chance, cloth, part_angle_deg, spread
+from longexposure.simulation.scenes.layout import Random, bernoulli, between, cloth, part_angle_deg, spread
 from longexposure.simulation.scenes.pores import Pores, pad_voids
 
 TITANATE = ("BaTiO3", 1.0)
@@ -77,7 +77,7 @@ def chip_parts(random: Random, *, view: View) -> Scene:
     board = between(random, 800, 1600)
     sight, taken = Sight(view), list[tuple[float, float, float]]()
     features: list[Feature] = []
-    others: list[Solid] = [cloth(random, board)]
+    others: list[Primitive] = [cloth(random, board)]
     least, most = _sizes(view)
     for group in range(60):
         kind = _kind(random, pick(random, list(SIZES)[least : most + 1]), view)
@@ -110,14 +110,14 @@ def _sizes(view: View) -> tuple[int, int]:
 
 
 def _kind(random: Random, name: str, view: View) -> _Kind:
-    size, capacitor = SIZES[name], chance(random, 0.6)
+    size, capacitor = SIZES[name], bernoulli(random, 0.6)
     height = size.capacitor * between(random, 0.6, 1.0) if capacitor else size.resistor
     return _Kind(
         name=name,
         size=size,
         capacitor=capacitor,
         height=height,
-        solder="SAC305" if chance(random, 0.85) else "Sn63Pb37",
+        solder="SAC305" if bernoulli(random, 0.85) else "Sn63Pb37",
         copper=between(random, 18, 50),
         joint=between(random, 15, 50) * min(1.0, size.width / 500),
         toe=size.end * between(random, 0.4, 1.2),
@@ -135,7 +135,7 @@ def _row(random: Random, view: View, kind: _Kind, *, first: bool) -> Iterator[Fr
     gap = between(random, 150, 500)
     count = whole(random, 1, 10)
     radius = hypot(kind.size.length + 2 * kind.toe, kind.size.width)
-    step: Place = (0.0, radius + gap) if chance(random, 0.8) else (radius + gap, 0.0)
+    step: Place = (0.0, radius + gap) if bernoulli(random, 0.8) else (radius + gap, 0.0)
     for index in range(count):
         turn = 180.0 * whole(random, 0, 1) + float(random.normal(0.0, 0.8))
         yield start.inner(step[0] * index, step[1] * index, turn)
@@ -146,7 +146,7 @@ def _part(random: Random, view: View, frame: Frame, kind: _Kind) -> Iterator[Fea
     seat = kind.copper + kind.joint
     bottom, top = seat + kind.metal, seat + kind.height - kind.metal
     inside = _capacitor(frame, kind, bottom, top) if kind.capacitor else _resistor(frame, kind, bottom, top)
-    ends = [solid for side in (-1, 1) for solid in _termination(frame, kind, side)]
+    ends = [primitive for side in (-1, 1) for primitive in _termination(frame, kind, side)]
     about = about_box((kind.size.length, kind.size.width), frame.turn_deg, seat, seat + kind.height)
     middle = (*frame.at, seat + kind.height / 2)
     yield Feature("body", middle, kind.size.length, (*inside, *ends), about)
@@ -154,7 +154,7 @@ def _part(random: Random, view: View, frame: Frame, kind: _Kind) -> Iterator[Fea
         yield _joint(random, view, frame.inner(0.0, 0.0, turn), kind)
 
 
-def _capacitor(frame: Frame, kind: _Kind, bottom: float, top: float) -> list[Solid]:
+def _capacitor(frame: Frame, kind: _Kind, bottom: float, top: float) -> list[Primitive]:
     """Ceramic, and the electrodes within it: half of them reach one end, half the other."""
     size, cover = kind.size, 0.12 * (top - bottom)
     length, width = size.length - 2 * kind.metal, size.width - 2 * kind.metal
@@ -182,20 +182,20 @@ def _capacitor(frame: Frame, kind: _Kind, bottom: float, top: float) -> list[Sol
     return [ceramic, *halves, *displaced]
 
 
-def _resistor(frame: Frame, kind: _Kind, bottom: float, top: float) -> list[Solid]:
+def _resistor(frame: Frame, kind: _Kind, bottom: float, top: float) -> list[Primitive]:
     """Alumina with printed silver at both ends of its upper and lower face."""
     size = kind.size
     length, width = size.length - 2 * kind.metal, size.width - 2 * kind.metal
     body = box(frame, 0.0, (length, width), bottom=bottom, top=top, of="alumina")
     reach = size.end * 0.9
-    silver: list[Solid] = [
+    silver: list[Primitive] = [
         box(frame, side * (length - reach) / 2, (reach, width), bottom=top - 14, top=top, of="Ag", amount=0.8)
         for side in (-1, 1)
     ]
     return [body, *silver]
 
 
-def _termination(frame: Frame, kind: _Kind, side: int) -> list[Solid]:
+def _termination(frame: Frame, kind: _Kind, side: int) -> list[Primitive]:
     """A cap of metal over an end: a block without its inside."""
     size, seat = kind.size, kind.copper + kind.joint
     metal = kind.metal
@@ -244,8 +244,8 @@ def _joint(random: Random, view: View, end: Frame, kind: _Kind) -> Feature:
         top=kind.copper,
         of="Cu",
     )
-    pores = Pores(share=between(random, 0.02, 0.25), median=spread(random, 15, 80), sigma=0.6, round=0.6)
-    shown = size.end > 8 * view.pixel_um and chance(random, 0.6)
+    pores = Pores(fraction=between(random, 0.02, 0.25), median=spread(random, 15, 80), sigma=0.6, round=0.6)
+    shown = size.end > 8 * view.pixel_um and bernoulli(random, 0.6)
     voids = pad_voids(random, view, film, pores=pores, most=8) if shown else []
     about = about_box(main.sides, end.turn_deg, kind.copper, top)
     at = end.point(half + reach / 2, 0.0, (kind.copper + top) / 2)
@@ -263,13 +263,13 @@ def _wedge(end: Frame, kind: _Kind, start: float, sides: Place, top: float) -> W
     )
 
 
-def _lines(random: Random, frame: Frame, kind: _Kind, board: float) -> Iterator[Solid]:
+def _lines(random: Random, frame: Frame, kind: _Kind, board: float) -> Iterator[Primitive]:
     """From each pad a line to a via, or none."""
     edge = kind.size.length / 2 + kind.toe
     width = kind.size.width * between(random, 0.25, 0.6)
     radius = between(random, 120, 200) * min(1.0, kind.size.width / 500)
     for turn in (0.0, 180.0):
-        if chance(random, 0.25):
+        if bernoulli(random, 0.25):
             continue
         end = frame.inner(0.0, 0.0, turn)
         away = edge + between(random, 1.2, 4.0) * radius

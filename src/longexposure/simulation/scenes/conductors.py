@@ -137,8 +137,8 @@ def _apart(first: Numbers, second: Numbers) -> Numbers:
 def _to_segment(point: Numbers, start: Numbers, end: Numbers) -> Numbers:
     along, away = end - start, point - start
     squared = along[:, 0] ** 2 + along[:, 1] ** 2
-    share = (along[:, 0] * away[:, 0] + along[:, 1] * away[:, 1]) / np.maximum(squared, 1e-12)
-    rest = away - np.clip(share, 0, 1)[:, None] * along
+    fraction = (along[:, 0] * away[:, 0] + along[:, 1] * away[:, 1]) / np.maximum(squared, 1e-12)
+    rest = away - np.clip(fraction, 0, 1)[:, None] * along
     return np.hypot(rest[:, 0], rest[:, 1])
 
 

@@ -14,11 +14,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from longexposure.simulation.geometry.primitives import Cylinder, Feature, Scene, Solid, Track
+from longexposure.simulation.geometry.primitives import Cylinder, Feature, Primitive, Scene, Track
 from longexposure.simulation.geometry.view import View
 from longexposure.simulation.scenes.conductors import Conductors, gaps_um, segments
 from longexposure.simulation.scenes.laminate import laminate
-from longexposure.simulation.scenes.layout import Numbers, Random, between, chance, spread
+from longexposure.simulation.scenes.layout import Numbers, Random, bernoulli, between, spread
 from longexposure.simulation.scenes.strokes import Sheet, lay, seen
 
 
@@ -41,7 +41,7 @@ class Layer:
 
     @property
     def heights(self) -> dict[str, float]:
-        """For the solids of the layer."""
+        """For the primitives of the layer."""
         return {"bottom": self.bottom, "top": self.top}
 
     @property
@@ -68,7 +68,7 @@ class Board:
         drill: radius of its vias' barrels, outside.
         land: radius of their lands.
         plug: what fills them, nothing where it is empty.
-        budget: solids that it may still get, so that a scene is built in time.
+        budget: primitives that it may still get, so that a scene is built in time.
     """
 
     random: Random
@@ -82,7 +82,7 @@ class Board:
     budget: int
     copper: Conductors = field(default_factory=Conductors)
     features: list[Feature] = field(default_factory=list)
-    solids: list[Solid] = field(default_factory=list)
+    primitives: list[Primitive] = field(default_factory=list)
     holes: list[Hole] = field(default_factory=list)
     lines: list[Line] = field(default_factory=list)
 
@@ -111,7 +111,7 @@ class Board:
         place, radius = self.sheet.places(at)[0], self.drill
         heights = {"bottom": self.layers[last].bottom, "top": self.layers[first].top}
         wall = between(self.random, 18, 28)
-        inner = max(radius - wall, 0.0) if radius > 70 or chance(self.random, 0.3) else 0.0
+        inner = max(radius - wall, 0.0) if radius > 70 or bernoulli(self.random, 0.3) else 0.0
         rings = [
             Cylinder(
                 material="Cu", at=place, radius=self.land, inner_radius=radius, **self.layers[level].heights
@@ -127,7 +127,7 @@ class Board:
             kind="via",
             at=(*place, (heights["bottom"] + heights["top"]) / 2),
             size_um=2 * radius,
-            solids=(barrel, *rings, hole, *plug),
+            primitives=(barrel, *rings, hole, *plug),
             about={"radius_um": radius, "bottom_um": heights["bottom"], "top_um": heights["top"]},
         )
 
@@ -144,7 +144,7 @@ class Board:
         facts = {"thickness_um": self.thickness, "layers": len(self.layers), "turn_deg": self.sheet.turn_deg}
         facts |= {"width_um": self.layers[0].width, "gap_um": self.layers[0].gap, "drill_um": 2 * self.drill}
         ground = laminate(self.random, self.view, top_um=self.thickness / 2, thickness_um=self.thickness)
-        return Scene(kind, (*traces, *self.features), (*ground, *self.solids), facts)
+        return Scene(kind, (*traces, *self.features), (*ground, *self.primitives), facts)
 
     def _trace(self, line: Line) -> Feature:
         layer = self.layers[line.level]
@@ -154,7 +154,7 @@ class Board:
             kind="trace",
             at=(*track.points[len(line.points) // 2], (layer.bottom + layer.top) / 2),
             size_um=line.width,
-            solids=(track,),
+            primitives=(track,),
             about={**about, "bottom_um": layer.bottom, "top_um": layer.top},
         )
 

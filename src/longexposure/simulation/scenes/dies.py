@@ -1,4 +1,4 @@
-"""What scenes of chips share: dies, rows of equal dots, how many solids fit a view."""
+"""What scenes of chips share: dies, rows of equal dots, how many primitives fit a view."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 
 from longexposure.simulation.geometry.primitives import Feature, Lattice, Slab
 from longexposure.simulation.geometry.view import View
-from longexposure.simulation.scenes.layout import Numbers, Random, chance
+from longexposure.simulation.scenes.layout import Numbers, Random, bernoulli
 from longexposure.simulation.scenes.strokes import Sheet
 
 
@@ -22,7 +22,7 @@ def die_of(sheet: Sheet, at: Numbers, sides: Numbers, *, bottom: float, top: flo
         kind="die",
         at=(*place, (bottom + top) / 2),
         size_um=min(width, height),
-        solids=(slab,),
+        primitives=(slab,),
         about={**about, "bottom_um": bottom, "top_um": top},
     )
 
@@ -30,7 +30,7 @@ def die_of(sheet: Sheet, at: Numbers, sides: Numbers, *, bottom: float, top: flo
 def any_die(random: Random, sheet: Sheet, *, bottom: float, top: float) -> Feature:
     """A die that fills the view, or whose edges are seen now and then."""
     wide = 2.4 * sheet.reach_um
-    sides = wide * random.uniform(0.3, 1.2, 2) if chance(random, 0.4) else np.array([wide, wide])
+    sides = wide * random.uniform(0.3, 1.2, 2) if bernoulli(random, 0.4) else np.array([wide, wide])
     at = sheet.anywhere(random) * 0.5 if sides[0] < wide else np.zeros(2)
     return die_of(sheet, at, sides, bottom=bottom, top=top)
 
@@ -59,5 +59,5 @@ def dots(
 
 
 def budget_of(view: View) -> int:
-    """Solids that a scene may have, so that it is built in time."""
+    """Primitives that a scene may have, so that it is built in time."""
     return int(320 * max(1.0, (view.height * view.width) ** 0.5 / 256))

@@ -15,8 +15,8 @@ from longexposure.simulation.scenes.layout import (
     Numbers,
     Random,
     as_places,
+    bernoulli,
     between,
-    chance,
     part_angle_deg,
     reach_um,
     turned,
@@ -106,7 +106,7 @@ def ring(random: Random, rows: int, columns: int, *, deep: int, core: int) -> Ma
         if core > 0:
             first, left = (rows - core) // 2, (columns - core) // 2
             present[first : first + core, left : left + core] = True
-    if chance(random, 0.4):
+    if bernoulli(random, 0.4):
         present[0, 0] = False
     return present
 
@@ -209,8 +209,8 @@ def _passing(lines: Numbers, radius_um: float) -> Mask:
     """Which lines (N, K, 2) come nearer to the origin than this."""
     start, along = lines[:, :-1], np.diff(lines, axis=1)
     squared = np.maximum(np.sum(along**2, axis=-1), 1e-9)
-    share = np.clip(-np.sum(start * along, axis=-1) / squared, 0, 1)
-    nearest = np.linalg.norm(start + share[..., None] * along, axis=-1)
+    fraction = np.clip(-np.sum(start * along, axis=-1) / squared, 0, 1)
+    nearest = np.linalg.norm(start + fraction[..., None] * along, axis=-1)
     return np.asarray(nearest.min(axis=1) < radius_um)
 
 

@@ -21,9 +21,9 @@ from longexposure.simulation.geometry.primitives import (
     Cylinder,
     Ellipsoid,
     Place,
+    Primitive,
     Scene,
     Slab,
-    Solid,
     Track,
     Wedge,
     Wire,
@@ -36,8 +36,8 @@ from longexposure.simulation.scenes.layout import (
     Numbers,
     Random,
     as_places,
+    bernoulli,
     between,
-    chance,
     part_angle_deg,
     reach_um,
     spread,
@@ -87,8 +87,8 @@ class _Bench:
 
     def __init__(self, random: Random, view: View) -> None:
         self.random, self.view, self.pixel = random, view, view.pixel_um
-        share = view.height * view.width / 320**2
-        self.wanted = int(np.clip(round(between(random, *_DETAILS) * share), 3, _MOST))
+        fraction = view.height * view.width / 320**2
+        self.wanted = int(np.clip(round(between(random, *_DETAILS) * fraction), 3, _MOST))
         self.contrast = spread(random, CONTRAST[0], FAINTEST), CONTRAST[1]
         corner = hypot(*view.extent_um) / 2 / view.source_um
         self.lean = max(hypot(*view.slope) + corner, 1 / _ASPECT)
@@ -122,8 +122,8 @@ class _Bench:
         return leant if np.isinf(self.view.source_um) else self._nearer(image, z)
 
     def _nearer(self, image: Numbers, z: float) -> Numbers:
-        share = z / self.view.source_um
-        return np.asarray(image, np.float64) * (1 - share) - np.array(self.view.slope) * z
+        fraction = z / self.view.source_um
+        return np.asarray(image, np.float64) * (1 - fraction) - np.array(self.view.slope) * z
 
     def place(self, image: Numbers, z: float) -> Place:
         """The same for one place (2,)."""
@@ -138,8 +138,8 @@ class _Bench:
 # ---- what details lie over ----------------------------------------------------------------------------
 
 
-def _backing(bench: _Bench, top: float) -> tuple[str, list[Solid]]:
-    """Something larger that ends at this height, or nothing: its name and its solids."""
+def _backing(bench: _Bench, top: float) -> tuple[str, list[Primitive]]:
+    """Something larger that ends at this height, or nothing: its name and its primitives."""
     random = bench.random
     name = pick(random, ("none", "none", "none", *_BACKINGS, "step plate", "wedge"))
     if name == "none":
@@ -150,7 +150,7 @@ def _backing(bench: _Bench, top: float) -> tuple[str, list[Solid]]:
     return name, list(_BACKINGS[name](bench, material, top, thick))
 
 
-def _steps(bench: _Bench, material: str, top: float, thick: float) -> Iterator[Solid]:
+def _steps(bench: _Bench, material: str, top: float, thick: float) -> Iterator[Primitive]:
     """A step plate: slabs that begin one after the other, the first over all of it."""
     count, turn = whole(bench.random, 3, 8), part_angle_deg(bench.random)
     long = hypot(*bench.view.extent_um) * between(bench.random, 0.5, 1.1)
@@ -170,7 +170,7 @@ def _steps(bench: _Bench, material: str, top: float, thick: float) -> Iterator[S
         )
 
 
-def _wedge(bench: _Bench, material: str, top: float, thick: float) -> Iterator[Solid]:
+def _wedge(bench: _Bench, material: str, top: float, thick: float) -> Iterator[Primitive]:
     """A wedge across the image."""
     side = 3 * reach_um(bench.view, thick + abs(top))
     long = hypot(*bench.view.extent_um) * between(bench.random, 0.6, 1.5)
@@ -179,7 +179,7 @@ def _wedge(bench: _Bench, material: str, top: float, thick: float) -> Iterator[S
     yield Wedge(material=material, at=at, sides=(long, side), bottom=top - thick, top=top, turn_deg=turn)
 
 
-def _dome(bench: _Bench, material: str, top: float, thick: float) -> Iterator[Solid]:
+def _dome(bench: _Bench, material: str, top: float, thick: float) -> Iterator[Primitive]:
     """A big ball, flattened to the thickness that the beam gets through, at times two."""
     for _ in range(whole(bench.random, 1, 2)):
         radius = min(bench.view.extent_um) * between(bench.random, 0.2, 0.6)
@@ -188,7 +188,7 @@ def _dome(bench: _Bench, material: str, top: float, thick: float) -> Iterator[So
         yield Ellipsoid(material=material, at=(*at, top - half), radii=(radius, radius, half))
 
 
-def _rod(bench: _Bench, material: str, top: float, thick: float) -> Iterator[Solid]:
+def _rod(bench: _Bench, material: str, top: float, thick: float) -> Iterator[Primitive]:
     """A thick cylinder that lies across the image."""
     radius = min(bench.view.extent_um) * between(bench.random, 0.1, 0.4)
     half, long = min(thick / 2, radius), 8 * reach_um(bench.view, thick + abs(top))
@@ -196,7 +196,7 @@ def _rod(bench: _Bench, material: str, top: float, thick: float) -> Iterator[Sol
     yield Ellipsoid(material=material, at=(*at, top - half), radii=(long, radius, half), turn_deg=turn)
 
 
-def _edges(bench: _Bench, material: str, top: float, thick: float) -> Iterator[Solid]:
+def _edges(bench: _Bench, material: str, top: float, thick: float) -> Iterator[Primitive]:
     """One to three sheets, each over the half of the image beyond a straight edge."""
     count = whole(bench.random, 1, 3)
     side = 3 * reach_um(bench.view, thick + abs(top))
@@ -223,7 +223,7 @@ def _scene(
     kind: str,
     bench: _Bench,
     plates: Sequence[Slab],
-    details: Sequence[Solid],
+    details: Sequence[Primitive],
     facts: Mapping[str, float | str],
 ) -> Scene:
     """Plates and details over a backing, with what every indicator tells of itself."""
@@ -249,10 +249,10 @@ class _Holes:
 
     def __init__(self, bench: _Bench) -> None:
         self.bench = bench
-        self.plates = [_base(bench)] if chance(bench.random, 0.7) else []
+        self.plates = [_base(bench)] if bernoulli(bench.random, 0.7) else []
         for _ in range(whole(bench.random, 0 if self.plates else 1, 3)):
             self.plates.append(self._plaque())
-        self.solids: list[Solid] = []
+        self.primitives: list[Primitive] = []
         self.taken = np.zeros((0, 3))
         self.counts: Counter[str] = Counter(dict.fromkeys(("holes", "pores", "discs", "balls"), 0))
 
@@ -298,25 +298,27 @@ class _Holes:
             if kind == "holes" or wide > plate.top - plate.bottom:
                 kind, deep = "holes", self._deep(plate, wide)
                 low = {"amount": -1.0, "bottom": max(top - deep, plate.bottom), "top": top}
-                self.solids.append(Cylinder(material=plate.material, at=at, radius=spot.radius, **low))
+                self.primitives.append(Cylinder(material=plate.material, at=at, radius=spot.radius, **low))
             else:
                 low = {"amount": -1.0, "radius": spot.radius}
-                self.solids.append(Ball(material=plate.material, at=(*at, top - spot.radius), **low))
+                self.primitives.append(Ball(material=plate.material, at=(*at, top - spot.radius), **low))
         elif kind == "discs" or top + wide > 0.1 * bench.view.source_um:
             kind, material = "discs", bench.material(_PLATES, bench.deepest(wide))
             high = top + bench.depth(material, bench.deepest(wide))
-            self.solids.append(Cylinder(material=material, at=at, radius=spot.radius, bottom=top, top=high))
+            self.primitives.append(
+                Cylinder(material=material, at=at, radius=spot.radius, bottom=top, top=high)
+            )
         else:
             wanted = spread(bench.random, *bench.contrast)
             material = min(_PLATES, key=lambda name: abs(np.log(guide_mu(name) * wide / log1p(wanted))))
-            self.solids.append(Ball(material=material, at=(*at, top + spot.radius), radius=spot.radius))
+            self.primitives.append(Ball(material=material, at=(*at, top + spot.radius), radius=spot.radius))
         self.counts[kind] += 1
 
     def _deep(self, plate: Slab, wide: float) -> float:
         """Depth of a hole: through where that is a faint enough contrast, or any."""
         bench, thick = self.bench, plate.top - plate.bottom
         least = min(bench.deepest(wide), thick)
-        if thick <= min(least, _of_contrast(plate.material, CONTRAST[1])) and chance(bench.random, 0.5):
+        if thick <= min(least, _of_contrast(plate.material, CONTRAST[1])) and bernoulli(bench.random, 0.5):
             return thick
         return bench.depth(plate.material, least)
 
@@ -327,7 +329,7 @@ class _Holes:
         sizes = np.sort([bench.size(HOLES_PX) for _ in range(columns)])
         pitch = sizes[-1] + between(random, 4, 16) * bench.pixel
         middle, turn = bench.anywhere(0.8), part_angle_deg(random)
-        kind = "holes" if chance(random, 0.75) else "discs"
+        kind = "holes" if bernoulli(random, 0.75) else "discs"
         for i in range(columns):
             for j in range(rows):
                 cell = np.array([i - (columns - 1) / 2, j - (rows - 1) / 2]) * pitch
@@ -346,7 +348,7 @@ class _Holes:
                 _Spot(bench.anywhere(), bench.size(HOLES_PX) / 2),
                 between(random, 2, 12) * bench.pixel,
             )
-            if len(self.taken) and chance(random, 0.12):
+            if len(self.taken) and bernoulli(random, 0.12):
                 x, y, radius = self.taken[-1].tolist()
                 heading = between(random, 0, 2 * pi)
                 way = np.array([cos(heading), sin(heading)]) * (radius + spot.radius)
@@ -354,7 +356,7 @@ class _Holes:
             self.add(spot, room)
 
 
-def hole_indicator(random: Random, *, view: View) -> Scene:
+def hole_iqi(random: Random, *, view: View) -> Scene:
     """Plates with blind and through holes, pores, raised discs and small balls, in grids and scattered."""
     bench = _Bench(random, view)
     holes = _Holes(bench)
@@ -362,7 +364,7 @@ def hole_indicator(random: Random, *, view: View) -> Scene:
         holes.grid()
     holes.scatter()
     facts = {**holes.counts, "plates": len(holes.plates)}
-    return _scene("hole_indicator", bench, holes.plates, holes.solids, facts)
+    return _scene("hole_iqi", bench, holes.plates, holes.primitives, facts)
 
 
 # ---- wires -------------------------------------------------------------------------------------------
@@ -373,7 +375,7 @@ class _Strands:
 
     def __init__(self, bench: _Bench) -> None:
         self.bench = bench
-        self.solids: list[Solid] = []
+        self.primitives: list[Primitive] = []
         self.counts: Counter[str] = Counter({"wires": 0, "gaps": 0, "pairs": 0})
 
     @property
@@ -392,7 +394,7 @@ class _Strands:
         bench, random = self.bench, self.bench.random
         length = np.append(0.0, np.cumsum(np.hypot(*np.diff(course, axis=0).T)))
         cuts = []
-        if chance(random, broken):
+        if bernoulli(random, broken):
             least, wide = 0.0, bench.size(GAPS_PX)
             for at in np.sort(random.uniform(0.1, 0.9, whole(random, 1, 3))) * length[-1]:
                 half = (wide + diameter) / 2
@@ -406,20 +408,20 @@ class _Strands:
             level = np.full((len(points), 1), diameter / 2)
             line = np.hstack([bench.places(points, diameter / 2), level]).tolist()
             wire = Wire(material=material, points=tuple((x, y, z) for x, y, z in line), diameter=diameter)
-            self.solids.append(wire)
+            self.primitives.append(wire)
         self.counts.update(wires=1, gaps=len(cuts))
 
     def loose(self) -> None:
         """One wire at any angle, straight or gently curved, at times with a second one beside it."""
         bench, random = self.bench, self.bench.random
         long, turn = bench.size((15, 400)), between(random, 0, 360)
-        along = np.linspace(-0.5, 0.5, 17 if chance(random, 0.5) else 2)
+        along = np.linspace(-0.5, 0.5, 17 if bernoulli(random, 0.5) else 2)
         bow = between(random, -0.15, 0.15) * (1 - 4 * along**2) if len(along) > 2 else 0 * along
         course = turned(np.stack([along, bow], axis=1) * long, turn) + bench.anywhere()
         diameter = bench.size(WIRES_PX)
         material = self.material(diameter)
         self.wire(course, diameter, material)
-        if chance(random, 0.25):
+        if bernoulli(random, 0.25):
             self.wire(parallel(course, diameter + bench.size(GAPS_PX)), diameter, material)
             self.counts["pairs"] += 1
 
@@ -441,18 +443,18 @@ class _Strands:
             gap = max(gap * _SERIES, GAPS_PX[0] * bench.pixel)
 
 
-def wire_indicator(random: Random, *, view: View) -> Scene:
+def wire_iqi(random: Random, *, view: View) -> Scene:
     """Wires in series, in pairs and loose, whole and broken, in free air or on a plate."""
     bench = _Bench(random, view)
     strands = _Strands(bench)
-    plates = [_base(bench)] if chance(random, 0.5) else []
+    plates = [_base(bench)] if bernoulli(random, 0.5) else []
     while not strands.full:
         kind = random.random()
         if kind < 0.12:
             strands.series(duplex=kind < 0.06)
         else:
             strands.loose()
-    return _scene("wire_indicator", bench, plates, strands.solids, dict(strands.counts))
+    return _scene("wire_iqi", bench, plates, strands.primitives, dict(strands.counts))
 
 
 # ---- lines -------------------------------------------------------------------------------------------
@@ -470,22 +472,22 @@ class _Lines:
         self.long, self.turn = bench.size((30, 180)), part_angle_deg(random)
         self.at, self.count = bench.anywhere(), whole(random, 2, 6)
         deepest = bench.deepest(2.5 * bench.pixel)
-        cut = plate if plate is not None and chance(random, 0.4) else None
+        cut = plate if plate is not None and bernoulli(random, 0.4) else None
         self.sign = -1.0 if cut else 1.0
         self.material = cut.material if cut else bench.material(_PLATES, deepest)
         thick = (cut.top - cut.bottom) / 4 if cut else deepest
         self.height = bench.depth(self.material, min(deepest, thick))
         self.low = -self.height if cut else 0.0
-        self.solids: list[Solid] = []
+        self.primitives: list[Primitive] = []
         self.counts: Counter[str] = Counter()
 
     def _place(self, u: float, v: float) -> Place:
         x, y = turned(np.array([u, v]), self.turn, self.bench.place(self.at, 0.0)).tolist()
         return x, y
 
-    def box(self, u: float, v: float, sides: Place, *, strip: bool, share: float = 1.0) -> None:
-        """A box of the set's own axes, of the strips' sign or of the other, for a share of their height."""
-        self.solids.append(
+    def box(self, u: float, v: float, sides: Place, *, strip: bool, fraction: float = 1.0) -> None:
+        """A box of the set's own axes, of the strips' sign or of the other, for a fraction of their height."""
+        self.primitives.append(
             Slab(
                 material=self.material,
                 amount=self.sign if strip else -self.sign,
@@ -493,14 +495,14 @@ class _Lines:
                 sides=sides,
                 turn_deg=self.turn,
                 bottom=self.low,
-                top=self.low + share * self.height,
+                top=self.low + fraction * self.height,
             )
         )
 
     def draw(self) -> None:
         """All strips, straight or bent at both ends, and their faults."""
         random, pitch = self.bench.random, self.width + self.gap
-        bent = spread(random, 0.2, 0.6) * self.long if chance(random, 0.3) else 0.0
+        bent = spread(random, 0.2, 0.6) * self.long if bernoulli(random, 0.3) else 0.0
         rise = bent * float(random.choice([-1.0, 1.0]))
         reach = self.long / 2
         course = np.array([[-reach - bent, rise], [-reach, 0], [reach, 0], [reach + bent, rise]])
@@ -510,7 +512,9 @@ class _Lines:
             if bent:
                 places = tuple(self._place(*point) for point in parallel(course, v).tolist())
                 heights = {"bottom": self.low, "top": self.low + self.height, "amount": self.sign}
-                self.solids.append(Track(material=self.material, points=places, width=self.width, **heights))
+                self.primitives.append(
+                    Track(material=self.material, points=places, width=self.width, **heights)
+                )
             else:
                 self.box(0.0, v, (self.long, self.width), strip=True)
             self.counts["strips"] += 1
@@ -522,23 +526,27 @@ class _Lines:
         random = self.bench.random
         step = between(random, 12, 28) * self.bench.pixel
         for u in np.arange(-free + step * random.random(), free, step).tolist():
-            if chance(random, often):
+            if bernoulli(random, often):
                 kinds = ("opens", "opens", "notches", "bites", "pinholes", "spurs")
                 self._fault(pick(random, kinds if last else (*kinds, "shorts", "shorts")), u, v)
 
     def _fault(self, kind: str, u: float, v: float) -> None:
         bench, random, width = self.bench, self.bench.random, self.width
         side = float(random.choice([-1.0, 1.0]))
-        share = 1.0 if chance(random, 0.7) else between(random, 0.3, 1.0)
+        fraction = 1.0 if bernoulli(random, 0.7) else between(random, 0.3, 1.0)
         if kind == "opens":
-            self.box(u, v, (bench.size(GAPS_PX), width), strip=False, share=share)
+            self.box(u, v, (bench.size(GAPS_PX), width), strip=False, fraction=fraction)
         elif kind == "shorts":
             self.box(
-                u, v + (width + self.gap) / 2, (bench.size(BRIDGES_PX), self.gap), strip=True, share=share
+                u,
+                v + (width + self.gap) / 2,
+                (bench.size(BRIDGES_PX), self.gap),
+                strip=True,
+                fraction=fraction,
             )
         elif kind == "spurs":
             long = self.gap * between(random, 0.3, 0.7)
-            self.box(u, v + (width + long) / 2, (bench.size(BRIDGES_PX), long), strip=True, share=share)
+            self.box(u, v + (width + long) / 2, (bench.size(BRIDGES_PX), long), strip=True, fraction=fraction)
         elif kind == "notches":
             deep = width * between(random, 0.3, 0.8)
             self.box(u, v + side * (width - deep) / 2, (bench.size(GAPS_PX), deep), strip=False)
@@ -547,7 +555,7 @@ class _Lines:
         else:
             heights = {"bottom": self.low, "top": self.low + self.height, "amount": -self.sign}
             radius = width * between(random, 0.25, 0.48)
-            self.solids.append(
+            self.primitives.append(
                 Cylinder(material=self.material, at=self._place(u, v), radius=radius, **heights)
             )
         self.counts[kind] += 1
@@ -576,33 +584,31 @@ def _hairline(bench: _Bench) -> Track:
     return Track(material=material, points=places, width=width, bottom=0.0, top=high)
 
 
-def line_indicator(random: Random, *, view: View) -> Scene:
+def line_iqi(random: Random, *, view: View) -> Scene:
     """Sets of strips, raised or cut, with opens, shorts, notches, bites, pinholes and spurs; hairlines."""
     bench = _Bench(random, view)
-    plates = [_base(bench)] if chance(random, 0.6) else []
+    plates = [_base(bench)] if bernoulli(random, 0.6) else []
     kinds = ("strips", "opens", "shorts", "spurs", "notches", "bites", "pinholes", "hairlines")
     counts: Counter[str] = Counter(dict.fromkeys(kinds, 0))
-    solids: list[Solid] = []
+    primitives: list[Primitive] = []
     while counts.total() < bench.wanted:
         lines = _Lines(bench, plates[0] if plates else None)
         lines.draw()
-        solids += lines.solids
+        primitives += lines.primitives
         counts.update(lines.counts)
     for _ in range(whole(random, 0, 4)):
-        solids.append(_hairline(bench))
+        primitives.append(_hairline(bench))
         counts["hairlines"] += 1
-    return _scene("line_indicator", bench, plates, solids, dict(counts))
+    return _scene("line_iqi", bench, plates, primitives, dict(counts))
 
 
 INDICATOR_SCENES: Mapping[str, SceneKind] = {
-    "hole_indicator": SceneKind(
-        hole_indicator, (0.3, 80.0), "plates with small holes, pores, discs and balls of every contrast"
+    "hole_iqi": SceneKind(
+        hole_iqi, (0.3, 80.0), "plates with small holes, pores, discs and balls of every contrast"
     ),
-    "wire_indicator": SceneKind(
-        wire_indicator, (0.3, 80.0), "thin wires in series, in pairs and loose, whole and broken"
+    "wire_iqi": SceneKind(
+        wire_iqi, (0.3, 80.0), "thin wires in series, in pairs and loose, whole and broken"
     ),
-    "line_indicator": SceneKind(
-        line_indicator, (0.3, 80.0), "strips with opens, shorts, notches and bites, hairlines"
-    ),
+    "line_iqi": SceneKind(line_iqi, (0.3, 80.0), "strips with opens, shorts, notches and bites, hairlines"),
 }
 """Image quality indicators, for the limit of visibility."""

@@ -11,7 +11,15 @@ from scipy.optimize import brentq
 from longexposure.simulation.geometry.primitives import Ball, Cylinder, Ellipsoid, Feature, Place, Point
 from longexposure.simulation.geometry.view import View
 from longexposure.simulation.scenes.grids import Grid, joint_budget
-from longexposure.simulation.scenes.layout import Numbers, Random, as_places, between, chance, in_view, spread
+from longexposure.simulation.scenes.layout import (
+    Numbers,
+    Random,
+    as_places,
+    bernoulli,
+    between,
+    in_view,
+    spread,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,9 +38,9 @@ class Joint:
 
 @dataclass(frozen=True, kw_only=True)
 class Porosity:
-    """Voids of normal production: which share of the joints has any, how many, how large."""
+    """Voids of normal production: which fraction of the joints has any, how many, how large."""
 
-    share: float
+    fraction: float
     mean_count: float
     largest: float
 
@@ -159,7 +167,7 @@ def _voids(random: Random, view: View, room: Ball, porosity: Porosity) -> tuple[
     Those that the view could not show (below 0.7 px) are left out.
     """
     least = max(0.04, 0.35 * view.pixel_um / room.radius)
-    if not chance(random, porosity.share) or least >= porosity.largest:
+    if not bernoulli(random, porosity.fraction) or least >= porosity.largest:
         return ()
     found: list[Ball] = []
     for _ in range(min(1 + int(random.poisson(porosity.mean_count)), 12)):
@@ -175,7 +183,7 @@ def _within(random: Random, room: Ball, radius: float) -> Point:
     x, y, middle = room.at
     low = max(room.bottom, middle - room.radius) + radius
     high = max(min(room.top, middle + room.radius) - radius, low + 1e-6)
-    z = high - (high - low) * random.random() ** (3.0 if chance(random, 0.5) else 1.0)
+    z = high - (high - low) * random.random() ** (3.0 if bernoulli(random, 0.5) else 1.0)
     away = sqrt(max((room.radius - radius) ** 2 - (z - middle) ** 2, 0.0) * random.random())
     turn = between(random, 0, 2 * pi)
     return x + away * cos(turn), y + away * sin(turn), z

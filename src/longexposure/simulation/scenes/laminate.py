@@ -6,7 +6,7 @@ from math import hypot
 
 import numpy as np
 
-from longexposure.simulation.geometry.primitives import Slab, Solid, Weave
+from longexposure.simulation.geometry.primitives import Primitive, Slab, Weave
 from longexposure.simulation.geometry.view import View
 from longexposure.simulation.scenes.layout import Random, between, spread
 
@@ -16,7 +16,7 @@ _CLOTHS_UM = ((450, 450, 50), (420, 540, 75), (425, 440, 115), (578, 820, 190))
 
 def laminate(
     random: Random, view: View, *, top_um: float = 0.0, thickness_um: float | None = None
-) -> tuple[Solid, ...]:
+) -> tuple[Primitive, ...]:
     """FR-4 under all that is seen: a slab, and several plies of glass cloth in it, each a little turned.
 
     Args:
@@ -28,15 +28,15 @@ def laminate(
     thickness = spread(random, 200, 1600) if thickness_um is None else thickness_um
     warp, weft, ply = _CLOTHS_UM[int(random.integers(len(_CLOTHS_UM)))]
     plies = int(np.clip(0.7 * thickness / ply, 1, 7))
-    share, turn = 0.6 * thickness / plies, between(random, 0, 360)
+    fraction, turn = 0.6 * thickness / plies, between(random, 0, 360)
     side = 3 * hypot(*view.extent_um) + 8 * thickness * (1 + hypot(*view.slope))
     slab = {"bottom": top_um - thickness, "top": top_um - 0.6 * thickness}
     cloth = [
         Weave(
             material="FR-4",
             period=(warp * between(random, 0.97, 1.03), weft * between(random, 0.97, 1.03)),
-            mean=share,
-            swing=min(share, ply) * between(random, 0.15, 0.35),
+            mean=fraction,
+            swing=min(fraction, ply) * between(random, 0.15, 0.35),
             turn_deg=turn + 0.8 * float(random.standard_normal()),
             seed=int(random.integers(1 << 31)),
         )

@@ -26,9 +26,9 @@ def spread(random: Random, low: float, high: float) -> float:
     return float(low * (max(high, low) / low) ** random.random())
 
 
-def chance(random: Random, share: float) -> bool:
-    """True for this share of the draws."""
-    return bool(random.random() < share)
+def bernoulli(random: Random, fraction: float) -> bool:
+    """True for this fraction of the draws."""
+    return bool(random.random() < fraction)
 
 
 def part_angle_deg(random: Random) -> float:

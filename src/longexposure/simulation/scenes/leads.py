@@ -17,16 +17,16 @@ from longexposure.simulation.geometry.primitives import (
     Lattice,
     Place,
     Point,
+    Primitive,
     Scene,
     Slab,
-    Solid,
     Track,
 )
 from longexposure.simulation.geometry.view import View
 from longexposure.simulation.scenes.bonds import bond, die, draw_bonding
 from longexposure.simulation.scenes.frame import Frame, Sight, pick, whole
 from longexposure.simulation.scenes.kind import SceneKind
-from longexposure.simulation.scenes.layout import Random, between, chance, part_angle_deg, spread
+from longexposure.simulation.scenes.layout import Random, bernoulli, between, part_angle_deg, spread
 from longexposure.simulation.scenes.pins import connector_pins
 from longexposure.simulation.scenes.wings import Package, escape, joint, lead
 
@@ -92,7 +92,7 @@ def lead_frame(random: Random, *, view: View) -> Scene:
     frame = sight.aimed(_focus(random, package, view), part_angle_deg(random))
     features: list[Feature] = []
     seed = whole(random, 0, 2**31)
-    surroundings: list[Solid] = [Grain(material="EMC", mean=40.0, rms=14.0, roughness=25.0, seed=seed)]
+    surroundings: list[Primitive] = [Grain(material="EMC", mean=40.0, rms=14.0, roughness=25.0, seed=seed)]
     around = 2 * package.out + spread(random, 900, 3000)
     pitch = package.body[0] + around, package.body[1] + around
     most = max(_SOLIDS // (13 * package.sides * package.count), 1)
@@ -134,10 +134,10 @@ def _package(random: Random, pixel_um: float) -> Package:
         thickness=thickness,
         bonding=draw_bonding(random, pixel_um=min(pixel_um, 20.0), pitch_um=min(0.8 * sides[0] / count, 150)),
         loop=min(between(random, 120, 220), 0.2 * height),
-        slots=whole(random, 0, 3) if chance(random, 0.5) else 0,
-        dimples=between(random, 350, 800) if chance(random, 0.35) else 0.0,
+        slots=whole(random, 0, 3) if bernoulli(random, 0.5) else 0,
+        dimples=between(random, 350, 800) if bernoulli(random, 0.35) else 0.0,
         solder=pick(random, ("SAC305", "SAC305", "Sn63Pb37")),
-        line=between(random, 0.25, 0.4) * pitch if chance(random, 0.75) else 0.0,
+        line=between(random, 0.25, 0.4) * pitch if bernoulli(random, 0.75) else 0.0,
         run=spread(random, 600, 6000),
         lean=pick(random, (-1, 0, 1)),
     )
@@ -158,7 +158,7 @@ def _die(random: Random, package: Package, unit: Frame, sight: Sight) -> Feature
     return die(random, unit, package.die, sight, bottom=bottom, top=package.top, attach_um=25.0)
 
 
-def _inside(random: Random, package: Package, unit: Frame) -> Iterator[Solid]:
+def _inside(random: Random, package: Package, unit: Frame) -> Iterator[Primitive]:
     """The body with its mark of pin 1, the paddle with slots and dimples, the tie bars."""
     turn, low = unit.turn_deg, package.frame - package.down
     top = low + package.metal
@@ -189,7 +189,7 @@ def _inside(random: Random, package: Package, unit: Frame) -> Iterator[Solid]:
     yield from _ties(package, unit, low, top)
 
 
-def _slots(package: Package, unit: Frame, low: float, top: float) -> Iterator[Solid]:
+def _slots(package: Package, unit: Frame, low: float, top: float) -> Iterator[Primitive]:
     """Slots through the paddle beside the die, which lock the mould compound."""
     for side in range(4):
         frame = unit.inner(0.0, 0.0, 90.0 * side)
@@ -204,7 +204,7 @@ def _slots(package: Package, unit: Frame, low: float, top: float) -> Iterator[So
             )
 
 
-def _ties(package: Package, unit: Frame, low: float, top: float) -> Iterator[Solid]:
+def _ties(package: Package, unit: Frame, low: float, top: float) -> Iterator[Primitive]:
     """Tie bars: to the corners of a body with leads all around, else to its ends."""
     bar, (x, y) = 1.6 * package.metal, (package.paddle[0] / 2, package.paddle[1] / 2)
     if package.sides == 4:
@@ -254,8 +254,8 @@ def _tips(package: Package, edge: float, depth: float) -> tuple[float, float]:
 
 
 def _along(start: Place, stop: Place, way: float) -> Place:
-    share = way / ((stop[0] - start[0]) ** 2 + (stop[1] - start[1]) ** 2) ** 0.5
-    return start[0] + share * (stop[0] - start[0]), start[1] + share * (stop[1] - start[1])
+    fraction = way / ((stop[0] - start[0]) ** 2 + (stop[1] - start[1]) ** 2) ** 0.5
+    return start[0] + fraction * (stop[0] - start[0]), start[1] + fraction * (stop[1] - start[1])
 
 
 def _facts(package: Package, frame: Frame, units: int) -> dict[str, float | str]:

@@ -10,7 +10,7 @@ from longexposure.simulation.geometry.view import View
 from longexposure.simulation.scenes.boards import plane
 from longexposure.simulation.scenes.copper import empty_board
 from longexposure.simulation.scenes.kind import SceneKind
-from longexposure.simulation.scenes.layout import Random, chance
+from longexposure.simulation.scenes.layout import Random, bernoulli
 from longexposure.simulation.scenes.marks import marks
 from longexposure.simulation.scenes.routes import bundle, wander
 
@@ -22,9 +22,9 @@ def legend(random: Random, *, view: View) -> Scene:
     """Words, codes, fiducials and outlines densely on a board, with bundles of traces or a plane below."""
     board = empty_board(random, view, layers=(2, 4))
     lower = range(1, len(board.layers))
-    covered = [level for level in lower if chance(random, 0.4)]
+    covered = [level for level in lower if bernoulli(random, 0.4)]
     for level in lower:
-        draw = bundle if chance(random, 0.7) else wander
+        draw = bundle if bernoulli(random, 0.7) else wander
         for _ in range(0 if level in covered else int(random.integers(2, 9))):
             draw(board, level)
     for _ in range(int(random.integers(0, 9)) if view.pixel_um > _VIAS_FROM_UM else 0):
@@ -32,7 +32,7 @@ def legend(random: Random, *, view: View) -> Scene:
     for level in covered:
         plane(board, level)
     found = marks(random, view, sheet=board.sheet, bottom_um=board.thickness / 2, tries=(25, 60))
-    board.solids += found
+    board.primitives += found
     scene = board.scene("legend")
     return replace(scene, facts={**scene.facts, "marks": len(found)})
 

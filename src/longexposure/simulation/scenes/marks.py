@@ -12,7 +12,7 @@ from math import cos, radians, sin
 
 import numpy as np
 
-from longexposure.simulation.geometry.primitives import Cylinder, Place, Slab, Solid, Track
+from longexposure.simulation.geometry.primitives import Cylinder, Place, Primitive, Slab, Track
 from longexposure.simulation.geometry.view import View
 from longexposure.simulation.scenes.layout import Numbers, Random, as_places, between, spread
 from longexposure.simulation.scenes.strokes import Sheet, lay, seen
@@ -69,7 +69,7 @@ def text(
         bottom: height of the copper's lower face.
         top: of its upper face.
         turn_deg: direction of writing.
-        bold: width of the strokes as a share of the height.
+        bold: width of the strokes as a fraction of the height.
         material: a name of `physics.materials`.
         mirrored: as writing on the far side of a board is seen.
     """
@@ -147,7 +147,7 @@ def marks(
     sheet: Sheet | None = None,
     bottom_um: float = 0.0,
     tries: tuple[int, int] = (1, 6),
-) -> tuple[Solid, ...]:
+) -> tuple[Primitive, ...]:
     """A few marks as a board or chip carries them, apart from one another: words, fiducials, an outline.
 
     Args:
@@ -158,29 +158,29 @@ def marks(
         tries: least and most that are tried; what would lie on another is left out.
     """
     own = sheet or lay(random, view, height_um=abs(bottom_um) + 50)
-    found: list[Solid] = []
+    found: list[Primitive] = []
     taken: list[Numbers] = []
     for _ in range(int(random.integers(tries[0], tries[1] + 1))):
         draw = (_words, _words, _fiducial, _fiducial, _outline)[int(random.integers(5))]
-        solids = draw(random, own, bottom_um)
-        box = _box(own, solids)
+        primitives = draw(random, own, bottom_um)
+        box = _box(own, primitives)
         if not any(np.all(box[0] < other[1]) and np.all(box[1] > other[0]) for other in taken):
             taken.append(box)
-            found += solids
+            found += primitives
     return tuple(found)
 
 
-def _box(sheet: Sheet, solids: Sequence[Mark]) -> Numbers:
+def _box(sheet: Sheet, primitives: Sequence[Mark]) -> Numbers:
     """Corners (2, 2) of the rectangle along the sheet's axes that holds the marks and a rim around them."""
     low, high = np.full(2, np.inf), np.full(2, -np.inf)
-    for solid in solids:
-        points = solid.points if isinstance(solid, Track) else (solid.at,)
-        wide = solid.width if isinstance(solid, Track) else 0.0
+    for primitive in primitives:
+        points = primitive.points if isinstance(primitive, Track) else (primitive.at,)
+        wide = primitive.width if isinstance(primitive, Track) else 0.0
         reach = (
-            solid.sides[0]
-            if isinstance(solid, Slab)
-            else solid.radius
-            if isinstance(solid, Cylinder)
+            primitive.sides[0]
+            if isinstance(primitive, Slab)
+            else primitive.radius
+            if isinstance(primitive, Cylinder)
             else wide
         )
         own = np.array(points) @ sheet.axes.T

@@ -7,7 +7,7 @@ from math import hypot, sqrt
 
 import numpy as np
 
-from longexposure.simulation.geometry.primitives import Cylinder, Scene, Slab, Solid
+from longexposure.simulation.geometry.primitives import Cylinder, Primitive, Scene, Slab
 from longexposure.simulation.geometry.view import View
 from longexposure.simulation.scenes.grids import Grid, joint_budget
 from longexposure.simulation.scenes.joints import (
@@ -21,8 +21,8 @@ from longexposure.simulation.scenes.joints import (
 from longexposure.simulation.scenes.layout import (
     Random,
     as_places,
+    bernoulli,
     between,
-    chance,
     in_view,
     part_angle_deg,
     reach_um,
@@ -46,7 +46,7 @@ def micro_bumps(random: Random, *, view: View) -> Scene:
     joint = micro_joint(random, diameter=diameter, pitch=pitch)
     blocks = _blocks(random, view, pitch)
     singles, masses = _shared_out(view, blocks, joint)
-    porosity = Porosity(share=between(random, 0, 0.15), mean_count=1.0, largest=0.2)
+    porosity = Porosity(fraction=between(random, 0, 0.15), mean_count=1.0, largest=0.2)
     features = tuple(
         feature
         for grid in singles
@@ -54,7 +54,7 @@ def micro_bumps(random: Random, *, view: View) -> Scene:
             random, view, visible(view, grid, joint), kind="bump", joint=joint, porosity=porosity
         )
     )
-    others = [solid for grid in masses for solid in _mass(view, grid, joint)]
+    others = [primitive for grid in masses for primitive in _mass(view, grid, joint)]
     others += _stack(random, view, blocks, joint)
     facts = array_facts(joint, blocks[0], blocks=float(len(blocks)))
     return Scene("micro_bumps", features, tuple(others), facts)
@@ -95,7 +95,7 @@ def _shared_out(view: View, blocks: list[Grid], joint: Joint) -> tuple[list[Grid
     return blocks, []
 
 
-def _dots(view: View, grid: Grid, material: str, *, wide: float, low: float, high: float) -> list[Solid]:
+def _dots(view: View, grid: Grid, material: str, *, wide: float, low: float, high: float) -> list[Primitive]:
     """An upright cylinder in the place of each joint that is seen."""
     places = grid.joints()
     places = places[in_view(view, places, margin_um=wide, heights=(low, (low + high) / 2, high))]
@@ -104,7 +104,7 @@ def _dots(view: View, grid: Grid, material: str, *, wide: float, low: float, hig
     ]
 
 
-def _mass(view: View, grid: Grid, joint: Joint, lift: float = 0.0) -> list[Solid]:
+def _mass(view: View, grid: Grid, joint: Joint, lift: float = 0.0) -> list[Primitive]:
     """A block of micro-bumps: solder between copper, all upright."""
     (lower, low), (upper, high) = joint.lower_pad, joint.upper_pad
     bottom, top = joint.bottom + lift, joint.top + lift
@@ -115,23 +115,23 @@ def _mass(view: View, grid: Grid, joint: Joint, lift: float = 0.0) -> list[Solid
     ]
 
 
-def _stack(random: Random, view: View, blocks: list[Grid], joint: Joint) -> list[Solid]:
+def _stack(random: Random, view: View, blocks: list[Grid], joint: Joint) -> list[Primitive]:
     """Silicon below and above, vias through it, and at times more layers of bumps, a little out of line."""
     thick, via = between(random, 30, 100), between(random, 4, min(10, joint.radius))
     bumps = sum(len(visible(view, grid, joint)) for grid in blocks)
-    layers = int(random.integers(0, 4)) if bumps < _MOST_BUMPS // 3 else int(chance(random, 0.3))
+    layers = int(random.integers(0, 4)) if bumps < _MOST_BUMPS // 3 else int(bernoulli(random, 0.3))
     gap, turn = joint.top + joint.upper_pad[1], blocks[0].turn_deg
     wide = 4 * reach_um(view, (layers + 1) * (thick + gap))
-    solids: list[Solid] = []
+    primitives: list[Primitive] = []
     for layer in range(layers + 2):
         low = (thick + gap) * (layer - 1) + gap
         high = low + thick
-        solids.append(
+        primitives.append(
             Slab(material="Si", at=(0.0, 0.0), sides=(wide, wide), bottom=low, top=high, turn_deg=turn)
         )
         off = 0.03 * blocks[0].pitch[0] * random.standard_normal(2) * (layer > 0)
         for grid in blocks if layer <= layers else ():
             moved = replace(grid, at=(grid.at[0] + float(off[0]), grid.at[1] + float(off[1])))
-            solids += _dots(view, moved, "Cu", wide=via, low=low, high=high)
-            solids += _mass(view, moved, joint, high) if layer else []
-    return solids
+            primitives += _dots(view, moved, "Cu", wide=via, low=low, high=high)
+            primitives += _mass(view, moved, joint, high) if layer else []
+    return primitives

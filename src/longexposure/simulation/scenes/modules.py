@@ -11,12 +11,20 @@ from dataclasses import dataclass
 from itertools import pairwise
 from math import pi
 
-from longexposure.simulation.geometry.primitives import Cylinder, Feature, Lattice, Place, Scene, Slab, Solid
+from longexposure.simulation.geometry.primitives import (
+    Cylinder,
+    Feature,
+    Lattice,
+    Place,
+    Primitive,
+    Scene,
+    Slab,
+)
 from longexposure.simulation.geometry.view import View
 from longexposure.simulation.scenes.bonds import Bonding, Loop, bond
 from longexposure.simulation.scenes.frame import Frame, Sight, pick, whole
 from longexposure.simulation.scenes.kind import SceneKind
-from longexposure.simulation.scenes.layout import Random, between, chance, part_angle_deg, spread
+from longexposure.simulation.scenes.layout import Random, bernoulli, between, part_angle_deg, spread
 
 Rectangle = tuple[float, float, float, float]
 """Middle x and y, width and height, um."""
@@ -59,7 +67,7 @@ def power_module(random: Random, *, view: View) -> Scene:
     frame = sight.aimed((*focus, 0.0), part_angle_deg(random))
     pitch = module.sides[0] + 3000, module.sides[1] + 3000
     features: list[Feature] = []
-    surroundings: list[Solid] = []
+    surroundings: list[Primitive] = []
     for unit in sight.copies(frame, pitch, z=0.0, most=4):
         surroundings += _ceramic(random, module, unit)
         for island, chip in chips:
@@ -101,17 +109,17 @@ def _module(random: Random) -> _Module:
 def _split(random: Random, area: Rectangle, gap: float, *, deep: int) -> Iterator[Rectangle]:
     """A rectangle of copper cut into islands, across its longer side, again and again."""
     x, y, width, height = area
-    if deep == 0 or max(width, height) < 14e3 or (deep < 3 and chance(random, 0.3)):
+    if deep == 0 or max(width, height) < 14e3 or (deep < 3 and bernoulli(random, 0.3)):
         yield area
         return
-    share = between(random, 0.3, 0.7)
+    fraction = between(random, 0.3, 0.7)
     if width >= height:
-        left = share * (width - gap)
+        left = fraction * (width - gap)
         right = width - gap - left
         yield from _split(random, (x - (width - left) / 2, y, left, height), gap, deep=deep - 1)
         yield from _split(random, (x + (width - right) / 2, y, right, height), gap, deep=deep - 1)
     else:
-        low = share * (height - gap)
+        low = fraction * (height - gap)
         high = height - gap - low
         yield from _split(random, (x, y - (height - low) / 2, width, low), gap, deep=deep - 1)
         yield from _split(random, (x, y + (height - high) / 2, width, high), gap, deep=deep - 1)
@@ -129,7 +137,7 @@ def _chips(random: Random, island: Rectangle) -> Iterator[Rectangle]:
         yield (*at, side, side * between(random, 0.8, 1.0))
 
 
-def _ceramic(random: Random, module: _Module, unit: Frame) -> Iterator[Solid]:
+def _ceramic(random: Random, module: _Module, unit: Frame) -> Iterator[Primitive]:
     """The ceramic, the copper below it, the islands above it with their rows of dimples."""
     turn, low = unit.turn_deg, -module.copper - module.ceramic
     yield Slab(
@@ -186,7 +194,7 @@ def _chip(
     yield _slab_feature("die", silicon, (silicon,))
 
 
-def _slab_feature(kind: str, slab: Slab, solids: tuple[Solid, ...]) -> Feature:
+def _slab_feature(kind: str, slab: Slab, primitives: tuple[Primitive, ...]) -> Feature:
     about = {
         "width_um": slab.sides[0],
         "height_um": slab.sides[1],
@@ -194,16 +202,16 @@ def _slab_feature(kind: str, slab: Slab, solids: tuple[Solid, ...]) -> Feature:
         "bottom_um": slab.bottom,
         "top_um": slab.top,
     }
-    return Feature(kind, (*slab.at, (slab.bottom + slab.top) / 2), max(slab.sides), solids, about)
+    return Feature(kind, (*slab.at, (slab.bottom + slab.top) / 2), max(slab.sides), primitives, about)
 
 
 def _voids(random: Random, module: _Module, frame: Frame, sight: Sight, sides: Place) -> Iterator[Cylinder]:
     """Gas in the solder: few large voids, many small ones, of half the layer's thickness to all of it."""
-    share, covered, high = spread(random, 0.01, 0.15), 0.0, module.layer
+    fraction, covered, high = spread(random, 0.01, 0.15), 0.0, module.layer
     for _ in range(400):
         radius = module.void * max(random.random() ** 2, 0.05)
         covered += pi * radius**2
-        if covered > share * sides[0] * sides[1]:
+        if covered > fraction * sides[0] * sides[1]:
             return
         at = frame.place(*(between(random, -0.49, 0.49) * side for side in sides))
         top = high * min(between(random, 0.5, 1.4), 1.0)

@@ -16,8 +16,8 @@ from longexposure.simulation.geometry.primitives import (
     Ellipsoid,
     Feature,
     Place,
+    Primitive,
     Scene,
-    Solid,
     Track,
     Wedge,
 )
@@ -30,8 +30,8 @@ from longexposure.simulation.scenes.kind import SceneKind
 from longexposure.simulation.scenes.layout import (
     Numbers,
     Random,
+    bernoulli,
     between,
-    chance,
     cloth,
     in_view,
     part_angle_deg,
@@ -77,13 +77,13 @@ def qfn(random: Random, *, view: View) -> Scene:
     focus = (between(random, -half, half), between(random, -half, half), package.copper)
     frame = sight.aimed(focus, part_angle_deg(random))
     pores = Pores(
-        share=between(random, 0.05, 0.3),
+        fraction=between(random, 0.05, 0.3),
         median=max(spread(random, 40, 260), 2.0 * view.pixel_um),
         sigma=between(random, 0.4, 0.85),
         round=between(random, 0.5, 0.9),
     )
     features: list[Feature] = []
-    others: list[Solid] = [cloth(random, package.board)]
+    others: list[Primitive] = [cloth(random, package.board)]
     pitch, alone = package.body + package.room, package.room > 3000
     parts = list(sight.copies(frame, (pitch, pitch), z=package.copper, most=1 if alone else 4))
     for part in parts:
@@ -98,7 +98,7 @@ def qfn(random: Random, *, view: View) -> Scene:
         "pitch_um": package.pitch,
         "leads": float(4 * package.leads),
         "joint_um": package.joint,
-        "void_share": pores.share,
+        "void_fraction": pores.fraction,
         "turn_deg": frame.turn_deg,
     }
     return Scene("qfn", tuple(features), tuple(others), facts)
@@ -114,7 +114,7 @@ def _package(random: Random, view: View) -> _Package:
     pad = body - 2 * (long + between(random, 200, 400))
     copper, joint = between(random, 25, 60), between(random, 40, 100)
     return _Package(
-        solder="SAC305" if chance(random, 0.85) else "Sn63Pb37",
+        solder="SAC305" if bernoulli(random, 0.85) else "Sn63Pb37",
         body=body,
         pitch=pitch,
         leads=int((body - 2 * long - wide) // pitch) + 1,
@@ -126,7 +126,7 @@ def _package(random: Random, view: View) -> _Package:
         top=copper + joint + between(random, 750, 900),
         board=between(random, 800, 1600),
         toe=between(random, 150, 350),
-        room=8000.0 if chance(random, 0.5) else between(random, 1500, 3000),
+        room=8000.0 if bernoulli(random, 0.5) else between(random, 1500, 3000),
     )
 
 
@@ -165,32 +165,32 @@ def _thermal_vias(
     features, taken = [], []
     for x, y in own[shown][: joint_budget(view) // 2].tolist():
         at = part.place(x, y)
-        solids = _via(random, at, package, radius=radius, wall=wall, filled=filled)
-        if chance(random, hollow):
+        primitives = _via(random, at, package, radius=radius, wall=wall, filled=filled)
+        if bernoulli(random, hollow):
             size = radius * between(random, 0.9, 1.8)
-            solids.append(_hollow(at, package, size))
+            primitives.append(_hollow(at, package, size))
             taken.append((x, y, size))
         about = {"radius_um": radius + wall, "bottom_um": -package.board, "top_um": 0.0}
-        features.append(Feature("via", (*at, -package.board / 2), 2 * radius, tuple(solids), about))
+        features.append(Feature("via", (*at, -package.board / 2), 2 * radius, tuple(primitives), about))
     return features, np.array(taken).reshape(-1, 3)
 
 
 def _via(
     random: Random, at: Place, package: _Package, *, radius: float, wall: float, filled: float
-) -> list[Solid]:
+) -> list[Primitive]:
     """The barrel, its opening in the pad, and what solder has run into it."""
-    solids: list[Solid] = [
+    primitives: list[Primitive] = [
         Cylinder(
             material="Cu", at=at, radius=radius + wall, inner_radius=radius, bottom=-package.board, top=0.0
         ),
         Cylinder(material="Cu", amount=-1.0, at=at, radius=radius, bottom=0.0, top=package.copper),
     ]
-    if chance(random, filled):
-        depth = package.board * (1.0 if chance(random, 0.04) else spread(random, 0.04, 0.4))
-        solids.append(
+    if bernoulli(random, filled):
+        depth = package.board * (1.0 if bernoulli(random, 0.04) else spread(random, 0.04, 0.4))
+        primitives.append(
             Cylinder(material=package.solder, at=at, radius=radius, bottom=-depth, top=package.copper)
         )
-    return solids
+    return primitives
 
 
 def _hollow(at: Place, package: _Package, size: float) -> Ellipsoid:
@@ -284,20 +284,20 @@ def _bonded_die(random: Random, sight: Sight, part: Frame, package: _Package) ->
         edge = part.inner(0.0, 0.0, 90.0 * side)
         out, along = sides[side % 2] / 2 - 80, sides[1 - side % 2] - 200
         for index in range(package.leads):
-            share = (index + 0.5) / package.leads - 0.5
-            start = edge.point(out, share * along, base + thick)
+            fraction = (index + 0.5) / package.leads - 0.5
+            start = edge.point(out, fraction * along, base + thick)
             y = (index - (package.leads - 1) / 2) * package.pitch
             end = edge.point(package.body / 2 - 0.75 * package.lead[0], y, package.seat + package.frame)
             if sight.sees(end, hypot(end[0] - start[0], end[1] - start[1])):
                 yield bond(random, bonding, start, end, loop_um=loop)
 
 
-def _case(random: Random, part: Frame, package: _Package) -> list[Solid]:
+def _case(random: Random, part: Frame, package: _Package) -> list[Primitive]:
     """Mould compound, less what the metal takes of it, and the tie bars at the corners."""
     sides = package.body, package.body
     high = package.seat + package.frame
     near, far = package.pad / 2, package.body / 2 - package.lead[1] / 2 - 20
-    bars: list[Solid] = [
+    bars: list[Primitive] = [
         Track(
             material="Cu",
             points=part.places(((near * x, near * y), (far * x, far * y))),

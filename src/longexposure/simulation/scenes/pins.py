@@ -16,15 +16,15 @@ from longexposure.simulation.geometry.primitives import (
     Cylinder,
     Feature,
     Place,
+    Primitive,
     Scene,
     Slab,
-    Solid,
     Track,
     Weave,
 )
 from longexposure.simulation.geometry.view import View
 from longexposure.simulation.scenes.frame import Frame, Sight, pick, whole
-from longexposure.simulation.scenes.layout import Random, between, chance, part_angle_deg, spread
+from longexposure.simulation.scenes.layout import Random, bernoulli, between, part_angle_deg, spread
 
 _COPPER_UM = 35.0
 _PINS_UM = {1000.0: 300.0, 1270.0: 400.0, 2000.0: 500.0, 2540.0: 640.0}
@@ -42,10 +42,10 @@ class _Connector:
         land: radius of the lands.
         board: thickness.
         below, above: how far the pins stick out of the board.
-        fill: share of the barrel that is full of solder.
+        fill: fraction of the barrel that is full of solder.
         planes: heights of the inner planes' undersides.
         line: width of the traces.
-        empty: share of the holes without a pin.
+        empty: fraction of the holes without a pin.
         solder: alloy.
     """
 
@@ -76,14 +76,14 @@ def connector_pins(random: Random, *, view: View) -> Scene:
     surroundings = list(_board(random, drawn, frame, view))
     most = int(200 * max(1.0, max(view.height, view.width) / 400))
     for x, y, place in _places(drawn, frame, sight)[:most]:
-        grounded = chance(random, 0.15)
+        grounded = bernoulli(random, 0.15)
         features.append(
-            _hole(drawn, place) if chance(random, drawn.empty) else _joint(random, drawn, frame, place)
+            _hole(drawn, place) if bernoulli(random, drawn.empty) else _joint(random, drawn, frame, place)
         )
         surroundings += _around(drawn, place, frame, grounded=grounded)
-        if chance(random, 0.75) and not grounded:
+        if bernoulli(random, 0.75) and not grounded:
             features.append(_trace(random, drawn, frame, (x, y)))
-    if chance(random, 0.6):
+    if bernoulli(random, 0.6):
         surroundings += _housing(random, drawn, frame)
     return Scene("connector_pins", tuple(features), tuple(surroundings), _facts(drawn, frame))
 
@@ -91,13 +91,13 @@ def connector_pins(random: Random, *, view: View) -> Scene:
 def _connector(random: Random) -> _Connector:
     pitch = pick(random, tuple(_PINS_UM))
     pin, board = _PINS_UM[pitch], pick(random, (1000.0, 1600.0, 1600.0, 2400.0))
-    hole = (0.71 if (square := chance(random, 0.65)) else 0.5) * pin + between(random, 90, 170)
+    hole = (0.71 if (square := bernoulli(random, 0.65)) else 0.5) * pin + between(random, 90, 170)
     planes = sorted(between(random, -0.85, -0.15) * board for _ in range(whole(random, 0, 2)))
     return _Connector(
         pitch=pitch,
-        rows=whole(random, 1, 4) if chance(random, 0.7) else whole(random, 5, 12),
+        rows=whole(random, 1, 4) if bernoulli(random, 0.7) else whole(random, 5, 12),
         columns=whole(random, 4, 40),
-        stagger=chance(random, 0.25),
+        stagger=bernoulli(random, 0.25),
         pin=pin,
         square=square,
         hole=min(hole, 0.35 * pitch),
@@ -105,10 +105,10 @@ def _connector(random: Random) -> _Connector:
         board=board,
         below=between(random, 300, 1200),
         above=spread(random, 150, 2500),
-        fill=between(random, 0.75, 1.0) if chance(random, 0.5) else 1.0,
+        fill=between(random, 0.75, 1.0) if bernoulli(random, 0.5) else 1.0,
         planes=tuple(planes),
         line=between(random, 0.05, 0.12) * pitch,
-        empty=between(random, 0.1, 0.9) if chance(random, 0.5) else 0.0,
+        empty=between(random, 0.1, 0.9) if bernoulli(random, 0.5) else 0.0,
         solder=pick(random, ("SAC305", "SAC305", "Sn63Pb37")),
     )
 
@@ -127,7 +127,7 @@ def _places(drawn: _Connector, frame: Frame, sight: Sight) -> list[tuple[float, 
     return sorted(found, key=lambda pin: abs(pin[0]) + abs(pin[1]))
 
 
-def _board(random: Random, drawn: _Connector, frame: Frame, view: View) -> Iterator[Solid]:
+def _board(random: Random, drawn: _Connector, frame: Frame, view: View) -> Iterator[Primitive]:
     """Laminate with its weave, and planes of copper as far as the view goes."""
     period = between(random, 400, 700), between(random, 400, 700)
     swing, seed = drawn.board * between(random, 0.02, 0.06), whole(random, 0, 2**31)
@@ -154,24 +154,24 @@ def _joint(random: Random, drawn: _Connector, frame: Frame, at: Place) -> Featur
     solder = Cylinder(material=drawn.solder, at=at, radius=inner, bottom=low, top=top)
     slim, wet = 0.75 * drawn.pin, 0.93 * drawn.land
     rise = between(random, 0.5, 1.0) * (drawn.land - 0.5 * drawn.pin)
-    solids: list[Solid] = [
+    primitives: list[Primitive] = [
         solder,
         Cone(material=drawn.solder, at=at, bottom_radius=slim, top_radius=wet, bottom=low - rise, top=low),
     ]
     if fill == 1.0:
-        solids.append(
+        primitives.append(
             Cone(material=drawn.solder, at=at, bottom_radius=wet, top_radius=slim, bottom=0.0, top=0.5 * rise)
         )
         top = 0.5 * rise
-    solids += _pin(drawn, frame, at, wetted=(low - rise, top))
+    primitives += _pin(drawn, frame, at, wetted=(low - rise, top))
     gap = inner - (0.71 if drawn.square else 0.5) * drawn.pin
     for _ in range(whole(random, 0, 3)):
         radius = between(random, 0.15, 0.48) * gap
         middle = inner - radius - 2
         x, y = Frame(at, between(random, 0, 360)).place(middle, 0.0)
         z = between(random, low + radius, low + fill * drawn.board - radius)
-        solids.append(Ball(material=drawn.solder, amount=-1, at=(x, y, z), radius=radius))
-    solids += _hole(drawn, at).solids
+        primitives.append(Ball(material=drawn.solder, amount=-1, at=(x, y, z), radius=radius))
+    primitives += _hole(drawn, at).primitives
     about = {
         "width_um": 2 * inner,
         "height_um": 2 * inner,
@@ -179,7 +179,7 @@ def _joint(random: Random, drawn: _Connector, frame: Frame, at: Place) -> Featur
         "bottom_um": low,
         "top_um": low + fill * drawn.board,
     }
-    return Feature("joint", (*at, low / 2), 2 * drawn.land, tuple(solids), about)
+    return Feature("joint", (*at, low / 2), 2 * drawn.land, tuple(primitives), about)
 
 
 def _hole(drawn: _Connector, at: Place) -> Feature:
@@ -190,11 +190,11 @@ def _hole(drawn: _Connector, at: Place) -> Feature:
     )
     land = replace(barrel, radius=drawn.land, inner_radius=drawn.hole, bottom=-_COPPER_UM)
     about = {"radius_um": drawn.hole, "bottom_um": low, "top_um": 0.0}
-    solids = (barrel, land, replace(land, bottom=low, top=low + _COPPER_UM))
-    return Feature("via", (*at, low / 2), 2 * drawn.hole, solids, about)
+    primitives = (barrel, land, replace(land, bottom=low, top=low + _COPPER_UM))
+    return Feature("via", (*at, low / 2), 2 * drawn.hole, primitives, about)
 
 
-def _pin(drawn: _Connector, frame: Frame, at: Place, *, wetted: tuple[float, float]) -> Iterator[Solid]:
+def _pin(drawn: _Connector, frame: Frame, at: Place, *, wetted: tuple[float, float]) -> Iterator[Primitive]:
     """The pin, and the solder that it displaces within the heights `wetted`."""
     low, high = -drawn.board - drawn.below, drawn.above
     pin: Slab | Cylinder
@@ -208,7 +208,7 @@ def _pin(drawn: _Connector, frame: Frame, at: Place, *, wetted: tuple[float, flo
     yield replace(pin, material=drawn.solder, amount=-1, bottom=bottom, top=top)
 
 
-def _around(drawn: _Connector, at: Place, frame: Frame, *, grounded: bool) -> Iterator[Solid]:
+def _around(drawn: _Connector, at: Place, frame: Frame, *, grounded: bool) -> Iterator[Primitive]:
     """The hole in the laminate, and in each plane its clearance; a grounded pin keeps four spokes."""
     yield Cylinder(material="FR-4", amount=-1, at=at, radius=drawn.hole, bottom=-drawn.board, top=0.0)
     wide = min(drawn.land + 180, 0.49 * drawn.pitch)
@@ -237,7 +237,7 @@ def _around(drawn: _Connector, at: Place, frame: Frame, *, grounded: bool) -> It
 def _trace(random: Random, drawn: _Connector, frame: Frame, own: Place) -> Feature:
     """A trace that leaves a pin between its neighbours of the next row and runs on at 45 degrees at times."""
     x, y = own
-    way = 1 if y > 0 or (y == 0 and chance(random, 0.5)) else -1
+    way = 1 if y > 0 or (y == 0 and bernoulli(random, 0.5)) else -1
     half, shift = drawn.pitch / 2, pick(random, (-0.5, 0.5)) * drawn.pitch * (not drawn.stagger)
     out = (drawn.rows + 1) / 2 * drawn.pitch
     run = between(random, 0.5, 6.0) * drawn.pitch
@@ -251,7 +251,7 @@ def _trace(random: Random, drawn: _Connector, frame: Frame, own: Place) -> Featu
         (x + shift, way * max(out, abs(y) + drawn.land + abs(shift) + 1)),
         (x + shift + lean, way * (out + run + half)),
     ]
-    low = -drawn.board if chance(random, 0.4) else -_COPPER_UM
+    low = -drawn.board if bernoulli(random, 0.4) else -_COPPER_UM
     points = frame.places(line)
     track = Track(material="Cu", points=points, width=drawn.line, bottom=low, top=low + _COPPER_UM)
     gap = max(drawn.pitch / 2 - drawn.line, 0.0)
@@ -259,13 +259,13 @@ def _trace(random: Random, drawn: _Connector, frame: Frame, own: Place) -> Featu
     return Feature("trace", (*points[2], low), drawn.line, (track,), about)
 
 
-def _housing(random: Random, drawn: _Connector, frame: Frame) -> Iterator[Solid]:
+def _housing(random: Random, drawn: _Connector, frame: Frame) -> Iterator[Primitive]:
     """The plastic that holds the pins: a strip, at times with walls."""
     sides = (drawn.columns + 1) * drawn.pitch, (drawn.rows + 0.6) * drawn.pitch
     middle = frame.inner((drawn.columns % 2 == 0) * drawn.pitch / 2, 0.0)
     high = 300 + between(random, 1000, 2500)
     yield Slab(material="epoxy", at=middle.at, sides=sides, bottom=300.0, top=high, turn_deg=frame.turn_deg)
-    if chance(random, 0.5):
+    if bernoulli(random, 0.5):
         x, y = sides[0] / 2 - 400, sides[1] / 2 + 400
         wall = middle.places(((-x, -y), (x, -y), (x, y), (-x, y), (-x, -y)))
         yield Track(material="epoxy", points=wall, width=800.0, bottom=300.0, top=high + 4000)

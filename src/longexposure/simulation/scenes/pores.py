@@ -25,12 +25,12 @@ class Pores:
     """Voids of a soldered area, um.
 
     Attributes:
-        share: of the area that they take, about.
+        fraction: of the area that they take, about.
         median, sigma: of their diameters, which are log-normal.
         round: smallest ratio of their two diameters.
     """
 
-    share: float
+    fraction: float
     median: float
     sigma: float
     round: float
@@ -77,13 +77,13 @@ def _window(view: View, solder: Slab) -> tuple[Numbers, Numbers]:
 
 
 def _radii(random: Random, pores: Pores, *, area: float, largest: float) -> Numbers:
-    """Radii of the voids that take their share of an area, the largest first."""
+    """Radii of the voids that take their fraction of an area, the largest first."""
     mean = pi / 4 * pores.median**2 * np.exp(2 * pores.sigma**2)
-    count = int(np.clip(2 * pores.share * area / mean, 8, 6000))
+    count = int(np.clip(2 * pores.fraction * area / mean, 8, 6000))
     radius = pores.median / 2 * np.exp(pores.sigma * random.standard_normal(count).clip(-2.5, 2.5))
     radius = np.minimum(radius, largest)
     covered = np.cumsum(pi * _FULL * (1 + pores.round) / 2 * radius**2)
-    return np.sort(radius[: np.searchsorted(covered, pores.share * area) + 1])[::-1]
+    return np.sort(radius[: np.searchsorted(covered, pores.fraction * area) + 1])[::-1]
 
 
 def _apart(spots: Numbers, radius: Numbers, taken: Numbers) -> Numbers:

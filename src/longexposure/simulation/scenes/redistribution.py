@@ -11,11 +11,11 @@ from math import hypot
 
 import numpy as np
 
-from longexposure.simulation.geometry.primitives import Cylinder, Feature, Scene, Solid, Track
+from longexposure.simulation.geometry.primitives import Cylinder, Feature, Primitive, Scene, Track
 from longexposure.simulation.geometry.view import View
 from longexposure.simulation.scenes.conductors import Conductors, gaps_um, joined_um, segments
 from longexposure.simulation.scenes.dies import any_die, budget_of, die_of, dots
-from longexposure.simulation.scenes.layout import Numbers, Random, between, chance, spread, turned
+from longexposure.simulation.scenes.layout import Numbers, Random, bernoulli, between, spread, turned
 from longexposure.simulation.scenes.marks import marks
 from longexposure.simulation.scenes.strokes import lay, rounded, seen
 
@@ -31,7 +31,7 @@ class _Wiring:
         self.sheet = lay(random, view, height_um=60.0)
         self.copper, self.budget = Conductors(), budget_of(view) // 2
         self.lines: list[tuple[Numbers, int]] = []
-        self.pads: list[Solid] = []
+        self.pads: list[Primitive] = []
 
     def heights(self, level: int) -> tuple[float, float]:
         """Bottom and top: polymer of 7 um between levels."""
@@ -85,7 +85,7 @@ class _Wiring:
             kind="trace",
             at=(*track.points[len(line) // 2], (bottom + top) / 2),
             size_um=self.width,
-            solids=(track,),
+            primitives=(track,),
             about={**about, "bottom_um": bottom, "top_um": top},
         )
 
@@ -156,11 +156,11 @@ def redistribution(random: Random, *, view: View) -> Scene:
         if wiring.fits(at[None], 2 * radius, levels - 1):
             wiring.pad(at, radius, levels - 1)
     die = any_die(random, wiring.sheet, bottom=-between(random, 50, 300), top=0.0)
-    solids = list(wiring.pads)
-    if chance(random, 0.3):
-        solids += marks(random, view, sheet=wiring.sheet, bottom_um=wiring.heights(levels)[0])
+    primitives = list(wiring.pads)
+    if bernoulli(random, 0.3):
+        primitives += marks(random, view, sheet=wiring.sheet, bottom_um=wiring.heights(levels)[0])
     facts = {"width_um": wiring.width, "gap_um": wiring.gap, "levels": levels, "copper_um": wiring.thick}
-    return Scene("redistribution", (die, *wiring.features()), tuple(solids), facts)
+    return Scene("redistribution", (die, *wiring.features()), tuple(primitives), facts)
 
 
 def interposer(random: Random, *, view: View) -> Scene:
@@ -171,25 +171,27 @@ def interposer(random: Random, *, view: View) -> Scene:
     street, corner = spread(random, 1.5, 8) * pitch, 0.4 * sheet.anywhere(random)
     wide = np.full(2, 2.4 * reach)
     base = die_of(sheet, np.zeros(2), wide, bottom=-deep, top=0.0)
-    solids, dies, high = list[Solid](), list[Feature](), between(random, 50, 400)
+    primitives, dies, high = list[Primitive](), list[Feature](), between(random, 50, 400)
     sides = np.where(random.random(2) < 0.5, 1.2 * reach, reach * random.uniform(0.4, 1, 2))
     for side in (-1, 1):
         at = corner + np.array([side * (sides[0] + street) / 2, between(random, -0.1, 0.1) * sides[1]])
         dies.append(die_of(sheet, at, sides, bottom=35.0, top=35.0 + high))
         shape = np.maximum(((sides - pitch) / pitch).astype(int), 1)
         first = at - (shape - 1) * pitch / 2
-        for material, share, bottom, top in (("Cu", 0.5, 10.0, 22.0), ("Sn", 0.52, 22.0, 35.0)):
-            dot = (share * pitch, bottom, top)
-            solids.append(dots(sheet, (first, shape, np.full(2, pitch)), dot, material))
+        for material, fraction, bottom, top in (("Cu", 0.5, 10.0, 22.0), ("Sn", 0.52, 22.0, 35.0)):
+            dot = (fraction * pitch, bottom, top)
+            primitives.append(dots(sheet, (first, shape, np.full(2, pitch)), dot, material))
     coarse = pitch * spread(random, 2, 4)
     shape = np.full(2, int(2.2 * reach / coarse) + 1)
     first = -(shape - 1) * coarse / 2
     radius = float(np.clip(0.12 * coarse, 2.5, 25))
-    solids.append(dots(sheet, (first, shape, np.full(2, coarse)), (2 * radius, -deep, 0.0), "Cu"))
-    solids.append(dots(sheet, (first, shape, np.full(2, coarse)), (0.55 * coarse, -deep - 6, -deep), "Cu"))
+    primitives.append(dots(sheet, (first, shape, np.full(2, coarse)), (2 * radius, -deep, 0.0), "Cu"))
+    primitives.append(
+        dots(sheet, (first, shape, np.full(2, coarse)), (0.55 * coarse, -deep - 6, -deep), "Cu")
+    )
     _crossing(wiring, corner, street, pitch, sides)
     facts = {"bump_pitch_um": pitch, "via_pitch_um": coarse, "width_um": wiring.width, "street_um": street}
-    return Scene("interposer", (base, *dies, *wiring.features()), tuple(solids), facts)
+    return Scene("interposer", (base, *dies, *wiring.features()), tuple(primitives), facts)
 
 
 def _crossing(wiring: _Wiring, corner: Numbers, street: float, pitch: float, sides: Numbers) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 from longexposure.simulation.geometry.primitives import Cylinder
 from longexposure.simulation.scenes.conductors import joined_um
 from longexposure.simulation.scenes.copper import Board, Line
-from longexposure.simulation.scenes.layout import Numbers, between, chance, spread
+from longexposure.simulation.scenes.layout import Numbers, bernoulli, between, spread
 from longexposure.simulation.scenes.strokes import meandered, parallel, rounded
 
 COURSES = np.stack([np.cos(np.arange(8) * pi / 4), np.sin(np.arange(8) * pi / 4)], axis=1)
@@ -49,12 +49,12 @@ def spine(
         bends = int(random.integers(0, 3))
         courses = [course, *(course + random.integers(-1, 2, bends)).tolist()]
         lengths = [2.2 * half + spread(random, 0.06, 0.7) * reach for _ in courses]
-        ended.append(chance(random, ending))
+        ended.append(bernoulli(random, ending))
         lengths[-1] = lengths[-1] + ends_um if ended[-1] else 3 * reach
         steps = np.array(lengths)[:, None] * COURSES[(np.array(courses) + way) % 8]
         halves.append(start + np.cumsum(steps, axis=0))
     line = np.vstack([halves[1][::-1], halves[0]])
-    radius = half * 1.1 + spread(random, 0.3, 6) * half if chance(random, 0.45) and not any(ended) else 0.0
+    radius = half * 1.1 + spread(random, 0.3, 6) * half if bernoulli(random, 0.45) and not any(ended) else 0.0
     return rounded(line, radius, 0.15 * board.view.pixel_um), ended[::-1]
 
 
@@ -84,7 +84,7 @@ def bundle(board: Board, level: int) -> None:
     middle, ended = spine(board, level, half=half, ends_um=count * step, ending=0.0 if rise else 0.4)
     before, strip = board.copper.count, (parallel(middle, rise / 2), 2 * offsets[-1] + width + rise)
     free = board.copper.clear_um(strip[0], 1.09 * strip[1], level, within=gap) >= gap
-    if not free and chance(random, 0.7):
+    if not free and bernoulli(random, 0.7):
         return
     whole = free and not any(ended)
     out, kept = (board.land + gap + width) * between(random, 1.5, 4), []
@@ -143,7 +143,7 @@ def wander(board: Board, level: int) -> bool:
     spots = [points[0].copy(), points[-1].copy()]
     points[0] += stop * COURSES[courses[0] % 8]
     points[-1] -= stop * COURSES[courses[-1] % 8]
-    if chance(random, 0.5):
+    if bernoulli(random, 0.5):
         points = rounded(points, spread(random, 1, 12) * width, 0.1 * board.view.pixel_um)
     return _connect(board, Line(level, points, width), spots)
 
@@ -168,7 +168,7 @@ def ball_grid(board: Board) -> None:
         ):
             continue
         board.copper.add(spot[None], 2 * pad, 0)
-        board.solids.append(
+        board.primitives.append(
             Cylinder(material="Cu", at=board.sheet.places(spot)[0], radius=pad, **top.heights)
         )
         via = spot + outward * pitch / 2
@@ -192,7 +192,7 @@ def _escape(board: Board, via: Numbers, *, pitch: float, deep: Numbers, outward:
     away = np.eye(2)[axis] * outward
     side = np.eye(2)[1 - axis] * float(random.choice([-1.0, 1.0]))
     level = 1 + int(deep[axis]) % max(len(board.layers) - 2, 1)
-    if level >= len(board.layers) or chance(random, 0.3):
+    if level >= len(board.layers) or bernoulli(random, 0.3):
         return
     layer = board.layers[level]
     first = (away + side) / sqrt(2) if deep[axis] else away

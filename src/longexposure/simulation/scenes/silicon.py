@@ -10,11 +10,11 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from longexposure.simulation.geometry.primitives import Cylinder, Feature, Lattice, Scene, Solid
+from longexposure.simulation.geometry.primitives import Cylinder, Feature, Lattice, Primitive, Scene
 from longexposure.simulation.geometry.view import View
 from longexposure.simulation.scenes.dies import any_die, budget_of, die_of, dots
 from longexposure.simulation.scenes.kind import SceneKind
-from longexposure.simulation.scenes.layout import Numbers, Random, between, chance, spread
+from longexposure.simulation.scenes.layout import Numbers, Random, bernoulli, between, spread
 from longexposure.simulation.scenes.marks import marks
 from longexposure.simulation.scenes.redistribution import interposer, redistribution
 from longexposure.simulation.scenes.strokes import Sheet, lay, seen
@@ -32,7 +32,7 @@ def _through_via(
         kind="via",
         at=(*place, (bottom + top) / 2),
         size_um=2 * radius,
-        solids=(copper, hole, *core),
+        primitives=(copper, hole, *core),
         about={"radius_um": radius, "bottom_um": bottom, "top_um": top},
     )
 
@@ -42,15 +42,15 @@ def tsv_array(random: Random, *, view: View) -> Scene:
     radius = seen(random, view, um=(2.5, 25), px=(1.2, 8))
     pitch = float(np.clip(2 * radius * spread(random, 1.6, 5), 10, 200))
     deep = float(np.clip(2 * radius * between(random, 4, 10), 30, 200))
-    inner = radius * between(random, 0.5, 0.75) if radius > 8 and chance(random, 0.3) else 0.0
+    inner = radius * between(random, 0.5, 0.75) if radius > 8 and bernoulli(random, 0.3) else 0.0
     sheet = lay(random, view, height_um=deep)
     wide = np.full(2, 2.4 * sheet.reach_um + 2 * pitch)
     features = [die_of(sheet, np.zeros(2), wide, bottom=-deep, top=0.0)]
-    if chance(random, 0.4):
+    if bernoulli(random, 0.4):
         features.append(any_die(random, sheet, bottom=10.0, top=10.0 + deep))
     budget, step = budget_of(view), np.array([pitch, pitch * float(random.choice([1.0, 1.0, 1.25, 0.866]))])
     blocks = _blocks(random, sheet, step)
-    solids: list[Solid] = []
+    primitives: list[Primitive] = []
     for corner, shape in blocks:
         spots = corner + np.argwhere(np.ones(shape)) * step
         spots = spots[[sheet.sees(spot, radius) for spot in spots]] if len(spots) < 4 * budget else spots
@@ -61,15 +61,15 @@ def tsv_array(random: Random, *, view: View) -> Scene:
             ]
             budget -= 2 * len(spots)
         else:
-            solids.append(dots(sheet, (corner, shape, step), (2 * radius, -deep, 0.0), "Cu"))
-        if chance(random, 0.6):
-            solids.append(dots(sheet, (corner, shape, step), _pad(random, radius, pitch), "Cu"))
-        if chance(random, 0.3):
-            solids.append(
+            primitives.append(dots(sheet, (corner, shape, step), (2 * radius, -deep, 0.0), "Cu"))
+        if bernoulli(random, 0.6):
+            primitives.append(dots(sheet, (corner, shape, step), _pad(random, radius, pitch), "Cu"))
+        if bernoulli(random, 0.3):
+            primitives.append(
                 dots(sheet, (corner, shape, step), (1.8 * radius, -deep - 0.8 * radius, -deep), "Sn")
             )
     facts = {"radius_um": radius, "pitch_um": pitch, "deep_um": deep, "turn_deg": sheet.turn_deg}
-    return Scene("tsv_array", tuple(features), tuple(solids), facts)
+    return Scene("tsv_array", tuple(features), tuple(primitives), facts)
 
 
 def _pad(random: Random, radius: float, pitch: float) -> tuple[float, float, float]:
@@ -102,7 +102,7 @@ def memory_cells(random: Random, *, view: View) -> Scene:
     """
     sheet, dies = lay(random, view, height_um=50.0), int(random.integers(1, 9))
     pitch = np.array([seen(random, view, um=(0.1, 60), px=(3, 30)) for _ in range(2)])
-    if chance(random, 0.4):
+    if bernoulli(random, 0.4):
         pitch[1] = pitch[0]
     cells = np.array([random.integers(12, 65), random.integers(12, 65)])
     block, street = cells * pitch, random.uniform(1.5, 6, 2) * pitch
@@ -110,19 +110,19 @@ def memory_cells(random: Random, *, view: View) -> Scene:
     stride, count = block + street, np.clip(2 * sheet.reach_um / (block + street) + 1, 1, 6).astype(int)
     first = -(count - 1) / 2 * stride + random.uniform(-0.5, 0.5, 2) * stride
     looks = _cell_layers(random, pitch, metal)
-    features, solids = [], list[Solid]()
+    features, primitives = [], list[Primitive]()
     for place in np.argwhere(np.ones(count)):
         at = first + place * stride
         if sheet.sees(at, float(np.hypot(*block)) / 2):
             features.append(_cell_block(sheet, at, block, looks))
-            solids += _stripes(sheet, at, block, street, (pitch, metal))
+            primitives += _stripes(sheet, at, block, street, (pitch, metal))
     wide = np.full(2, 2.2 * sheet.reach_um)
-    solids += _mesh(random, sheet, wide, pitch, metal)
-    if chance(random, 0.4):
-        solids += marks(random, view, sheet=sheet, bottom_um=metal)
+    primitives += _mesh(random, sheet, wide, pitch, metal)
+    if bernoulli(random, 0.4):
+        primitives += marks(random, view, sheet=sheet, bottom_um=metal)
     die = die_of(sheet, np.zeros(2), wide, bottom=-50.0 * dies, top=0.0)
     facts = {"pitch_um": float(pitch.min()), "metal_um": metal, "dies": dies, "turn_deg": sheet.turn_deg}
-    return Scene("memory_cells", (die, *features), tuple(solids), facts)
+    return Scene("memory_cells", (die, *features), tuple(primitives), facts)
 
 
 _Look = tuple[Numbers, Numbers, str, float, float, float]
@@ -131,18 +131,18 @@ _Look = tuple[Numbers, Numbers, str, float, float, float]
 
 def _cell_layers(random: Random, pitch: Numbers, metal: float) -> list[_Look]:
     """What a cell is made of: a blob or two, bit lines along y, word lines along x."""
-    pattern = "dot" if chance(random, 0.4) else "block"
-    stagger = 0.5 if chance(random, 0.4) else 0.0
+    pattern = "dot" if bernoulli(random, 0.4) else "block"
+    stagger = 0.5 if bernoulli(random, 0.4) else 0.0
     found = [(pitch, pitch * random.uniform(0.35, 0.7, 2), pattern, stagger, 0.0, metal)]
-    if chance(random, 0.6):
+    if bernoulli(random, 0.6):
         every = pitch * [float(random.choice([1, 1, 2])), 0.0] + [0.0, 1e5]
         found.append((every, every * [between(random, 0.25, 0.5), 0.999], "block", 0.0, metal, 1.6 * metal))
-    if chance(random, 0.6):
+    if bernoulli(random, 0.6):
         every = pitch * [0.0, float(random.choice([1, 2, 2]))] + [1e5, 0.0]
         found.append(
             (every, every * [0.999, between(random, 0.25, 0.5)], "block", 0.0, 1.7 * metal, 2.2 * metal)
         )
-    if chance(random, 0.3):
+    if bernoulli(random, 0.3):
         found.append((pitch * 2, pitch * 0.6, "dot", 0.0, 2.3 * metal, 3 * metal))
     return found
 
@@ -156,7 +156,7 @@ def _cell_block(sheet: Sheet, at: Numbers, sides: Numbers, looks: Sequence[_Look
         kind="cell block",
         at=(*place, top / 2),
         size_um=min(width, height),
-        solids=layers,
+        primitives=layers,
         about={**about, "bottom_um": 0.0, "top_um": top},
     )
 
@@ -181,10 +181,10 @@ def _lattice(sheet: Sheet, at: Numbers, sides: Numbers, look: _Look) -> Lattice:
 
 def _stripes(
     sheet: Sheet, at: Numbers, block: Numbers, street: Numbers, cell: tuple[Numbers, float]
-) -> list[Solid]:
+) -> list[Primitive]:
     """Sense amplifiers below a block and word line drivers beside it: coarser cells, denser metal."""
     pitch, metal = cell
-    found: list[Solid] = []
+    found: list[Primitive] = []
     for axis in (0, 1):
         sides = np.where(np.arange(2) == axis, street * 0.75, block)
         every = np.where(np.arange(2) == axis, street * 0.37, 2 * pitch)
@@ -194,9 +194,9 @@ def _stripes(
     return found
 
 
-def _mesh(random: Random, sheet: Sheet, wide: Numbers, pitch: Numbers, metal: float) -> list[Solid]:
+def _mesh(random: Random, sheet: Sheet, wide: Numbers, pitch: Numbers, metal: float) -> list[Primitive]:
     """Power mesh, at times two of them, and dummy fill between its bars."""
-    found: list[Solid] = []
+    found: list[Primitive] = []
     for level in range(int(random.integers(0, 3))):
         every = pitch * random.integers(5, 20, 2) * 1.03
         look = (
@@ -208,7 +208,7 @@ def _mesh(random: Random, sheet: Sheet, wide: Numbers, pitch: Numbers, metal: fl
             (4 + level) * metal,
         )
         found.append(_lattice(sheet, np.zeros(2), wide, look))
-    if chance(random, 0.3):
+    if bernoulli(random, 0.3):
         every = pitch * between(random, 1.1, 2.7)
         sides, at = wide * random.uniform(0.1, 0.5, 2), sheet.anywhere(random)
         found.append(_lattice(sheet, at, sides, (every, every * 0.6, "block", 0.5, 2 * metal, 2.5 * metal)))

@@ -12,7 +12,7 @@ from math import hypot, sqrt
 
 import numpy as np
 
-from longexposure.simulation.geometry.primitives import Cylinder, Feature, Scene, Slab, Solid, Track
+from longexposure.simulation.geometry.primitives import Cylinder, Feature, Primitive, Scene, Slab, Track
 from longexposure.simulation.geometry.view import View
 from longexposure.simulation.scenes.bumps import copper_pillars, flip_chip
 from longexposure.simulation.scenes.grids import (
@@ -38,8 +38,8 @@ from longexposure.simulation.scenes.layout import (
     Mask,
     Random,
     as_places,
+    bernoulli,
     between,
-    chance,
     cloth,
     in_view,
     spread,
@@ -67,20 +67,22 @@ def bga(random: Random, *, view: View) -> Scene:
     """
     grid, joint = _ball_array(random, view)
     porosity = Porosity(
-        share=between(random, 0.1, 0.75),
+        fraction=between(random, 0.1, 0.75),
         mean_count=spread(random, 0.8, 5),
         largest=between(random, 0.1, 0.24),
     )
     board = between(random, 800, 2400)
     features: list[Feature] = []
-    others: list[Solid] = [cloth(random, board), *_buses(random, view, board)]
+    others: list[Primitive] = [cloth(random, board), *_buses(random, view, board)]
     grids = _side_by_side(random, view, grid)
     for part in grids:
         places = visible(view, part, joint)
         features += ball_joints(random, view, places, kind="ball", joint=joint, porosity=porosity)
         others += _package(random, part, joint)
         others += _board_copper(random, view, part, joint=joint, board=board, alone=len(grids) == 1)
-    facts = array_facts(joint, grid, board_um=board, void_share=porosity.share, packages=float(len(grids)))
+    facts = array_facts(
+        joint, grid, board_um=board, void_fraction=porosity.fraction, packages=float(len(grids))
+    )
     return Scene("bga", tuple(features), tuple(others), facts)
 
 
@@ -88,7 +90,7 @@ def _side_by_side(random: Random, view: View, grid: Grid) -> list[Grid]:
     """The package alone, or with more of its kind beside it where the view has room, as memory is placed."""
     rooms = [side + between(random, 1500, 8000) for side in grid.sides]
     fit = joint_budget(view) // max(int(np.count_nonzero(grid.present)), 1)
-    if fit < 2 or max(rooms) > 1.2 * max(view.extent_um) or chance(random, 0.3):
+    if fit < 2 or max(rooms) > 1.2 * max(view.extent_um) or bernoulli(random, 0.3):
         return [grid]
     steps = np.mgrid[-4:5, -4:5].reshape(2, -1).T * rooms
     places = turned(steps, grid.turn_deg, grid.at)
@@ -104,13 +106,13 @@ def _ball_array(random: Random, view: View) -> tuple[Grid, Joint]:
     diameter = float(random.choice(BALLS_UM[pitch]))
     most = int(sqrt(joint_budget(view)))
     rows, columns = (int(n) for n in random.integers(min(6, most), min(34, most) + 1, 2))
-    if chance(random, 0.6):
+    if bernoulli(random, 0.6):
         columns = rows
     kind = random.random()
     deep = max(rows, columns) if kind < 0.35 else int(random.integers(2, 6))
     core = int(random.integers(2, 9)) if kind > 0.65 else 0
     grid = placed_grid(random, view, (pitch, pitch), ring(random, rows, columns, deep=deep, core=core))
-    solder = "Sn63Pb37" if chance(random, 0.2) else "SAC305"
+    solder = "Sn63Pb37" if bernoulli(random, 0.2) else "SAC305"
     joint = collapsed_joint(
         random, solder=solder, diameter=diameter, pitch=grid.nearest_um(), copper=(18, 50), upper=(15, 30)
     )
@@ -119,28 +121,28 @@ def _ball_array(random: Random, view: View) -> tuple[Grid, Joint]:
 
 def _board_copper(
     random: Random, view: View, grid: Grid, *, joint: Joint, board: float, alone: bool
-) -> list[Solid]:
+) -> list[Primitive]:
     """Escapes of the outer balls of a package that stands alone; at times dog-bones to plated vias."""
     line = min(between(random, 60, 130), 0.15 * min(grid.pitch))
     land, copper = 2 * joint.lower_pad[0], joint.lower_pad[1]
-    solids: list[Solid] = []
+    primitives: list[Primitive] = []
     if alone:
-        solids += escapes(random, view, grid, land_um=land, line_um=line, bottom=0.0, top=copper)
-    if chance(random, 0.6):
-        solids += _dog_bones(random, view, grid, joint, board)
-    return solids
+        primitives += escapes(random, view, grid, land_um=land, line_um=line, bottom=0.0, top=copper)
+    if bernoulli(random, 0.6):
+        primitives += _dog_bones(random, view, grid, joint, board)
+    return primitives
 
 
-def _buses(random: Random, view: View, board: float) -> list[Solid]:
+def _buses(random: Random, view: View, board: float) -> list[Primitive]:
     """Up to three bundles of parallel lines on inner layers."""
-    solids: list[Solid] = []
+    primitives: list[Primitive] = []
     for _ in range(int(random.integers(0, 4))):
         low, line = -between(random, 100, board), between(random, 60, 130)
-        solids += bundle(random, view, line_um=line, bottom=low, top=low + between(random, 15, 35))
-    return solids
+        primitives += bundle(random, view, line_um=line, bottom=low, top=low + between(random, 15, 35))
+    return primitives
 
 
-def _dog_bones(random: Random, view: View, grid: Grid, joint: Joint, board: float) -> list[Solid]:
+def _dog_bones(random: Random, view: View, grid: Grid, joint: Joint, board: float) -> list[Primitive]:
     """A short line from each inner land to a via in the middle of four balls; laser vias at fine pitch."""
     through = min(grid.pitch) >= 650
     radius = min(grid.pitch) * between(random, 0.12, 0.17)
@@ -152,14 +154,14 @@ def _dog_bones(random: Random, view: View, grid: Grid, joint: Joint, board: floa
         : joint_budget(view)
     ]
     vias = lands + turned(shift, grid.turn_deg)
-    solids: list[Solid] = []
+    primitives: list[Primitive] = []
     for land, via in zip(as_places(lands), as_places(vias), strict=True):
         barrel = Cylinder(
             material="Cu", at=via, radius=radius, inner_radius=radius - wall, bottom=-depth, top=copper
         )
         bone = Track(material="Cu", points=(land, via), width=0.8 * radius, bottom=0.0, top=copper)
-        solids += [barrel, bone]
-    return solids
+        primitives += [barrel, bone]
+    return primitives
 
 
 def _inner(present: Mask, *, deep: int) -> Mask:
@@ -169,26 +171,26 @@ def _inner(present: Mask, *, deep: int) -> Mask:
     return inner
 
 
-def _package(random: Random, grid: Grid, joint: Joint) -> list[Solid]:
+def _package(random: Random, grid: Grid, joint: Joint) -> list[Primitive]:
     """The substrate with a plane at times, a die and mould compound at times."""
     bottom = joint.top + joint.upper_pad[1]
     sides = grid.sides[0] + 0.4 * grid.pitch[0], grid.sides[1] + 0.4 * grid.pitch[1]
     thick = between(random, 200, 600)
 
-    def slab(material: str, share: float, low: float, high: float) -> Slab:
-        wide = sides[0] * share, sides[1] * share
+    def slab(material: str, fraction: float, low: float, high: float) -> Slab:
+        wide = sides[0] * fraction, sides[1] * fraction
         return Slab(material=material, at=grid.at, sides=wide, bottom=low, top=high, turn_deg=grid.turn_deg)
 
-    solids: list[Solid] = [slab("FR-4", 1.0, bottom, bottom + thick)]
-    if chance(random, 0.4):
-        solids.append(plane(random, grid, low=bottom + 0.6 * thick, pitch=between(random, 250, 600)))
-    if chance(random, 0.5):
+    primitives: list[Primitive] = [slab("FR-4", 1.0, bottom, bottom + thick)]
+    if bernoulli(random, 0.4):
+        primitives.append(plane(random, grid, low=bottom + 0.6 * thick, pitch=between(random, 250, 600)))
+    if bernoulli(random, 0.5):
         top = bottom + thick
         die = between(random, 100, 400)
-        solids.append(slab("Si", between(random, 0.25, 0.75), top, top + die))
-        if chance(random, 0.6):
-            solids.append(slab("EMC", 1.0, top, top + die + between(random, 100, 500)))
-    return solids
+        primitives.append(slab("Si", between(random, 0.25, 0.75), top, top + die))
+        if bernoulli(random, 0.6):
+            primitives.append(slab("EMC", 1.0, top, top + die + between(random, 100, 500)))
+    return primitives
 
 
 SOLDER_SCENES: Mapping[str, SceneKind] = {

@@ -15,16 +15,16 @@ from longexposure.simulation.geometry.primitives import (
     Lattice,
     Place,
     Point,
+    Primitive,
     Scene,
     Slab,
-    Solid,
     Weave,
 )
 from longexposure.simulation.geometry.view import View
 from longexposure.simulation.scenes.bonds import Bonding, Fan, bond, draw_bonding, laminate_fingers
 from longexposure.simulation.scenes.frame import Frame, Sight, pick, whole
 from longexposure.simulation.scenes.kind import SceneKind
-from longexposure.simulation.scenes.layout import Random, between, chance, part_angle_deg, spread
+from longexposure.simulation.scenes.layout import Random, bernoulli, between, part_angle_deg, spread
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +87,7 @@ def stacked_dies(random: Random, *, view: View) -> Scene:
 def _stack(random: Random, pixel_um: float) -> _Stack:
     number, thickness = whole(random, 2, 8), between(random, 40, 120)
     step, film = between(random, 180, 350), between(random, 8, 20)
-    first = number if number < 4 or chance(random, 0.4) else number // 2
+    first = number if number < 4 or bernoulli(random, 0.4) else number // 2
     shifts = [-step * k if k < first else -step * (first - 1) + step * (k - first + 1) for k in range(number)]
     metal, width = between(random, 12, 22), spread(random, 3000, 11000)
     loop = between(random, 60, 110)
@@ -125,7 +125,7 @@ def _dies(stack: _Stack, frame: Frame) -> Iterator[Feature]:
         yield Feature("die", (*at, top), max(stack.sides), (silicon, displaced), about)
 
 
-def _laminate(random: Random, stack: _Stack, frame: Frame) -> Iterator[Solid]:
+def _laminate(random: Random, stack: _Stack, frame: Frame) -> Iterator[Primitive]:
     """Mould compound with its filler, laminate with its weave, a plane of copper with holes for gas."""
     turn, seed = frame.turn_deg, whole(random, 0, 2**31)
     high = stack.tops[-1] + stack.loop + 180
@@ -144,7 +144,7 @@ def _laminate(random: Random, stack: _Stack, frame: Frame) -> Iterator[Solid]:
     yield Weave(
         material="FR-4", period=(period, period), mean=stack.depth, swing=swing, turn_deg=turn, seed=seed
     )
-    if chance(random, 0.6):
+    if bernoulli(random, 0.6):
         wide, low = between(random, 250, 600), -stack.depth - stack.metal
         plane = Slab(
             material="Cu", at=frame.at, sides=(3e4, 3e4), bottom=low, top=low + stack.metal, turn_deg=turn
@@ -167,7 +167,7 @@ def _laminate(random: Random, stack: _Stack, frame: Frame) -> Iterator[Solid]:
 
 def _cascade(
     random: Random, stack: _Stack, frame: Frame, sight: Sight, *, edge: int, members: range
-) -> tuple[list[Feature], list[Solid]]:
+) -> tuple[list[Feature], list[Primitive]]:
     """Wires of the dies that are bonded at one edge, each to the die below, the lowest to the laminate."""
     own = frame if edge == 1 else frame.inner(0.0, 0.0, 180.0)
     half, shifts = stack.sides[1] / 2, [edge * shift for shift in stack.shifts]
@@ -188,7 +188,7 @@ def _cascade(
         target = end[0], end[1], stack.metal
         for die in members:
             start = x, half + shifts[die] - 70, stack.tops[die]
-            if die == members[0] or not chance(random, free):
+            if die == members[0] or not bernoulli(random, free):
                 features += _hop(
                     random, stack, own, sight, start=start, target=target, upper=die != members[0]
                 )

@@ -159,5 +159,5 @@ def _arc(before: Numbers, corner: Numbers, after: Numbers, *, radius: float, sag
     middle = corner + (back + ahead) / hypot(*(back + ahead)) * radius / sin(half)
     start, end = corner + back * radius / tan(half) - middle, corner + ahead * radius / tan(half) - middle
     angle = pi - 2 * half
-    share = np.linspace(0, 1, ceil(angle / (2 * acos(1 - sagitta / radius))) + 1)[:, None]
-    return middle + (np.sin((1 - share) * angle) * start + np.sin(share * angle) * end) / sin(angle)
+    fraction = np.linspace(0, 1, ceil(angle / (2 * acos(1 - sagitta / radius))) + 1)[:, None]
+    return middle + (np.sin((1 - fraction) * angle) * start + np.sin(fraction * angle) * end) / sin(angle)

@@ -73,27 +73,27 @@ class Package:
 def lead(package: Package, frame: Frame, x: float, tip: Place, *, width: float) -> Feature:
     """A gull wing: inner finger, shoulder, riser down to the board, foot."""
     edge, metal, turn = package.body[1] / 2, package.metal, frame.turn_deg
-    start, knee, end = edge - 300, edge + 0.32 * package.out, edge + package.out
+    start, delta, end = edge - 300, edge + 0.32 * package.out, edge + package.out
     low = package.frame
     shoulder = Slab(
         material="Cu",
-        at=frame.place(x, (start + knee) / 2),
-        sides=(package.lead, knee - start),
+        at=frame.place(x, (start + delta) / 2),
+        sides=(package.lead, delta - start),
         bottom=low,
         top=low + metal,
         turn_deg=turn,
     )
     riser = replace(
         shoulder,
-        at=frame.place(x, knee - metal / 2),
+        at=frame.place(x, delta - metal / 2),
         sides=(package.lead, metal),
         bottom=_SOLDER_UM,
         top=low,
     )
     foot = replace(
         shoulder,
-        at=frame.place(x, (knee + end) / 2),
-        sides=(package.lead, end - knee),
+        at=frame.place(x, (delta + end) / 2),
+        sides=(package.lead, end - delta),
         bottom=_SOLDER_UM,
         top=_SOLDER_UM + metal,
     )
@@ -113,10 +113,10 @@ def lead(package: Package, frame: Frame, x: float, tip: Place, *, width: float) 
 def joint(random: Random, package: Package, frame: Frame, x: float) -> Feature:
     """The joint below a foot: fillets at heel and toe, a thin layer between, the land."""
     edge, wide = package.body[1] / 2, package.lead * between(random, 1.15, 1.3)
-    knee, end = edge + 0.32 * package.out, edge + package.out
+    delta, end = edge + 0.32 * package.out, edge + package.out
     heel, toe = between(random, 180, 320), between(random, 150, 350)
     rise, climb = between(random, 1.6, 3.0) * package.metal, between(random, 0.5, 1.0) * package.metal
-    back = knee - package.metal
+    back = delta - package.metal
     fillet = Wedge(
         material=package.solder,
         at=frame.place(x, back - heel / 2),

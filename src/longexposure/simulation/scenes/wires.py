@@ -16,9 +16,9 @@ from longexposure.simulation.geometry.primitives import (
     Lattice,
     Place,
     Point,
+    Primitive,
     Scene,
     Slab,
-    Solid,
     Track,
     Weave,
 )
@@ -34,7 +34,7 @@ from longexposure.simulation.scenes.bonds import (
 )
 from longexposure.simulation.scenes.frame import Frame, Sight, pick, whole
 from longexposure.simulation.scenes.kind import SceneKind
-from longexposure.simulation.scenes.layout import Random, between, chance, part_angle_deg, spread
+from longexposure.simulation.scenes.layout import Random, bernoulli, between, part_angle_deg, spread
 
 _ROW_UM = 330.0
 """From one row of a laminate's fingers to the next."""
@@ -62,8 +62,8 @@ class _Plan:
         tiers: rows of pads and of fingers.
         loop: height of the lowest tier.
         depth: thickness of the laminate.
-        downs: share of the pads that are bonded down to the rim.
-        idle: share of the pads that are not bonded.
+        downs: fraction of the pads that are bonded down to the rim.
+        idle: fraction of the pads that are not bonded.
     """
 
     framed: bool
@@ -122,7 +122,7 @@ def bond_wires(random: Random, *, view: View) -> Scene:
 
 
 def _plan(random: Random, pixel_um: float) -> _Plan:
-    framed = chance(random, 0.5)
+    framed = bernoulli(random, 0.5)
     tiers = 1 if framed else pick(random, (1, 2, 2, 3))
     width, thickness = spread(random, 1500, 7000), spread(random, 75, 350)
     sides = width, min(max(width * between(random, 0.55, 1.8), 1200.0), 9000.0)
@@ -137,7 +137,7 @@ def _plan(random: Random, pixel_um: float) -> _Plan:
         thickness=thickness,
         attach=between(random, 15, 40),
         metal=pick(random, (127.0, 150.0, 200.0)) if framed else between(random, 12, 25),
-        tips=between(random, 120, 300) if framed and chance(random, 0.4) else 0.0,
+        tips=between(random, 120, 300) if framed and bernoulli(random, 0.4) else 0.0,
         pad_pitch=pad_pitch,
         tip_pitch=spread(random, 160, 260) if framed else spread(random, 75, 140),
         inset=between(random, 45, 110),
@@ -148,7 +148,7 @@ def _plan(random: Random, pixel_um: float) -> _Plan:
         tiers=tiers,
         loop=max(spread(random, 80, 230), 60 + 0.4 * thickness),
         depth=between(random, 150, 400),
-        downs=between(random, 0.0, 0.15) if chance(random, 0.7) else 0.0,
+        downs=between(random, 0.0, 0.15) if bernoulli(random, 0.7) else 0.0,
         idle=between(random, 0.0, 0.08),
     )
 
@@ -164,7 +164,7 @@ def _focus(random: Random, plan: _Plan, view: View) -> Point:
     return (*Frame((0.0, 0.0), 90.0 * side).place(x, y), 0.7 * plan.top)
 
 
-def _ground(random: Random, plan: _Plan, frame: Frame) -> Iterator[Solid]:
+def _ground(random: Random, plan: _Plan, frame: Frame) -> Iterator[Primitive]:
     """What the view shows everywhere: filler grain, and a laminate with its weave and a meshed plane."""
     grain, seed = spread(random, 8.0, 30.0), whole(random, 0, 2**31)
     yield Grain(material="EMC", mean=60.0, rms=between(random, 10, 30), roughness=grain, seed=seed)
@@ -178,7 +178,7 @@ def _ground(random: Random, plan: _Plan, frame: Frame) -> Iterator[Solid]:
         turn_deg=frame.turn_deg,
         seed=seed,
     )
-    if chance(random, 0.5):
+    if bernoulli(random, 0.5):
         mesh, low = between(random, 250, 600), -plan.depth - plan.metal
         bar = mesh * between(random, 0.25, 0.5)
         yield Lattice(
@@ -194,7 +194,7 @@ def _ground(random: Random, plan: _Plan, frame: Frame) -> Iterator[Solid]:
         )
 
 
-def _package(plan: _Plan, unit: Frame) -> Iterator[Solid]:
+def _package(plan: _Plan, unit: Frame) -> Iterator[Primitive]:
     """Mould compound and what the die lies on: a paddle with its tie bars, or a ground ring."""
     width, height = plan.pitch
     body = width - 300, height - 300
@@ -214,7 +214,7 @@ def _package(plan: _Plan, unit: Frame) -> Iterator[Solid]:
 
 def _side(
     random: Random, plan: _Plan, frame: Frame, sight: Sight, *, odd: bool
-) -> tuple[list[Feature], list[Solid]]:
+) -> tuple[list[Feature], list[Primitive]]:
     """Wires and fingers of one side; the frame's y axis points out of it."""
     along, half = plan.die[odd], plan.die[1 - odd] / 2
     room = int((along + 1.4 * plan.gap) / plan.tip_pitch) - 2
@@ -223,7 +223,7 @@ def _side(
     count = max(min(int(free / plan.pad_pitch), room), 3)
     step = free / count
     features: list[Feature] = []
-    solids: list[Solid] = []
+    primitives: list[Primitive] = []
     for tier in range(min(plan.tiers, count - 1)):
         fan = _fan(plan, tier=tier, count=count - tier, half=half, step=max(1.04 * step, plan.tip_pitch))
         pads = [
@@ -231,12 +231,12 @@ def _side(
         ]
         features += _wires(random, plan, frame, sight, pads=pads, fan=fan, tier=tier)
         if plan.framed:
-            solids += lead_fingers(fan, frame, sight)
+            primitives += lead_fingers(fan, frame, sight)
         else:
             traces, fingers = laminate_fingers(random, fan, frame, sight, depth_um=plan.depth)
             features += traces
-            solids += fingers
-    return features, solids
+            primitives += fingers
+    return features, primitives
 
 
 def _fan(plan: _Plan, *, tier: int, count: int, half: float, step: float) -> Fan:

@@ -27,10 +27,10 @@ class LossConfig(BaseModel):
 
     Attributes:
         kind: distance of pixels: mean absolute, mean squared, mean sqrt(d^2 + 1e-6), or mean
-            knee^2 (sqrt(1 + (d / knee)^2) - 1), which is half the square well below the knee and goes on
+            delta^2 (sqrt(1 + (d / delta)^2) - 1), which is half the square well below delta and goes on
             straight beyond, so that the few huge differences of a scene of little contrast do not count
             alone.
-        knee: where that turns, > 0, in the unit domain after `noise_exponent`; left out of what is written
+        delta: where that turns, > 0, in the unit domain after `noise_exponent`; left out of what is written
             for other kinds.
         focal_frequency_weight: lambda_1 of the paper's equation 4.
         wavelet_weight: lambda_2 of the paper's equation 4.
@@ -47,7 +47,7 @@ class LossConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: PixelLoss = "l1"
-    knee: float = Field(default=0.1, gt=0, allow_inf_nan=False, repr=False)
+    delta: float = Field(default=0.1, gt=0, allow_inf_nan=False, repr=False)
     focal_frequency_weight: float = Field(default=10.0, ge=0, allow_inf_nan=False)
     wavelet_weight: float = Field(default=0.1, ge=0, allow_inf_nan=False)
     wavelet_variant: WaveletVariant = "bands"
@@ -62,7 +62,7 @@ class LossConfig(BaseModel):
         if self.perceptual is None:
             values.pop("perceptual", None)
         if self.kind != "pseudo_huber":
-            values.pop("knee", None)
+            values.pop("delta", None)
         if not self.structure_weight:
             values.pop("structure_weight", None)
         return values
@@ -142,5 +142,5 @@ def _distance(residual: torch.Tensor, config: LossConfig) -> torch.Tensor:
         return residual.square()
     if config.kind == "charbonnier":
         return (residual.square() + 1e-6).sqrt()
-    square = (residual / config.knee).square()
-    return config.knee**2 * (square / (1 + (1 + square).sqrt()))  # sqrt(1 + s) - 1, exact for small s
+    square = (residual / config.delta).square()
+    return config.delta**2 * (square / (1 + (1 + square).sqrt()))  # sqrt(1 + s) - 1, exact for small s

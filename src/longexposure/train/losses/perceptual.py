@@ -38,7 +38,7 @@ Blocks = Annotated[int, Field(ge=1, le=64)]
 
 
 class PerceptualConfig(BaseModel):
-    """Weights and share of the perceptual term.
+    """Weights and fraction of the perceptual term.
 
     Reading a config reads the file, so that a recipe that names a wrong one is refused before anything is
     computed, and so that what is kept of the recipe holds the file's SHA-256.
