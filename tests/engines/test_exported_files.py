@@ -60,7 +60,7 @@ def test_what_is_written_is_read_back_to_the_bit(tmp_path: Path) -> None:
     assert (found.weights_sha256, found.spec) == ("ab" * 32, SPEC)
     assert found.content == (tmp_path / "m.onnx").read_bytes()
     for probe, original in zip(found.probes, (a_probe(0), a_probe(1)), strict=True):
-        for name in ("tile", "condition", "expected"):
+        for name in ("tile", "noise_condition", "expected"):
             ours, theirs = getattr(probe, name), getattr(original, name)
             assert ours.dtype == np.float32
             assert np.array_equal(ours, theirs)

@@ -155,7 +155,7 @@ def compute_all(request: Any, given: dict[str, Any]) -> list[Unit]:
     OpenVINO 2026.4 keeps an allocation that failed to itself, and what lies there is an earlier result.
     """
     wanted = {entry.any_name: given[entry.any_name] for entry in request.model_inputs}
-    request.start_async(wanted, fraction_inputs=True)
+    request.start_async(wanted, share_inputs=True)
     request.wait()
     return [request.get_output_tensor(number).data.copy() for number in range(len(request.model_outputs))]
 
