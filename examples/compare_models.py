@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
+from longexposure.cli.terminal import print_table
 from longexposure.data.evaluate import evaluate, write_evaluation
 from longexposure.data.simulated_sets import SetPlan, write_set
-from longexposure.format import print_table
 
 small = ("image.height=160", "image.width=160")
 plan = SetPlan(machine="S1", split="test", count=2, seed=11, out=Path("test-pairs"), overrides=small)

@@ -20,9 +20,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from longexposure.cli.terminal import print_table
 from longexposure.enhance.enhancer import FileResult, enhance_files, load_enhancer
 from longexposure.errors import InputError, LongExposureError
-from longexposure.format import print_table
 from longexposure.io import check_writable_folder, write_radiograph
 from longexposure.metrics import psnr, ssim
 from longexposure.radiograph import Pixels, Radiograph

@@ -10,8 +10,8 @@ import tifffile
 from typer.testing import CliRunner, Result
 
 from longexposure.cli import app as cli
+from longexposure.cli.terminal import progress
 from longexposure.data import simulated_sets as simulating
-from longexposure.format import progress
 from longexposure.simulation.machine import recipe_text
 
 SMALL = """

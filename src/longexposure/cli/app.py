@@ -26,8 +26,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 from typer.core import TyperCommand
 
+from longexposure.cli.terminal import print_facts, print_table, progress
 from longexposure.errors import LongExposureError, OutputError
-from longexposure.format import json_text, numbers, print_facts, print_table, progress
+from longexposure.format import json_text, numbers
 
 if TYPE_CHECKING:
     from longexposure.enhance.enhancer import FileResult

@@ -19,6 +19,7 @@ import torch
 from longexposure.data.pairs import ImagePair, PairedFolder
 from longexposure.enhance.enhancer import Enhancer, load_enhancer
 from longexposure.errors import InputError
+from longexposure.format import finite
 from longexposure.io import read_radiograph, write_whole
 from longexposure.metrics import psnr, ssim
 from longexposure.radiograph import Pixels
@@ -101,8 +102,7 @@ class Evaluation:
             "summary": self.summary(),
             "images": [asdict(image) for image in self.images],
         }
-        finite: dict[str, Any] = _finite(content)
-        return finite
+        return finite(content)
 
 
 def evaluate(
@@ -253,13 +253,3 @@ def _setting(device: str, precision: str) -> dict[str, Any]:
         "precision": precision,
         "ssim": "Gaussian window 11 px, sigma 1.5",
     }
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, Mapping):
-        return {name: _finite(item) for name, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    return value

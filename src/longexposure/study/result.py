@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from html import escape
@@ -14,6 +13,7 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
+from longexposure.format import finite
 from longexposure.io import write_whole
 from longexposure.study.workbench import StudyRun
 
@@ -86,8 +86,7 @@ def as_document(result: StudyResult, setting: Mapping[str, Any]) -> dict[str, An
         "trainings": [dict(run.facts) for run in result.trainings],
         **setting,
     }
-    finite: dict[str, Any] = _finite(document)
-    return finite
+    return finite(document)
 
 
 def write(result: StudyResult, out: Path, setting: Mapping[str, Any]) -> dict[str, Any]:
@@ -225,13 +224,3 @@ def _table(table: Mapping[str, Any]) -> str:
 
 def _asset(name: str) -> str:
     return (resources.files("longexposure.report") / "assets" / name).read_text(encoding="utf-8")
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, Mapping):
-        return {str(name): _finite(item) for name, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    return value
