@@ -8,13 +8,13 @@ image of the same grey scale; what lies outside of what was measured is told, an
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, model_validator
 
 from longexposure.config import parsed
@@ -360,16 +360,8 @@ def read_calibration(path: str | Path) -> NoiseCalibration:
 def calibration_text(calibration: NoiseCalibration) -> str:
     """The content of a fingerprint file, TOML; numbers have eight digits that count."""
     values = calibration.model_dump(mode="json", exclude_none=True)
-    version = calibration.measured.version
-    lines = [f"# Noise of a machine, measured with longexposure {version}.", ""]
-    tables = {name: value for name, value in values.items() if isinstance(value, dict)}
-    files = values.pop("files")
-    lines += [f"{name} = {_toml(value)}" for name, value in values.items() if name not in tables]
-    for name, table in tables.items():
-        lines += ["", f"[{name}]", *(f"{key} = {_toml(value)}" for key, value in table.items())]
-    for file in files:
-        lines += ["", "[[files]]", *(f"{key} = {_toml(value)}" for key, value in file.items())]
-    return "\n".join(lines) + "\n"
+    title = f"# Noise of a machine, measured with longexposure {calibration.measured.version}.\n\n"
+    return title + tomli_w.dumps(_rounded(values))
 
 
 def _checked(values: Mapping[str, Any], *, where: str) -> NoiseCalibration:
@@ -382,18 +374,15 @@ def _checked(values: Mapping[str, Any], *, where: str) -> NoiseCalibration:
         ) from error
 
 
-def _toml(value: Any) -> str:
-    """A number, text or nested list as TOML."""
+def _rounded(value: Any) -> Any:
+    """The same with numbers of eight digits, and texts without what UTF-8 cannot hold."""
+    if isinstance(value, dict):
+        return {name: _rounded(item) for name, item in value.items()}
     if isinstance(value, list):
-        inner = [_toml(item) for item in value]
-        if value and isinstance(value[0], list | str):
-            return "".join(["[", *(f"\n  {item}," for item in inner), "\n]"])
-        return f"[{', '.join(inner)}]"
+        return [_rounded(item) for item in value]
     if isinstance(value, float):
-        return f"{value:.8g}"
-    if isinstance(value, str):
-        return json.dumps(value.encode(errors="replace").decode(), ensure_ascii=False).replace("\x7f", "?")
-    return str(value)
+        return float(f"{value:.8g}")
+    return value.encode(errors="replace").decode() if isinstance(value, str) else value
 
 
 def _unusable(path: Path, found: str) -> InputError:
