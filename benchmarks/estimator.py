@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from machine import machine
 from quality import CASES, RADIOGRAPHS, examples, halves
 from scipy import ndimage
 from skimage import data
@@ -30,6 +29,7 @@ from longexposure.models.checkpoint import sha256_of
 from longexposure.noise import NoiseProfile, estimate_noise
 from longexposure.simulation.exposure import SimulatedPair, draw_pair
 from longexposure.simulation.machine import load_machine
+from longexposure.system import host_facts
 
 ESTIMATOR = Path(longexposure.__file__).parent / "noise" / "estimator.npz"
 MACHINES = ("wide", "S1", "S2", "S3")
@@ -162,7 +162,7 @@ def main() -> None:
     found = {name: measure(name, arguments.count, enhancer) for name in MACHINES}
     result: dict[str, Any] = {
         "what": __doc__.split("\n")[0],
-        "machine": machine(),
+        "machine": host_facts(),
         "settings": {
             "count": arguments.count,
             "side_px": SIDE_PX,

@@ -45,12 +45,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from machine import machine
 from PIL import Image, ImageDraw, ImageFont
 from quality import along_lines, described, filters, shipped
 
 from longexposure.enhance.enhancer import Enhancer
 from longexposure.noise import NoiseProfile
+from longexposure.system import host_facts
 
 SIDE_PX = 256
 DARK, OPEN, GREY, SIGMA = 10000.0, 40000.0, 30000.0, 1200.0
@@ -546,7 +546,7 @@ def run(*, draws: int, model: str) -> dict[str, Any]:
     records.sort(key=lambda record: order.index(record["structure"]))
     return {
         "what": __doc__.split("\n")[0],
-        "machine": machine(),
+        "machine": host_facts(),
         "settings": {"draws": draws, "model": model, "side_px": SIDE_PX, **described(models)},
         "seconds": round(time.perf_counter() - started, 1),
         "by structure and CNR": pooled(records, ("structure", "cnr", "method")),

@@ -18,11 +18,11 @@ from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
-from machine import machine
 
 from longexposure.metrics import psnr, ssim
 from longexposure.simulation.exposure import SimulatedPair, draw_pair
 from longexposure.simulation.machine import load_machine
+from longexposure.system import host_facts
 
 PAPER = {
     "S1": {"LQ": (31.69, 0.7046), "best": (37.20, 0.9324)},
@@ -76,7 +76,7 @@ def run(*, count: int, seed: int) -> dict[str, object]:
             print(name, {k: v for k, v in found[name].items() if k != "images"}, flush=True)
     return {
         "what": __doc__.split("\n")[0],
-        "machine": machine(),
+        "machine": host_facts(),
         "settings": {"count": count, "seed": seed, "tolerance": {"psnr": 0.3, "ssim": 0.02}},
         "machines": found,
     }

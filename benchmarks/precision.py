@@ -32,7 +32,6 @@ from typing import Any
 
 import numpy as np
 import onnx
-from machine import machine
 from onnxruntime.quantization import (
     CalibrationDataReader,
     CalibrationMethod,
@@ -52,6 +51,7 @@ from longexposure.errors import ResourceError
 from longexposure.models.base import ModelSpec
 from longexposure.models.checkpoint import sha256_of
 from longexposure.models.registry import shipped_weights
+from longexposure.system import host_facts
 
 SPANS = {"extremes": CalibrationMethod.MinMax, "99.99 %": CalibrationMethod.Percentile}
 PLANS = {
@@ -223,7 +223,7 @@ def run(*, scenes: int, size: int) -> dict[str, Any]:
         )
     return {
         "what": __doc__.split("\n")[0],
-        "machine": machine(),
+        "machine": host_facts(),
         "settings": {
             "scenes": scenes,
             "size_px": size,

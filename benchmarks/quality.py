@@ -33,7 +33,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from machine import machine
 from scipy.ndimage import gaussian_filter, median_filter
 from scipy.signal import lfilter
 from skimage.restoration import denoise_tv_chambolle
@@ -52,6 +51,7 @@ from longexposure.simulation.exposure import draw_pair, prepare_acquisition
 from longexposure.simulation.machine import Machine, MachineParameters, load_machine, recipe_text
 from longexposure.simulation.random_source import NumpyRandom
 from longexposure.simulation.scenes.catalogue import draw_scene
+from longexposure.system import host_facts
 
 OPEN_SHARE = 45000 / 65535
 INDICATORS = {"hole_iqi": 3, "wire_iqi": 2, "line_iqi": 2}
@@ -533,7 +533,7 @@ def run(*, scenes: int, size: int, model: str) -> dict[str, object]:
     print(found["harm"], found["real"], sep="\n", flush=True)
     return {
         "what": __doc__.split("\n")[0],
-        "machine": machine(),
+        "machine": host_facts(),
         "settings": {"scenes": scenes, "size_px": size, "model": model, **described(models)},
         **found,
     }

@@ -43,7 +43,6 @@ from typing import Any, NamedTuple, cast
 
 import numpy as np
 from limit import BACKGROUNDS, NOISES, background, judged, spots, trials, watched, wires
-from machine import machine
 from quality import CASES, CONDITIONS, Example, examples, score, spoiled_examples
 from variants import taken
 
@@ -56,6 +55,7 @@ from longexposure.models.networks import build_network, parse_config
 from longexposure.models.registry import shipped_weights
 from longexposure.simulation.exposure import draw_pair
 from longexposure.simulation.machine import load_machine
+from longexposure.system import host_facts
 from longexposure.train.loop import Progress, train
 from longexposure.train.recipe import Recipe, recipe_from
 
@@ -196,7 +196,7 @@ def train_one(name: str, *, minutes: float, work: Path) -> None:
                 "seconds per step": step,
                 "steps": max(10, round(60 * minutes / step)),
             }
-            facts.write_text(json.dumps(plan | {"machine": machine()}, indent=1) + "\n")
+            facts.write_text(json.dumps(plan | {"machine": host_facts()}, indent=1) + "\n")
         recipe = recipe_of(name, steps=json.loads(facts.read_text())["steps"])
 
         def on_step(at: Progress) -> None:
@@ -357,7 +357,7 @@ def run(
         tell(f"{name} in eight ways", eight_ways[name])
     return {
         "what": __doc__.split("\n")[0],
-        "machine": machine(),
+        "machine": host_facts(),
         "settings": {"pairs": pairs, "pair_px": pair_px, "scenes": scenes, "size_px": size, "draws": draws},
         "5 s": {name: as_the_paper_scores(some, lambda pair: pair.lq) for name, some in sets.paper.items()},
         "90 s": {

@@ -22,7 +22,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from machine import machine
 
 from longexposure.data.simulated_patches import ExposedBatches, ExposuresConfig
 from longexposure.simulation import exposure as pairs
@@ -31,6 +30,7 @@ from longexposure.simulation.geometry.thickness import thickness_maps
 from longexposure.simulation.machine import load_machine
 from longexposure.simulation.random_source import NumpyRandom
 from longexposure.simulation.scenes.catalogue import draw_scene
+from longexposure.system import host_facts
 
 MACHINES = ("S1", "S2", "S3")
 SIDE_PX = 256
@@ -136,7 +136,7 @@ def run(*, short: bool) -> dict[str, Any]:
     figures["crops of 144 x 144 per second, GPU"] = gpu_crops(144, 4 if short else 60)
     return {
         "what": __doc__.split("\n")[0],
-        "machine": machine() | {"gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None},
+        "machine": host_facts(),
         "settings": {
             "side_px": SIDE_PX,
             "scenes": scenes,

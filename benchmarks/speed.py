@@ -30,8 +30,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from machine import machine
 from quality import Median, TotalVariation
 
 from longexposure import load_enhancer, write_radiograph
@@ -53,6 +51,7 @@ from longexposure.models.registry import shipped_weights
 from longexposure.radiograph import Radiograph
 from longexposure.simulation.exposure import draw_pair
 from longexposure.simulation.machine import load_machine
+from longexposure.system import host_facts
 
 FILTERED_PX = 512
 FOLDERS = (5, 25)
@@ -287,7 +286,7 @@ def run(*, short: bool, frames: int, large: int) -> dict[str, Any]:
     processes = commands(image, frames=frames, large=large, runs=runs, folders=(2, 6) if short else FOLDERS)
     return {
         "what": __doc__.split("\n")[0],
-        "machine": machine() | {"torch_threads": torch.get_num_threads()},
+        "machine": host_facts(),
         "settings": {"side_px": side, "peers_side_px": 256 if short else 1024, "runs": runs, "short": short},
         "figures": figures,
         "peers": beside,

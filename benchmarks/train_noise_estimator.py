@@ -41,12 +41,12 @@ import numpy as np
 import torch
 from drawn_textures import texture_pictures
 from known_noise import MACHINES, SIZES, Picture, keep_images, kept_images, pictures, probe, transposed
-from machine import machine
 
 import longexposure
 from longexposure.grey import measure_grey
 from longexposure.noise.blocks import cut_blocks, features, unclipped
 from longexposure.noise.estimator import CORRELATION, FEWEST_BLOCKS
+from longexposure.system import host_facts
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = Path(longexposure.__file__).parent
@@ -369,7 +369,7 @@ def main() -> None:
     np.savez_compressed(asked.out, **layers, provenance=np.array(json.dumps(provenance)))
     result: dict[str, Any] = {
         "what": __doc__.split("\n")[0],
-        "machine": machine(),
+        "machine": host_facts(),
         "provenance": provenance,
         "weights sha256": hashlib.sha256(asked.out.read_bytes()).hexdigest(),
         "held-out scenes": scores(layers, unseen),

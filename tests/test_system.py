@@ -1,22 +1,28 @@
-"""How much memory there is within the limits of containers, services and processes, and that it ran out."""
+"""How much memory there is within the limits of container and process, that it ran out; facts of the host."""
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
+import psutil
 import pytest
+import torch
 
-from longexposure.system import as_memory_error, free_memory, is_out_of_memory
+from longexposure.system import as_memory_error, free_memory, host_facts, is_out_of_memory
 
 GIB = 1 << 30
-MACHINE = {"/proc/meminfo": "MemTotal:       16000000 kB\nMemAvailable:    8000000 kB\n"}
+AVAILABLE = 8000000 * 1024
 
 
 def pretend(monkeypatch: pytest.MonkeyPatch, files: dict[str, str]) -> None:
-    """A machine whose kernel tells this and nothing else."""
+    """A host with `AVAILABLE` bytes whose kernel tells this of groups and nothing else."""
 
     def read_text(path: Path) -> str:
         if str(path) not in files:
@@ -24,6 +30,7 @@ def pretend(monkeypatch: pytest.MonkeyPatch, files: dict[str, str]) -> None:
         return files[str(path)]
 
     monkeypatch.setattr(Path, "read_text", read_text)
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=AVAILABLE))
 
 
 def second(folder: str, *, limit: object, used: int, files: int = 0) -> dict[str, str]:
@@ -40,46 +47,29 @@ def first(folder: str, *, limit: int, used: int, files: int = 0) -> dict[str, st
     return {root + "limit_in_bytes": str(limit), root + "usage_in_bytes": str(used), root + "stat": stat}
 
 
-def test_free_memory_is_positive_and_no_more_than_the_machine_has():
+def test_free_memory_is_positive_and_no_more_than_the_host_has():
     assert 0 < free_memory() <= os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
-def test_free_memory_is_what_the_kernel_calls_available(monkeypatch):
-    pretend(monkeypatch, MACHINE)
-    assert free_memory() == 8000000 * 1024
+def test_free_memory_without_limits_is_what_is_available(monkeypatch):
+    pretend(monkeypatch, {})
+    assert free_memory() == AVAILABLE
 
 
 @pytest.mark.parametrize(
     ("limit", "used", "files", "expected"),
     [
-        ("max", 3 * GIB, 0, 8000000 * 1024),
+        ("max", 3 * GIB, 0, AVAILABLE),
         (4 * GIB, 3 * GIB, 0, GIB),
         (4 * GIB, 4 * GIB, 3 * GIB, 3 * GIB),
         (4 * GIB, 5 * GIB, 0, 0),
-        (100 * GIB, GIB, 0, 8000000 * 1024),
+        (100 * GIB, GIB, 0, AVAILABLE),
     ],
-    ids=["no-limit", "limit", "full-of-files", "beyond", "limit-above-machine"],
+    ids=["no-limit", "limit", "full-of-files", "beyond", "limit-above-host"],
 )
 def test_free_memory_keeps_to_the_limit_of_a_container(monkeypatch, limit, used, files, expected):
-    pretend(monkeypatch, MACHINE | second("", limit=limit, used=used, files=files))
+    pretend(monkeypatch, second("", limit=limit, used=used, files=files))
     assert free_memory() == expected
-
-
-@pytest.mark.parametrize("meminfo", [None, "", "MemAvailable:\n", "MemAvailable: much\n"])
-def test_free_memory_without_meminfo_is_half_the_machine(monkeypatch, meminfo):
-    pretend(monkeypatch, {} if meminfo is None else {"/proc/meminfo": meminfo})
-    monkeypatch.setattr(os, "sysconf", {"SC_PHYS_PAGES": 1000, "SC_PAGE_SIZE": 4096}.__getitem__)
-    assert free_memory() == 1000 * 4096 // 2
-
-
-def test_free_memory_on_a_machine_that_tells_nothing_is_a_careful_guess(monkeypatch):
-    pretend(monkeypatch, {})
-
-    def unknown(name: str) -> int:
-        raise ValueError("unrecognized configuration name")
-
-    monkeypatch.setattr(os, "sysconf", unknown)
-    assert free_memory() == 2 * GIB
 
 
 def test_the_tightest_of_the_groups_around_the_process_counts(monkeypatch):
@@ -89,34 +79,34 @@ def test_the_tightest_of_the_groups_around_the_process_counts(monkeypatch):
         | second("/system.slice", limit=2 * GIB, used=GIB, files=5)
         | second("/user.slice", limit=1, used=1)
     )
-    pretend(monkeypatch, MACHINE | own | groups)
+    pretend(monkeypatch, own | groups)
     assert free_memory() == GIB + 5
 
 
 def test_a_limit_of_the_process_own_service_counts(monkeypatch):
     own = {"/proc/self/cgroup": "0::/system.slice/line.service\n"}
     inner = second("/system.slice/line.service", limit=512 << 20, used=200 << 20)
-    pretend(monkeypatch, MACHINE | own | inner | second("/system.slice", limit="max", used=3))
+    pretend(monkeypatch, own | inner | second("/system.slice", limit="max", used=3))
     assert free_memory() == 312 << 20
 
 
 def test_groups_of_the_first_version_count(monkeypatch):
     own = {"/proc/self/cgroup": "9:name=systemd:/\n4:cpu,memory:/box/7\n1:cpuset:/\n0::/\n"}
     unlimited = first("", limit=9223372036854771712, used=GIB)
-    pretend(monkeypatch, MACHINE | own | unlimited | first("/box/7", limit=GIB, used=GIB // 2, files=11))
+    pretend(monkeypatch, own | unlimited | first("/box/7", limit=GIB, used=GIB // 2, files=11))
     assert free_memory() == GIB // 2 + 11
 
 
 def test_a_container_that_sees_only_its_own_group_counts(monkeypatch):
     own = {"/proc/self/cgroup": "4:memory:/docker/0123\n"}
-    pretend(monkeypatch, MACHINE | own | first("", limit=GIB, used=GIB // 4))
+    pretend(monkeypatch, own | first("", limit=GIB, used=GIB // 4))
     assert free_memory() == GIB - GIB // 4
 
 
 @pytest.mark.parametrize("text", ["", "nonsense", "0::\n", "4:memory:/../../x\n"])
 def test_groups_that_cannot_be_told_change_nothing(monkeypatch, text):
-    pretend(monkeypatch, MACHINE | {"/proc/self/cgroup": text})
-    assert free_memory() == 8000000 * 1024
+    pretend(monkeypatch, {"/proc/self/cgroup": text})
+    assert free_memory() == AVAILABLE
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="limits that Linux counts")
@@ -162,3 +152,13 @@ def test_other_errors_are_not_taken_for_it() -> None:
     assert not is_out_of_memory(error)
     with pytest.raises(ValueError, match="mat1"), as_memory_error():
         raise error
+
+
+def test_host_facts_name_processor_versions_and_commit() -> None:
+    facts = json.loads(json.dumps(host_facts()))
+    assert facts["processor"]
+    assert facts["cores"]
+    assert facts["threads"] >= 1
+    assert facts["versions"].items() >= {"numpy": np.__version__, "torch": torch.__version__}.items()
+    assert (facts["commit"] is None) == (facts["dirty"] is None)
+    assert facts["commit"] is None or re.fullmatch(r"[0-9a-f]{40}", facts["commit"])

@@ -1,12 +1,23 @@
-"""Memory: how much there is, and telling that it ran out, whatever the library that says so."""
+"""The host: how much memory it has left, whether that ran out, and what a result was computed on."""
 
 from __future__ import annotations
 
 import contextlib
 import os
+import platform
+import subprocess
 from collections.abc import Iterator
-from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
+
+import psutil
+
+PACKAGES = ("longexposure", "numpy", "scipy", "scikit-image", "torch", "tifffile", "openvino", "onnxruntime")
+"""Whose versions may change a result or its speed."""
+
+INSTRUCTIONS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16")
+"""Those of a processor that decide how fast networks run."""
 
 _RAN_OUT = (
     "out of memory",
@@ -43,84 +54,94 @@ def as_memory_error() -> Iterator[None]:
 
 def free_memory() -> int:
     """Bytes of main memory that can be had now, within the limits of container and process, if any."""
-    return max(min((_available(), *_left_in_groups(), *_left_to_process())), 0)
+    left = [psutil.virtual_memory().available, *_left_in_groups()]
+    process = psutil.Process()
+    if hasattr(process, "rlimit"):  # where the system has limits for a process (`ulimit -v` or `-d`)
+        used = process.memory_info()
+        for kind, taken in ((psutil.RLIMIT_AS, used.vms), (psutil.RLIMIT_DATA, used.data)):
+            limit = process.rlimit(kind)[0]
+            if limit != psutil.RLIM_INFINITY:
+                left.append(limit - taken)
+    return max(min(left), 0)
 
 
-@dataclass(frozen=True)
-class _Accounts:
-    """Where a version of Linux's control groups, in which containers live, keeps account of memory.
-
-    Attributes:
-        root: folder of the outermost group.
-        limit: file with the most bytes that the group may have.
-        used: file with the bytes that it has.
-        cached: which of them, by memory.stat, hold files: counted as used, given back when needed.
-    """
-
-    root: str
-    limit: str
-    used: str
-    cached: tuple[str, str]
-
-
-_ACCOUNTS = {
-    "": _Accounts("/sys/fs/cgroup", "memory.max", "memory.current", ("active_file", "inactive_file")),
-    "memory": _Accounts(
+_GROUPS = (
+    ("", "/sys/fs/cgroup", "memory.max", "memory.current", ("active_file", "inactive_file")),
+    (
+        "memory",
         "/sys/fs/cgroup/memory",
         "memory.limit_in_bytes",
         "memory.usage_in_bytes",
         ("total_active_file", "total_inactive_file"),
     ),
-}
-"""By the name that /proc/self/cgroup has for them: the second version, and the first."""
+)
+"""Linux's control groups, in which containers live, of the second version and the first: their name in
+/proc/self/cgroup, the folder of the outermost, the files with the most bytes that a group may have and with
+what it has, and which of the latter, by memory.stat, are files: counted as used, given back when needed."""
 
 
 def _left_in_groups() -> Iterator[int]:
-    """Bytes left in each group with a limit that this process is in."""
-    for name, accounts in _ACCOUNTS.items():
-        for folder in _groups(name, accounts.root):
-            with contextlib.suppress(OSError, ValueError):  # no such group, or one without a limit
-                limit = int((folder / accounts.limit).read_text())
-                stat = map(str.split, (folder / "memory.stat").read_text().splitlines())
-                cached = sum(int(value) for kind, value in stat if kind in accounts.cached)
-                yield limit - int((folder / accounts.used).read_text()) + cached
-
-
-def _groups(name: str, root: str) -> list[Path]:
-    """The folders of the groups that this process is in, one inside the other, the root at last."""
-    inside = Path()
-    with contextlib.suppress(OSError, ValueError):
-        for line in Path("/proc/self/cgroup").read_text().splitlines():
-            _, names, path = line.split(":", 2)
-            if name in names.split(","):
-                inside = Path(path.lstrip("/"))
-    return [Path(root) / folder for folder in dict.fromkeys((inside, *inside.parents))]
-
-
-def _left_to_process() -> Iterator[int]:
-    """Bytes left where the process was given a limit of its own (`ulimit -v` or `-d`)."""
-    try:
-        import resource
-    except ImportError:  # not Unix
-        return
-    for kind, used in ((resource.RLIMIT_AS, "VmSize:"), (resource.RLIMIT_DATA, "VmData:")):
-        limit = resource.getrlimit(kind)[0]
-        if limit == resource.RLIM_INFINITY:
-            continue
+    """Bytes left in each control group with a limit that this process is in."""
+    for name, root, limit, used, cached in _GROUPS:
+        inside = Path()
         with contextlib.suppress(OSError, ValueError):
-            for line in Path("/proc/self/status").read_text().splitlines():
-                if line.startswith(used):
-                    yield limit - 1024 * int(line.split()[1])
+            for line in Path("/proc/self/cgroup").read_text().splitlines():
+                _, names, path = line.split(":", 2)
+                if name in names.split(","):
+                    inside = Path(path.lstrip("/"))
+        for folder in (root / group for group in dict.fromkeys((inside, *inside.parents))):
+            with contextlib.suppress(OSError, ValueError):  # no such group, or one without a limit
+                most = int((folder / limit).read_text())
+                stat = map(str.split, (folder / "memory.stat").read_text().splitlines())
+                files = sum(int(value) for kind, value in stat if kind in cached)
+                yield most - int((folder / used).read_text()) + files
 
 
-def _available() -> int:
+def host_facts() -> dict[str, Any]:
+    """What a result is computed on, ready for JSON: hardware, system, versions, and the code's own commit.
+
+    `threads` are torch's; `gpu` is None without one; `commit` and `dirty`, whether sources or recipes differ
+    from it, are None outside a checkout.
+    """
+    import torch
+
+    versions = {"python": platform.python_version()}
+    for name in PACKAGES:
+        with contextlib.suppress(PackageNotFoundError):
+            versions[name] = version(name)
+    commit = _git("rev-parse", "HEAD")
+    changes = _git("status", "--porcelain", "--untracked-files=no", "--", "src", "recipes")
+    return {
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "system": platform.platform(),
+        "versions": versions,
+        "commit": commit,
+        "dirty": None if changes is None else bool(changes),
+    }
+
+
+def _processor() -> str:
+    """Name and the instructions that matter here, where the system tells them."""
     try:
-        for line in Path("/proc/meminfo").read_text().splitlines():
-            if line.startswith("MemAvailable:"):
-                return int(line.split()[1]) * 1024
-    except (OSError, ValueError, IndexError):
-        pass
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    facts = {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+    known = [name for name in INSTRUCTIONS if name in facts.get("flags", "").split()]
+    name = facts.get("model name") or platform.processor() or platform.machine()
+    return f"{name} ({', '.join(known)})" if known else name
+
+
+def _git(*arguments: str) -> str | None:
+    """What git says of the checkout that this file lies in; None where it lies in none."""
+    root = Path(__file__).resolve().parents[2]
+    if not (root / ".git").exists():  # an installed package may lie within a checkout of something else
+        return None
     try:
-        return int(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2)
-    except (ValueError, OSError, AttributeError):
-        return 2 << 30
+        done = subprocess.run(["git", "-C", root, *arguments], capture_output=True, text=True, check=True)  # noqa: S603, S607
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return done.stdout.strip()

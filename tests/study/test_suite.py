@@ -37,7 +37,7 @@ from longexposure.study.result import markdown
 from longexposure.study.scores import Spread
 from longexposure.study.sets import Selection, Stock, TestSet
 from longexposure.study.suite import study
-from longexposure.study.workbench import Workbench, machine_facts, run_key
+from longexposure.study.workbench import Workbench, run_key
 from longexposure.train.losses import PerceptualConfig, ResNetTrunk
 from longexposure.train.recipe import load_recipe, recipe_from
 
@@ -748,12 +748,6 @@ def test_the_command_line_runs_a_study(data: Path, tmp_path: Path, monkeypatch: 
     assert "DS 4x" in result.stdout
     assert result.stdout.splitlines()[-1] == str(out / "downsampling.md")
     assert (out / "downsampling.json").exists()
-
-
-def test_machine_facts_name_processor_and_commit() -> None:
-    facts = machine_facts()
-    assert facts["cores"]
-    assert facts["commit"] is None or re.fullmatch(r"[0-9a-f]{40}", facts["commit"])
 
 
 def test_centre_crops_are_centred_and_small_images_stay_whole(data: Path) -> None:

@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import platform
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from longexposure.data.pairs import ImagePair, PairedFolder
 from longexposure.enhance.enhancer import Enhancer, load_enhancer
@@ -23,6 +19,7 @@ from longexposure.format import finite
 from longexposure.io import read_radiograph, write_whole
 from longexposure.metrics import psnr, ssim
 from longexposure.radiograph import Pixels
+from longexposure.system import host_facts
 
 FULL_SCALE = {"uint8": 255.0, "uint16": 65535.0}
 """Data range of the metrics for grey values stored as integers: the full scale of the container."""
@@ -153,7 +150,12 @@ def evaluate(
         data=Path(data).name,
         images=tuple(images),
         models={model: enhancer.describe() for model, enhancer in enhancers.items()},
-        setting=_setting(device, precision),
+        setting={
+            **host_facts(),
+            "device": device,
+            "precision": precision,
+            "ssim": "Gaussian window 11 px, sigma 1.5",
+        },
     )
 
 
@@ -240,16 +242,3 @@ def _summary(images: Sequence[ImageScore]) -> dict[str, Any]:
 
 def _mean(values: Any) -> float:
     return float(np.mean(list(values)))
-
-
-def _setting(device: str, precision: str) -> dict[str, Any]:
-    packages = ("longexposure", "torch", "numpy", "scipy")
-    return {
-        "versions": {"python": platform.python_version(), **{name: version(name) for name in packages}},
-        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
-        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
-        "threads": torch.get_num_threads(),
-        "device": device,
-        "precision": precision,
-        "ssim": "Gaussian window 11 px, sigma 1.5",
-    }

@@ -7,13 +7,10 @@ the same engine and precision: what this machine can do at most, of which the ne
 
 from __future__ import annotations
 
-import os
-import platform
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -30,6 +27,7 @@ from longexposure.export.exporter import OPSET, check_can_convert, checkpoint_of
 from longexposure.models.checkpoint import Header, read_checkpoint, sha256_of
 from longexposure.models.networks import Network, restore_network
 from longexposure.models.registry import DEFAULT
+from longexposure.system import host_facts
 
 CHANNELS, DEPTH, SIDE_PX = 64, 20, 256
 """The plain stack: channels, convolutions and side."""
@@ -173,7 +171,13 @@ def bench(
         _line(runner, measured, times[0], exactness=exactness, operations=operations)
         for runner, measured in zip(runners, times, strict=True)
     )
-    setting = {**_setting(), "side_px": side, "rounds": rounds, "operations_per_px": operations / side**2}
+    setting = {
+        **host_facts(),
+        "engine_threads": threads(),
+        "side_px": side,
+        "rounds": rounds,
+        "operations_per_px": operations / side**2,
+    }
     return Bench(str(model), sha256_of(path), lines, left_out, setting)
 
 
@@ -365,30 +369,6 @@ def _plain_onnx(weights: Unit) -> bytes:
 
 def _rms(values: npt.NDArray[np.floating]) -> float:
     return float(np.sqrt(np.square(values.astype(np.float64)).mean()))
-
-
-def _setting() -> dict[str, Any]:
-    packages = ["longexposure", "numpy", *(kind.package for kind in ENGINES.values() if kind.installed)]
-    return {
-        "processor": _processor(),
-        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
-        "cores": os.cpu_count(),
-        "threads": {"torch": torch.get_num_threads(), "others": threads()},
-        "system": platform.platform(),
-        "versions": {"python": platform.python_version(), **{name: version(name) for name in packages}},
-    }
-
-
-def _processor() -> str:
-    """Name and the instructions that matter here, where the system tells them."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    flags = next((line.split() for line in lines if line.startswith("flags")), [])
-    extra = [flag for flag in ("avx2", "avx512f", "avx512_bf16", "amx_bf16") if flag in flags]
-    return f"{names[0] if names else platform.machine()} ({', '.join(extra) or 'no AVX2'})"
 
 
 def _check_range(name: str, value: int, lowest: int, highest: int) -> None:

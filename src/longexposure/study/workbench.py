@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import platform
 import statistics
 import tempfile
@@ -19,7 +18,6 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +37,7 @@ from longexposure.study.budgets import Budget
 from longexposure.study.scores import Record, fidelity, full_scale_of
 from longexposure.study.sets import Fingerprints, Selection, TestSet, short_hash
 from longexposure.study.settings import Document, Kind, document, resolved_precision, row_document
+from longexposure.system import host_facts
 from longexposure.train.loop import Progress, train
 from longexposure.train.losses import PerceptualConfig
 from longexposure.train.recipe import Recipe, recipe_from
@@ -226,7 +225,7 @@ class Workbench:
     def facts(self) -> dict[str, Any]:
         """Machine, versions and time, for the JSON of a study."""
         return {
-            "machine": machine_facts(),
+            "machine": host_facts(),
             "device": self.device,
             "training precision": self.precision,
             "budget": self.budget.model_dump(mode="json"),
@@ -261,7 +260,7 @@ class Workbench:
             "checkpoint_sha256": sha256_of(checkpoint),
             "resumed": resume,
             "device": self.device,
-            "machine": machine_facts(),
+            "machine": host_facts(),
             "finished": _now(),
         }
         _write(folder / FACTS, found)
@@ -314,47 +313,6 @@ def run_key(recipe: Recipe, data: str) -> str:
     """Hash of what decides the weights: the recipe without paths and names, and the data's fingerprint."""
     values = recipe.model_dump(mode="json", exclude=PLACES)
     return short_hash([{key: value for key, value in values.items() if key not in NOT_IDENTITY}, data])
-
-
-def machine_facts() -> dict[str, Any]:
-    """Processor, threads, versions and, in a checkout, the commit."""
-    packages = ("longexposure", "torch", "numpy", "scipy", "scikit-image")
-    return {
-        "processor": _processor(),
-        "cores": os.cpu_count(),
-        "threads": torch.get_num_threads(),
-        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
-        "system": platform.platform(),
-        "versions": {"python": platform.python_version(), **{name: version(name) for name in packages}},
-        "commit": _commit(Path(__file__).resolve()),
-    }
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()
-
-
-def _commit(file: Path) -> str | None:
-    """Commit of the checkout that this file lies in, read from its .git folder."""
-    for folder in file.parents:
-        git = folder / ".git"
-        try:
-            head = (git / "HEAD").read_text(encoding="utf-8").strip()
-            if not head.startswith("ref: "):
-                return head
-            name = head.removeprefix("ref: ")
-            if (git / name).exists():
-                return (git / name).read_text(encoding="utf-8").strip()
-            packed = (git / "packed-refs").read_text(encoding="utf-8").splitlines()
-            return next((line.split()[0] for line in packed if line.endswith(" " + name)), None)
-        except OSError:
-            continue
-    return None
 
 
 def _claimed(out: Path) -> Path:
