@@ -45,7 +45,7 @@ from known_noise import MACHINES, SIZES, Picture, keep_images, kept_images, pict
 import longexposure
 from longexposure.grey import measure_grey
 from longexposure.noise.blocks import cut_blocks, features, unclipped
-from longexposure.noise.estimator import CORRELATION, FEWEST_BLOCKS
+from longexposure.noise.estimator import CORRELATION, FEWEST_BLOCKS, regress
 from longexposure.system import host_facts
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -107,8 +107,8 @@ def example(picture: Picture) -> tuple[Array, Array, float] | None:
     if high <= low or len(usable) < FEWEST_BLOCKS:
         return None
     grey = measure_grey(pixels)
-    range_ = 1.0 / grey.scale
-    inputs, reference = features(usable, range_=range_, low=-grey.offset / grey.scale)
+    span = 1.0 / grey.scale
+    inputs, reference = features(usable, span=span, low=-grey.offset / grey.scale)
     truth = picture.noise.mapped(scale=grey.scale, offset=grey.offset)
     variance = max(float(truth.variance(0.5)), 1e-12)
     sigma = float(np.sqrt(variance))
@@ -116,7 +116,7 @@ def example(picture: Picture) -> tuple[Array, Array, float] | None:
         return None
     fraction = float(np.clip(truth.slope / (2 * variance), -1, 1))
     along_x, along_y = np.clip((truth.corr_x, truth.corr_y), *CORRELATION)
-    targets = np.array([np.log(sigma * range_ / reference), along_x, along_y, fraction])
+    targets = np.array([np.log(sigma * span / reference), along_x, along_y, fraction])
     return inputs, targets.astype(np.float32), sigma
 
 
@@ -270,14 +270,6 @@ def fit(examples: Examples, *, seed: int, members: int, **settings: Any) -> Laye
 # Scores
 
 
-def predict(layers: Layers, inputs: Array) -> Array:
-    """As noise/estimator.py computes it, before its limits."""
-    x = (inputs.astype(np.float64) - layers["mean"]) / layers["spread"]
-    x = np.maximum(x @ layers["w1"] + layers["b1"], 0)
-    x = np.maximum(x @ layers["w2"] + layers["b2"], 0)
-    return x @ layers["w3"] + layers["b3"]
-
-
 def log_ratio_scores(errors: Array) -> dict[str, Any]:
     """Of ln(sigma estimated / true): bias is the median."""
     return {
@@ -290,7 +282,7 @@ def log_ratio_scores(errors: Array) -> dict[str, Any]:
 
 
 def scores(layers: Layers, examples: Examples) -> dict[str, Any]:
-    errors = predict(layers, examples.inputs) - examples.targets
+    errors = regress(layers, examples.inputs) - examples.targets
     kinds = {
         str(kind): log_ratio_scores(errors[examples.kind == kind, 0]) for kind in np.unique(examples.kind)
     }

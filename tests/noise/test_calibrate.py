@@ -19,7 +19,7 @@ from longexposure.io import read_radiograph
 from longexposure.noise import estimate_noise
 from longexposure.noise.calibrate import measure_calibration, write_calibration
 from longexposure.noise.calibration import NoiseCalibration, read_calibration
-from longexposure.noise.transfer import measure_flats
+from longexposure.noise.photon_transfer import measure_flats
 from longexposure.simulation.exposure import Acquisition, draw_acquisition
 from longexposure.simulation.machine import load_machine
 from longexposure.simulation.random_source import NumpyRandom

@@ -82,4 +82,4 @@ def test_a_negative_sigma_is_refused():
 
 
 def test_a_profile_survives_json():
-    assert NoiseProfile.from_dict(json.loads(json.dumps(PROFILE.as_dict()))) == PROFILE
+    assert NoiseProfile(**json.loads(json.dumps(PROFILE.as_dict()))) == PROFILE

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from longexposure.errors import InputError
-from longexposure.noise.transfer import MeasuredNoise, measure_flats
+from longexposure.noise.photon_transfer import MeasuredNoise, measure_flats
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "k11_flats_darks.npz"
 GAIN, READ, OFFSET = 1.7, 9.0, 200.0

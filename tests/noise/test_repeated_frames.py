@@ -10,7 +10,7 @@ import tifffile
 from scipy import ndimage
 
 from longexposure.errors import InputError
-from longexposure.noise.transfer import MeasuredNoise, measure_repeats
+from longexposure.noise.photon_transfer import MeasuredNoise, measure_repeats
 
 VIEWS = sorted((Path(__file__).parents[2] / "examples" / "radiographs").glob("ic_5s_view*.tif"))
 GAIN, READ = 4.0, 6.0

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pytest
 from scipy.ndimage import gaussian_filter
 
-from longexposure.noise.separation import joined, paired_blocks, separate
+from longexposure.noise.separation import PairedBlocks, paired_blocks, separate
 
 Array = npt.NDArray[Any]
 
@@ -76,7 +76,7 @@ def test_hot_pixels_and_clipped_blocks_do_not_move_the_result() -> None:
 def test_blocks_of_crops_add_up_to_those_of_the_whole() -> None:
     lq, hq = exposures()
     whole = paired_blocks(lq, hq)
-    parts = joined([paired_blocks(lq[:256], hq[:256]), paired_blocks(lq[256:], hq[256:])])
+    parts = PairedBlocks.concatenated([paired_blocks(lq[:256], hq[:256]), paired_blocks(lq[256:], hq[256:])])
     np.testing.assert_allclose(parts.cov, whole.cov)
     np.testing.assert_allclose(parts.lag_cov, whole.lag_cov)
 

@@ -29,7 +29,7 @@ from longexposure.grey import evenly_sampled
 from longexposure.io import read_radiograph
 from longexposure.io.writing import Content, write_together
 from longexposure.noise.distribution import Histogram, Moments, Normality, gaussian, normality
-from longexposure.noise.separation import PairedBlocks, calm_noise, joined, paired_blocks
+from longexposure.noise.separation import PairedBlocks, flatter_half_noise, paired_blocks
 from longexposure.noise.spectrum import NoisePowerSpectrum, SpectrumSum
 from longexposure.radiograph import Pixels
 from longexposure.report.article import Section, page_html, page_markdown
@@ -430,7 +430,7 @@ class _Gathered:
 
     def result(self, of_pairs: int) -> NoiseAnalysis:
         moments = sum(self._bins, Moments())
-        blocks = joined(self._blocks)
+        blocks = PairedBlocks.concatenated(self._blocks)
         signal = _by_signal(blocks, self._gain, self._weight)
         return NoiseAnalysis(
             machine=self.machine,
@@ -517,7 +517,7 @@ def _peek(chosen: Sequence[Listed], left_out: dict[str, str]) -> _Peeked:
         return _Peeked(np.zeros(0), 0.5, None, 1.0, 0)
     gains = [found for part in blocks if (found := fit_gain(part)) is not None]
     gain = float(np.median([found.gain for found in gains])) if gains else None
-    weight = _weight_of_lq(joined(blocks), gain)
+    weight = _weight_of_lq(PairedBlocks.concatenated(blocks), gain)
     signal = np.concatenate([weight * lq + (1 - weight) * hq for lq, hq in samples])
     edges = np.unique(np.quantile(signal, np.linspace(0, 1, LEVELS + 1)[1:-1]))
     apart = float(np.concatenate([hq - lq for lq, hq in samples]).std())
@@ -528,7 +528,7 @@ def _weight_of_lq(blocks: PairedBlocks, gain: float | None) -> float:
     """Weight under which the mean of both exposures has no noise in common with their difference."""
     if gain is None or gain <= 0 or not len(blocks):
         return 0.05
-    _, *noises = calm_noise(blocks, gain=gain)
+    _, *noises = flatter_half_noise(blocks, gain=gain)
     lq, hq = (max(float(np.median(part)), 0.0) for part in noises)
     return hq / (lq + hq) if lq + hq > 0 else 0.05
 
@@ -545,7 +545,7 @@ def _by_signal(blocks: PairedBlocks, gain: float | None, weight: float) -> Numbe
         return np.zeros((0, 5))
     level = weight * blocks.mean_lq + (1 - weight) * blocks.mean_hq
     apart = (blocks.var_lq + blocks.var_hq - 2 * blocks.cov).mean(axis=1) / MEDIAN_OF_CHI2
-    which, lq, hq = calm_noise(blocks, gain=gain if gain is not None and gain > 0 else 1.0)
+    which, lq, hq = flatter_half_noise(blocks, gain=gain if gain is not None and gain > 0 else 1.0)
     edges = np.quantile(level, np.linspace(0, 1, min(LEVELS, len(level) // 8) + 1)[1:-1])
     place, calm = np.searchsorted(edges, level), np.searchsorted(edges, level[which])
     rows = [

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from longexposure.noise.separation import BLOCK_PX, PairedBlocks, calm_noise
+from longexposure.noise.separation import BLOCK_PX, PairedBlocks, flatter_half_noise
 from longexposure.radiograph import Pixels
 
 CROP_PX = 256
@@ -135,7 +135,7 @@ def fit_gain(blocks: PairedBlocks) -> Gain | None:
     kept = np.ones(len(x), dtype=bool)
     gain = float(np.var(y) / np.cov(x, y)[0, 1])
     for _ in range(6):
-        _, *noises = calm_noise(blocks, gain=gain)
+        _, *noises = flatter_half_noise(blocks, gain=gain)
         noise_lq, noise_hq = (max(float(np.median(part)), 0.0) for part in noises)
         if np.var(x[kept]) < LEAST_CONTRAST * noise_lq / BLOCK_PX**2:
             return None

@@ -1,4 +1,4 @@
-"""What the noise estimator looks at: numbers about small blocks, the same for any grey scale.
+"""The noise estimator's input: numbers about small blocks, the same for any grey scale.
 
 An image is cut into blocks of 8 x 8 pixels. Several differences are taken inside each block, each blind to
 some structure and sensitive to some colour of noise. What the flattest places of each brightness hold tells
@@ -21,8 +21,8 @@ MAX_BLOCKS = 1 << 14
 STEP_SAMPLE = 1 << 16
 """Grey values, evenly spread over the blocks, from which the distance between neighbouring ones is taken."""
 QUANTILES = (0.01, 0.03, 0.1, 0.3, 0.6)
-SHARES = (0.02, 0.08, 0.25)
-"""Of the blocks, the flattest by one difference, over which all differences are averaged."""
+FLATTEST = (0.02, 0.08, 0.25)
+"""Fractions of the blocks, the flattest by one difference, over which all differences are averaged."""
 COLOURS = (0.2, 0.5, 0.8)
 """Quantiles of the proportions between the differences, over the flattest quarter of the blocks."""
 LEVELS = 8
@@ -54,7 +54,7 @@ DIFFERENCES = (
 )
 _SECOND, _PLANE = 0, 7
 AT_EACH_BRIGHTNESS = (_SECOND, _PLANE, 3, 4, 12, 15, 16)
-"""Differences of which is told what the flattest blocks of each brightness hold."""
+"""Differences whose low quantile over the blocks of each brightness is a feature."""
 
 Blocks = npt.NDArray[np.float32]
 Numbers = npt.NDArray[np.float64]
@@ -79,7 +79,7 @@ def unclipped(blocks: Blocks, *, low: float, high: float) -> npt.NDArray[np.bool
 def grey_step(blocks: Blocks) -> float:
     """Distance between the grey values that occur: 1 for integers, 257 where 8 bits are stored as 16.
 
-    The lowest tenth of the gaps tells, so that neither rare values far from the others nor values next to
+    The lowest tenth of the gaps is taken, so that neither rare values far from the others nor values next to
     each other by rounding decide; of continuous values it is far below their noise. 0 for equal values.
     """
     values = np.unique(blocks.ravel()[:: max(1, blocks.size // STEP_SAMPLE)])
@@ -96,7 +96,7 @@ def energies(blocks: Blocks) -> Numbers:
     ddx, ddy = dx[:, :, 1:] - dx[:, :, :-1], dy[:, 1:] - dy[:, :-1]
     rows, columns = b.mean(axis=2)[:, :, None], b.mean(axis=1)[:, None, :]
     columns_of = [
-        _mean_square(_second(ddx, axis=1)) / 36,
+        _mean_square(np.diff(ddx, n=2, axis=1)) / 36,
         _mean_square(ddx) / 6,
         _mean_square(ddy) / 6,
         _mean_square(dx) / 2,
@@ -109,8 +109,8 @@ def energies(blocks: Blocks) -> Numbers:
         _mean_square(b[:, :, 3:] - b[:, :, :-3]) / 2,
         _mean_square(b[:, 3:] - b[:, :-3]) / 2,
         _mean_square(dx[:, 1:] - dx[:, :-1]) / 4,
-        _mean_square(_second(rows, axis=1)) * (BLOCK / 6),
-        _mean_square(_second(columns, axis=2)) * (BLOCK / 6),
+        _mean_square(np.diff(rows, n=2, axis=1)) * (BLOCK / 6),
+        _mean_square(np.diff(columns, n=2, axis=2)) * (BLOCK / 6),
         _mean_square(b[:, :, 4:] - 2 * b[:, :, 2:-2] + b[:, :, :-4]) / 6,
         _mean_square(b[:, 4:] - 2 * b[:, 2:-2] + b[:, :-4]) / 6,
     ]
@@ -135,15 +135,22 @@ def features(blocks: Blocks, *, span: float, low: float) -> tuple[npt.NDArray[np
     faint = np.array([np.quantile(logs[:, group][AT_EACH_BRIGHTNESS, :], FAINT, axis=1) for group in groups])
     near = np.exp(-0.5 * ((bright - 0.5) / MIDDLE) ** 2) + 1e-3
     reference = max(float(near @ faint[:, 0] / near.sum()), rounding)
-    pace = np.maximum(np.interp(levels, bright, faint[:, 0]), rounding)
-    even = logs - pace
+    at_level = np.maximum(np.interp(levels, bright, faint[:, 0]), rounding)
+    even, even_power = logs - at_level, power * np.exp(-at_level)
+    flattest = []
+    for kind in (_SECOND, _PLANE):
+        order = np.argsort(even_power[kind], kind="stable")
+        for fraction in FLATTEST:
+            mean = even_power[:, order[: max(2, int(fraction * len(order)))]].mean(axis=1)
+            flattest.append(np.log(np.maximum(mean, 1e-12)))
+    quarter = even[:, np.argsort(even.sum(axis=0), kind="stable")[: max(4, len(blocks) // 4)]]
     parts = [
         np.array([0.5 * (reference - 2 * np.log(span)), np.log(len(blocks)) / 10, rounding - reference]),
         (faint - reference).ravel(),
         bright - 0.5,
         np.quantile(even, QUANTILES, axis=1).ravel(),
-        _of_the_flattest(power * np.exp(-pace)),
-        _proportions(even),
+        *flattest,
+        np.quantile(quarter - quarter.mean(axis=0), COLOURS, axis=1).ravel(),
     ]
     values = np.clip(np.concatenate(parts), -12, 12)
     return values.astype(np.float32), float(np.exp(0.5 * reference))
@@ -158,29 +165,6 @@ def _by_brightness(blocks: Blocks, levels: Numbers) -> list[npt.NDArray[np.intp]
     order = np.lexsort((np.einsum("nij,i,j->n", blocks, along, along), levels))
     groups = np.array_split(order, min(LEVELS, max(1, len(order) // FEWEST_IN_GROUP)))
     return [groups[number * len(groups) // LEVELS] for number in range(LEVELS)]
-
-
-def _of_the_flattest(power: Numbers) -> Numbers:
-    """Logarithms of the mean energies (17, N) over the flattest blocks, as two of the differences see it."""
-    found = []
-    for kind in (_SECOND, _PLANE):
-        order = np.argsort(power[kind], kind="stable")
-        for fraction in SHARES:
-            flattest = power[:, order[: max(2, int(fraction * len(order)))]].mean(axis=1)
-            found.append(np.log(np.maximum(flattest, 1e-12)))
-    return np.concatenate(found)
-
-
-def _proportions(logs: Numbers) -> Numbers:
-    """What the differences (17, N) are to each other in the flattest quarter of the blocks."""
-    order = np.argsort(logs.sum(axis=0), kind="stable")
-    flattest = logs[:, order[: max(4, len(order) // 4)]]
-    return np.quantile(flattest - flattest.mean(axis=0), COLOURS, axis=1).ravel()
-
-
-def _second(values: Blocks, *, axis: int) -> Blocks:
-    """Second difference along an axis of (N, H, W)."""
-    return np.diff(values, n=2, axis=axis)
 
 
 def _mean_square(values: Blocks) -> Numbers:

@@ -30,12 +30,12 @@ from longexposure.noise.calibration import (
     Source,
     calibration_text,
 )
-from longexposure.noise.transfer import MeasuredNoise, measure_flats, measure_repeats
+from longexposure.noise.photon_transfer import MeasuredNoise, measure_flats, measure_repeats
 from longexposure.radiograph import Pixels
 
 SAME_LEVEL = (0.05, 0.3)
-"""Flats count as one brightness where their means, sorted, are nowhere further apart than the first fraction and
-all within the second; pages of one file within the second. Lamps flicker, and automatic gains more so."""
+"""Flats count as one brightness where their means, sorted, are nowhere further apart than the first fraction
+and all within the second; pages of one file within the second. Lamps flicker, and automatic gains more so."""
 FEWEST_IMAGES = 3
 """From so many single images on, their spread tells how sure their median is."""
 

@@ -87,12 +87,15 @@ class Histogram:
 
     Args:
         width: 1 for differences of whole grey values.
+
+    Attributes:
+        counts: (B,) values in each bin.
     """
 
     def __init__(self, width: float) -> None:
         self.width = width
         self._first = 0
-        self._counts = np.zeros(0, dtype=np.int64)
+        self.counts = np.zeros(0, dtype=np.int64)
 
     def add(self, values: npt.NDArray[Any]) -> None:
         half = MOST_BINS // 2
@@ -102,33 +105,26 @@ class Histogram:
             return
         low = int(index.min())
         counts = np.bincount(index - low)
-        if self._counts.size:
-            first = min(low, self._first)
-            last = max(low + counts.size, self._first + self._counts.size)
-        else:
-            first, last = low, low + counts.size
-        merged = np.zeros(last - first, dtype=np.int64)
-        merged[self._first - first :][: self._counts.size] += self._counts
+        first = min(low, self._first) if self.counts.size else low
+        merged = np.zeros(max(low + counts.size, self._first + self.counts.size) - first, dtype=np.int64)
+        merged[self._first - first :][: self.counts.size] += self.counts
         merged[low - first :][: counts.size] += counts
-        self._first, self._counts = first, merged
-
-    @property
-    def counts(self) -> npt.NDArray[np.int64]:
-        return self._counts
+        self._first, self.counts = first, merged
 
     @property
     def centres(self) -> Numbers:
-        return np.arange(self._first, self._first + self._counts.size, dtype=np.float64) * self.width
+        """(B,) middles of the bins."""
+        return np.arange(self._first, self._first + self.counts.size, dtype=np.float64) * self.width
 
     def merged(self, bins: int) -> tuple[Numbers, Numbers]:
         """Centres and density per grey value of about `bins` bins between the 0.01 % and 99.99 % marks."""
-        total = self._counts.sum()
-        fraction = np.cumsum(self._counts) / max(total, 1)
+        total = self.counts.sum()
+        fraction = np.cumsum(self.counts) / max(total, 1)
         low, high = np.searchsorted(fraction, (1e-4, 1 - 1e-4))
         step = max(1, math.ceil((high - low + 1) / bins))
         edges = np.arange(low, high + 1, step)
-        counts = np.add.reduceat(self._counts[: edges[-1] + step], edges).astype(np.float64)
-        sizes = np.minimum(edges + step, self._counts.size) - edges
+        counts = np.add.reduceat(self.counts[: edges[-1] + step], edges).astype(np.float64)
+        sizes = np.minimum(edges + step, self.counts.size) - edges
         centres: Numbers = (self._first + edges + 0.5 * (sizes - 1)) * self.width
         density: Numbers = counts / (sizes * self.width * max(int(total), 1))
         return centres, density
@@ -156,15 +152,28 @@ class Normality:
 
 
 def normality(moments: Moments, histogram: Histogram) -> Normality | None:
-    """Compare with a Gaussian; None for fewer than 20 values or values all alike."""
+    """Compare with a Gaussian; None for fewer than 20 values or values all alike.
+
+    Distribution functions are compared at the edges of the histogram's bins.
+    """
     if moments.count < 20 or moments.sum2 <= 0:
         return None
-    k2 = _skewness_z(moments) ** 2 + _kurtosis_z(moments) ** 2
-    distance, darling = _gaps(histogram, moments)
+    from scipy.special import ndtr
+
+    k2 = _k2(moments)
+    first = histogram.centres[0] - 0.5 * histogram.width
+    edges = np.concatenate([[first], histogram.centres + 0.5 * histogram.width])
+    standard = (edges - moments.mean) / moments.sd
+    below, above = ndtr(standard), ndtr(-standard)
+    gap = np.abs(np.concatenate([[0], np.cumsum(histogram.counts)]) / moments.count - below)
+    inside = gap**2 / np.maximum(below * above, 1e-300)
+    tails = sum(-math.log1p(-fraction) - fraction for fraction in (float(below[0]), float(above[-1])))
+    within = float((0.5 * (inside[1:] + inside[:-1]) * np.diff(below)).sum())
+    distance = float(gap.max())
     return Normality(
         k2=k2,
         p_value=math.exp(-0.5 * k2),
-        anderson_darling=darling,
+        anderson_darling=moments.count * (within + tails),
         distance=distance,
         chance_distance=NOTICED / math.sqrt(moments.count),
         noticed_from=(NOTICED / distance) ** 2 if distance > 0 else math.inf,
@@ -176,34 +185,16 @@ def gaussian(at: Numbers, *, mean: float, sd: float) -> Numbers:
     return np.exp(-0.5 * ((at - mean) / sd) ** 2) / (sd * math.sqrt(2 * math.pi))
 
 
-def _gaps(histogram: Histogram, moments: Moments) -> tuple[float, float]:
-    """Kolmogorov's distance and Anderson and Darling's statistic, taken at the edges of the bins."""
-    from scipy.special import ndtr
+def _k2(moments: Moments) -> float:
+    """Sum of squares of skewness and kurtosis as standard normal variables.
 
-    first = histogram.centres[0] - 0.5 * histogram.width
-    edges = np.concatenate([[first], histogram.centres + 0.5 * histogram.width])
-    standard = (edges - moments.mean) / moments.sd
-    wanted, rest = ndtr(standard), ndtr(-standard)
-    there = np.concatenate([[0], np.cumsum(histogram.counts)]) / moments.count
-    gap = np.abs(there - wanted)
-    inside = gap**2 / np.maximum(wanted * rest, 1e-300)
-    tails = sum(-math.log1p(-fraction) - fraction for fraction in (float(wanted[0]), float(rest[-1])))
-    within = float((0.5 * (inside[1:] + inside[:-1]) * np.diff(wanted)).sum())
-    return float(gap.max()), moments.count * (within + tails)
-
-
-def _skewness_z(moments: Moments) -> float:
-    """Skewness as a standard normal variable under normality (D'Agostino 1970)."""
+    Source: D'Agostino 1970 for the skewness, Anscombe and Glynn 1983 for the kurtosis.
+    """
     n = float(moments.count)
     y = moments.skewness * math.sqrt((n + 1) * (n + 3) / (6 * (n - 2)))
     beta = 3 * (n * n + 27 * n - 70) * (n + 1) * (n + 3) / ((n - 2) * (n + 5) * (n + 7) * (n + 9))
     w2 = math.sqrt(2 * (beta - 1)) - 1
-    return math.asinh(y / math.sqrt(2 / (w2 - 1))) / math.sqrt(0.5 * math.log(w2))
-
-
-def _kurtosis_z(moments: Moments) -> float:
-    """Kurtosis as a standard normal variable under normality (Anscombe and Glynn 1983)."""
-    n = float(moments.count)
+    skewness = math.asinh(y / math.sqrt(2 / (w2 - 1))) / math.sqrt(0.5 * math.log(w2))
     mean = 3 * (n - 1) / (n + 1)
     variance = 24 * n * (n - 2) * (n - 3) / ((n + 1) ** 2 * (n + 3) * (n + 5))
     x = (moments.kurtosis + 3 - mean) / math.sqrt(variance)
@@ -212,4 +203,5 @@ def _kurtosis_z(moments: Moments) -> float:
     a = 6 + 8 / third * (2 / third + math.sqrt(1 + 4 / third**2))
     inner = 1 + x * math.sqrt(2 / (a - 4))
     cube = math.copysign(abs((1 - 2 / a) / inner) ** (1 / 3), inner) if inner else 0.0
-    return (1 - 2 / (9 * a) - cube) / math.sqrt(2 / (9 * a))
+    kurtosis = (1 - 2 / (9 * a) - cube) / math.sqrt(2 / (9 * a))
+    return skewness**2 + kurtosis**2

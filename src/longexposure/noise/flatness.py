@@ -9,14 +9,14 @@ from longexposure.noise.blocks import about_plane, cut_blocks
 from longexposure.noise.profile import NoiseProfile
 from longexposure.radiograph import Pixels
 
-SHARE = 0.02
+FLATTEST = 0.02
 FEWEST = 4
 
 
 def flat_blocks(pixels: Pixels, noise: NoiseProfile) -> npt.NDArray[np.intp]:
     """Indices, among the image's blocks of 8 x 8, of the fiftieth part that holds least structure.
 
-    Structure is told from noise by averaging 2 x 2 pixels first: what a block varies about its plane then,
+    Averaging 2 x 2 pixels first lowers noise and keeps structure: what a block varies about its plane then,
     over what the noise accounts for at its grey value, is least where there is nothing but noise.
 
     Args:
@@ -32,7 +32,7 @@ def flat_blocks(pixels: Pixels, noise: NoiseProfile) -> npt.NDArray[np.intp]:
         blocks.min(axis=(1, 2)) < blocks.max(axis=(1, 2)), about_plane(binned) / expected, np.inf
     )
     order = np.argsort(structure, kind="stable")  # constant blocks, clipped as a rule, come last
-    return order[: max(FEWEST, int(SHARE * len(order)))]
+    return order[: max(FEWEST, int(FLATTEST * len(order)))]
 
 
 def flat_deviation(pixels: Pixels, flat: npt.NDArray[np.intp]) -> float:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -12,10 +11,10 @@ import numpy.typing as npt
 from longexposure.errors import InputError
 
 Origin = Literal["estimated", "given", "flats", "repeats", "image"]
-"""How a profile was obtained: from the image itself, by hand, or from a fingerprint made of these."""
+"""How a profile was obtained: from the image itself, by hand, or from a calibration made of these."""
 
 NOISE_CONDITION = ("sigma", "log_sigma", "signal_share", "corr_x", "corr_y")
-"""What a conditioned network is told, in this order; see `NoiseProfile.condition`."""
+"""A network's input about the noise: five numbers in this order; see `NoiseProfile.noise_condition`."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +73,7 @@ class NoiseProfile:
         return self.slope / (2.0 * max(float(self.variance(0.5)), 1e-10))
 
     def noise_condition(self) -> npt.NDArray[np.float32]:
-        """What a network is told of a profile in the unit domain: five numbers, see `NOISE_CONDITION`.
+        """A network's input about the noise, (5,): see `NOISE_CONDITION`; of a profile in the unit domain.
 
         sigma is taken at the middle of the domain (0.5); log_sigma is (log2(sigma) + 6) / 6, which
         is 0 at 1/64 and 1 at 1; signal_share is slope / (2 variance), which is 1 for quantum noise
@@ -88,7 +87,3 @@ class NoiseProfile:
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> NoiseProfile:
-        return cls(**values)

@@ -1,17 +1,18 @@
-"""The noise of each of two exposures of one scene, told apart without knowing the scene.
+"""The noise of each of two exposures of one scene, separated without knowing the scene.
 
 With LQ = s + n and HQ = gain s + offset + m, both noises independent, the scene's own variance in a block is
 the covariance of the two images; what each image varies beyond it is noise. No flat place is searched for,
 which would choose places by their noise. What both exposures share, a fixed pattern or a common frame, counts
 as scene. Each block is taken about its least-squares plane, so noise slower than a block is not seen.
 
-Structure does not bias these numbers but makes them uncertain, so they are read off the calmer half of the
-blocks. Which blocks are calm is told by their even columns for the odd ones and the other way round: a choice
-by the same pixels would prefer those whose noise happens to look calm.
+Structure does not bias these numbers but makes them uncertain, so they are taken from the half of the
+blocks with less of it. Even columns decide for the odd ones and the other way round: a choice by the same
+pixels would prefer those whose noise happens to be weak.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from functools import lru_cache
 
@@ -60,6 +61,12 @@ class PairedBlocks:
     def __len__(self) -> int:
         return len(self.mean_lq)
 
+    @classmethod
+    def concatenated(cls, parts: Sequence[PairedBlocks]) -> PairedBlocks:
+        """The blocks of several crops as one."""
+        names = [field.name for field in fields(cls)]
+        return cls(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in names})
+
 
 @dataclass(frozen=True, eq=False)
 class SeparatedNoise:
@@ -96,9 +103,8 @@ class SeparatedNoise:
 def paired_blocks(lq: Pixels, hq: Pixels) -> PairedBlocks:
     """Numbers about all blocks of two images (H, W) of one size that touch no end of the grey scale."""
     short, long = _cut(lq), _cut(hq)
-    free = np.ones(len(short), dtype=bool)
-    for blocks, image in ((short, lq), (long, hq)):
-        free &= unclipped(blocks, low=float(image.min()), high=float(image.max()))
+    free = unclipped(short, low=float(lq.min()), high=float(lq.max()))
+    free &= unclipped(long, low=float(hq.min()), high=float(hq.max()))
     short, long = short[free], long[free]
     rough_short, rough_long = _about_planes(short), _about_planes(long)
     return PairedBlocks(
@@ -113,12 +119,6 @@ def paired_blocks(lq: Pixels, hq: Pixels) -> PairedBlocks:
     )
 
 
-def joined(parts: list[PairedBlocks]) -> PairedBlocks:
-    """The blocks of several crops as one."""
-    names = [field.name for field in fields(PairedBlocks)]
-    return PairedBlocks(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in names})
-
-
 def separate(blocks: PairedBlocks, *, gain: float) -> SeparatedNoise | None:
     """The noise of both exposures; medians over blocks, which edges and faulty pixels do not move.
 
@@ -131,7 +131,7 @@ def separate(blocks: PairedBlocks, *, gain: float) -> SeparatedNoise | None:
     """
     if len(blocks) < FEWEST_BLOCKS:
         return None
-    which, noise_lq, noise_hq = calm_noise(blocks, gain=gain)
+    which, noise_lq, noise_hq = flatter_half_noise(blocks, gain=gain)
     var_lq, var_hq = float(np.median(noise_lq)), float(np.median(noise_hq))
     order = np.argsort(blocks.mean_hq[which], kind="stable")
     groups = np.array_split(order, min(BINS, len(order) // FEWEST_BLOCKS))
@@ -149,8 +149,8 @@ def separate(blocks: PairedBlocks, *, gain: float) -> SeparatedNoise | None:
     )
 
 
-def calm_noise(blocks: PairedBlocks, *, gain: float) -> tuple[npt.NDArray[np.intp], Numbers, Numbers]:
-    """Variance of both noises in half blocks without much structure.
+def flatter_half_noise(blocks: PairedBlocks, *, gain: float) -> tuple[npt.NDArray[np.intp], Numbers, Numbers]:
+    """Variance of both noises in the half of all half blocks that has less structure.
 
     Args:
         blocks: N of them.
@@ -160,8 +160,8 @@ def calm_noise(blocks: PairedBlocks, *, gain: float) -> tuple[npt.NDArray[np.int
         About N each: the block, the variance of the short and of the long exposure's noise there; a
         single one may be negative, and its median is that of the variance.
     """
-    calm = blocks.cov <= np.median(blocks.cov, axis=0)
-    which, half = np.nonzero(calm[:, ::-1])
+    flatter = blocks.cov <= np.median(blocks.cov, axis=0)
+    which, half = np.nonzero(flatter[:, ::-1])
     short = blocks.var_lq[which, half] - blocks.cov[which, half] / gain
     long = blocks.var_hq[which, half] - blocks.cov[which, half] * gain
     return which, short / _MEDIAN_OF_CHI2, long / _MEDIAN_OF_CHI2
@@ -172,7 +172,7 @@ def _correlation(lagged: Numbers, variance: float) -> tuple[float, float]:
     if variance <= 0:
         return 0.0, 0.0
     x, y = np.median(lagged, axis=0) / variance
-    bias = _plane_bias()
+    _, bias = _planes()
     return float(np.clip(x + bias, -1, 1)), float(np.clip(y + bias, -1, 1))
 
 
@@ -184,28 +184,24 @@ def _cut(pixels: Pixels) -> npt.NDArray[np.float32]:
 
 
 @lru_cache(maxsize=1)
-def _planes() -> npt.NDArray[np.float64]:
-    """An orthonormal basis (256, 3) of the planes on a block."""
+def _planes() -> tuple[Numbers, float]:
+    """An orthonormal basis (256, 3) of the planes on a block, and what taking them off white noise costs.
+
+    That is what noise of variance 1 loses in covariance of neighbours.
+    """
     along = np.arange(BLOCK_PX, dtype=np.float64) - 0.5 * (BLOCK_PX - 1)
     y, x = np.meshgrid(along, along, indexing="ij")
     columns = np.stack([np.ones_like(x), x, y]).reshape(3, -1)
-    return (columns / np.linalg.norm(columns, axis=1, keepdims=True)).T
-
-
-@lru_cache(maxsize=1)
-def _plane_bias() -> float:
-    """What white noise of variance 1 loses in covariance of neighbours when its plane is taken off."""
-    basis = _planes()
-    kept = (basis @ basis.T).reshape((BLOCK_PX,) * 4)
+    basis = (columns / np.linalg.norm(columns, axis=1, keepdims=True)).T
+    product = (basis @ basis.T).reshape((BLOCK_PX,) * 4)
     at = np.arange(BLOCK_PX)
-    neighbours = kept[at[:, None], at[None, :-1], at[:, None], at[None, 1:]]
-    return float(neighbours.mean())
+    return basis, float(product[at[:, None], at[None, :-1], at[:, None], at[None, 1:]].mean())
 
 
 def _about_planes(blocks: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
     flat = blocks.reshape(len(blocks), BLOCK_PX * BLOCK_PX).astype(np.float64)
     flat -= flat.mean(axis=1, keepdims=True)
-    basis = _planes()
+    basis, _ = _planes()
     return (flat - (flat @ basis) @ basis.T).reshape(blocks.shape)
 
 

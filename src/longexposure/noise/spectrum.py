@@ -75,7 +75,8 @@ class SpectrumSum:
 
     def __init__(self, patch_px: int = PATCH_PX) -> None:
         self.patch_px = patch_px
-        self._window = np.outer(*(_hann(patch_px),) * 2)
+        hann = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(patch_px) / patch_px)  # shifted copies add up to 1
+        self._window = np.outer(hann, hann)
         self._sum = np.zeros((patch_px, patch_px))
         self.patches = 0
 
@@ -95,8 +96,3 @@ class SpectrumSum:
         if not self.patches:
             return None
         return NoisePowerSpectrum(power=np.fft.fftshift(self._sum) / self.patches, patches=self.patches)
-
-
-def _hann(size: int) -> Numbers:
-    """The window whose shifted copies add up to a constant."""
-    return 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(size) / size)

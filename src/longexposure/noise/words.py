@@ -28,23 +28,17 @@ def in_words(noise: NoiseProfile, grey: GreyMap) -> str:
         return f"no noise, {_FROM[noise.origin]}"
     unit = noise.mapped(scale=grey.scale, offset=grey.offset)
     sigma = float(unit.variance(0.5)) ** 0.5
-    middle = (0.5 - grey.offset) / grey.scale
+    middle, from_signal = (0.5 - grey.offset) / grey.scale, unit.signal_share
+    if from_signal < -0.2:
+        dependence = "less in bright places"
+    elif from_signal < 0.2:
+        dependence = "about the same in dark and bright places"
+    else:
+        dependence = f"more in bright places ({'mostly' if from_signal > 0.6 else 'partly'} quanta)"
+    colour = "white"
+    if max(abs(noise.corr_x), abs(noise.corr_y)) >= WHITE:
+        colour = f"neighbours correlate by {noise.corr_x:.2f} along rows and {noise.corr_y:.2f} along columns"
     return (
         f"sigma {sigma / grey.scale:.3g} at grey value {middle:.4g}, {sigma:.2%} of the contrast; "
-        f"{_dependence(unit.signal_share)}; {_colour(noise)}; {_FROM[noise.origin]}"
+        f"{dependence}; {colour}; {_FROM[noise.origin]}"
     )
-
-
-def _dependence(fraction: float) -> str:
-    if fraction < -0.2:
-        return "less in bright places"
-    if fraction < 0.2:
-        return "about the same in dark and bright places"
-    return f"more in bright places ({'mostly' if fraction > 0.6 else 'partly'} quanta)"
-
-
-def _colour(noise: NoiseProfile) -> str:
-    x, y = noise.corr_x, noise.corr_y
-    if max(abs(x), abs(y)) < WHITE:
-        return "white"
-    return f"neighbours correlate by {x:.2f} along rows and {y:.2f} along columns"

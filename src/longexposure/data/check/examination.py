@@ -31,8 +31,7 @@ from longexposure.io import read_radiograph
 from longexposure.noise.separation import (
     PairedBlocks,
     SeparatedNoise,
-    calm_noise,
-    joined,
+    flatter_half_noise,
     paired_blocks,
     separate,
 )
@@ -222,7 +221,9 @@ def _measured(lq: Pixels, hq: Pixels) -> dict[str, Any]:
     shift = measure_shift(lq, hq)
     near = shift is not None and shift.length < 0.25 * min(lq.shape)
     lq, hq = aligned(lq, hq, shift if near else None)
-    blocks = joined([paired_blocks(lq[crop], hq[crop]) for crop in crops_of((lq.shape[0], lq.shape[1]))])
+    blocks = PairedBlocks.concatenated(
+        [paired_blocks(lq[crop], hq[crop]) for crop in crops_of((lq.shape[0], lq.shape[1]))]
+    )
     gain = fit_gain(blocks)
     return {
         "shift": shift,
@@ -239,7 +240,7 @@ def _scene(blocks: PairedBlocks) -> float | None:
     x, y = blocks.mean_lq, blocks.mean_hq
     if x.std() == 0 or y.std() == 0:
         return None
-    _, noise_lq, noise_hq = calm_noise(blocks, gain=float(y.std() / x.std()))
+    _, noise_lq, noise_hq = flatter_half_noise(blocks, gain=float(y.std() / x.std()))
     faint = (
         float(values.var()) < 20 * max(float(np.median(noise)), 0.0) / 256
         for values, noise in ((x, noise_lq), (y, noise_hq))

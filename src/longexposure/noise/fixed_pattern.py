@@ -1,4 +1,4 @@
-"""The fixed pattern of a detector: what every frame shows alike and one image cannot tell from noise.
+"""The fixed pattern of a detector: what every frame shows alike and one image cannot distinguish from noise.
 
 Repeats do not see it, because it stands still. In the mean of many flats it is what is left, from pixel to
 pixel, once shading and the rest of the temporal noise are taken off. It goes with the signal.
@@ -13,7 +13,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from longexposure.noise.frames import GROUPS, FrameSeries, blocks_of, neighbours
+from longexposure.noise.differences import GROUPS, blocks_of
+from longexposure.noise.frames import FrameSeries
+from longexposure.noise.scene import neighbours
 
 SMOOTH_PX = 5
 """Side of the square whose mean counts as shading."""
@@ -32,7 +34,7 @@ Numbers = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Pattern:
+class FixedPattern:
     """A fixed pattern.
 
     Attributes:
@@ -50,7 +52,7 @@ class Pattern:
     dark: float
 
 
-def measure_pattern(flats: Sequence[FrameSeries], dark: FrameSeries | None) -> Pattern | None:
+def measure_pattern(flats: Sequence[FrameSeries], dark: FrameSeries | None) -> FixedPattern | None:
     """The fixed pattern in the means of flats; None where there is none beyond chance.
 
     Args:
@@ -59,8 +61,9 @@ def measure_pattern(flats: Sequence[FrameSeries], dark: FrameSeries | None) -> P
     """
     sums = np.sum([_sums(flat, dark) for flat in flats], axis=0)
     total = sums.sum(axis=1)
-    found = _ratios(total)
-    apart = np.array([_ratios(total - group) for group in sums.T if group[0]]) - found
+    found = total[1:] / total[0]  # variance over the signal squared, products of neighbours along x and y
+    rest = [total - group for group in sums.T if group[0]]
+    apart = np.array([left[1:] / left[0] for left in rest]) - found
     if len(apart) < 2:
         return None
     error = float(np.sqrt((len(apart) - 1) / len(apart) * (apart[:, 0] ** 2).sum()))
@@ -69,23 +72,23 @@ def measure_pattern(flats: Sequence[FrameSeries], dark: FrameSeries | None) -> P
     fraction = float(found[0]) ** 0.5
     lags = np.clip(found[1:] / found[0], -1, 1)
     level = 0.0 if dark is None else float(dark.level[dark.kept].mean())
-    return Pattern(fraction, error / (2 * fraction), float(lags[0]), float(lags[1]), level)
-
-
-def _ratios(sums: Numbers) -> Numbers:
-    """Variance of the pattern over the signal squared, and its products of neighbours along x and y."""
-    return sums[1:] / sums[0]
+    return FixedPattern(fraction, error / (2 * fraction), float(lags[0]), float(lags[1]), level)
 
 
 def _sums(flat: FrameSeries, dark: FrameSeries | None) -> Numbers:
     """(4, G): signal squared; product of both halves at one pixel, and at neighbours along x and along y.
 
-    What both halves of the frames show stands still; their noise is independent.
+    What both halves of the frames show stands still; their noise is independent. Of each its mean over 5 x 5
+    pixels is taken off.
     """
     kept, signal, halves = flat.kept, flat.level, flat.halves
     if dark is not None:
         kept, signal, halves = kept & dark.kept, signal - dark.level, halves - dark.halves
-    one, other = (_without_shading(half, kept) for half in halves)
+    weight = np.maximum(ndimage.uniform_filter(kept.astype(np.float64), SMOOTH_PX, mode="reflect"), 1e-9)
+    one, other = (
+        half - ndimage.uniform_filter(np.where(kept, half, 0.0), SMOOTH_PX, mode="reflect") / weight
+        for half in halves
+    )
     away = np.abs(one + other)
     kept = kept & (away <= OUTLIER * 1.4826 * np.median(away[kept])) & (signal > 0)
     groups = blocks_of(kept.shape) % GROUPS
@@ -97,18 +100,10 @@ def _sums(flat: FrameSeries, dark: FrameSeries | None) -> Numbers:
             neighbours(one, axis, 0) * neighbours(other, axis, 1)
             + neighbours(other, axis, 0) * neighbours(one, axis, 1)
         )
-        fraction = kept.sum() / max(int(both.sum()), 1)
         near = near + _TAKEN * neighbours(still, axis, 0)
-        found.append(fraction * _grouped(near, both, neighbours(groups, axis, 0)))
+        found.append(kept.sum() / max(int(both.sum()), 1) * _grouped(near, both, neighbours(groups, axis, 0)))
     return np.stack(found)
 
 
 def _grouped(values: Numbers, kept: npt.NDArray[np.bool_], groups: npt.NDArray[np.intp]) -> Numbers:
     return np.asarray(np.bincount(groups[kept], values[kept], minlength=GROUPS), dtype=np.float64)
-
-
-def _without_shading(image: Numbers, kept: npt.NDArray[np.bool_]) -> Numbers:
-    """The image less its mean over 5 x 5 kept pixels."""
-    weight = ndimage.uniform_filter(kept.astype(np.float64), SMOOTH_PX, mode="reflect")
-    total = ndimage.uniform_filter(np.where(kept, image, 0.0), SMOOTH_PX, mode="reflect")
-    return image - total / np.maximum(weight, 1e-9)

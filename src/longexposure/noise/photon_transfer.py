@@ -2,12 +2,12 @@
 
 Where a linear detector counts quanta, variance against mean is a straight line: its slope is the gain in grey
 values per quantum, its height in the dark the square of the read noise (Janesick 2007; EMVA standard 1288).
-Points come from every series of frames and every brightness in it, and count by what they are worth.
+Points come from every series of frames and every brightness in it, and count by how sure they are.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -15,20 +15,21 @@ import numpy as np
 import numpy.typing as npt
 
 from longexposure.errors import InputError
-from longexposure.noise.frames import GROUPS, FrameSeries, compare_frames
-from longexposure.noise.pattern import Pattern, measure_pattern
+from longexposure.noise.differences import GROUPS
+from longexposure.noise.fixed_pattern import FixedPattern, measure_pattern
+from longexposure.noise.frames import FrameSeries, FrameSums, compare_frames
 from longexposure.noise.profile import NoiseProfile
 from longexposure.radiograph import Pixels
 
 MISFIT = 0.15
-"""From this fraction of the variance on, a line that misses its points is told, and leaves the dark out."""
+"""From this fraction of the variance on, a line that misses its points is noted, and leaves the dark out."""
 
 Numbers = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
 class MeasuredNoise:
-    """What repeated exposures tell of the noise, each number with its standard error.
+    """The noise that repeated exposures show, each number with its standard error.
 
     Attributes:
         profile: of the temporal noise, which differs from frame to frame.
@@ -43,8 +44,9 @@ class MeasuredNoise:
         slope_y: the same along y.
         grey: lowest and highest brightness that was seen, the dark included.
         points: (P, 3) brightness, variance there and its standard error.
-        misfit: largest deviation of a point from the line beyond its own error, as a fraction of the variance.
-        pattern: the fixed pattern, told by flats alone; None where there is none or it cannot be known.
+        misfit: largest deviation of a point from the line beyond its own error, as a fraction of the
+            variance.
+        pattern: the fixed pattern, which flats alone show; None where there is none or it cannot be known.
         frames: exposures that were used, darks apart.
         darks: dark frames that were used.
         notes: what a person should know, a sentence each.
@@ -61,7 +63,7 @@ class MeasuredNoise:
     grey: tuple[float, float]
     points: Numbers
     misfit: float
-    pattern: Pattern | None
+    pattern: FixedPattern | None
     frames: int
     darks: int
     notes: tuple[str, ...] = ()
@@ -81,7 +83,7 @@ def measure_flats(
     Raises:
         InputError: see `longexposure.noise.frames.compare_frames`.
     """
-    return _measured(levels, darks, origin="flats", pattern=pattern)
+    return _measured(levels, darks, source="flats", pattern=pattern)
 
 
 def measure_repeats(scenes: Sequence[Sequence[Pixels]], darks: Sequence[Pixels] = ()) -> MeasuredNoise:
@@ -97,112 +99,62 @@ def measure_repeats(scenes: Sequence[Sequence[Pixels]], darks: Sequence[Pixels] 
     Raises:
         InputError: see `longexposure.noise.frames.compare_frames`.
     """
-    return _measured(scenes, darks, origin="repeats", pattern=False)
+    return _measured(scenes, darks, source="repeats", pattern=False)
 
 
 def _measured(
     scenes: Sequence[Sequence[Pixels]],
     darks: Sequence[Pixels],
     *,
-    origin: Literal["flats", "repeats"],
+    source: Literal["flats", "repeats"],
     pattern: bool,
 ) -> MeasuredNoise:
-    uniform = origin == "flats"
+    series = {
+        source if len(scenes) == 1 else f"{source}, series {n}": s for n, s in enumerate(scenes, start=1)
+    }
+    if len(darks):
+        series["darks"] = darks
     notes: list[str] = []
-    found = []
-    for number, frames in enumerate(scenes, start=1):
-        where = origin if len(scenes) == 1 else f"{origin}, series {number}"
+    found: dict[str, FrameSeries] = {}
+    for number, (where, frames) in enumerate(series.items(), start=1):
         try:
-            found.append(_compared(frames, where, uniform=uniform))
+            found[where] = compare_frames(frames, where=where, uniform=source == "flats" or where == "darks")
         except InputError as error:
             if number == len(scenes) and not found:
                 raise
-            notes.append(_left_out(error))
-    dark = None
-    if len(darks):
-        try:
-            dark = _compared(darks, "darks", uniform=True)
-        except InputError as error:
-            notes.append(_left_out(error))
-    noise = _transferred(found, dark, origin)
+            notes.append(f"{error.where} left out: expected {error.expected}, found {error.found}")
+    dark, bright = found.pop("darks", None), list(found.values())
+    noise = _transferred(bright, dark, source)
     if dark is not None and noise.misfit > MISFIT:
-        noise = _transferred(found, None, origin)
+        noise = _transferred(bright, None, source)
         notes.append("the noise in the dark lies off the line of the rest and was left out")
     if noise.misfit > MISFIT:
         notes.append(f"variance against grey value is no straight line: off by up to {noise.misfit:.0%}")
-    noise = replace(noise, notes=(*noise.notes, *notes))
-    if not pattern:
-        return noise
-    return replace(noise, pattern=measure_pattern(found, dark))
-
-
-def _compared(frames: Sequence[Pixels], where: str, *, uniform: bool) -> FrameSeries:
-    series = compare_frames(frames, where=where, uniform=uniform)
-    return replace(series, notes=tuple(f"{where}: {note}" for note in series.notes))
-
-
-def _left_out(error: InputError) -> str:
-    return f"{error.where} left out: expected {error.expected}, found {error.found}"
-
-
-@dataclass(frozen=True, eq=False)
-class _Sums:
-    """Sums over all series by point (P) and group of pixels (G), the points of the dark last."""
-
-    count: Numbers
-    levels: Numbers
-    variances: Numbers
-    neighbours: Numbers
-    covariances: Numbers
-
-    @classmethod
-    def of(cls, every: Sequence[FrameSeries]) -> _Sums:
-        return cls(
-            count=np.concatenate([each.count for each in every]),
-            levels=np.concatenate([each.levels for each in every]),
-            variances=np.concatenate([each.variances for each in every]),
-            neighbours=np.concatenate([each.neighbours for each in every], axis=1),
-            covariances=np.concatenate([each.covariances for each in every], axis=1),
-        )
-
-    def points(self, weights: Numbers) -> tuple[Numbers, Numbers, Numbers]:
-        """(P,) brightness and number of terms, and (3, P) variance and covariances along x and y.
-
-        Args:
-            weights: (G,), 1 for groups that count and 0 for others.
-        """
-        count = np.maximum(self.count @ weights, 1e-12)
-        pairs = np.maximum(self.neighbours @ weights, 1e-12)
-        both = (self.covariances @ weights) / pairs
-        return self.levels @ weights / count, count, np.stack([self.variances @ weights / count, *both])
-
-    def numbers(self, weights: Numbers, *, middle: float) -> Numbers:
-        """(6 + P,): variance at `middle`, its slope, correlations, slopes of covariances; variances."""
-        level, count, found = self.points(weights)
-        heights, slopes = _lines(level, count, found, middle=middle)
-        correlations = heights[1:] / max(heights[0], 1e-12)
-        return np.concatenate([[heights[0], slopes[0]], correlations, slopes[1:], found[0]])
+    return replace(
+        noise,
+        notes=(*noise.notes, *notes),
+        pattern=measure_pattern(bright, dark) if pattern else None,
+    )
 
 
 def _transferred(
-    scenes: Sequence[FrameSeries], dark: FrameSeries | None, origin: Literal["flats", "repeats"]
+    scenes: Sequence[FrameSeries], dark: FrameSeries | None, source: Literal["flats", "repeats"]
 ) -> MeasuredNoise:
+    """The straight line of variance against grey value, with its errors."""
     every = [*scenes, *([] if dark is None else [dark])]
-    sums = _Sums.of(every)
-    level, count, _ = sums.points(np.ones(GROUPS))
-    bright = slice(0, sum(len(each.count) for each in scenes))
+    sums = FrameSums.concatenated([each.sums for each in every])
+    level, count, _ = sums.means(np.ones(GROUPS))
+    bright = slice(0, sum(len(each.sums.count) for each in scenes))
     middle = float(np.average(level[bright], weights=count[bright]))
-    found = sums.numbers(np.ones(GROUPS), middle=middle)
-    errors, tied = _jackknife(
-        lambda weights: sums.numbers(weights, middle=middle), found, sums.count.sum(axis=0)
-    )
+    found = _line(sums, np.ones(GROUPS), middle=middle)
+    errors, tied = _jackknife(sums, found, middle=middle)
     variance, error = found[6:], errors[6:]
     sigma = max(float(found[0]), 0.0) ** 0.5
     line = found[0] + found[1] * (level - middle)
     off = (np.abs(variance - line) - 3 * error) / np.maximum(line, 1e-12)
     corr_x, corr_y = (float(np.clip(corr, -1, 1)) for corr in found[2:4])
     return MeasuredNoise(
-        profile=NoiseProfile(middle, sigma, float(found[1]), corr_x, corr_y, origin=origin),
+        profile=NoiseProfile(middle, sigma, float(found[1]), corr_x, corr_y, origin=source),
         sigma_error=float(errors[0]) / max(2 * sigma, 1e-12),
         slope_error=float(errors[1]) if len(level) > 1 else None,
         tied=tied,
@@ -220,36 +172,45 @@ def _transferred(
     )
 
 
-def _lines(level: Numbers, count: Numbers, found: Numbers, *, middle: float) -> tuple[Numbers, Numbers]:
-    """Straight lines through (3, P) variances and covariances: heights at `middle`, and slopes, (3,) each.
+def _line(sums: FrameSums, weights: Numbers, *, middle: float) -> Numbers:
+    """Straight lines through variances and covariances against brightness.
 
     A point's weight is its number of terms over its variance squared, as the line of the variance has it.
+
+    Args:
+        sums: of B levels of brightness.
+        weights: (G,) of the groups of pixels.
+        middle: grey value at which heights are taken.
+
+    Returns:
+        (6 + B,): variance at `middle`, its slope, correlations there, slopes of the covariances; variances.
     """
+    level, count, points = sums.means(weights)
     away = level - middle
-    fitted = np.maximum(found[0], 1e-6 * found[0].max())
-    heights, slopes = found[:, 0], np.zeros(3)
+    expected, slopes = np.maximum(points[0], 1e-6 * points[0].max()), np.zeros(3)
     for _ in range(4):
-        weight = np.where(count >= 1, count, 0.0) / fitted**2
+        weight = np.where(count >= 1, count, 0.0) / expected**2
         total, x, xx = weight.sum(), weight @ away, weight @ away**2
-        y, xy = found @ weight, found @ (weight * away)
+        y, xy = points @ weight, points @ (weight * away)
         determinant = total * xx - x * x
         if determinant <= 1e-12 * total * xx:
-            return y / total, slopes
+            heights = y / total
+            break
         heights, slopes = (xx * y - x * xy) / determinant, (total * xy - x * y) / determinant
-        fitted = np.maximum(heights[0] + slopes[0] * away, 0.1 * fitted)
-    return heights, slopes
+        expected = np.maximum(heights[0] + slopes[0] * away, 0.1 * expected)
+    correlations = heights[1:] / max(heights[0], 1e-12)
+    return np.concatenate([[heights[0], slopes[0]], correlations, slopes[1:], points[0]])
 
 
-def _jackknife(
-    numbers: Callable[[Numbers], Numbers], found: Numbers, filled: Numbers
-) -> tuple[Numbers, float]:
+def _jackknife(sums: FrameSums, found: Numbers, *, middle: float) -> tuple[Numbers, float]:
     """Standard errors by leaving out one group of pixels after the other (Tukey 1958).
 
     Returns:
         The errors, and the correlation of the first two.
     """
-    groups = np.flatnonzero(filled)
-    apart = np.array([numbers(1.0 - (np.arange(GROUPS) == group)) for group in groups]) - found
+    groups = np.flatnonzero(sums.count.sum(axis=0))
+    every = np.arange(GROUPS)
+    apart = np.array([_line(sums, 1.0 - (every == group), middle=middle) for group in groups]) - found
     errors = np.sqrt((len(groups) - 1) / len(groups) * (apart**2).sum(axis=0))
     size = float(np.sqrt((apart[:, 0] ** 2).sum() * (apart[:, 1] ** 2).sum()))
     return errors, float(apart[:, 0] @ apart[:, 1]) / size if size > 0 else 0.0
