@@ -10,13 +10,11 @@ from longexposure.simulation.geometry.primitives import Cylinder, Slab, Track, W
 from longexposure.simulation.geometry.thickness import thickness_maps
 from longexposure.simulation.geometry.view import View
 from longexposure.simulation.physics.materials import MATERIALS
-from longexposure.simulation.scenes.boards import BOARD_SCENES
-from longexposure.simulation.scenes.conductors import Conductors, gaps_um, segments
-from longexposure.simulation.scenes.laminate import laminate
-from longexposure.simulation.scenes.legend import MARK_SCENES
-from longexposure.simulation.scenes.silicon import SILICON_SCENES
+from longexposure.simulation.scenes.catalogue import BOARDS, CHIPS, SCENES
+from longexposure.simulation.scenes.components.board import laminate
+from longexposure.simulation.scenes.components.conductors import Conductors, gaps_um, segments
 
-ALL = {**BOARD_SCENES, **SILICON_SCENES, **MARK_SCENES}
+ALL = {name: SCENES[name] for name in (*BOARDS, *CHIPS, "legend")}
 SEEDS = range(4)
 KEYS = {
     "trace": {"width_um", "gap_um", "bottom_um", "top_um"},
@@ -151,7 +149,7 @@ def test_gap_of_a_trace_is_the_clear_distance_to_the_next_on_its_layer(name, see
                 assert gap == pytest.approx(found, rel=0.03, abs=width / 40)
 
 
-@pytest.mark.parametrize("name", BOARD_SCENES)
+@pytest.mark.parametrize("name", BOARDS)
 @pytest.mark.parametrize("seed", range(8))
 def test_boards_are_of_the_dimensions_that_makers_offer(name, seed):
     scene, _ = _drawn(name, seed)
@@ -166,7 +164,7 @@ def test_boards_are_of_the_dimensions_that_makers_offer(name, seed):
         assert 37.5 <= feature.about["radius_um"] <= 250
 
 
-@pytest.mark.parametrize("name", BOARD_SCENES)
+@pytest.mark.parametrize("name", BOARDS)
 @pytest.mark.parametrize("seed", range(4))
 def test_vias_lie_on_their_lands(name, seed):
     for feature in _of(_drawn(name, seed)[0], "via"):

@@ -11,8 +11,8 @@ from longexposure.simulation.geometry.primitives import Ball, Cylinder, Slab, Tr
 from longexposure.simulation.geometry.thickness import thickness_maps
 from longexposure.simulation.geometry.view import View
 from longexposure.simulation.physics.materials import linear_attenuation_per_um
-from longexposure.simulation.scenes.catalogue import SCENES, draw_scene
-from longexposure.simulation.scenes.iqi import CONTRAST, INDICATOR_SCENES
+from longexposure.simulation.scenes.catalogue import INDICATORS, SCENES, draw_scene
+from longexposure.simulation.scenes.iqi import CONTRAST
 
 SEEDS = range(8)
 PIXEL = 10.0
@@ -210,7 +210,7 @@ def test_an_open_divides_its_strip_and_a_short_joins_two():
     assert min(found["open"], found["short or spur"]) > 3
 
 
-@pytest.mark.parametrize("name", INDICATOR_SCENES)
+@pytest.mark.parametrize("name", INDICATORS)
 def test_no_ray_moves_a_detail_by_more_than_12_px_in_any_view(name):
     for seed, tilt in enumerate((0.0, 30.0, 60.0)):
         for pixel_um in (0.6, 60.0):
@@ -223,7 +223,7 @@ def test_no_ray_moves_a_detail_by_more_than_12_px_in_any_view(name):
                     assert np.hypot(*(ends[1] - ends[0])) < 12.5
 
 
-@pytest.mark.parametrize("name", INDICATOR_SCENES)
+@pytest.mark.parametrize("name", INDICATORS)
 def test_scenes_of_320_px_hold_20_to_150_details_or_a_set_more(name):
     kinds = {
         "hole_iqi": ("holes", "pores", "discs", "balls"),
@@ -235,7 +235,7 @@ def test_scenes_of_320_px_hold_20_to_150_details_or_a_set_more(name):
         assert 15 <= sum(scene.facts[kind] for kind in kinds[name]) <= 250
 
 
-@pytest.mark.parametrize("name", INDICATOR_SCENES)
+@pytest.mark.parametrize("name", INDICATORS)
 def test_indicators_lie_over_larger_shapes_or_over_nothing(name):
     behind = Counter(_drawn(name, seed, size=64)[0].facts["behind"] for seed in range(60))
     assert set(behind) == {"none", "step plate", "wedge", "ball", "cylinder", "edges"}
@@ -251,7 +251,7 @@ def test_an_indicator_comes_to_lie_over_a_board_less_often_than_a_part():
     assert 4 <= below.count("traces") <= 28
 
 
-@pytest.mark.parametrize("name", INDICATOR_SCENES)
+@pytest.mark.parametrize("name", INDICATORS)
 @pytest.mark.parametrize("source_um", [inf, 2e4])
 def test_the_same_state_draws_the_same_indicator(name, source_um):
     first, second = (_drawn(name, 5, source_um=source_um)[0] for _ in range(2))

@@ -9,9 +9,10 @@ from longexposure.simulation.geometry.primitives import Ball, Cylinder, Slab, Tr
 from longexposure.simulation.geometry.thickness import thickness_maps
 from longexposure.simulation.geometry.view import View
 from longexposure.simulation.physics.materials import MATERIALS
-from longexposure.simulation.scenes.leads import LEAD_SCENES, lead_frame
-from longexposure.simulation.scenes.modules import MODULE_SCENES, power_module
-from longexposure.simulation.scenes.pins import connector_pins
+from longexposure.simulation.scenes.catalogue import SCENES
+from longexposure.simulation.scenes.connector_pins import connector_pins
+from longexposure.simulation.scenes.lead_frame import lead_frame
+from longexposure.simulation.scenes.power_module import power_module
 
 SEEDS = range(10)
 BUILDERS = (lead_frame, connector_pins, power_module)
@@ -206,9 +207,9 @@ def test_power_wires_are_thick_and_start_on_their_die(seed):
     assert stands == {top + 0.4 * scene.facts["wire_um"]}
 
 
-@pytest.mark.parametrize("name", [*LEAD_SCENES, *MODULE_SCENES])
+@pytest.mark.parametrize("name", ["lead_frame", "connector_pins", "power_module"])
 def test_each_part_is_resolved_at_both_ends_of_its_range(name):
-    kind = (LEAD_SCENES | MODULE_SCENES)[name]
+    kind = SCENES[name]
     low, high = kind.pixel_um
     assert 0 < low < high
     for pixel_um in kind.pixel_um:

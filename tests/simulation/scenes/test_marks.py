@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 from scipy.spatial.distance import directed_hausdorff
 
+from longexposure.simulation.geometry.frame import ViewFrame
 from longexposure.simulation.geometry.primitives import Cylinder, Slab, Track
 from longexposure.simulation.geometry.view import View
 from longexposure.simulation.physics.materials import MATERIALS
-from longexposure.simulation.scenes.legend import MARK_SCENES
-from longexposure.simulation.scenes.marks import FIDUCIALS, GLYPHS, fiducial, glyph, marks, text
-from longexposure.simulation.scenes.strokes import lay, meandered, parallel, rounded
+from longexposure.simulation.scenes.boards import legend
+from longexposure.simulation.scenes.components.conductors import meandered, parallel, rounded
+from longexposure.simulation.scenes.components.marks import FIDUCIALS, GLYPHS, fiducial, glyph, marks, text
 
 VIEW = View(200, 200, 10.0)
 
@@ -164,7 +165,7 @@ def test_marks_come_from_their_generator_alone():
 def test_sheet_sees_what_projects_into_the_image():
     view = View(120, 160, 10.0, tilt_deg=40.0, azimuth_deg=70.0, source_um=40000.0)
     random = np.random.default_rng(0)
-    sheet = lay(random, view, height_um=600.0)
+    sheet = ViewFrame.drawn(random, view, height_um=600.0)
     for _ in range(300):
         own, height = random.uniform(-1500, 1500, 2), float(random.uniform(-600, 600))
         x, y = view.project([*sheet.places(own)[0], height])[0]
@@ -176,7 +177,7 @@ def test_sheet_sees_what_projects_into_the_image():
 
 def test_a_place_drawn_on_a_sheet_is_seen():
     view = View(120, 160, 10.0, tilt_deg=50.0, azimuth_deg=200.0)
-    sheet = lay(np.random.default_rng(1), view, height_um=800.0)
+    sheet = ViewFrame.drawn(np.random.default_rng(1), view, height_um=800.0)
     for height in (-800.0, 0.0, 800.0):
         for seed in range(50):
             own = sheet.anywhere(np.random.default_rng(seed), height)
@@ -187,7 +188,7 @@ def test_a_place_drawn_on_a_sheet_is_seen():
 
 @pytest.mark.parametrize("seed", range(4))
 def test_legend_is_dense_and_stands_on_laminate_with_copper_in_it(seed):
-    scene = MARK_SCENES["legend"].builder(np.random.default_rng(seed), view=VIEW)
+    scene = legend(np.random.default_rng(seed), view=VIEW)
     face = scene.facts["thickness_um"] / 2
     written = [s for s in scene.surroundings if isinstance(s, Track | Cylinder | Slab) and s.bottom >= face]
     assert len(written) == scene.facts["marks"] > 3

@@ -2,43 +2,28 @@
 
 from collections import Counter
 from dataclasses import replace
+from importlib import import_module
+from inspect import isfunction, signature
+from pkgutil import walk_packages
 
 import numpy as np
 import pytest
 
 from longexposure.errors import RecipeError
+from longexposure.simulation import scenes
 from longexposure.simulation.geometry.primitives import Ball, Cylinder, Grain, Scene, Slab, Track, Weave, Wire
 from longexposure.simulation.geometry.thickness import thickness_maps
 from longexposure.simulation.geometry.view import View
-from longexposure.simulation.scenes import (
-    boards,
-    chips,
-    leads,
-    legend,
-    modules,
-    packages,
-    silicon,
-    solder,
-    stacks,
-    wires,
+from longexposure.simulation.scenes.catalogue import (
+    GROUNDS,
+    SCENES,
+    SceneKind,
+    draw_scene,
+    heights,
+    lowered,
+    moved,
 )
-from longexposure.simulation.scenes import iqi as indicators
-from longexposure.simulation.scenes.catalogue import GROUNDS, SCENES, draw_scene, heights, lowered, moved
-from longexposure.simulation.scenes.kind import SceneKind
 
-MAPPINGS = {
-    solder: "SOLDER_SCENES",
-    packages: "PACKAGE_SCENES",
-    chips: "CHIP_SCENES",
-    boards: "BOARD_SCENES",
-    silicon: "SILICON_SCENES",
-    legend: "MARK_SCENES",
-    wires: "WIRE_SCENES",
-    leads: "LEAD_SCENES",
-    stacks: "STACK_SCENES",
-    modules: "MODULE_SCENES",
-    indicators: "INDICATOR_SCENES",
-}
 ENDS = [(name, end) for name in SCENES for end in (0, 1)]
 
 
@@ -56,10 +41,16 @@ def _primitives():
     )
 
 
-def test_the_catalogue_holds_every_modules_scenes_once():
-    names = [name for module, mapping in MAPPINGS.items() for name in getattr(module, mapping)]
-    assert sorted(names) == sorted(SCENES)
-    assert len(names) == len(set(names))
+def test_the_catalogue_holds_every_modules_builders_once():
+    modules = [module.name for module in walk_packages(scenes.__path__, scenes.__name__ + ".")]
+    builders = {
+        value
+        for name in modules
+        for value in vars(import_module(name)).values()
+        if isfunction(value) and signature(value).return_annotation == "Scene" and value.__name__[0] != "_"
+    } - {draw_scene}
+    assert builders == {kind.builder for kind in SCENES.values()}
+    assert all(kind.builder.__name__ == name for name, kind in SCENES.items())
 
 
 def test_every_entry_says_what_it_is():

@@ -6,14 +6,14 @@ import pytest
 from longexposure.simulation.geometry.primitives import Cylinder, Lattice, Track
 from longexposure.simulation.geometry.thickness import thickness_maps
 from longexposure.simulation.geometry.view import View
-from longexposure.simulation.scenes.conductors import joined_um
-from longexposure.simulation.scenes.silicon import SILICON_SCENES
+from longexposure.simulation.scenes.catalogue import SCENES
+from longexposure.simulation.scenes.components.conductors import joined_um
 
 SEEDS = range(10)
 
 
 def _drawn(name, seed, *, size=128, tilt=0.0):
-    kind = SILICON_SCENES[name]
+    kind = SCENES[name]
     random = np.random.default_rng(seed)
     low, high = kind.pixel_um
     pixel = low * (high / low) ** random.random()
@@ -77,7 +77,7 @@ def test_memory_cells_repeat_every_3_to_30_px(seed):
 def test_memory_repeats_in_the_image():
     view = View(128, 128, 1.0)
     for seed in range(6):
-        scene = SILICON_SCENES["memory_cells"].builder(np.random.default_rng(seed), view=view)
+        scene = SCENES["memory_cells"].builder(np.random.default_rng(seed), view=view)
         block = next(f for f in scene.features if f.kind == "cell block")
         cells, turn = block.primitives[0], np.radians(block.about["turn_deg"])
         if cells.stagger:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from math import cos, hypot, pi, radians, sin
 from time import process_time
 
@@ -17,15 +16,13 @@ from longexposure.simulation.geometry.view import View
 from longexposure.simulation.physics.attenuation import transmission
 from longexposure.simulation.physics.materials import MATERIALS, Material, linear_attenuation_per_um
 from longexposure.simulation.physics.spectrum import Filter, Scintillator, tube_spectrum
-from longexposure.simulation.scenes.chips import CHIP_SCENES, SIZES, TITANATE
-from longexposure.simulation.scenes.grids import Grid, bundle, escapes, ring
-from longexposure.simulation.scenes.joints import collapsed_radius_um
-from longexposure.simulation.scenes.kind import SceneKind
-from longexposure.simulation.scenes.packages import PACKAGE_SCENES
-from longexposure.simulation.scenes.pores import Pores, pad_voids
-from longexposure.simulation.scenes.solder import BALLS_UM, SOLDER_SCENES
+from longexposure.simulation.scenes.bga import BALLS_UM
+from longexposure.simulation.scenes.catalogue import SCENES
+from longexposure.simulation.scenes.chip_parts import SIZES, TITANATE
+from longexposure.simulation.scenes.components.arrays import Grid, bundle, escapes, ring
+from longexposure.simulation.scenes.components.solder import Pores, collapsed_radius_um, pad_voids
 
-KINDS: Mapping[str, SceneKind] = {**SOLDER_SCENES, **PACKAGE_SCENES, **CHIP_SCENES}
+KINDS = ("bga", "flip_chip", "micro_bumps", "copper_pillars", "qfn", "chip_parts")
 JOINT = {"radius_um", "bottom_um", "top_um", "pitch_um"}
 BOX = {"width_um", "height_um", "turn_deg", "bottom_um", "top_um"}
 CONTRACT = {
@@ -40,9 +37,9 @@ SEEDS = range(6)
 
 def scene(kind: str, seed: int, *, side: int = 160, fraction: float = 0.5, tilt: float = 0.0) -> Scene:
     """A scene at a place between the finest and the coarsest pixels of its kind, on a log scale."""
-    low, high = KINDS[kind].pixel_um
+    low, high = SCENES[kind].pixel_um
     view = View(side, side, low * (high / low) ** fraction, tilt_deg=tilt, azimuth_deg=70.0 * seed)
-    return KINDS[kind].builder(np.random.default_rng(seed), view=view)
+    return SCENES[kind].builder(np.random.default_rng(seed), view=view)
 
 
 def of_kind(found: Scene, *kinds: str) -> list[Feature]:
@@ -134,9 +131,9 @@ def test_building_is_bounded_in_primitives_and_time(kind, side, most, seconds):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_picture_is_neither_empty_nor_black(kind):
-    low, high = KINDS[kind].pixel_um
+    low, high = SCENES[kind].pixel_um
     view = View(96, 96, (low * high) ** 0.5, tilt_deg=25.0, azimuth_deg=40.0, source_um=3e4)
-    found = KINDS[kind].builder(np.random.default_rng(5), view=view)
+    found = SCENES[kind].builder(np.random.default_rng(5), view=view)
     maps = thickness_maps(found.primitives, view)
     assert all(map_.min() >= 0 for map_ in maps.values())
     seen = transmission(tube_spectrum(90, [Filter("Al", 1.0)]), maps, Scintillator())

@@ -6,13 +6,14 @@ from math import dist, hypot
 import numpy as np
 import pytest
 
+from longexposure.simulation.geometry.frame import Frame, Sight
 from longexposure.simulation.geometry.primitives import Ellipsoid, Slab, Track, Wire
 from longexposure.simulation.geometry.view import View
 from longexposure.simulation.physics.materials import MATERIALS
-from longexposure.simulation.scenes.bonds import Bonding, Loop, bond, loop_points
-from longexposure.simulation.scenes.frame import Frame, Sight
-from longexposure.simulation.scenes.stacks import stacked_dies
-from longexposure.simulation.scenes.wires import WIRE_SCENES, bond_wires
+from longexposure.simulation.scenes.bond_wires import bond_wires
+from longexposure.simulation.scenes.catalogue import SCENES
+from longexposure.simulation.scenes.components.bonds import Bonding, Loop, bond, loop_points
+from longexposure.simulation.scenes.stacked_dies import stacked_dies
 
 SEEDS = range(12)
 BUILDERS = (bond_wires, stacked_dies)
@@ -183,7 +184,7 @@ def test_most_views_of_bond_wires_show_wires():
 
 
 def test_wires_are_wide_enough_for_the_largest_pixels():
-    high = WIRE_SCENES["bond_wires"].pixel_um[1]
+    high = SCENES["bond_wires"].pixel_um[1]
     widths = [
         bond_wires(np.random.default_rng(s), view=_view(pixel_um=high)).facts["diameter_um"]
         for s in range(20)

@@ -13,10 +13,10 @@ from longexposure.simulation.defects.kind import BORDER, MOST, Defect, DefectKin
 from longexposure.simulation.defects.lines import LINE_DEFECTS
 from longexposure.simulation.defects.visibility import SeenDefect, mask_of, see, see_all
 from longexposure.simulation.defects.voids import VOID_DEFECTS
+from longexposure.simulation.geometry.frame import Sight
 from longexposure.simulation.geometry.primitives import Feature, Scene
 from longexposure.simulation.geometry.view import View
-from longexposure.simulation.scenes.frame import Sight
-from longexposure.simulation.scenes.layout import Random, between
+from longexposure.simulation.scenes.draws import Random, uniform
 
 __all__ = ["DEFECTS", "Defect", "DefectKind", "SeenDefect", "add_defects", "mask_of", "see", "see_all"]
 
@@ -134,7 +134,7 @@ def _free_place(scene: Scene, random: Random, view: View) -> Feature:
     z = _level(random, levels)
     width, height = view.extent_um
     inner = 0.5 - 1.2 * BORDER
-    image = width * between(random, -inner, inner), height * between(random, -inner, inner)
+    image = width * uniform(random, -inner, inner), height * uniform(random, -inner, inner)
     return Feature("", (*Sight(view).behind(image, z), z), 0.0, (), {})
 
 

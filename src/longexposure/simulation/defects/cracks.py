@@ -26,6 +26,7 @@ from longexposure.simulation.defects.kind import (
     ways_along,
     well_inside,
 )
+from longexposure.simulation.geometry.frame import Frame, as_places, rotated
 from longexposure.simulation.geometry.primitives import (
     Ball,
     Cylinder,
@@ -40,8 +41,7 @@ from longexposure.simulation.geometry.primitives import (
     Wire,
 )
 from longexposure.simulation.geometry.view import View
-from longexposure.simulation.scenes.frame import Frame, pick
-from longexposure.simulation.scenes.layout import Random, as_places, between, spread, turned
+from longexposure.simulation.scenes.draws import Random, choice, log_uniform, uniform
 
 _TRIES = 24
 
@@ -53,13 +53,13 @@ def via_void(feature: Feature, scene: Scene, random: Random, *, view: View) -> D
     size = drawn_um(random, view, 0.25 * deep, most=0.6 * deep)
     if size is None:
         return None
-    z = between(random, barrel.bottom + size / 2, barrel.top - size / 2)
+    z = uniform(random, barrel.bottom + size / 2, barrel.top - size / 2)
     at = (*barrel.at, z)
     hole: Primitive
     if barrel.inner_radius > 0:
         hole = replace(barrel, amount=-barrel.amount, bottom=z - size / 2, top=z + size / 2)
     else:
-        wide = barrel.radius * between(random, 0.5, 0.85)
+        wide = barrel.radius * uniform(random, 0.5, 0.85)
         radii = (wide, wide, size / 2)
         hole = Ellipsoid(material=barrel.material, amount=-barrel.amount, at=at, radii=radii)
     return Defect("via void", "via", at, size, removed=(), added=(hole,))
@@ -85,14 +85,14 @@ def _split(feature: Feature, main: Slab, random: Random, view: View) -> Defect |
         if isinstance(primitive, Slab) and (primitive.material == main.material or 0 < primitive.amount < 1)
     ]
     frame = Frame(main.at, main.turn_deg)
-    wide = max(spread(random, 2.0, 15.0), 0.7 * view.pixel_um)
+    wide = max(log_uniform(random, 2.0, 15.0), 0.7 * view.pixel_um)
     most = 0.7 * min(view.extent_um)
     long = drawn_um(random, view, 0.4 * min(*main.sides, most), most=min(most, 0.9 * max(main.sides)))
     place = _seen_within(main, random, view)
     if long is None or long < 6 * wide or place is None:
         return None
     mine = [layer for layer in layers if _contains(layer, place)]
-    start = turned(place - np.array(main.at), -main.turn_deg)
+    start = rotated(place - np.array(main.at), -main.turn_deg)
     box = _common(mine, frame, wide)
     path = _jagged(random, start.clip(*box), long, wide, box=box)
     long = float(ways_along(path)[-1])
@@ -136,13 +136,13 @@ def _jagged(
     random: Random, start: Numbers, long: float, wide: float, *, box: tuple[Numbers, Numbers]
 ) -> Numbers:
     """A crack through `start`, both ways, with kinks; it ends at the box's edge."""
-    heading, step = between(random, 0, 2 * pi), max(long / 18, 2.0 * wide)
+    heading, step = uniform(random, 0, 2 * pi), max(long / 18, 2.0 * wide)
     branches = []
     for way in (heading, heading + pi):
         points, turn, at = [], way, start
         for _ in range(int(long / 2 / step) + 1):
             turn = way + 0.6 * float(random.standard_normal())
-            by = step * between(random, 0.4, 1.6) * np.array([cos(turn), sin(turn)])
+            by = step * uniform(random, 0.4, 1.6) * np.array([cos(turn), sin(turn)])
             left = np.where(by > 0, box[1] - at, box[0] - at)
             fraction = float(np.min(np.where(by != 0, left / np.where(by != 0, by, 1.0), 1.0), initial=1.0))
             at = at + max(fraction, 0.0) * by
@@ -155,12 +155,12 @@ def _jagged(
 
 def _parted(feature: Feature, main: Wedge, random: Random, view: View) -> Defect | None:
     """A crack across a fillet, as deep as the solder is high at each place."""
-    wide = max(spread(random, 3.0, 15.0), 0.7 * view.pixel_um)
+    wide = max(log_uniform(random, 3.0, 15.0), 0.7 * view.pixel_um)
     reach, across = main.sides
     if reach < 4 * wide or across < LEAST_PX * view.pixel_um:
         return None
     frame = Frame(main.at, main.turn_deg)
-    x, lean = between(random, -0.35, 0.2) * reach, between(random, -0.3, 0.3)
+    x, lean = uniform(random, -0.35, 0.2) * reach, uniform(random, -0.3, 0.3)
     count = max(int(across / max(2 * wide, view.pixel_um)), 3)
     added: list[Primitive] = []
     for index in range(count):
@@ -199,10 +199,10 @@ def _sawn(feature: Feature, place: Place, sides: Place, turn_deg: float) -> Iter
 def _ring(feature: Feature, main: Cylinder, random: Random, view: View) -> Defect | None:
     """A barrel that is broken across, seen obliquely only."""
     lean = tan(radians(view.tilt_deg))
-    wide = max(spread(random, 4.0, 25.0), LEAST_PX * view.pixel_um / max(lean, 1e-9))
+    wide = max(log_uniform(random, 4.0, 25.0), LEAST_PX * view.pixel_um / max(lean, 1e-9))
     if lean < 0.3 or wide > 0.1 * (main.top - main.bottom):
         return None
-    z = between(random, main.bottom + wide, main.top - wide)
+    z = uniform(random, main.bottom + wide, main.top - wide)
     gap = replace(main, amount=-main.amount, bottom=z - wide / 2, top=z + wide / 2)
     return Defect("crack", "via", (*main.at, z), wide, removed=(), added=(gap,))
 
@@ -216,17 +216,17 @@ def particle(feature: Feature, scene: Scene, random: Random, *, view: View) -> D
         return None
     primitive: Primitive
     x, y, z = feature.at
-    metal = pick(random, ("Cu", "Al", "Sn") if size > 50 else ("Cu", "Sn"))
+    metal = choice(random, ("Cu", "Al", "Sn") if size > 50 else ("Cu", "Sn"))
     if kind < 0.45:
-        solder = pick(random, ("SAC305", "SAC305", "Sn63Pb37"))
+        solder = choice(random, ("SAC305", "SAC305", "Sn63Pb37"))
         primitive = Ball(material=solder, at=(x, y, z + size / 2), radius=size / 2)
     elif kind < 0.75:
-        sides = size, size * between(random, 0.3, 0.9)
-        turn = between(random, 0, 360)
-        thick = size * between(random, 0.15, 0.6)
+        sides = size, size * uniform(random, 0.3, 0.9)
+        turn = uniform(random, 0, 360)
+        thick = size * uniform(random, 0.15, 0.6)
         primitive = Slab(material=metal, at=(x, y), sides=sides, bottom=z, top=z + thick, turn_deg=turn)
     else:
-        wide = max(min(spread(random, 8.0, 40.0), 0.2 * size), 0.8 * view.pixel_um)
+        wide = max(min(log_uniform(random, 8.0, 40.0), 0.2 * size), 0.8 * view.pixel_um)
         size = max(min(5 * size, 3 * most), 4 * wide)
         points = _curl(random, size) + np.array([x, y, z + wide / 2])
         primitive = Wire(material=metal, points=as_points(points), diameter=wide)
@@ -237,8 +237,8 @@ def particle(feature: Feature, scene: Scene, random: Random, *, view: View) -> D
 def _curl(random: Random, long: float) -> Numbers:
     """A fibre that lies flat about the origin in a wandering curve."""
     count = 14
-    bend = np.cumsum(random.normal(between(random, -0.12, 0.12), 0.15, count))
-    turn = between(random, 0, 2 * pi) + bend
+    bend = np.cumsum(random.normal(uniform(random, -0.12, 0.12), 0.15, count))
+    turn = uniform(random, 0, 2 * pi) + bend
     steps = long / count * np.column_stack([np.cos(turn), np.sin(turn), np.zeros(count)])
     points = np.vstack([np.zeros(3), np.cumsum(steps, axis=0)])
     centred: Numbers = points - points.mean(axis=0)

@@ -29,6 +29,7 @@ from longexposure.simulation.defects.kind import (
     is_body,
     radius_um,
 )
+from longexposure.simulation.geometry.frame import Frame
 from longexposure.simulation.geometry.primitives import (
     Ball,
     Cone,
@@ -43,8 +44,7 @@ from longexposure.simulation.geometry.primitives import (
     Wedge,
 )
 from longexposure.simulation.geometry.view import View
-from longexposure.simulation.scenes.frame import Frame, pick
-from longexposure.simulation.scenes.layout import Random, bernoulli, between
+from longexposure.simulation.scenes.draws import Random, bernoulli, choice, uniform
 
 _BALLS = ("ball", "bump")
 _ROUND = (*_BALLS, "pillar")
@@ -76,7 +76,7 @@ def shifted(feature: Feature, scene: Scene, random: Random, *, view: View) -> De
     size = drawn_um(random, view, 0.3 * radius, most=min(0.6 * radius, 0.9 * free))
     if size is None:
         return None
-    turn = between(random, 0, 2 * pi)
+    turn = uniform(random, 0, 2 * pi)
     by = size * cos(turn), size * sin(turn)
     gone = tuple(primitive for primitive in _all_solder(feature) if isinstance(primitive, Ball | Ellipsoid))
     moved = tuple(replace(s, at=(s.at[0] + by[0], s.at[1] + by[1], s.at[2])) for s in gone)
@@ -90,7 +90,7 @@ def small(feature: Feature, scene: Scene, random: Random, *, view: View) -> Defe
         return _low_joint(feature, random)
     main: Round = feature.primitives[0]  # type: ignore[assignment]
     low, high = ends_um(main)
-    radius = radius_um(main) * between(random, 0.55, 0.87)
+    radius = radius_um(main) * uniform(random, 0.55, 0.87)
     wet = [min(_radius_at(main, z), 0.93 * radius) for z in (low, high)]
     slim = _between_pads(main, radius, (low, wet[0]), (high, wet[1]))
     return _reshaped("small", feature, (slim,), size=2 * radius)
@@ -99,7 +99,7 @@ def small(feature: Feature, scene: Scene, random: Random, *, view: View) -> Defe
 def _low_joint(feature: Feature, random: Random) -> Defect | None:
     """Fillets lose height above the pad; a filled hole is filled from below to a lower level."""
     main, bottom = feature.primitives[0], feature.about["bottom_um"]
-    fraction = between(random, 0.15, 0.6)
+    fraction = uniform(random, 0.15, 0.6)
     gone, added = [], []
     level = bottom + fraction * (feature.about["top_um"] - bottom)
     for primitive in feature.primitives:
@@ -142,12 +142,12 @@ def deformed(feature: Feature, scene: Scene, random: Random, *, view: View) -> D
     least = max(1.06, 1 + view.pixel_um / radius)
     if least > min(room, 1.4):
         return None
-    stretch = min(between(random, least, max(1.24, least)), room)
+    stretch = min(uniform(random, least, max(1.24, least)), room)
     oval = Ellipsoid(
         material=main.material,
         at=main.at,
         radii=(radius * stretch, radius / stretch, radius if isinstance(main, Ball) else main.radii[2]),
-        turn_deg=between(random, 0, 360),
+        turn_deg=uniform(random, 0, 360),
         bottom=main.bottom,
         top=main.top,
     )
@@ -163,17 +163,17 @@ def head_in_pillow(feature: Feature, scene: Scene, random: Random, *, view: View
     main: Round = feature.primitives[0]  # type: ignore[assignment]
     low, high = ends_um(main)
     radius, height = radius_um(main), high - low
-    waist = low + height * between(random, 0.2, 0.38)
-    gap = height * between(random, 0.02, 0.05) if bernoulli(random, 0.3) else 0.0
-    bulge = radius * between(random, 0.78, 0.98)
+    waist = low + height * uniform(random, 0.2, 0.38)
+    gap = height * uniform(random, 0.02, 0.05) if bernoulli(random, 0.3) else 0.0
+    bulge = radius * uniform(random, 0.78, 0.98)
     wet = min(_radius_at(main, low), 0.97 * bulge)
-    pillow = _between_pads(main, bulge, (low, wet), (waist, bulge * between(random, 0.6, 0.85)))
-    volume = between(random, 0.9, 1.0) * _volume_um3(main) - _volume_um3(pillow)
-    lower = waist + gap, radius * between(random, 0.4, 0.6)
+    pillow = _between_pads(main, bulge, (low, wet), (waist, bulge * uniform(random, 0.6, 0.85)))
+    volume = uniform(random, 0.9, 1.0) * _volume_um3(main) - _volume_um3(pillow)
+    lower = waist + gap, radius * uniform(random, 0.4, 0.6)
     head = _of_volume(main, volume, lower, (high, min(_radius_at(main, high), 0.9 * radius)))
     free = max(feature.about.get("pitch_um", 4 * radius) - 2 * head.radii[0], 0.2 * radius)
-    off, turn = min(radius * between(random, 0.12, 0.38), 0.8 * free), between(random, 0, 2 * pi)
-    fraction = between(random, 0.6, 1.0)
+    off, turn = min(radius * uniform(random, 0.12, 0.38), 0.8 * free), uniform(random, 0, 2 * pi)
+    fraction = uniform(random, 0.6, 1.0)
     added = _beside(head, fraction * off, turn), _beside(pillow, (fraction - 1) * off, turn)
     return _reshaped("head-in-pillow", feature, added, size=2 * radius)
 
@@ -194,7 +194,7 @@ def non_wet(feature: Feature, scene: Scene, random: Random, *, view: View) -> De
         return Defect("non-wet", "joint", _middle(fillets), wide, removed=fillets, added=())
     main: Round = feature.primitives[0]  # type: ignore[assignment]
     low, high = ends_um(main)
-    touch = _radius_at(main, low) * between(random, 0.15, 0.4)
+    touch = _radius_at(main, low) * uniform(random, 0.15, 0.4)
     seated = _of_volume(main, _volume_um3(main), (low, touch), (high, _radius_at(main, high)))
     return _reshaped("non-wet", feature, (seated,), size=2 * touch)
 
@@ -264,7 +264,7 @@ def bridge(feature: Feature, scene: Scene, random: Random, *, view: View) -> Def
     others = list(_neighbours(feature, scene))
     if not others or isinstance(feature.primitives[0], Cylinder):
         return None
-    other = pick(random, others)
+    other = choice(random, others)
     one, two = feature.at, other.at
     length = dist(one[:2], two[:2])
     frame = Frame(
@@ -306,11 +306,11 @@ def _neck(feature: Feature, random: Random, length: float) -> tuple[partial[Inte
     """What joins two round joints: as wide as 25 to 85 % of them in the middle, wider at both."""
     main: Round = feature.primitives[0]  # type: ignore[assignment]
     radius, (low, high) = radius_um(main), ends_um(main)
-    waist = radius * between(random, 0.2, 0.8)
+    waist = radius * uniform(random, 0.2, 0.8)
     wide = max(0.88 * radius, waist)
-    sag = main.at[2] - between(random, 0.0, 0.25) * (high - low)
+    sag = main.at[2] - uniform(random, 0.0, 0.25) * (high - low)
     profile = partial(_neck_span, length=length, waist=waist, wide=wide, ends=(low, high), middle=sag)
-    return partial(profile, steep=between(random, 0.6, 0.95)), (length, 2 * wide)
+    return partial(profile, steep=uniform(random, 0.6, 0.95)), (length, 2 * wide)
 
 
 def _neck_span(
@@ -332,10 +332,10 @@ def _neck_span(
 def _smear(feature: Feature, random: Random, length: float) -> tuple[partial[Interval], Place]:
     """What joins two fillets: a low ridge on the board from pad to pad."""
     about = feature.about
-    half = min(0.5 * max(about["width_um"], about["height_um"]), 0.6 * length) * between(random, 0.25, 0.8)
-    high = min(between(random, 0.25, 0.9) * (about["top_um"] - about["bottom_um"]), 1.2 * half)
+    half = min(0.5 * max(about["width_um"], about["height_um"]), 0.6 * length) * uniform(random, 0.25, 0.8)
+    high = min(uniform(random, 0.25, 0.9) * (about["top_um"] - about["bottom_um"]), 1.2 * half)
     profile = partial(_smear_span, length=length, half=half, bottom=about["bottom_um"], high=high)
-    return partial(profile, lean=between(random, -0.4, 0.4)), (length, 2 * half)
+    return partial(profile, lean=uniform(random, -0.4, 0.4)), (length, 2 * half)
 
 
 def _smear_span(

@@ -11,6 +11,7 @@ from typing import Protocol, TypeGuard
 import numpy as np
 import numpy.typing as npt
 
+from longexposure.simulation.geometry.frame import Frame, Sight, rotated
 from longexposure.simulation.geometry.primitives import (
     Ball,
     Cone,
@@ -29,8 +30,7 @@ from longexposure.simulation.geometry.primitives import (
     Wire,
 )
 from longexposure.simulation.geometry.view import View
-from longexposure.simulation.scenes.frame import Frame, Sight
-from longexposure.simulation.scenes.layout import Random, bernoulli, spread, turned
+from longexposure.simulation.scenes.draws import Random, bernoulli, log_uniform
 
 Numbers = npt.NDArray[np.float64]
 Interval = tuple[Numbers, Numbers]
@@ -125,13 +125,13 @@ def drawn_um(random: Random, view: View, typical: float, *, most: float, sigma: 
         return None
     size = typical * float(np.exp(sigma * random.standard_normal()))
     if bernoulli(random, _FAINT):
-        size = spread(random, least, 2 * least)
+        size = log_uniform(random, least, 2 * least)
     return min(max(size, least), most)
 
 
 def span(primitive: Body, places: npt.ArrayLike) -> Interval:
     """Lowest and highest z of the primitive above places (N, 2), the amount aside; both alike where it is not."""
-    own = turned(np.asarray(places, np.float64) - primitive.at[:2], -getattr(primitive, "turn_deg", 0.0))
+    own = rotated(np.asarray(places, np.float64) - primitive.at[:2], -getattr(primitive, "turn_deg", 0.0))
     x, y = own[:, 0], own[:, 1]
     if isinstance(primitive, Ball | Ellipsoid):
         rx, ry, rz = (primitive.radius,) * 3 if isinstance(primitive, Ball) else primitive.radii
@@ -248,7 +248,7 @@ def columns(
     cell = (sides[0] / counts[0], sides[1] / counts[1])
     grid = np.stack(np.meshgrid(*[np.arange(n) for n in counts], indexing="ij"), -1).reshape(-1, 2)
     own = (grid - (np.array(counts) - 1) / 2) * cell
-    places = turned(own, frame.turn_deg, frame.at)
+    places = rotated(own, frame.turn_deg, frame.at)
     low, high = body(own)
     filled = [np.stack(span(primitive, places), axis=-1).tolist() for primitive in taken]
     found = []

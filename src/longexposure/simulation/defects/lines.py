@@ -26,6 +26,7 @@ from longexposure.simulation.defects.kind import (
     ways_along,
     well_inside,
 )
+from longexposure.simulation.geometry.frame import Frame
 from longexposure.simulation.geometry.primitives import (
     Ball,
     Ellipsoid,
@@ -37,8 +38,7 @@ from longexposure.simulation.geometry.primitives import (
     Wire,
 )
 from longexposure.simulation.geometry.view import View
-from longexposure.simulation.scenes.frame import Frame, pick
-from longexposure.simulation.scenes.layout import Random, between
+from longexposure.simulation.scenes.draws import Random, choice, uniform
 
 _TRIES = 24
 
@@ -56,7 +56,7 @@ def broken_wire(feature: Feature, scene: Scene, random: Random, *, view: View) -
         return None
     room = (gap + wide) / 2 + wide
     for _ in range(_TRIES):
-        way = between(random, *pick(random, ((0.02, 0.15), (0.85, 0.98), (0.1, 0.9)))) * total
+        way = uniform(random, *choice(random, ((0.02, 0.15), (0.85, 0.98), (0.1, 0.9)))) * total
         at = as_point(on_line(points, way))
         if room < way < total - room and well_inside(view, at):
             break
@@ -79,7 +79,7 @@ def _sprung(random: Random, points: Numbers, wide: float, *, free: int) -> Numbe
     course = course / np.linalg.norm(course)
     by = random.standard_normal(3)
     by -= (by @ course) * course
-    by *= wide * between(random, 0.0, 1.0) / np.linalg.norm(by)
+    by *= wide * uniform(random, 0.0, 1.0) / np.linalg.norm(by)
     long = min(6 * wide, 0.5 * ways[-1])
     bent: Numbers = points + by * np.maximum(1 - left / long, 0.0)[:, None] ** 2
     return bent
@@ -112,7 +112,7 @@ def lifted_wire(feature: Feature, scene: Scene, random: Random, *, view: View) -
     ends = [end for end in (0, -1) if well_inside(view, wire.points[end])]
     if not ends:
         return None
-    end = pick(random, ends)
+    end = choice(random, ends)
     points = finer(np.array(wire.points))
     ways = ways_along(points)
     size = drawn_um(random, view, 4 * wire.diameter, most=min(0.3 * float(ways[-1]), 12 * wire.diameter))
@@ -121,8 +121,8 @@ def lifted_wire(feature: Feature, scene: Scene, random: Random, *, view: View) -
     fraction = ways / ways[-1] if end == -1 else 1 - ways / ways[-1]
     back = points[len(points) // 2] - points[end]
     back = back / max(float(np.linalg.norm(back)), 1e-9)
-    aside = np.array([-back[1], back[0], 0.0]) * between(random, -0.6, 0.6)
-    by = 0.4 * np.array([back[0], back[1], 0.0]) + aside + np.array([0.0, 0.0, between(random, 0.5, 1.2)])
+    aside = np.array([-back[1], back[0], 0.0]) * uniform(random, -0.6, 0.6)
+    by = 0.4 * np.array([back[0], back[1], 0.0]) + aside + np.array([0.0, 0.0, uniform(random, 0.5, 1.2)])
     by *= size / float(np.linalg.norm(by))
     bend = np.maximum((fraction - 0.4) / 0.6, 0.0)[:, None] ** 2
     raised = points + by * bend
@@ -150,7 +150,7 @@ def open_trace(feature: Feature, scene: Scene, random: Random, *, view: View) ->
         return None
     at, frame = found
     count = max(min(int(2 * wide / view.pixel_um), 24), 5)
-    ragged = between(random, 0.0, 0.12) * wide
+    ragged = uniform(random, 0.0, 0.12) * wide
     added = []
     for index in range(count):
         across = 2 * (index + 0.5) / count - 1
@@ -200,7 +200,7 @@ def _short(
     for index in range(count):
         across = 2 * (index + 0.5) / count - 1
         outer = max(2 * abs(across) - 1, 0.0)
-        reach = 0.5 * gap * min((1 - outer) ** 1.5 * between(random, 0.8, 1.25), 0.98) if outer else gap
+        reach = 0.5 * gap * min((1 - outer) ** 1.5 * uniform(random, 0.8, 1.25), 0.98) if outer else gap
         for start in (0.0, gap - reach) if outer else (0.0,):
             strip = Slab(
                 material=track.material,
@@ -226,7 +226,7 @@ def _spot(feature: Feature, random: Random, view: View, *, clear: float) -> tupl
         nearest = -float(points[i] @ step) / long
         low, high = max(clear, nearest - reach), min(long - clear, nearest + reach)
         for _ in range(_TRIES if high > low else 0):
-            x, y = (points[i] + between(random, low, high) / long * step).tolist()
+            x, y = (points[i] + uniform(random, low, high) / long * step).tolist()
             if well_inside(view, (x, y, level)):
                 return (x, y, level), Frame((x, y), degrees(atan2(step[1], step[0])))
     return None

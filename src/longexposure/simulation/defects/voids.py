@@ -36,8 +36,7 @@ from longexposure.simulation.geometry.primitives import (
     Wedge,
 )
 from longexposure.simulation.geometry.view import View
-from longexposure.simulation.scenes.frame import whole
-from longexposure.simulation.scenes.layout import Random, bernoulli, between
+from longexposure.simulation.scenes.draws import Random, bernoulli, integer, uniform
 
 Bubble = Ball | Ellipsoid
 Rounded = Ball | Ellipsoid | Cylinder
@@ -63,7 +62,7 @@ def _voided(kind: str, feature: Feature, random: Random, view: View, *, count: i
     typical, most = (
         (fraction, 0.65 if feature.kind in _ROUND else 0.4) if count == 1 else (0.4 * fraction, fraction)
     )
-    area = between(random, 0.06, 0.3) * wide**2
+    area = uniform(random, 0.06, 0.3) * wide**2
     made: list[tuple[Bubble, float]] = []
     failed = 0
     while len(made) < count and failed < _FAILURES and sum(size**2 for _, size in made) < area:
@@ -84,7 +83,7 @@ def interface_void(feature: Feature, scene: Scene, random: Random, *, view: View
     """A flat dome of gas on the pad or below the package, or a crowd of small ones."""
     room, wide = _room(feature), _width(feature)
     crowd = bernoulli(random, 0.35)
-    typical, most, count = (0.1, 0.2, whole(random, 8, 30)) if crowd else (0.4, 0.7, 1)
+    typical, most, count = (0.1, 0.2, integer(random, 8, 30)) if crowd else (0.4, 0.7, 1)
     upper = bernoulli(random, 0.5) and not isinstance(room, Wedge)
     made: list[tuple[Bubble, float]] = []
     for _ in range(count):
@@ -134,14 +133,14 @@ def _shape(random: Random, room: Body, at: Place, radius: float, *, bottom: floa
     """A ball where it has room, else what a layer leaves of an ellipsoid."""
     thick = top - bottom
     if 2 * radius <= thick:
-        z = between(random, bottom + radius, top - radius)
+        z = uniform(random, bottom + radius, top - radius)
         return Ball(material=room.material, amount=-1.0, at=(*at, z), radius=radius)
     return Ellipsoid(
         material=room.material,
         amount=-1.0,
         at=(*at, (bottom + top) / 2),
-        radii=(radius, radius * between(random, 0.7, 1.0), thick / 2 * between(random, 1.1, 2.0)),
-        turn_deg=between(random, 0, 360),
+        radii=(radius, radius * uniform(random, 0.7, 1.0), thick / 2 * uniform(random, 1.1, 2.0)),
+        turn_deg=uniform(random, 0, 360),
         bottom=bottom,
         top=top,
     )
@@ -167,10 +166,10 @@ def _dome(
             at=(*at, level),
             radii=(
                 radius,
-                radius * between(random, 0.75, 1.0),
-                min(radius * between(random, 0.3, 0.8), 0.85 * (top - bottom)),
+                radius * uniform(random, 0.75, 1.0),
+                min(radius * uniform(random, 0.3, 0.8), 0.85 * (top - bottom)),
             ),
-            turn_deg=between(random, 0, 360),
+            turn_deg=uniform(random, 0, 360),
             bottom=low,
             top=high,
         )

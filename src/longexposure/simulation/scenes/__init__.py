@@ -1,1 +1,1 @@
-"""What lies in the beam: parts of chips and boards as primitives in um, their defects, their thickness maps."""
+"""What lies in the beam: scenes of chips and boards, drawn at random as primitives in um."""

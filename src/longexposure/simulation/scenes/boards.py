@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from dataclasses import replace
 from math import sqrt
 
 import numpy as np
 
+from longexposure.simulation.geometry.frame import ViewFrame
 from longexposure.simulation.geometry.primitives import Cylinder, Primitive, Scene, Slab, Track
 from longexposure.simulation.geometry.view import View
-from longexposure.simulation.scenes.copper import Board, Hole, empty_board
-from longexposure.simulation.scenes.kind import SceneKind
-from longexposure.simulation.scenes.layout import Random, bernoulli, between, spread
-from longexposure.simulation.scenes.marks import marks
-from longexposure.simulation.scenes.routes import COURSES, ball_grid, bundle, spine, wander
-from longexposure.simulation.scenes.strokes import Sheet
+from longexposure.simulation.scenes.components.board import Board, Hole, empty_board
+from longexposure.simulation.scenes.components.marks import marks
+from longexposure.simulation.scenes.components.routes import COURSES, ball_grid, bundle, spine, wander
+from longexposure.simulation.scenes.draws import Random, bernoulli, log_uniform, uniform
 
 
 def _split(board: Board, level: int) -> None:
     """A gap through a plane, laid before the vias, which keep clear of it."""
     line, _ = spine(board, level)
-    width = between(board.random, 150, 500)
+    width = uniform(board.random, 150, 500)
     board.copper.add(line, width + 4 * board.drill, level)
     board.primitives.append(
         Track(
@@ -40,7 +40,7 @@ def plane(board: Board, level: int) -> None:
     plane = Slab(material="Cu", at=(0.0, 0.0), sides=(side, side), turn_deg=sheet.turn_deg, **heights)
     board.primitives.append(plane)
     holes = [hole for hole in board.holes if level in hole.crossed and sheet.sees(hole.at, 3 * board.land)]
-    spots, clear = np.array([hole.at for hole in holes]).reshape(-1, 2), between(random, 90, 220)
+    spots, clear = np.array([hole.at for hole in holes]).reshape(-1, 2), uniform(random, 90, 220)
     for hole in holes:
         apart = np.sort(np.hypot(*(spots - hole.at).T))[1:2]
         wide = min(hole.radius + clear, *(0.48 * apart), 1e9)
@@ -49,7 +49,7 @@ def plane(board: Board, level: int) -> None:
 
 
 def _clearance(
-    random: Random, sheet: Sheet, hole: Hole, *, wide: float, heights: dict[str, float]
+    random: Random, sheet: ViewFrame, hole: Hole, *, wide: float, heights: dict[str, float]
 ) -> list[Primitive]:
     """What a plane lacks around a via: a disc, the barrel alone, or a ring but for four bars."""
     at, radius = sheet.places(hole.at)[0], hole.radius
@@ -74,10 +74,10 @@ def _clearance(
 def _cluster(board: Board) -> None:
     """Rows and columns of vias, here and there one missing."""
     random, need = board.random, 2 * board.land + board.layers[0].gap
-    pitch = need * spread(random, 1.02, 3)
+    pitch = need * log_uniform(random, 1.02, 3)
     most = int(np.clip(1.4 * board.sheet.reach_um / pitch, 3, 30))
     shape = random.integers(2, most + 1, 2)
-    corner, fraction = board.sheet.anywhere(random) - (shape - 1) / 2 * pitch, between(random, 0.5, 1)
+    corner, fraction = board.sheet.anywhere(random) - (shape - 1) / 2 * pitch, uniform(random, 0.5, 1)
     levels = [level for level in range(1, len(board.layers) - 1) if bernoulli(random, 0.4)]
     for cell in random.permutation(np.argwhere(np.ones(shape))):
         spot = corner + cell * pitch
@@ -88,8 +88,8 @@ def _cluster(board: Board) -> None:
 def _microvias(board: Board) -> None:
     """Laser-drilled and filled vias of 75 to 125 um from layer to layer: single, stacked or staggered."""
     random, drill, land = board.random, board.drill, board.land
-    board.drill = between(random, 37.5, 62.5)
-    board.land = board.drill + between(random, 50, 90)
+    board.drill = uniform(random, 37.5, 62.5)
+    board.land = board.drill + uniform(random, 50, 90)
     last, aside = len(board.layers) - 1, 2 * board.land + board.layers[0].gap * 1.01
     for _ in range(int(random.integers(4, 40))):
         spot, first = board.sheet.anywhere(random), int(random.integers(min(last, 2)))
@@ -185,12 +185,24 @@ def dense_board(random: Random, *, view: View) -> Scene:
     return board.scene("dense_board")
 
 
-BOARD_SCENES: Mapping[str, SceneKind] = {
-    "traces": SceneKind(
-        traces, (5.0, 80.0), "bundles of parallel traces, pairs and meanders on several layers"
-    ),
-    "routing": SceneKind(routing, (5.0, 80.0), "single traces from via to via, ball grid fan-out"),
-    "planes": SceneKind(planes, (5.0, 80.0), "copper planes with clearances, thermal reliefs and splits"),
-    "vias": SceneKind(vias, (3.0, 80.0), "arrays of plated barrels with lands, microvias"),
-    "dense_board": SceneKind(dense_board, (5.0, 80.0), "4 to 10 layers of traces, vias and planes"),
-}
+_VIAS_FROM_UM = 5.0
+"""With smaller pixels the land of one via is larger than most that is written."""
+
+
+def legend(random: Random, *, view: View) -> Scene:
+    """Words, codes, fiducials and outlines densely on a board, with bundles of traces or a plane below."""
+    board = empty_board(random, view, layers=(2, 4))
+    lower = range(1, len(board.layers))
+    covered = [level for level in lower if bernoulli(random, 0.4)]
+    for level in lower:
+        draw = bundle if bernoulli(random, 0.7) else wander
+        for _ in range(0 if level in covered else int(random.integers(2, 9))):
+            draw(board, level)
+    for _ in range(int(random.integers(0, 9)) if view.pixel_um > _VIAS_FROM_UM else 0):
+        board.via(board.sheet.anywhere(random), [])
+    for level in covered:
+        plane(board, level)
+    found = marks(random, view, sheet=board.sheet, bottom_um=board.thickness / 2, tries=(25, 60))
+    board.primitives += found
+    scene = board.scene("legend")
+    return replace(scene, facts={**scene.facts, "marks": len(found)})

@@ -1,10 +1,15 @@
-"""The catalogue of scenes: which there are, and drawing one for a view, at times one part over another."""
+"""The catalogue of scenes: which there are, and drawing one for a view, at times one part over another.
+
+A new scene is a builder in a file of its own, or in one of its kind, and a line in `SCENES`; what several
+builders need lies in `components/`, random draws in `draws.py`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import fields, replace
+from dataclasses import dataclass, fields, replace
 from math import inf, isfinite
+from typing import Protocol
 
 import numpy as np
 
@@ -20,46 +25,88 @@ from longexposure.simulation.geometry.primitives import (
     Wire,
 )
 from longexposure.simulation.geometry.view import View
-from longexposure.simulation.scenes.boards import BOARD_SCENES
-from longexposure.simulation.scenes.chips import CHIP_SCENES
-from longexposure.simulation.scenes.iqi import INDICATOR_SCENES
-from longexposure.simulation.scenes.kind import SceneKind
-from longexposure.simulation.scenes.layout import Random, bernoulli
-from longexposure.simulation.scenes.leads import LEAD_SCENES
-from longexposure.simulation.scenes.legend import MARK_SCENES
-from longexposure.simulation.scenes.marks import marks
-from longexposure.simulation.scenes.modules import MODULE_SCENES
-from longexposure.simulation.scenes.packages import PACKAGE_SCENES
-from longexposure.simulation.scenes.silicon import SILICON_SCENES
-from longexposure.simulation.scenes.solder import SOLDER_SCENES
-from longexposure.simulation.scenes.stacks import STACK_SCENES
-from longexposure.simulation.scenes.wires import WIRE_SCENES
+from longexposure.simulation.scenes.bga import bga
+from longexposure.simulation.scenes.boards import dense_board, legend, planes, routing, traces, vias
+from longexposure.simulation.scenes.bond_wires import bond_wires
+from longexposure.simulation.scenes.bumps import copper_pillars, flip_chip, micro_bumps
+from longexposure.simulation.scenes.chip_parts import chip_parts
+from longexposure.simulation.scenes.components.marks import marks
+from longexposure.simulation.scenes.connector_pins import connector_pins
+from longexposure.simulation.scenes.draws import Random, bernoulli
+from longexposure.simulation.scenes.iqi import hole_iqi, line_iqi, wire_iqi
+from longexposure.simulation.scenes.lead_frame import lead_frame
+from longexposure.simulation.scenes.power_module import power_module
+from longexposure.simulation.scenes.qfn import qfn
+from longexposure.simulation.scenes.redistribution import interposer, redistribution
+from longexposure.simulation.scenes.silicon import memory_cells, tsv_array
+from longexposure.simulation.scenes.stacked_dies import stacked_dies
+
+
+class Builder(Protocol):
+    """Draws a scene that fills the view; all that is random comes from `random`."""
+
+    def __call__(self, random: np.random.Generator, *, view: View) -> Scene: ...
+
+
+@dataclass(frozen=True)
+class SceneKind:
+    """One entry of the catalogue.
+
+    Attributes:
+        builder: called as builder(random, view=view).
+        pixel_um: smallest and largest `View.pixel_um` for which the parts are resolved and fill the view.
+        summary: what it shows, in a few words.
+    """
+
+    builder: Builder
+    pixel_um: tuple[float, float]
+    summary: str
+
 
 SCENES: Mapping[str, SceneKind] = {
-    **SOLDER_SCENES,
-    **PACKAGE_SCENES,
-    **CHIP_SCENES,
-    **BOARD_SCENES,
-    **SILICON_SCENES,
-    **MARK_SCENES,
-    **WIRE_SCENES,
-    **LEAD_SCENES,
-    **STACK_SCENES,
-    **MODULE_SCENES,
-    **INDICATOR_SCENES,
+    "bga": SceneKind(bga, (2.0, 80.0), "ball grid array on its board"),
+    "flip_chip": SceneKind(flip_chip, (1.0, 30.0), "C4 bumps between a die and its substrate"),
+    "micro_bumps": SceneKind(micro_bumps, (0.3, 10.0), "micro-bumps between stacked dies"),
+    "copper_pillars": SceneKind(copper_pillars, (0.6, 20.0), "copper pillars with solder caps"),
+    "qfn": SceneKind(qfn, (3.0, 50.0), "lead-frame packages on thermal pads with vias and voids"),
+    "chip_parts": SceneKind(chip_parts, (2.0, 60.0), "chip capacitors and resistors with their fillets"),
+    "traces": SceneKind(
+        traces, (5.0, 80.0), "bundles of parallel traces, pairs and meanders on several layers"
+    ),
+    "routing": SceneKind(routing, (5.0, 80.0), "single traces from via to via, ball grid fan-out"),
+    "planes": SceneKind(planes, (5.0, 80.0), "copper planes with clearances, thermal reliefs and splits"),
+    "vias": SceneKind(vias, (3.0, 80.0), "arrays of plated barrels with lands, microvias"),
+    "dense_board": SceneKind(dense_board, (5.0, 80.0), "4 to 10 layers of traces, vias and planes"),
+    "tsv_array": SceneKind(tsv_array, (0.5, 12.0), "copper vias through thinned silicon, with pads"),
+    "memory_cells": SceneKind(memory_cells, (0.1, 8.0), "blocks of periodic cells, lines, power mesh"),
+    "redistribution": SceneKind(redistribution, (0.5, 8.0), "fan-out lines with pads and coils"),
+    "interposer": SceneKind(interposer, (1.0, 12.0), "dies on micro-bumps above vias, lines between them"),
+    "legend": SceneKind(
+        legend, (1.0, 80.0), "part numbers, date codes, fiducials and outlines in copper on a board"
+    ),
+    "bond_wires": SceneKind(bond_wires, (1.5, 12.0), "dies with fans of bond wires"),
+    "lead_frame": SceneKind(lead_frame, (4.0, 30.0), "soldered packages with gull-wing leads, die and wires"),
+    "connector_pins": SceneKind(connector_pins, (8.0, 40.0), "pins in plated holes, filled with solder"),
+    "stacked_dies": SceneKind(stacked_dies, (1.5, 12.0), "memory dies in stairs with wires in cascade"),
+    "power_module": SceneKind(power_module, (8.0, 40.0), "power dies on ceramic with thick aluminium wires"),
+    "hole_iqi": SceneKind(
+        hole_iqi, (0.3, 80.0), "plates with small holes, pores, discs and balls of every contrast"
+    ),
+    "wire_iqi": SceneKind(
+        wire_iqi, (0.3, 80.0), "thin wires in series, in pairs and loose, whole and broken"
+    ),
+    "line_iqi": SceneKind(line_iqi, (0.3, 80.0), "strips with opens, shorts, notches and bites, hairlines"),
 }
-"""All scenes that there are, by the name that recipes write."""
+"""All scenes that there are, by the name that recipes write. The order decides what a seed draws."""
 
-_BOARDS = tuple(BOARD_SCENES)
-_CHIPS = tuple(SILICON_SCENES)
+BOARDS = ("traces", "routing", "planes", "vias", "dense_board")
+CHIPS = ("tsv_array", "memory_cells", "redistribution", "interposer")
+INDICATORS = ("hole_iqi", "wire_iqi", "line_iqi")
 GROUNDS: Mapping[str, tuple[str, ...]] = {
-    **dict.fromkeys((*PACKAGE_SCENES, *CHIP_SCENES, *LEAD_SCENES, "bga"), _BOARDS),
-    "bond_wires": (*_BOARDS, "bga"),
-    "stacked_dies": (*_BOARDS, "bga"),
-    "flip_chip": (*_BOARDS, *_CHIPS),
-    "copper_pillars": (*_BOARDS, *_CHIPS),
-    "micro_bumps": _CHIPS,
-    **dict.fromkeys(INDICATOR_SCENES, (*_BOARDS, *_CHIPS)),
+    **dict.fromkeys(("qfn", "chip_parts", "lead_frame", "connector_pins", "bga"), BOARDS),
+    **dict.fromkeys(("bond_wires", "stacked_dies"), (*BOARDS, "bga")),
+    **dict.fromkeys(("flip_chip", "copper_pillars", *INDICATORS), (*BOARDS, *CHIPS)),
+    "micro_bumps": CHIPS,
 }
 """What may lie below a part, by the part's name."""
 
@@ -85,13 +132,12 @@ def draw_scene(random: Random, *, view: View, kinds: Mapping[str, float] | None 
     Raises:
         RecipeError: an unknown kind, a weight below 0, no weight above 0, or no kind for these pixels.
     """
-    wanted = _wanted(kinds)
-    fitting = _fitting(wanted, view.pixel_um)
-    fractions = np.array([wanted[name] for name in fitting])
-    name = fitting[int(random.choice(len(fitting), p=fractions / fractions.sum()))]
+    fitting = _fitting(kinds, view.pixel_um)
+    weights = np.array([*fitting.values()])
+    name = [*fitting][int(random.choice(len(fitting), p=weights / weights.sum()))]
     scene = SCENES[name].builder(random, view=view)
     below = [ground for ground in GROUNDS.get(name, ()) if ground in fitting]
-    if below and bernoulli(random, _INDICATED if name in INDICATOR_SCENES else _LAYERED):
+    if below and bernoulli(random, _INDICATED if name in INDICATORS else _LAYERED):
         scene = _over(scene, below[int(random.integers(len(below)))], random, view)
     if "legend" in fitting and name != "legend" and bernoulli(random, _MARKED):
         found = tuple(marks(random, view))
@@ -118,22 +164,18 @@ def heights(primitives: Iterable[Primitive]) -> tuple[float, float]:
     """Lowest and highest z of what is there, um; (inf, -inf) where nothing has a height."""
     low, high = inf, -inf
     for primitive in primitives:
-        if not isinstance(primitive, Weave | Grain) and primitive.amount > 0:
-            bottom, top = _reach(primitive)
-            low, high = min(low, bottom), max(high, top)
+        if isinstance(primitive, Weave | Grain) or primitive.amount <= 0:
+            continue
+        if isinstance(primitive, Wire):
+            z = [point[2] for point in primitive.points]
+            bottom, top = min(z) - primitive.diameter / 2, max(z) + primitive.diameter / 2
+        else:
+            bottom, top = primitive.bottom, primitive.top
+        if isinstance(primitive, Ball | Ellipsoid):
+            radius = primitive.radius if isinstance(primitive, Ball) else primitive.radii[2]
+            bottom, top = max(bottom, primitive.at[2] - radius), min(top, primitive.at[2] + radius)
+        low, high = min(low, bottom), max(high, top)
     return low, high
-
-
-def _reach(primitive: Primitive) -> tuple[float, float]:
-    if isinstance(primitive, Wire):
-        z = [point[2] for point in primitive.points]
-        return min(z) - primitive.diameter / 2, max(z) + primitive.diameter / 2
-    if isinstance(primitive, Ball | Ellipsoid):
-        radius = primitive.radius if isinstance(primitive, Ball) else primitive.radii[2]
-        return max(primitive.bottom, primitive.at[2] - radius), min(primitive.top, primitive.at[2] + radius)
-    if isinstance(primitive, Weave | Grain):
-        return inf, -inf
-    return primitive.bottom, primitive.top
 
 
 def _over(scene: Scene, name: str, random: Random, view: View) -> Scene:
@@ -150,12 +192,13 @@ def _over(scene: Scene, name: str, random: Random, view: View) -> Scene:
     if isfinite(view.source_um):
         ground = SCENES[name].builder(np.random.default_rng(seed), view=lowered(view, drop))
     by = (-view.slope[0] * drop, -view.slope[1] * drop, drop)
+    levels = {"bottom_um", "top_um"}
     features = tuple(
         replace(
             feature,
             at=(feature.at[0] + by[0], feature.at[1] + by[1], feature.at[2] + by[2]),
             primitives=tuple(moved(primitive, by) for primitive in feature.primitives),
-            about=_lifted(feature, drop),
+            about={key: value + drop if key in levels else value for key, value in feature.about.items()},
         )
         for feature in ground.features
     )
@@ -172,12 +215,6 @@ def lowered(view: View, z: float) -> View:
     return replace(view, pixel_um=view.pixel_um * nearer, source_um=view.source_um - z)
 
 
-def _lifted(feature: Feature, by: float) -> Mapping[str, float]:
-    """What is known of the feature, its heights above z = 0 moved."""
-    moves = {"bottom_um", "top_um"}
-    return {key: value + by if key in moves else value for key, value in feature.about.items()}
-
-
 def _joined(
     scene: Scene,
     features: tuple[Feature, ...],
@@ -192,11 +229,10 @@ def _joined(
     )
 
 
-def _wanted(kinds: Mapping[str, float] | None) -> dict[str, float]:
-    """The kinds with a weight above 0."""
-    if kinds is None:
-        return dict.fromkeys(SCENES, 1.0)
-    for name, weight in kinds.items():
+def _fitting(kinds: Mapping[str, float] | None, pixel_um: float) -> dict[str, float]:
+    """The kinds with a weight above 0 that make sense with such pixels, and their weights."""
+    wanted = dict.fromkeys(SCENES, 1.0) if kinds is None else dict(kinds)
+    for name, weight in wanted.items():
         if name not in SCENES:
             raise RecipeError(
                 where=f"scenes, {name!r}",
@@ -211,28 +247,21 @@ def _wanted(kinds: Mapping[str, float] | None) -> dict[str, float]:
                 found=str(weight),
                 advice="give 0 to leave the kind out, 2 to draw it twice as often as one with 1",
             )
-    wanted = {name: float(weight) for name, weight in kinds.items() if weight > 0}
-    if not wanted:
+    ranges = {name: SCENES[name].pixel_um for name, weight in wanted.items() if weight > 0}
+    if not ranges:
         raise RecipeError(
             where="scenes",
             expected="at least one kind with a weight above 0",
-            found=str(dict(kinds)),
+            found=str(wanted),
             advice=f"name one or more of {', '.join(SCENES)}",
         )
-    return wanted
-
-
-def _fitting(wanted: Mapping[str, float], pixel_um: float) -> list[str]:
-    """Those of the wanted kinds that make sense with such pixels."""
-    fitting = [name for name in wanted if SCENES[name].pixel_um[0] <= pixel_um <= SCENES[name].pixel_um[1]]
-    if fitting:
-        return fitting
-    sizes = ", ".join(
-        f"{name} {SCENES[name].pixel_um[0]:g} to {SCENES[name].pixel_um[1]:g}" for name in wanted
-    )
-    raise RecipeError(
-        where="view, pixel_um",
-        expected=f"pixels in um that one of the wanted kinds takes ({sizes})",
-        found=f"{pixel_um:g} um",
-        advice="change the magnification, or add a kind that takes such pixels",
-    )
+    fitting = {name: float(wanted[name]) for name, (low, high) in ranges.items() if low <= pixel_um <= high}
+    if not fitting:
+        sizes = ", ".join(f"{name} {low:g} to {high:g}" for name, (low, high) in ranges.items())
+        raise RecipeError(
+            where="view, pixel_um",
+            expected=f"pixels in um that one of the wanted kinds takes ({sizes})",
+            found=f"{pixel_um:g} um",
+            advice="change the magnification, or add a kind that takes such pixels",
+        )
+    return fitting

@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from longexposure.simulation.geometry.frame import Numbers, as_places, reach_um, rotated
 from longexposure.simulation.geometry.primitives import (
     Ball,
     Cylinder,
@@ -30,20 +31,16 @@ from longexposure.simulation.geometry.primitives import (
 )
 from longexposure.simulation.geometry.view import View
 from longexposure.simulation.physics.materials import linear_attenuation_per_um
-from longexposure.simulation.scenes.frame import pick, whole
-from longexposure.simulation.scenes.kind import SceneKind
-from longexposure.simulation.scenes.layout import (
-    Numbers,
+from longexposure.simulation.scenes.components.conductors import parallel
+from longexposure.simulation.scenes.draws import (
     Random,
-    as_places,
     bernoulli,
-    between,
+    choice,
+    integer,
+    log_uniform,
     part_angle_deg,
-    reach_um,
-    spread,
-    turned,
+    uniform,
 )
-from longexposure.simulation.scenes.strokes import parallel
 
 GUIDE_KEV = 60.0
 """Energy at which contrasts are chosen."""
@@ -88,14 +85,14 @@ class _Bench:
     def __init__(self, random: Random, view: View) -> None:
         self.random, self.view, self.pixel = random, view, view.pixel_um
         fraction = view.height * view.width / 320**2
-        self.wanted = int(np.clip(round(between(random, *_DETAILS) * fraction), 3, _MOST))
-        self.contrast = spread(random, CONTRAST[0], FAINTEST), CONTRAST[1]
+        self.wanted = int(np.clip(round(uniform(random, *_DETAILS) * fraction), 3, _MOST))
+        self.contrast = log_uniform(random, CONTRAST[0], FAINTEST), CONTRAST[1]
         corner = hypot(*view.extent_um) / 2 / view.source_um
         self.lean = max(hypot(*view.slope) + corner, 1 / _ASPECT)
 
     def size(self, px: tuple[float, float]) -> float:
         """A size in um, log-uniform between the two of `px`."""
-        return spread(self.random, *px) * self.pixel
+        return log_uniform(self.random, *px) * self.pixel
 
     def deepest(self, wide: float) -> float:
         """Largest height of a detail so wide: no ray at the corners moves it by more than its width."""
@@ -105,12 +102,12 @@ class _Bench:
         """A depth, its contrast log-uniform in the scene's range, as far as the deepest reaches."""
         low, high = self.contrast
         most = min(float(np.expm1(deepest * guide_mu(material))), high)
-        return min(_of_contrast(material, spread(self.random, low, most)), deepest)
+        return min(_of_contrast(material, log_uniform(self.random, low, most)), deepest)
 
     def material(self, names: Sequence[str], wide: float, least: float = 0.02) -> str:
         """One of these that attenuates so much in the length, or the densest."""
         strong = [name for name in names if guide_mu(name) * wide >= least]
-        return pick(self.random, strong or sorted(names, key=guide_mu)[-1:])
+        return choice(self.random, strong or sorted(names, key=guide_mu)[-1:])
 
     def anywhere(self, inner: float = 1.0) -> Numbers:
         """(2,) um from the middle of the image, as seen in z = 0."""
@@ -141,25 +138,25 @@ class _Bench:
 def _backing(bench: _Bench, top: float) -> tuple[str, list[Primitive]]:
     """Something larger that ends at this height, or nothing: its name and its primitives."""
     random = bench.random
-    name = pick(random, ("none", "none", "none", *_BACKINGS, "step plate", "wedge"))
+    name = choice(random, ("none", "none", "none", *_BACKINGS, "step plate", "wedge"))
     if name == "none":
         return name, []
     tall = min(50 * bench.pixel / bench.lean, 400 * bench.pixel)
     material = bench.material(_BULK, tall, 0.5)
-    thick = min(spread(random, 0.2, 1.8) / guide_mu(material), tall)
+    thick = min(log_uniform(random, 0.2, 1.8) / guide_mu(material), tall)
     return name, list(_BACKINGS[name](bench, material, top, thick))
 
 
 def _steps(bench: _Bench, material: str, top: float, thick: float) -> Iterator[Primitive]:
     """A step plate: slabs that begin one after the other, the first over all of it."""
-    count, turn = whole(bench.random, 3, 8), part_angle_deg(bench.random)
-    long = hypot(*bench.view.extent_um) * between(bench.random, 0.5, 1.1)
+    count, turn = integer(bench.random, 3, 8), part_angle_deg(bench.random)
+    long = hypot(*bench.view.extent_um) * uniform(bench.random, 0.5, 1.1)
     side = 3 * reach_um(bench.view, thick + abs(top))
     for step in range(count):
         z = top - thick * step / count
         start = long * ((step + 0.5) / count - 0.5)
-        at = bench.place(turned(np.array([start, 0.0]), turn), z)
-        middle = turned(np.array([side / 2, 0.0]), turn, at).tolist()
+        at = bench.place(rotated(np.array([start, 0.0]), turn), z)
+        middle = rotated(np.array([side / 2, 0.0]), turn, at).tolist()
         yield Slab(
             material=material,
             at=(middle[0], middle[1]),
@@ -173,7 +170,7 @@ def _steps(bench: _Bench, material: str, top: float, thick: float) -> Iterator[P
 def _wedge(bench: _Bench, material: str, top: float, thick: float) -> Iterator[Primitive]:
     """A wedge across the image."""
     side = 3 * reach_um(bench.view, thick + abs(top))
-    long = hypot(*bench.view.extent_um) * between(bench.random, 0.6, 1.5)
+    long = hypot(*bench.view.extent_um) * uniform(bench.random, 0.6, 1.5)
     at = bench.place(bench.anywhere(0.3), top - thick)
     turn = part_angle_deg(bench.random)
     yield Wedge(material=material, at=at, sides=(long, side), bottom=top - thick, top=top, turn_deg=turn)
@@ -181,8 +178,8 @@ def _wedge(bench: _Bench, material: str, top: float, thick: float) -> Iterator[P
 
 def _dome(bench: _Bench, material: str, top: float, thick: float) -> Iterator[Primitive]:
     """A big ball, flattened to the thickness that the beam gets through, at times two."""
-    for _ in range(whole(bench.random, 1, 2)):
-        radius = min(bench.view.extent_um) * between(bench.random, 0.2, 0.6)
+    for _ in range(integer(bench.random, 1, 2)):
+        radius = min(bench.view.extent_um) * uniform(bench.random, 0.2, 0.6)
         half = min(thick / 2, radius)
         at = bench.place(bench.anywhere(0.8), top - half)
         yield Ellipsoid(material=material, at=(*at, top - half), radii=(radius, radius, half))
@@ -190,7 +187,7 @@ def _dome(bench: _Bench, material: str, top: float, thick: float) -> Iterator[Pr
 
 def _rod(bench: _Bench, material: str, top: float, thick: float) -> Iterator[Primitive]:
     """A thick cylinder that lies across the image."""
-    radius = min(bench.view.extent_um) * between(bench.random, 0.1, 0.4)
+    radius = min(bench.view.extent_um) * uniform(bench.random, 0.1, 0.4)
     half, long = min(thick / 2, radius), 8 * reach_um(bench.view, thick + abs(top))
     at, turn = bench.place(bench.anywhere(0.6), top - half), part_angle_deg(bench.random)
     yield Ellipsoid(material=material, at=(*at, top - half), radii=(long, radius, half), turn_deg=turn)
@@ -198,12 +195,12 @@ def _rod(bench: _Bench, material: str, top: float, thick: float) -> Iterator[Pri
 
 def _edges(bench: _Bench, material: str, top: float, thick: float) -> Iterator[Primitive]:
     """One to three sheets, each over the half of the image beyond a straight edge."""
-    count = whole(bench.random, 1, 3)
+    count = integer(bench.random, 1, 3)
     side = 3 * reach_um(bench.view, thick + abs(top))
     for level in range(count):
         z, turn = top - thick * level / count, part_angle_deg(bench.random)
         at = bench.place(bench.anywhere(0.7), z)
-        x, y = turned(np.array([side / 2, 0.0]), turn, at).tolist()
+        x, y = rotated(np.array([side / 2, 0.0]), turn, at).tolist()
         heights = {"bottom": z - thick / count, "top": z}
         yield Slab(material=material, at=(x, y), sides=(side, side), turn_deg=turn, **heights)
 
@@ -215,7 +212,7 @@ _BACKINGS = {"step plate": _steps, "wedge": _wedge, "ball": _dome, "cylinder": _
 def _base(bench: _Bench) -> Slab:
     """A plate over all the image whose upper face is z = 0."""
     material = bench.material(_PLATES, bench.deepest(4 * bench.pixel))
-    thick = min(spread(bench.random, 0.05, 0.8) / guide_mu(material), 300 * bench.pixel)
+    thick = min(log_uniform(bench.random, 0.05, 0.8) / guide_mu(material), 300 * bench.pixel)
     return bench.all_over(material, -thick, 0.0)
 
 
@@ -250,7 +247,7 @@ class _Holes:
     def __init__(self, bench: _Bench) -> None:
         self.bench = bench
         self.plates = [_base(bench)] if bernoulli(bench.random, 0.7) else []
-        for _ in range(whole(bench.random, 0 if self.plates else 1, 3)):
+        for _ in range(integer(bench.random, 0 if self.plates else 1, 3)):
             self.plates.append(self._plaque())
         self.primitives: list[Primitive] = []
         self.taken = np.zeros((0, 3))
@@ -263,7 +260,7 @@ class _Holes:
         material = bench.material(_PLATES, bench.deepest(4 * bench.pixel))
         thick = bench.depth(material, bench.deepest(8 * bench.pixel))
         side = min(bench.view.extent_um)
-        sides = (side * between(random, 0.3, 0.9), side * between(random, 0.2, 0.7))
+        sides = (side * uniform(random, 0.3, 0.9), side * uniform(random, 0.2, 0.7))
         at = bench.place(bench.anywhere(0.7), level)
         heights = {"bottom": level, "top": level + thick}
         return Slab(material=material, at=at, sides=sides, turn_deg=part_angle_deg(random), **heights)
@@ -272,7 +269,7 @@ class _Holes:
         """The highest plate that holds the spot, if any, and whether no edge crosses the spot."""
         for plate in reversed(self.plates):
             away = np.subtract(self.bench.place(spot.at, plate.top), plate.at)
-            inside = np.array(plate.sides) / 2 - np.abs(turned(away, -plate.turn_deg))
+            inside = np.array(plate.sides) / 2 - np.abs(rotated(away, -plate.turn_deg))
             if inside.min() > spot.radius:
                 return plate, True
             if inside.min() > -spot.radius:
@@ -286,7 +283,7 @@ class _Holes:
         if not clear or away.min(initial=np.inf) < spot.radius + room:
             return False
         kinds = ("discs", "balls") if plate is None else ("holes",) * 6 + ("pores", "discs", "discs", "balls")
-        self._make(kind or pick(self.bench.random, kinds), spot, plate)
+        self._make(kind or choice(self.bench.random, kinds), spot, plate)
         self.taken = np.vstack([self.taken, [*spot.at, spot.radius]])
         return True
 
@@ -309,7 +306,7 @@ class _Holes:
                 Cylinder(material=material, at=at, radius=spot.radius, bottom=top, top=high)
             )
         else:
-            wanted = spread(bench.random, *bench.contrast)
+            wanted = log_uniform(bench.random, *bench.contrast)
             material = min(_PLATES, key=lambda name: abs(np.log(guide_mu(name) * wide / log1p(wanted))))
             self.primitives.append(Ball(material=material, at=(*at, top + spot.radius), radius=spot.radius))
         self.counts[kind] += 1
@@ -325,15 +322,15 @@ class _Holes:
     def grid(self) -> None:
         """Holes or discs in rows and columns, diameters falling along one axis, contrast by chance."""
         bench, random = self.bench, self.bench.random
-        columns, rows = whole(random, 3, 8), whole(random, 2, 6)
+        columns, rows = integer(random, 3, 8), integer(random, 2, 6)
         sizes = np.sort([bench.size(HOLES_PX) for _ in range(columns)])
-        pitch = sizes[-1] + between(random, 4, 16) * bench.pixel
+        pitch = sizes[-1] + uniform(random, 4, 16) * bench.pixel
         middle, turn = bench.anywhere(0.8), part_angle_deg(random)
         kind = "holes" if bernoulli(random, 0.75) else "discs"
         for i in range(columns):
             for j in range(rows):
                 cell = np.array([i - (columns - 1) / 2, j - (rows - 1) / 2]) * pitch
-                spot = _Spot(turned(cell, turn) + middle, float(sizes[i]) / 2)
+                spot = _Spot(rotated(cell, turn) + middle, float(sizes[i]) / 2)
                 seen = bool(np.all(np.abs(spot.at) < np.array(bench.view.extent_um) / 2))
                 if seen and len(self.taken) < bench.wanted:
                     self.add(spot, bench.pixel, kind if self.below(spot)[0] else "discs")
@@ -346,11 +343,11 @@ class _Holes:
                 return
             spot, room = (
                 _Spot(bench.anywhere(), bench.size(HOLES_PX) / 2),
-                between(random, 2, 12) * bench.pixel,
+                uniform(random, 2, 12) * bench.pixel,
             )
             if len(self.taken) and bernoulli(random, 0.12):
                 x, y, radius = self.taken[-1].tolist()
-                heading = between(random, 0, 2 * pi)
+                heading = uniform(random, 0, 2 * pi)
                 way = np.array([cos(heading), sin(heading)]) * (radius + spot.radius)
                 spot, room = _Spot(np.array([x, y]) + way, spot.radius), -1e-6 * spot.radius
             self.add(spot, room)
@@ -360,7 +357,7 @@ def hole_iqi(random: Random, *, view: View) -> Scene:
     """Plates with blind and through holes, pores, raised discs and small balls, in grids and scattered."""
     bench = _Bench(random, view)
     holes = _Holes(bench)
-    for _ in range(whole(random, 0, 3)):
+    for _ in range(integer(random, 0, 3)):
         holes.grid()
     holes.scatter()
     facts = {**holes.counts, "plates": len(holes.plates)}
@@ -387,7 +384,7 @@ class _Strands:
         low, high = (log1p(contrast) / diameter for contrast in (CONTRAST[0], 3 * CONTRAST[1]))
         fitting = [name for name in _WIRES if low <= guide_mu(name) <= high]
         nearest = min(_WIRES, key=lambda name: abs(np.log(guide_mu(name) / sqrt(low * high))))
-        return pick(self.bench.random, fitting or [nearest])
+        return choice(self.bench.random, fitting or [nearest])
 
     def wire(self, course: Numbers, diameter: float, material: str, broken: float = 0.4) -> None:
         """A wire along a course (N, 2) as seen, um, at times broken by gaps of `GAPS_PX`."""
@@ -396,7 +393,7 @@ class _Strands:
         cuts = []
         if bernoulli(random, broken):
             least, wide = 0.0, bench.size(GAPS_PX)
-            for at in np.sort(random.uniform(0.1, 0.9, whole(random, 1, 3))) * length[-1]:
+            for at in np.sort(random.uniform(0.1, 0.9, integer(random, 1, 3))) * length[-1]:
                 half = (wide + diameter) / 2
                 if at - half - least > diameter and length[-1] - at - half > diameter:
                     cuts.append((at - half, at + half))
@@ -414,10 +411,10 @@ class _Strands:
     def loose(self) -> None:
         """One wire at any angle, straight or gently curved, at times with a second one beside it."""
         bench, random = self.bench, self.bench.random
-        long, turn = bench.size((15, 400)), between(random, 0, 360)
+        long, turn = bench.size((15, 400)), uniform(random, 0, 360)
         along = np.linspace(-0.5, 0.5, 17 if bernoulli(random, 0.5) else 2)
-        bow = between(random, -0.15, 0.15) * (1 - 4 * along**2) if len(along) > 2 else 0 * along
-        course = turned(np.stack([along, bow], axis=1) * long, turn) + bench.anywhere()
+        bow = uniform(random, -0.15, 0.15) * (1 - 4 * along**2) if len(along) > 2 else 0 * along
+        course = rotated(np.stack([along, bow], axis=1) * long, turn) + bench.anywhere()
         diameter = bench.size(WIRES_PX)
         material = self.material(diameter)
         self.wire(course, diameter, material)
@@ -428,15 +425,15 @@ class _Strands:
     def series(self, *, duplex: bool) -> None:
         """Straight parallel wires of falling diameter, or pairs of them whose gap falls with them."""
         bench, random = self.bench, self.bench.random
-        count, long, turn = whole(random, 4, 8), bench.size((30, 220)), part_angle_deg(random)
+        count, long, turn = integer(random, 4, 8), bench.size((30, 220)), part_angle_deg(random)
         diameter = bench.size((1.6, WIRES_PX[1]))
         material, middle = self.material(diameter), bench.anywhere(0.8)
         gap, y = float(np.clip(diameter, *np.multiply(GAPS_PX, bench.pixel))), 0.0
-        pitch = between(random, 6, 25) * bench.pixel
+        pitch = uniform(random, 6, 25) * bench.pixel
         for _ in range(count):
             for aside in (0.0, diameter + gap) if duplex else (0.0,):
                 course = np.array([[-long / 2, y + aside], [long / 2, y + aside]])
-                self.wire(turned(course, turn) + middle, diameter, material, 0.1)
+                self.wire(rotated(course, turn) + middle, diameter, material, 0.1)
             self.counts["pairs"] += duplex
             y += pitch + (2 * diameter + gap if duplex else diameter)
             diameter = max(diameter * _SERIES, WIRES_PX[0] * bench.pixel)
@@ -470,7 +467,7 @@ class _Lines:
         self.bench, random = bench, bench.random
         self.width, self.gap = bench.size(LINES_PX), bench.size((1.5, 8.0))
         self.long, self.turn = bench.size((30, 180)), part_angle_deg(random)
-        self.at, self.count = bench.anywhere(), whole(random, 2, 6)
+        self.at, self.count = bench.anywhere(), integer(random, 2, 6)
         deepest = bench.deepest(2.5 * bench.pixel)
         cut = plate if plate is not None and bernoulli(random, 0.4) else None
         self.sign = -1.0 if cut else 1.0
@@ -482,11 +479,11 @@ class _Lines:
         self.counts: Counter[str] = Counter()
 
     def _place(self, u: float, v: float) -> Place:
-        x, y = turned(np.array([u, v]), self.turn, self.bench.place(self.at, 0.0)).tolist()
+        x, y = rotated(np.array([u, v]), self.turn, self.bench.place(self.at, 0.0)).tolist()
         return x, y
 
     def box(self, u: float, v: float, sides: Place, *, strip: bool, fraction: float = 1.0) -> None:
-        """A box of the set's own axes, of the strips' sign or of the other, for a fraction of their height."""
+        """A box in the set's axes, of the strips' sign or of the other, for a fraction of their height."""
         self.primitives.append(
             Slab(
                 material=self.material,
@@ -502,11 +499,11 @@ class _Lines:
     def draw(self) -> None:
         """All strips, straight or bent at both ends, and their faults."""
         random, pitch = self.bench.random, self.width + self.gap
-        bent = spread(random, 0.2, 0.6) * self.long if bernoulli(random, 0.3) else 0.0
+        bent = log_uniform(random, 0.2, 0.6) * self.long if bernoulli(random, 0.3) else 0.0
         rise = bent * float(random.choice([-1.0, 1.0]))
         reach = self.long / 2
         course = np.array([[-reach - bent, rise], [-reach, 0], [reach, 0], [reach + bent, rise]])
-        often = between(random, 0.1, 0.8)
+        often = uniform(random, 0.1, 0.8)
         for number in range(self.count):
             v = (number - (self.count - 1) / 2) * pitch
             if bent:
@@ -524,16 +521,16 @@ class _Lines:
     def _faults(self, v: float, free: float, often: float, *, last: bool) -> None:
         """Faults along a strip, well apart."""
         random = self.bench.random
-        step = between(random, 12, 28) * self.bench.pixel
+        step = uniform(random, 12, 28) * self.bench.pixel
         for u in np.arange(-free + step * random.random(), free, step).tolist():
             if bernoulli(random, often):
                 kinds = ("opens", "opens", "notches", "bites", "pinholes", "spurs")
-                self._fault(pick(random, kinds if last else (*kinds, "shorts", "shorts")), u, v)
+                self._fault(choice(random, kinds if last else (*kinds, "shorts", "shorts")), u, v)
 
     def _fault(self, kind: str, u: float, v: float) -> None:
         bench, random, width = self.bench, self.bench.random, self.width
         side = float(random.choice([-1.0, 1.0]))
-        fraction = 1.0 if bernoulli(random, 0.7) else between(random, 0.3, 1.0)
+        fraction = 1.0 if bernoulli(random, 0.7) else uniform(random, 0.3, 1.0)
         if kind == "opens":
             self.box(u, v, (bench.size(GAPS_PX), width), strip=False, fraction=fraction)
         elif kind == "shorts":
@@ -545,16 +542,16 @@ class _Lines:
                 fraction=fraction,
             )
         elif kind == "spurs":
-            long = self.gap * between(random, 0.3, 0.7)
+            long = self.gap * uniform(random, 0.3, 0.7)
             self.box(u, v + (width + long) / 2, (bench.size(BRIDGES_PX), long), strip=True, fraction=fraction)
         elif kind == "notches":
-            deep = width * between(random, 0.3, 0.8)
+            deep = width * uniform(random, 0.3, 0.8)
             self.box(u, v + side * (width - deep) / 2, (bench.size(GAPS_PX), deep), strip=False)
         elif kind == "bites":
             self._bite(u, v, side)
         else:
             heights = {"bottom": self.low, "top": self.low + self.height, "amount": -self.sign}
-            radius = width * between(random, 0.25, 0.48)
+            radius = width * uniform(random, 0.25, 0.48)
             self.primitives.append(
                 Cylinder(material=self.material, at=self._place(u, v), radius=radius, **heights)
             )
@@ -574,9 +571,9 @@ class _Lines:
 def _hairline(bench: _Bench) -> Track:
     """A thin line across the image at any angle, gently bent, as faint as any detail."""
     width, random = bench.size((0.8, 1.6)), bench.random
-    along, bow = np.linspace(-0.5, 0.5, 25), between(random, -0.1, 0.1)
-    long = hypot(*bench.view.extent_um) * between(random, 0.3, 1.2)
-    course = turned(np.stack([along, bow * (1 - 4 * along**2)], axis=1) * long, between(random, 0, 360))
+    along, bow = np.linspace(-0.5, 0.5, 25), uniform(random, -0.1, 0.1)
+    long = hypot(*bench.view.extent_um) * uniform(random, 0.3, 1.2)
+    course = rotated(np.stack([along, bow * (1 - 4 * along**2)], axis=1) * long, uniform(random, 0, 360))
     deepest = bench.deepest(2 * bench.pixel)
     material = bench.material(_PLATES, deepest)
     high = bench.depth(material, deepest)
@@ -596,19 +593,7 @@ def line_iqi(random: Random, *, view: View) -> Scene:
         lines.draw()
         primitives += lines.primitives
         counts.update(lines.counts)
-    for _ in range(whole(random, 0, 4)):
+    for _ in range(integer(random, 0, 4)):
         primitives.append(_hairline(bench))
         counts["hairlines"] += 1
     return _scene("line_iqi", bench, plates, primitives, dict(counts))
-
-
-INDICATOR_SCENES: Mapping[str, SceneKind] = {
-    "hole_iqi": SceneKind(
-        hole_iqi, (0.3, 80.0), "plates with small holes, pores, discs and balls of every contrast"
-    ),
-    "wire_iqi": SceneKind(
-        wire_iqi, (0.3, 80.0), "thin wires in series, in pairs and loose, whole and broken"
-    ),
-    "line_iqi": SceneKind(line_iqi, (0.3, 80.0), "strips with opens, shorts, notches and bites, hairlines"),
-}
-"""Image quality indicators, for the limit of visibility."""

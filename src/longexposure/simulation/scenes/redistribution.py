@@ -11,13 +11,19 @@ from math import hypot
 
 import numpy as np
 
+from longexposure.simulation.geometry.frame import Numbers, ViewFrame, rotated
 from longexposure.simulation.geometry.primitives import Cylinder, Feature, Primitive, Scene, Track
 from longexposure.simulation.geometry.view import View
-from longexposure.simulation.scenes.conductors import Conductors, gaps_um, joined_um, segments
-from longexposure.simulation.scenes.dies import any_die, budget_of, die_of, dots
-from longexposure.simulation.scenes.layout import Numbers, Random, bernoulli, between, spread, turned
-from longexposure.simulation.scenes.marks import marks
-from longexposure.simulation.scenes.strokes import lay, rounded, seen
+from longexposure.simulation.scenes.components.conductors import (
+    Conductors,
+    gaps_um,
+    joined_um,
+    rounded,
+    segments,
+)
+from longexposure.simulation.scenes.components.dies import any_die, budget_of, die_of, dots
+from longexposure.simulation.scenes.components.marks import marks
+from longexposure.simulation.scenes.draws import Random, bernoulli, log_uniform, resolved_um, uniform
 
 
 class _Wiring:
@@ -25,10 +31,10 @@ class _Wiring:
 
     def __init__(self, random: Random, view: View) -> None:
         self.random, self.view = random, view
-        self.width = seen(random, view, um=(2, 20), px=(1.5, 7))
-        self.gap = float(np.clip(self.width * between(random, 0.9, 2), 2, 30))
-        self.thick = float(np.clip(self.width * between(random, 0.5, 1.2), 3, 10))
-        self.sheet = lay(random, view, height_um=60.0)
+        self.width = resolved_um(random, view, um=(2, 20), px=(1.5, 7))
+        self.gap = float(np.clip(self.width * uniform(random, 0.9, 2), 2, 30))
+        self.thick = float(np.clip(self.width * uniform(random, 0.5, 1.2), 3, 10))
+        self.sheet = ViewFrame.drawn(random, view, height_um=60.0)
         self.copper, self.budget = Conductors(), budget_of(view) // 2
         self.lines: list[tuple[Numbers, int]] = []
         self.pads: list[Primitive] = []
@@ -56,7 +62,7 @@ class _Wiring:
         """A line with rounded corners, with round pads of these radii at its ends, where all keeps clear."""
         ends = points[[0, -1]][: len(radii)]
         cuts = [joined_um(radius, self.width) for radius in radii] or [0.0, 0.0]
-        bend = between(self.random, 1, 6) * self.width
+        bend = uniform(self.random, 1, 6) * self.width
         if not self.sheet.sees(points, self.width, self.heights(level)[0]):
             return
         line = _cut(rounded(points, bend, 0.1 * self.view.pixel_um), cuts)
@@ -102,32 +108,33 @@ def _cut(points: Numbers, cuts: Sequence[float]) -> Numbers:
 def _fan(wiring: _Wiring, level: int) -> None:
     """Lines from a row of narrow pads, as of a die, to a wide one, in legs of 45 degrees."""
     random, width, gap = wiring.random, wiring.width, wiring.gap
-    near = (width + gap) * spread(random, 1.5, 3)
-    far = near * spread(random, 1.1, 4)
+    near = (width + gap) * log_uniform(random, 1.5, 3)
+    far = near * log_uniform(random, 1.1, 4)
     count = min(int(random.integers(4, 40)), max(2, int(2.4 * wiring.sheet.reach_um / near)))
-    small, large = (near - gap) / 2 * between(random, 0.5, 0.95), (far - gap) / 2 * between(random, 0.4, 0.9)
+    small, large = (near - gap) / 2 * uniform(random, 0.5, 0.95), (far - gap) / 2 * uniform(random, 0.4, 0.9)
     rank = np.arange(count) - (count - 1) / 2
     shift = np.abs(rank) * (far - near)
     leave = near + (np.abs(rank).max() - np.abs(rank)) * near * 0.42
-    depth = float((leave + shift).max()) + spread(random, 1, 10) * far
+    depth = float((leave + shift).max()) + log_uniform(random, 1, 10) * far
     turn = int(random.integers(4)) * 90 + float(random.choice([0.0, 0.0, 45.0]))
-    middle = wiring.sheet.anywhere(random, wiring.heights(level)[0]) - turned(
+    middle = wiring.sheet.anywhere(random, wiring.heights(level)[0]) - rotated(
         np.array([0.0, depth / 2]), turn
     )
     for k in random.permutation(count).tolist():
         x, wide = rank[k] * near, rank[k] * far
         course = np.array([[x, 0], [x, leave[k]], [wide, leave[k] + shift[k]], [wide, depth]])
         course = course[np.r_[True, np.hypot(*np.diff(course, axis=0).T) > 0.01 * width]]
-        points = turned(course, turn) + middle
+        points = rotated(course, turn) + middle
         wiring.line(points, level, (small, large))
 
 
 def _strand(wiring: _Wiring, level: int) -> None:
     """A single line from pad to pad in legs of 45 degrees."""
-    random, radius = wiring.random, wiring.width * between(wiring.random, 1, 4)
+    random, radius = wiring.random, wiring.width * uniform(wiring.random, 1, 4)
     courses = (int(random.integers(8)) + np.cumsum(random.integers(-1, 2, int(random.integers(2, 6))))) * 45.0
     legs = [
-        turned(np.array([2.5 * radius + spread(random, 4, 60) * wiring.width, 0.0]), turn) for turn in courses
+        rotated(np.array([2.5 * radius + log_uniform(random, 4, 60) * wiring.width, 0.0]), turn)
+        for turn in courses
     ]
     points = wiring.sheet.anywhere(random) + np.vstack([np.zeros((1, 2)), np.cumsum(legs, axis=0)])
     wiring.line(points, level, (radius, radius))
@@ -138,7 +145,7 @@ def _coil(wiring: _Wiring, level: int) -> None:
     random, pitch = wiring.random, wiring.width + wiring.gap
     turns = int(random.integers(2, 7))
     angle = np.arange(8 * turns + 1) * 45.0
-    radius = pitch * (spread(random, 2, 8) + angle / 360)
+    radius = pitch * (log_uniform(random, 2, 8) + angle / 360)
     spiral = np.stack([radius * np.cos(np.radians(angle)), radius * np.sin(np.radians(angle))], axis=1)
     wiring.line(spiral * 1.09 + wiring.sheet.anywhere(random), level)
 
@@ -152,10 +159,10 @@ def redistribution(random: Random, *, view: View) -> Scene:
             for _ in range(round(more * int(random.integers(0 if draw is _coil else 1, most + 1)))):
                 draw(wiring, level)
     for _ in range(round(more * int(random.integers(0, 30)))):
-        at, radius = wiring.sheet.anywhere(random), wiring.width * spread(random, 1.5, 8)
+        at, radius = wiring.sheet.anywhere(random), wiring.width * log_uniform(random, 1.5, 8)
         if wiring.fits(at[None], 2 * radius, levels - 1):
             wiring.pad(at, radius, levels - 1)
-    die = any_die(random, wiring.sheet, bottom=-between(random, 50, 300), top=0.0)
+    die = any_die(random, wiring.sheet, bottom=-uniform(random, 50, 300), top=0.0)
     primitives = list(wiring.pads)
     if bernoulli(random, 0.3):
         primitives += marks(random, view, sheet=wiring.sheet, bottom_um=wiring.heights(levels)[0])
@@ -166,22 +173,22 @@ def redistribution(random: Random, *, view: View) -> Scene:
 def interposer(random: Random, *, view: View) -> Scene:
     """Two dies side by side on micro-bumps above silicon with vias, lines across the street between."""
     wiring = _Wiring(random, view)
-    sheet, pitch = wiring.sheet, seen(random, view, um=(20, 60), px=(4, 14))
-    deep, reach = between(random, 60, 120), wiring.sheet.reach_um
-    street, corner = spread(random, 1.5, 8) * pitch, 0.4 * sheet.anywhere(random)
+    sheet, pitch = wiring.sheet, resolved_um(random, view, um=(20, 60), px=(4, 14))
+    deep, reach = uniform(random, 60, 120), wiring.sheet.reach_um
+    street, corner = log_uniform(random, 1.5, 8) * pitch, 0.4 * sheet.anywhere(random)
     wide = np.full(2, 2.4 * reach)
     base = die_of(sheet, np.zeros(2), wide, bottom=-deep, top=0.0)
-    primitives, dies, high = list[Primitive](), list[Feature](), between(random, 50, 400)
+    primitives, dies, high = list[Primitive](), list[Feature](), uniform(random, 50, 400)
     sides = np.where(random.random(2) < 0.5, 1.2 * reach, reach * random.uniform(0.4, 1, 2))
     for side in (-1, 1):
-        at = corner + np.array([side * (sides[0] + street) / 2, between(random, -0.1, 0.1) * sides[1]])
+        at = corner + np.array([side * (sides[0] + street) / 2, uniform(random, -0.1, 0.1) * sides[1]])
         dies.append(die_of(sheet, at, sides, bottom=35.0, top=35.0 + high))
         shape = np.maximum(((sides - pitch) / pitch).astype(int), 1)
         first = at - (shape - 1) * pitch / 2
         for material, fraction, bottom, top in (("Cu", 0.5, 10.0, 22.0), ("Sn", 0.52, 22.0, 35.0)):
             dot = (fraction * pitch, bottom, top)
             primitives.append(dots(sheet, (first, shape, np.full(2, pitch)), dot, material))
-    coarse = pitch * spread(random, 2, 4)
+    coarse = pitch * log_uniform(random, 2, 4)
     shape = np.full(2, int(2.2 * reach / coarse) + 1)
     first = -(shape - 1) * coarse / 2
     radius = float(np.clip(0.12 * coarse, 2.5, 25))
@@ -198,7 +205,10 @@ def _crossing(wiring: _Wiring, corner: Numbers, street: float, pitch: float, sid
     """Bundles of lines from die to die."""
     random, step = wiring.random, wiring.width + wiring.gap
     for level in range(int(random.integers(1, 3))):
-        half, start = street / 2 + spread(random, 1, 6) * pitch, -0.4 * sides[1] * between(random, 0.3, 1)
+        half, start = (
+            street / 2 + log_uniform(random, 1, 6) * pitch,
+            -0.4 * sides[1] * uniform(random, 0.3, 1),
+        )
         for k in range(int(random.integers(8, 160))):
             y = start + step * (k + k // int(random.integers(7, 9)))
             if y < 0.45 * sides[1]:

@@ -6,22 +6,20 @@ to 30 to 200 um. Cells are drawn as lattices. A chip's upper face lies at z = 0 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
+from longexposure.simulation.geometry.frame import Numbers, ViewFrame
 from longexposure.simulation.geometry.primitives import Cylinder, Feature, Lattice, Primitive, Scene
 from longexposure.simulation.geometry.view import View
-from longexposure.simulation.scenes.dies import any_die, budget_of, die_of, dots
-from longexposure.simulation.scenes.kind import SceneKind
-from longexposure.simulation.scenes.layout import Numbers, Random, bernoulli, between, spread
-from longexposure.simulation.scenes.marks import marks
-from longexposure.simulation.scenes.redistribution import interposer, redistribution
-from longexposure.simulation.scenes.strokes import Sheet, lay, seen
+from longexposure.simulation.scenes.components.dies import any_die, budget_of, die_of, dots
+from longexposure.simulation.scenes.components.marks import marks
+from longexposure.simulation.scenes.draws import Random, bernoulli, log_uniform, resolved_um, uniform
 
 
 def _through_via(
-    sheet: Sheet, at: Numbers, *, radius: float, inner: float, bottom: float, top: float
+    sheet: ViewFrame, at: Numbers, *, radius: float, inner: float, bottom: float, top: float
 ) -> Feature:
     """Copper in place of silicon; with an inner radius a liner around a polymer core."""
     place, heights = sheet.places(at)[0], {"bottom": bottom, "top": top}
@@ -39,11 +37,11 @@ def _through_via(
 
 def tsv_array(random: Random, *, view: View) -> Scene:
     """Copper vias through thinned silicon in blocks and rows, at times annular, with pads or bumps."""
-    radius = seen(random, view, um=(2.5, 25), px=(1.2, 8))
-    pitch = float(np.clip(2 * radius * spread(random, 1.6, 5), 10, 200))
-    deep = float(np.clip(2 * radius * between(random, 4, 10), 30, 200))
-    inner = radius * between(random, 0.5, 0.75) if radius > 8 and bernoulli(random, 0.3) else 0.0
-    sheet = lay(random, view, height_um=deep)
+    radius = resolved_um(random, view, um=(2.5, 25), px=(1.2, 8))
+    pitch = float(np.clip(2 * radius * log_uniform(random, 1.6, 5), 10, 200))
+    deep = float(np.clip(2 * radius * uniform(random, 4, 10), 30, 200))
+    inner = radius * uniform(random, 0.5, 0.75) if radius > 8 and bernoulli(random, 0.3) else 0.0
+    sheet = ViewFrame.drawn(random, view, height_um=deep)
     wide = np.full(2, 2.4 * sheet.reach_um + 2 * pitch)
     features = [die_of(sheet, np.zeros(2), wide, bottom=-deep, top=0.0)]
     if bernoulli(random, 0.4):
@@ -54,7 +52,7 @@ def tsv_array(random: Random, *, view: View) -> Scene:
     for corner, shape in blocks:
         spots = corner + np.argwhere(np.ones(shape)) * step
         spots = spots[[sheet.sees(spot, radius) for spot in spots]] if len(spots) < 4 * budget else spots
-        spots = spots[random.random(len(spots)) < between(random, 0.9, 1.1)]
+        spots = spots[random.random(len(spots)) < uniform(random, 0.9, 1.1)]
         if len(spots) * 2 < budget:
             features += [
                 _through_via(sheet, spot, radius=radius, inner=inner, bottom=-deep, top=0.0) for spot in spots
@@ -73,10 +71,10 @@ def tsv_array(random: Random, *, view: View) -> Scene:
 
 
 def _pad(random: Random, radius: float, pitch: float) -> tuple[float, float, float]:
-    return min(2.6 * radius, 0.8 * pitch), 0.0, spread(random, 2, 8)
+    return min(2.6 * radius, 0.8 * pitch), 0.0, log_uniform(random, 2, 8)
 
 
-def _blocks(random: Random, sheet: Sheet, step: Numbers) -> list[tuple[Numbers, Numbers]]:
+def _blocks(random: Random, sheet: ViewFrame, step: Numbers) -> list[tuple[Numbers, Numbers]]:
     """First places, numbers of columns and rows: one block over all, a few rows, or blocks and streets."""
     whole, kind = 2 * sheet.reach_um / step, random.random()
     if kind < 0.3:
@@ -89,7 +87,7 @@ def _blocks(random: Random, sheet: Sheet, step: Numbers) -> list[tuple[Numbers, 
     else:
         size = random.integers(4, np.maximum(whole * 0.6, 5).astype(int) + 1).astype(np.float64)
         count = np.clip(np.ceil(whole / (size + 2)), 1, 5).astype(int)
-    stride = (size + spread(random, 1, 8)) * step
+    stride = (size + log_uniform(random, 1, 8)) * step
     first = -(count - 1) / 2 * stride - (size - 1) / 2 * step + random.uniform(-0.5, 0.5, 2) * step
     cells = np.argwhere(np.ones(count.astype(int)))
     return [(first + cell * stride, size.astype(int)) for cell in cells]
@@ -100,13 +98,13 @@ def memory_cells(random: Random, *, view: View) -> Scene:
 
     Up to eight thinned dies lie upon one another as in stacked memory; the metal of all is drawn as one.
     """
-    sheet, dies = lay(random, view, height_um=50.0), int(random.integers(1, 9))
-    pitch = np.array([seen(random, view, um=(0.1, 60), px=(3, 30)) for _ in range(2)])
+    sheet, dies = ViewFrame.drawn(random, view, height_um=50.0), int(random.integers(1, 9))
+    pitch = np.array([resolved_um(random, view, um=(0.1, 60), px=(3, 30)) for _ in range(2)])
     if bernoulli(random, 0.4):
         pitch[1] = pitch[0]
     cells = np.array([random.integers(12, 65), random.integers(12, 65)])
     block, street = cells * pitch, random.uniform(1.5, 6, 2) * pitch
-    metal = float(np.clip(pitch.min() * between(random, 0.2, 0.8), 0.1, 4)) * dies
+    metal = float(np.clip(pitch.min() * uniform(random, 0.2, 0.8), 0.1, 4)) * dies
     stride, count = block + street, np.clip(2 * sheet.reach_um / (block + street) + 1, 1, 6).astype(int)
     first = -(count - 1) / 2 * stride + random.uniform(-0.5, 0.5, 2) * stride
     looks = _cell_layers(random, pitch, metal)
@@ -136,18 +134,18 @@ def _cell_layers(random: Random, pitch: Numbers, metal: float) -> list[_Look]:
     found = [(pitch, pitch * random.uniform(0.35, 0.7, 2), pattern, stagger, 0.0, metal)]
     if bernoulli(random, 0.6):
         every = pitch * [float(random.choice([1, 1, 2])), 0.0] + [0.0, 1e5]
-        found.append((every, every * [between(random, 0.25, 0.5), 0.999], "block", 0.0, metal, 1.6 * metal))
+        found.append((every, every * [uniform(random, 0.25, 0.5), 0.999], "block", 0.0, metal, 1.6 * metal))
     if bernoulli(random, 0.6):
         every = pitch * [0.0, float(random.choice([1, 2, 2]))] + [1e5, 0.0]
         found.append(
-            (every, every * [0.999, between(random, 0.25, 0.5)], "block", 0.0, 1.7 * metal, 2.2 * metal)
+            (every, every * [0.999, uniform(random, 0.25, 0.5)], "block", 0.0, 1.7 * metal, 2.2 * metal)
         )
     if bernoulli(random, 0.3):
         found.append((pitch * 2, pitch * 0.6, "dot", 0.0, 2.3 * metal, 3 * metal))
     return found
 
 
-def _cell_block(sheet: Sheet, at: Numbers, sides: Numbers, looks: Sequence[_Look]) -> Feature:
+def _cell_block(sheet: ViewFrame, at: Numbers, sides: Numbers, looks: Sequence[_Look]) -> Feature:
     place, (width, height) = sheet.places(at)[0], sides.tolist()
     layers = tuple(_lattice(sheet, at, sides, look) for look in looks)
     about = {"width_um": width, "height_um": height, "turn_deg": sheet.turn_deg}
@@ -161,7 +159,7 @@ def _cell_block(sheet: Sheet, at: Numbers, sides: Numbers, looks: Sequence[_Look
     )
 
 
-def _lattice(sheet: Sheet, at: Numbers, sides: Numbers, look: _Look) -> Lattice:
+def _lattice(sheet: ViewFrame, at: Numbers, sides: Numbers, look: _Look) -> Lattice:
     """Cells in a rectangle; along an axis whose pitch is longer than the rectangle they are bars."""
     pitch, cell, pattern, stagger, bottom, top = look
     cell = np.where(pitch > sides, sides * 0.9999, cell)
@@ -180,7 +178,7 @@ def _lattice(sheet: Sheet, at: Numbers, sides: Numbers, look: _Look) -> Lattice:
 
 
 def _stripes(
-    sheet: Sheet, at: Numbers, block: Numbers, street: Numbers, cell: tuple[Numbers, float]
+    sheet: ViewFrame, at: Numbers, block: Numbers, street: Numbers, cell: tuple[Numbers, float]
 ) -> list[Primitive]:
     """Sense amplifiers below a block and word line drivers beside it: coarser cells, denser metal."""
     pitch, metal = cell
@@ -194,14 +192,14 @@ def _stripes(
     return found
 
 
-def _mesh(random: Random, sheet: Sheet, wide: Numbers, pitch: Numbers, metal: float) -> list[Primitive]:
+def _mesh(random: Random, sheet: ViewFrame, wide: Numbers, pitch: Numbers, metal: float) -> list[Primitive]:
     """Power mesh, at times two of them, and dummy fill between its bars."""
     found: list[Primitive] = []
     for level in range(int(random.integers(0, 3))):
         every = pitch * random.integers(5, 20, 2) * 1.03
         look = (
             every,
-            every * between(random, 0.1, 0.3),
+            every * uniform(random, 0.1, 0.3),
             "mesh",
             0.0,
             (3 + level) * metal,
@@ -209,15 +207,7 @@ def _mesh(random: Random, sheet: Sheet, wide: Numbers, pitch: Numbers, metal: fl
         )
         found.append(_lattice(sheet, np.zeros(2), wide, look))
     if bernoulli(random, 0.3):
-        every = pitch * between(random, 1.1, 2.7)
+        every = pitch * uniform(random, 1.1, 2.7)
         sides, at = wide * random.uniform(0.1, 0.5, 2), sheet.anywhere(random)
         found.append(_lattice(sheet, at, sides, (every, every * 0.6, "block", 0.5, 2 * metal, 2.5 * metal)))
     return found
-
-
-SILICON_SCENES: Mapping[str, SceneKind] = {
-    "tsv_array": SceneKind(tsv_array, (0.5, 12.0), "copper vias through thinned silicon, with pads"),
-    "memory_cells": SceneKind(memory_cells, (0.1, 8.0), "blocks of periodic cells, lines, power mesh"),
-    "redistribution": SceneKind(redistribution, (0.5, 8.0), "fan-out lines with pads and coils"),
-    "interposer": SceneKind(interposer, (1.0, 12.0), "dies on micro-bumps above vias, lines between them"),
-}

@@ -12,10 +12,10 @@ from math import hypot, sqrt
 
 import numpy as np
 
+from longexposure.simulation.geometry.frame import Mask, as_places, in_view, rotated
 from longexposure.simulation.geometry.primitives import Cylinder, Feature, Primitive, Scene, Slab, Track
 from longexposure.simulation.geometry.view import View
-from longexposure.simulation.scenes.bumps import copper_pillars, flip_chip
-from longexposure.simulation.scenes.grids import (
+from longexposure.simulation.scenes.components.arrays import (
     Grid,
     bundle,
     escapes,
@@ -25,7 +25,8 @@ from longexposure.simulation.scenes.grids import (
     plane,
     ring,
 )
-from longexposure.simulation.scenes.joints import (
+from longexposure.simulation.scenes.components.board import cloth
+from longexposure.simulation.scenes.components.solder import (
     Joint,
     Porosity,
     array_facts,
@@ -33,19 +34,7 @@ from longexposure.simulation.scenes.joints import (
     collapsed_joint,
     visible,
 )
-from longexposure.simulation.scenes.kind import SceneKind
-from longexposure.simulation.scenes.layout import (
-    Mask,
-    Random,
-    as_places,
-    bernoulli,
-    between,
-    cloth,
-    in_view,
-    spread,
-    turned,
-)
-from longexposure.simulation.scenes.microbumps import micro_bumps
+from longexposure.simulation.scenes.draws import Random, bernoulli, log_uniform, uniform
 
 BALLS_UM: Mapping[float, tuple[float, ...]] = {
     300.0: (200.0,),
@@ -67,11 +56,11 @@ def bga(random: Random, *, view: View) -> Scene:
     """
     grid, joint = _ball_array(random, view)
     porosity = Porosity(
-        fraction=between(random, 0.1, 0.75),
-        mean_count=spread(random, 0.8, 5),
-        largest=between(random, 0.1, 0.24),
+        fraction=uniform(random, 0.1, 0.75),
+        mean_count=log_uniform(random, 0.8, 5),
+        largest=uniform(random, 0.1, 0.24),
     )
-    board = between(random, 800, 2400)
+    board = uniform(random, 800, 2400)
     features: list[Feature] = []
     others: list[Primitive] = [cloth(random, board), *_buses(random, view, board)]
     grids = _side_by_side(random, view, grid)
@@ -88,12 +77,12 @@ def bga(random: Random, *, view: View) -> Scene:
 
 def _side_by_side(random: Random, view: View, grid: Grid) -> list[Grid]:
     """The package alone, or with more of its kind beside it where the view has room, as memory is placed."""
-    rooms = [side + between(random, 1500, 8000) for side in grid.sides]
+    rooms = [side + uniform(random, 1500, 8000) for side in grid.sides]
     fit = joint_budget(view) // max(int(np.count_nonzero(grid.present)), 1)
     if fit < 2 or max(rooms) > 1.2 * max(view.extent_um) or bernoulli(random, 0.3):
         return [grid]
     steps = np.mgrid[-4:5, -4:5].reshape(2, -1).T * rooms
-    places = turned(steps, grid.turn_deg, grid.at)
+    places = rotated(steps, grid.turn_deg, grid.at)
     places = places[in_view(view, places, margin_um=hypot(*grid.sides) / 2)]
     order = np.argsort(np.linalg.norm(places - np.array(grid.at), axis=1), kind="stable")
     return [replace(grid, at=at) for at in as_places(places[order[:fit]])]
@@ -123,7 +112,7 @@ def _board_copper(
     random: Random, view: View, grid: Grid, *, joint: Joint, board: float, alone: bool
 ) -> list[Primitive]:
     """Escapes of the outer balls of a package that stands alone; at times dog-bones to plated vias."""
-    line = min(between(random, 60, 130), 0.15 * min(grid.pitch))
+    line = min(uniform(random, 60, 130), 0.15 * min(grid.pitch))
     land, copper = 2 * joint.lower_pad[0], joint.lower_pad[1]
     primitives: list[Primitive] = []
     if alone:
@@ -137,23 +126,23 @@ def _buses(random: Random, view: View, board: float) -> list[Primitive]:
     """Up to three bundles of parallel lines on inner layers."""
     primitives: list[Primitive] = []
     for _ in range(int(random.integers(0, 4))):
-        low, line = -between(random, 100, board), between(random, 60, 130)
-        primitives += bundle(random, view, line_um=line, bottom=low, top=low + between(random, 15, 35))
+        low, line = -uniform(random, 100, board), uniform(random, 60, 130)
+        primitives += bundle(random, view, line_um=line, bottom=low, top=low + uniform(random, 15, 35))
     return primitives
 
 
 def _dog_bones(random: Random, view: View, grid: Grid, joint: Joint, board: float) -> list[Primitive]:
     """A short line from each inner land to a via in the middle of four balls; laser vias at fine pitch."""
     through = min(grid.pitch) >= 650
-    radius = min(grid.pitch) * between(random, 0.12, 0.17)
-    depth, wall = (board, between(random, 18, 30)) if through else (between(random, 60, 100), 0.7 * radius)
+    radius = min(grid.pitch) * uniform(random, 0.12, 0.17)
+    depth, wall = (board, uniform(random, 18, 30)) if through else (uniform(random, 60, 100), 0.7 * radius)
     inner = replace(grid, present=_inner(grid.present, deep=2))
     copper, shift = joint.lower_pad[1], np.array(grid.pitch) / 2 * random.choice((-1, 1), 2)
     lands = inner.joints()
     lands = lands[in_view(view, lands, margin_um=max(grid.pitch), heights=(0.0, -depth))][
         : joint_budget(view)
     ]
-    vias = lands + turned(shift, grid.turn_deg)
+    vias = lands + rotated(shift, grid.turn_deg)
     primitives: list[Primitive] = []
     for land, via in zip(as_places(lands), as_places(vias), strict=True):
         barrel = Cylinder(
@@ -175,7 +164,7 @@ def _package(random: Random, grid: Grid, joint: Joint) -> list[Primitive]:
     """The substrate with a plane at times, a die and mould compound at times."""
     bottom = joint.top + joint.upper_pad[1]
     sides = grid.sides[0] + 0.4 * grid.pitch[0], grid.sides[1] + 0.4 * grid.pitch[1]
-    thick = between(random, 200, 600)
+    thick = uniform(random, 200, 600)
 
     def slab(material: str, fraction: float, low: float, high: float) -> Slab:
         wide = sides[0] * fraction, sides[1] * fraction
@@ -183,20 +172,11 @@ def _package(random: Random, grid: Grid, joint: Joint) -> list[Primitive]:
 
     primitives: list[Primitive] = [slab("FR-4", 1.0, bottom, bottom + thick)]
     if bernoulli(random, 0.4):
-        primitives.append(plane(random, grid, low=bottom + 0.6 * thick, pitch=between(random, 250, 600)))
+        primitives.append(plane(random, grid, low=bottom + 0.6 * thick, pitch=uniform(random, 250, 600)))
     if bernoulli(random, 0.5):
         top = bottom + thick
-        die = between(random, 100, 400)
-        primitives.append(slab("Si", between(random, 0.25, 0.75), top, top + die))
+        die = uniform(random, 100, 400)
+        primitives.append(slab("Si", uniform(random, 0.25, 0.75), top, top + die))
         if bernoulli(random, 0.6):
-            primitives.append(slab("EMC", 1.0, top, top + die + between(random, 100, 500)))
+            primitives.append(slab("EMC", 1.0, top, top + die + uniform(random, 100, 500)))
     return primitives
-
-
-SOLDER_SCENES: Mapping[str, SceneKind] = {
-    "bga": SceneKind(bga, (2.0, 80.0), "ball grid array on its board"),
-    "flip_chip": SceneKind(flip_chip, (1.0, 30.0), "C4 bumps between a die and its substrate"),
-    "micro_bumps": SceneKind(micro_bumps, (0.3, 10.0), "micro-bumps between stacked dies"),
-    "copper_pillars": SceneKind(copper_pillars, (0.6, 20.0), "copper pillars with solder caps"),
-}
-"""What this module builds, by name."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+from longexposure.simulation.geometry.frame import Frame, Sight
 from longexposure.simulation.geometry.primitives import (
     Ball,
     Cone,
@@ -23,8 +24,15 @@ from longexposure.simulation.geometry.primitives import (
     Weave,
 )
 from longexposure.simulation.geometry.view import View
-from longexposure.simulation.scenes.frame import Frame, Sight, pick, whole
-from longexposure.simulation.scenes.layout import Random, bernoulli, between, part_angle_deg, spread
+from longexposure.simulation.scenes.draws import (
+    Random,
+    bernoulli,
+    choice,
+    integer,
+    log_uniform,
+    part_angle_deg,
+    uniform,
+)
 
 _COPPER_UM = 35.0
 _PINS_UM = {1000.0: 300.0, 1270.0: 400.0, 2000.0: 500.0, 2540.0: 640.0}
@@ -70,7 +78,7 @@ class _Connector:
 def connector_pins(random: Random, *, view: View) -> Scene:
     """Rows of soldered pins in plated holes, with planes, thermal reliefs and traces around them."""
     sight, drawn = Sight(view), _connector(random)
-    focus = between(random, -0.3, 0.3) * drawn.pitch, between(random, -0.5, 0.5) * drawn.pitch
+    focus = uniform(random, -0.3, 0.3) * drawn.pitch, uniform(random, -0.5, 0.5) * drawn.pitch
     frame = sight.aimed((*focus, -0.4 * drawn.board), part_angle_deg(random))
     features: list[Feature] = []
     surroundings = list(_board(random, drawn, frame, view))
@@ -89,27 +97,27 @@ def connector_pins(random: Random, *, view: View) -> Scene:
 
 
 def _connector(random: Random) -> _Connector:
-    pitch = pick(random, tuple(_PINS_UM))
-    pin, board = _PINS_UM[pitch], pick(random, (1000.0, 1600.0, 1600.0, 2400.0))
-    hole = (0.71 if (square := bernoulli(random, 0.65)) else 0.5) * pin + between(random, 90, 170)
-    planes = sorted(between(random, -0.85, -0.15) * board for _ in range(whole(random, 0, 2)))
+    pitch = choice(random, tuple(_PINS_UM))
+    pin, board = _PINS_UM[pitch], choice(random, (1000.0, 1600.0, 1600.0, 2400.0))
+    hole = (0.71 if (square := bernoulli(random, 0.65)) else 0.5) * pin + uniform(random, 90, 170)
+    planes = sorted(uniform(random, -0.85, -0.15) * board for _ in range(integer(random, 0, 2)))
     return _Connector(
         pitch=pitch,
-        rows=whole(random, 1, 4) if bernoulli(random, 0.7) else whole(random, 5, 12),
-        columns=whole(random, 4, 40),
+        rows=integer(random, 1, 4) if bernoulli(random, 0.7) else integer(random, 5, 12),
+        columns=integer(random, 4, 40),
         stagger=bernoulli(random, 0.25),
         pin=pin,
         square=square,
         hole=min(hole, 0.35 * pitch),
-        land=min(min(hole, 0.35 * pitch) + between(random, 130, 320), 0.42 * pitch),
+        land=min(min(hole, 0.35 * pitch) + uniform(random, 130, 320), 0.42 * pitch),
         board=board,
-        below=between(random, 300, 1200),
-        above=spread(random, 150, 2500),
-        fill=between(random, 0.75, 1.0) if bernoulli(random, 0.5) else 1.0,
+        below=uniform(random, 300, 1200),
+        above=log_uniform(random, 150, 2500),
+        fill=uniform(random, 0.75, 1.0) if bernoulli(random, 0.5) else 1.0,
         planes=tuple(planes),
-        line=between(random, 0.05, 0.12) * pitch,
-        empty=between(random, 0.1, 0.9) if bernoulli(random, 0.5) else 0.0,
-        solder=pick(random, ("SAC305", "SAC305", "Sn63Pb37")),
+        line=uniform(random, 0.05, 0.12) * pitch,
+        empty=uniform(random, 0.1, 0.9) if bernoulli(random, 0.5) else 0.0,
+        solder=choice(random, ("SAC305", "SAC305", "Sn63Pb37")),
     )
 
 
@@ -129,8 +137,8 @@ def _places(drawn: _Connector, frame: Frame, sight: Sight) -> list[tuple[float, 
 
 def _board(random: Random, drawn: _Connector, frame: Frame, view: View) -> Iterator[Primitive]:
     """Laminate with its weave, and planes of copper as far as the view goes."""
-    period = between(random, 400, 700), between(random, 400, 700)
-    swing, seed = drawn.board * between(random, 0.02, 0.06), whole(random, 0, 2**31)
+    period = uniform(random, 400, 700), uniform(random, 400, 700)
+    swing, seed = drawn.board * uniform(random, 0.02, 0.06), integer(random, 0, 2**31)
     yield Weave(
         material="FR-4", period=period, mean=drawn.board, swing=swing, turn_deg=frame.turn_deg, seed=seed
     )
@@ -149,11 +157,11 @@ def _board(random: Random, drawn: _Connector, frame: Frame, view: View) -> Itera
 def _joint(random: Random, drawn: _Connector, frame: Frame, at: Place) -> Feature:
     """A pin with the solder in its hole, a fillet on each side, a void at times, barrel and lands."""
     low, inner = -drawn.board, drawn.hole - 25.0
-    fill = min(drawn.fill * between(random, 0.9, 1.1), 1.0)
+    fill = min(drawn.fill * uniform(random, 0.9, 1.1), 1.0)
     top = low + fill * drawn.board
     solder = Cylinder(material=drawn.solder, at=at, radius=inner, bottom=low, top=top)
     slim, wet = 0.75 * drawn.pin, 0.93 * drawn.land
-    rise = between(random, 0.5, 1.0) * (drawn.land - 0.5 * drawn.pin)
+    rise = uniform(random, 0.5, 1.0) * (drawn.land - 0.5 * drawn.pin)
     primitives: list[Primitive] = [
         solder,
         Cone(material=drawn.solder, at=at, bottom_radius=slim, top_radius=wet, bottom=low - rise, top=low),
@@ -165,11 +173,11 @@ def _joint(random: Random, drawn: _Connector, frame: Frame, at: Place) -> Featur
         top = 0.5 * rise
     primitives += _pin(drawn, frame, at, wetted=(low - rise, top))
     gap = inner - (0.71 if drawn.square else 0.5) * drawn.pin
-    for _ in range(whole(random, 0, 3)):
-        radius = between(random, 0.15, 0.48) * gap
+    for _ in range(integer(random, 0, 3)):
+        radius = uniform(random, 0.15, 0.48) * gap
         middle = inner - radius - 2
-        x, y = Frame(at, between(random, 0, 360)).place(middle, 0.0)
-        z = between(random, low + radius, low + fill * drawn.board - radius)
+        x, y = Frame(at, uniform(random, 0, 360)).place(middle, 0.0)
+        z = uniform(random, low + radius, low + fill * drawn.board - radius)
         primitives.append(Ball(material=drawn.solder, amount=-1, at=(x, y, z), radius=radius))
     primitives += _hole(drawn, at).primitives
     about = {
@@ -238,10 +246,10 @@ def _trace(random: Random, drawn: _Connector, frame: Frame, own: Place) -> Featu
     """A trace that leaves a pin between its neighbours of the next row and runs on at 45 degrees at times."""
     x, y = own
     way = 1 if y > 0 or (y == 0 and bernoulli(random, 0.5)) else -1
-    half, shift = drawn.pitch / 2, pick(random, (-0.5, 0.5)) * drawn.pitch * (not drawn.stagger)
+    half, shift = drawn.pitch / 2, choice(random, (-0.5, 0.5)) * drawn.pitch * (not drawn.stagger)
     out = (drawn.rows + 1) / 2 * drawn.pitch
-    run = between(random, 0.5, 6.0) * drawn.pitch
-    lean = pick(random, (-1.0, 0.0, 0.0, 1.0)) * run
+    run = uniform(random, 0.5, 6.0) * drawn.pitch
+    lean = choice(random, (-1.0, 0.0, 0.0, 1.0)) * run
     line = [
         (x, y + way * 0.95 * drawn.land),
         (x, y + way * drawn.land),
@@ -263,7 +271,7 @@ def _housing(random: Random, drawn: _Connector, frame: Frame) -> Iterator[Primit
     """The plastic that holds the pins: a strip, at times with walls."""
     sides = (drawn.columns + 1) * drawn.pitch, (drawn.rows + 0.6) * drawn.pitch
     middle = frame.inner((drawn.columns % 2 == 0) * drawn.pitch / 2, 0.0)
-    high = 300 + between(random, 1000, 2500)
+    high = 300 + uniform(random, 1000, 2500)
     yield Slab(material="epoxy", at=middle.at, sides=sides, bottom=300.0, top=high, turn_deg=frame.turn_deg)
     if bernoulli(random, 0.5):
         x, y = sides[0] / 2 - 400, sides[1] / 2 + 400

@@ -7,9 +7,10 @@ copper of 12 to 25 um and fingers every 75 to 140 um, in one to three rows.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 
+from longexposure.simulation.geometry.frame import Frame, Sight
 from longexposure.simulation.geometry.primitives import (
     Feature,
     Grain,
@@ -23,7 +24,7 @@ from longexposure.simulation.geometry.primitives import (
     Weave,
 )
 from longexposure.simulation.geometry.view import View
-from longexposure.simulation.scenes.bonds import (
+from longexposure.simulation.scenes.components.bonds import (
     Bonding,
     Fan,
     bond,
@@ -32,9 +33,15 @@ from longexposure.simulation.scenes.bonds import (
     laminate_fingers,
     lead_fingers,
 )
-from longexposure.simulation.scenes.frame import Frame, Sight, pick, whole
-from longexposure.simulation.scenes.kind import SceneKind
-from longexposure.simulation.scenes.layout import Random, bernoulli, between, part_angle_deg, spread
+from longexposure.simulation.scenes.draws import (
+    Random,
+    bernoulli,
+    choice,
+    integer,
+    log_uniform,
+    part_angle_deg,
+    uniform,
+)
 
 _ROW_UM = 330.0
 """From one row of a laminate's fingers to the next."""
@@ -123,33 +130,33 @@ def bond_wires(random: Random, *, view: View) -> Scene:
 
 def _plan(random: Random, pixel_um: float) -> _Plan:
     framed = bernoulli(random, 0.5)
-    tiers = 1 if framed else pick(random, (1, 2, 2, 3))
-    width, thickness = spread(random, 1500, 7000), spread(random, 75, 350)
-    sides = width, min(max(width * between(random, 0.55, 1.8), 1200.0), 9000.0)
+    tiers = 1 if framed else choice(random, (1, 2, 2, 3))
+    width, thickness = log_uniform(random, 1500, 7000), log_uniform(random, 75, 350)
+    sides = width, min(max(width * uniform(random, 0.55, 1.8), 1200.0), 9000.0)
     finest = max(45.0, 3 * pixel_um, 2 * sum(sides) * tiers / _WIRES)
-    pad_pitch = max(spread(random, 45, 140), finest)
+    pad_pitch = max(log_uniform(random, 45, 140), finest)
     metals = ("Au", "Au", "Cu", "Cu") if framed else ("Au", "Au", "Cu", "Cu", "Al")
-    gap = between(random, 800, 2200) if framed else between(random, 550, 1500)
+    gap = uniform(random, 800, 2200) if framed else uniform(random, 550, 1500)
     return _Plan(
         framed=framed,
         bonding=draw_bonding(random, pixel_um=pixel_um, pitch_um=pad_pitch, materials=metals),
         die=sides,
         thickness=thickness,
-        attach=between(random, 15, 40),
-        metal=pick(random, (127.0, 150.0, 200.0)) if framed else between(random, 12, 25),
-        tips=between(random, 120, 300) if framed and bernoulli(random, 0.4) else 0.0,
+        attach=uniform(random, 15, 40),
+        metal=choice(random, (127.0, 150.0, 200.0)) if framed else uniform(random, 12, 25),
+        tips=uniform(random, 120, 300) if framed and bernoulli(random, 0.4) else 0.0,
         pad_pitch=pad_pitch,
-        tip_pitch=spread(random, 160, 260) if framed else spread(random, 75, 140),
-        inset=between(random, 45, 110),
+        tip_pitch=log_uniform(random, 160, 260) if framed else log_uniform(random, 75, 140),
+        inset=uniform(random, 45, 110),
         gap=gap,
-        bow=between(random, -0.25, 0.25),
-        rim=max(between(random, 0.2, 0.5) * gap, (270 if framed else 170) + 0.6 * thickness),
-        reach=between(random, 1500, 3500) if framed else between(random, 700, 2000),
+        bow=uniform(random, -0.25, 0.25),
+        rim=max(uniform(random, 0.2, 0.5) * gap, (270 if framed else 170) + 0.6 * thickness),
+        reach=uniform(random, 1500, 3500) if framed else uniform(random, 700, 2000),
         tiers=tiers,
-        loop=max(spread(random, 80, 230), 60 + 0.4 * thickness),
-        depth=between(random, 150, 400),
-        downs=between(random, 0.0, 0.15) if bernoulli(random, 0.7) else 0.0,
-        idle=between(random, 0.0, 0.08),
+        loop=max(log_uniform(random, 80, 230), 60 + 0.4 * thickness),
+        depth=uniform(random, 150, 400),
+        downs=uniform(random, 0.0, 0.15) if bernoulli(random, 0.7) else 0.0,
+        idle=uniform(random, 0.0, 0.08),
     )
 
 
@@ -157,30 +164,30 @@ def _focus(random: Random, plan: _Plan, view: View) -> Point:
     """What stands in the middle of the image: the die where it fits, else a part of a fan."""
     if min(view.extent_um) > 1.3 * max(plan.die):
         away = 0.25 * min(plan.die)
-        return between(random, -away, away), between(random, -away, away), plan.top
-    side = whole(random, 0, 3)
+        return uniform(random, -away, away), uniform(random, -away, away), plan.top
+    side = integer(random, 0, 3)
     along, half = plan.die[side % 2], plan.die[1 - side % 2] / 2
-    x, y = between(random, -0.55, 0.55) * along, half + plan.gap * between(random, -0.15, 1.0)
+    x, y = uniform(random, -0.55, 0.55) * along, half + plan.gap * uniform(random, -0.15, 1.0)
     return (*Frame((0.0, 0.0), 90.0 * side).place(x, y), 0.7 * plan.top)
 
 
 def _ground(random: Random, plan: _Plan, frame: Frame) -> Iterator[Primitive]:
     """What the view shows everywhere: filler grain, and a laminate with its weave and a meshed plane."""
-    grain, seed = spread(random, 8.0, 30.0), whole(random, 0, 2**31)
-    yield Grain(material="EMC", mean=60.0, rms=between(random, 10, 30), roughness=grain, seed=seed)
+    grain, seed = log_uniform(random, 8.0, 30.0), integer(random, 0, 2**31)
+    yield Grain(material="EMC", mean=60.0, rms=uniform(random, 10, 30), roughness=grain, seed=seed)
     if plan.framed:
         return
     yield Weave(
         material="FR-4",
-        period=(between(random, 320, 520), between(random, 320, 520)),
+        period=(uniform(random, 320, 520), uniform(random, 320, 520)),
         mean=plan.depth,
-        swing=plan.depth * between(random, 0.08, 0.2),
+        swing=plan.depth * uniform(random, 0.08, 0.2),
         turn_deg=frame.turn_deg,
         seed=seed,
     )
     if bernoulli(random, 0.5):
-        mesh, low = between(random, 250, 600), -plan.depth - plan.metal
-        bar = mesh * between(random, 0.25, 0.5)
+        mesh, low = uniform(random, 250, 600), -plan.depth - plan.metal
+        bar = mesh * uniform(random, 0.25, 0.5)
         yield Lattice(
             material="Cu",
             at=frame.place(40.0, 70.0),
@@ -189,7 +196,7 @@ def _ground(random: Random, plan: _Plan, frame: Frame) -> Iterator[Primitive]:
             cell=(bar, bar),
             bottom=low,
             top=low + plan.metal,
-            turn_deg=frame.turn_deg + pick(random, (0.0, 45.0)),
+            turn_deg=frame.turn_deg + choice(random, (0.0, 45.0)),
             pattern="mesh",
         )
 
@@ -273,7 +280,7 @@ def _wires(
         stop = frame.point(*(rim if down else end), floor)
         middle = (start[0] + stop[0]) / 2, (start[1] + stop[1]) / 2, plan.top
         if sight.sees(middle, 0.5 * abs(end[0] - pad[0]) + 0.5 * (end[1] - pad[1]) + plan.loop):
-            loop = plan.loop * (1 + 0.35 * tier) * (0.8 if down else 1.0) * between(random, 0.97, 1.03)
+            loop = plan.loop * (1 + 0.35 * tier) * (0.8 if down else 1.0) * uniform(random, 0.97, 1.03)
             yield bond(random, plan.bonding, start, stop, loop_um=loop)
 
 
@@ -292,9 +299,3 @@ def _facts(plan: _Plan, frame: Frame, units: int) -> dict[str, float | str]:
         "turn_deg": frame.turn_deg,
         "units": units,
     }
-
-
-WIRE_SCENES: Mapping[str, SceneKind] = {
-    "bond_wires": SceneKind(bond_wires, (1.5, 12.0), "dies with fans of bond wires"),
-}
-"""Scenes of this module by name."""

@@ -6,9 +6,10 @@ to 350 um, pads every 55 to 150 um, loops of 60 to 110 um; laminate of 120 to 30
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+from longexposure.simulation.geometry.frame import Frame, Sight
 from longexposure.simulation.geometry.primitives import (
     Feature,
     Grain,
@@ -21,10 +22,16 @@ from longexposure.simulation.geometry.primitives import (
     Weave,
 )
 from longexposure.simulation.geometry.view import View
-from longexposure.simulation.scenes.bonds import Bonding, Fan, bond, draw_bonding, laminate_fingers
-from longexposure.simulation.scenes.frame import Frame, Sight, pick, whole
-from longexposure.simulation.scenes.kind import SceneKind
-from longexposure.simulation.scenes.layout import Random, bernoulli, between, part_angle_deg, spread
+from longexposure.simulation.scenes.components.bonds import Bonding, Fan, bond, draw_bonding, laminate_fingers
+from longexposure.simulation.scenes.draws import (
+    Random,
+    bernoulli,
+    choice,
+    integer,
+    log_uniform,
+    part_angle_deg,
+    uniform,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,8 +67,8 @@ class _Stack:
 def stacked_dies(random: Random, *, view: View) -> Scene:
     """A stack of memory dies in stairs on a laminate; wires lead from die to die and to fingers."""
     sight, stack = Sight(view), _stack(random, view.pixel_um)
-    away = 0.15 * min(view.extent_um) + between(random, 0.0, 600.0)
-    focus = between(random, -0.4, 0.4) * stack.sides[0], stack.sides[1] / 2 + between(random, -away, away)
+    away = 0.15 * min(view.extent_um) + uniform(random, 0.0, 600.0)
+    focus = uniform(random, -0.4, 0.4) * stack.sides[0], stack.sides[1] / 2 + uniform(random, -away, away)
     turn = part_angle_deg(random)
     frame = sight.aimed((*focus, 0.6 * stack.tops[-1]), turn)
     features: list[Feature] = [*_dies(stack, frame)]
@@ -85,15 +92,15 @@ def stacked_dies(random: Random, *, view: View) -> Scene:
 
 
 def _stack(random: Random, pixel_um: float) -> _Stack:
-    number, thickness = whole(random, 2, 8), between(random, 40, 120)
-    step, film = between(random, 180, 350), between(random, 8, 20)
+    number, thickness = integer(random, 2, 8), uniform(random, 40, 120)
+    step, film = uniform(random, 180, 350), uniform(random, 8, 20)
     first = number if number < 4 or bernoulli(random, 0.4) else number // 2
     shifts = [-step * k if k < first else -step * (first - 1) + step * (k - first + 1) for k in range(number)]
-    metal, width = between(random, 12, 22), spread(random, 3000, 11000)
-    loop = between(random, 60, 110)
-    pitch = spread(random, max(55.0, 3.2 * pixel_um), 150)
+    metal, width = uniform(random, 12, 22), log_uniform(random, 3000, 11000)
+    loop = uniform(random, 60, 110)
+    pitch = log_uniform(random, max(55.0, 3.2 * pixel_um), 150)
     return _Stack(
-        sides=(width, width * between(random, 0.6, 1.5)),
+        sides=(width, width * uniform(random, 0.6, 1.5)),
         thickness=thickness,
         shifts=tuple(shifts),
         tops=tuple(
@@ -102,9 +109,9 @@ def _stack(random: Random, pixel_um: float) -> _Stack:
         first=first,
         pitch=pitch,
         count=min(int((width - 300) / pitch), 90),
-        gap=between(random, 250, 700),
+        gap=uniform(random, 250, 700),
         metal=metal,
-        depth=between(random, 120, 300),
+        depth=uniform(random, 120, 300),
         bonding=draw_bonding(random, pixel_um=pixel_um, pitch_um=pitch, materials=("Au", "Au", "Cu")),
         loop=loop,
     )
@@ -127,7 +134,7 @@ def _dies(stack: _Stack, frame: Frame) -> Iterator[Feature]:
 
 def _laminate(random: Random, stack: _Stack, frame: Frame) -> Iterator[Primitive]:
     """Mould compound with its filler, laminate with its weave, a plane of copper with holes for gas."""
-    turn, seed = frame.turn_deg, whole(random, 0, 2**31)
+    turn, seed = frame.turn_deg, integer(random, 0, 2**31)
     high = stack.tops[-1] + stack.loop + 180
     yield Slab(
         material="EMC",
@@ -138,14 +145,18 @@ def _laminate(random: Random, stack: _Stack, frame: Frame) -> Iterator[Primitive
         turn_deg=turn,
     )
     yield Grain(
-        material="EMC", mean=60.0, rms=between(random, 10, 30), roughness=spread(random, 8, 25), seed=seed
+        material="EMC",
+        mean=60.0,
+        rms=uniform(random, 10, 30),
+        roughness=log_uniform(random, 8, 25),
+        seed=seed,
     )
-    period, swing = between(random, 320, 520), stack.depth * between(random, 0.08, 0.2)
+    period, swing = uniform(random, 320, 520), stack.depth * uniform(random, 0.08, 0.2)
     yield Weave(
         material="FR-4", period=(period, period), mean=stack.depth, swing=swing, turn_deg=turn, seed=seed
     )
     if bernoulli(random, 0.6):
-        wide, low = between(random, 250, 600), -stack.depth - stack.metal
+        wide, low = uniform(random, 250, 600), -stack.depth - stack.metal
         plane = Slab(
             material="Cu", at=frame.at, sides=(3e4, 3e4), bottom=low, top=low + stack.metal, turn_deg=turn
         )
@@ -161,7 +172,7 @@ def _laminate(random: Random, stack: _Stack, frame: Frame) -> Iterator[Primitive
             top=low + stack.metal,
             turn_deg=turn,
             pattern="dot",
-            stagger=pick(random, (0.0, 0.5)),
+            stagger=choice(random, (0.0, 0.5)),
         )
 
 
@@ -179,10 +190,10 @@ def _cascade(
         width=0.55 * stack.pitch,
         bottom=0.0,
         top=stack.metal,
-        reach=between(random, 700, 1800),
+        reach=uniform(random, 700, 1800),
     )
     features, fingers = laminate_fingers(random, fan, own, sight, depth_um=stack.depth)
-    free = between(random, 0.0, 0.3)
+    free = uniform(random, 0.0, 0.3)
     for index, end in enumerate(fan.ends):
         x = end[0] / 1.08
         target = end[0], end[1], stack.metal
@@ -210,11 +221,5 @@ def _hop(
 ) -> Iterator[Feature]:
     middle = frame.point((start[0] + target[0]) / 2, (start[1] + target[1]) / 2, start[2])
     if sight.sees(middle, 0.5 * abs(target[1] - start[1]) + stack.loop + 100):
-        loop = stack.loop * between(random, 0.95, 1.05) * (0.9 if upper else 1.1)
+        loop = stack.loop * uniform(random, 0.95, 1.05) * (0.9 if upper else 1.1)
         yield bond(random, stack.bonding, frame.point(*start), frame.point(*target), loop_um=loop)
-
-
-STACK_SCENES: Mapping[str, SceneKind] = {
-    "stacked_dies": SceneKind(stacked_dies, (1.5, 12.0), "memory dies in stairs with wires in cascade"),
-}
-"""Scenes of this module by name."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import pi
+from math import acos, ceil, hypot, pi, sin, tan
 
 import numpy as np
 import numpy.typing as npt
 
-from longexposure.simulation.scenes.layout import Mask, Numbers
+from longexposure.simulation.geometry.frame import Mask, Numbers
+from longexposure.simulation.scenes.draws import Random
 
 
 class Conductors:
@@ -145,3 +146,77 @@ def _to_segment(point: Numbers, start: Numbers, end: Numbers) -> Numbers:
 def _side(point: Numbers, start: Numbers, end: Numbers) -> Numbers:
     (x, y), (u, v) = (end - start).T, (point - start).T
     return x * v - y * u
+
+
+def parallel(points: npt.ArrayLike, offset: float) -> Numbers:
+    """The line (N, 2) moved sideways by `offset`, to the left hand where y points up, with mitred corners."""
+    line = np.asarray(points, np.float64)
+    steps = np.diff(line, axis=0)
+    normals = np.stack([-steps[:, 1], steps[:, 0]], axis=1) / np.hypot(*steps.T)[:, None]
+    before, after = np.vstack([normals[:1], normals]), np.vstack([normals, normals[-1:]])
+    return line + offset * (before + after) / (1 + np.sum(before * after, axis=1, keepdims=True))
+
+
+def meandered(points: npt.ArrayLike, random: Random, *, rise: float, tooth: float) -> Numbers:
+    """The line (N, 2) with teeth on its longest leg, to its left hand as in `parallel`, which lengthen it.
+
+    Args:
+        points: of the line.
+        random: draws how many teeth; they lie about the middle of the leg's part nearest to the origin.
+        rise: height of the teeth, at least `tooth`.
+        tooth: from flank to flank, middle to middle.
+    """
+    line = np.asarray(points, np.float64)
+    legs = np.hypot(*np.diff(line, axis=0).T)
+    leg = int(np.argmax(legs))
+    along = (line[leg + 1] - line[leg]) / legs[leg]
+    room = legs[leg] - 4 * rise
+    count = min(int(room / (2 * tooth)), int(random.integers(3, 30)))
+    if count < 1:
+        return line
+    middle = float(
+        np.clip(-along @ line[leg], count * tooth + 2 * rise, legs[leg] - count * tooth - 2 * rise)
+    )
+    turn = np.linspace(0, pi, 4)
+    bow = tooth / 2 * np.stack([-np.cos(turn), np.sin(turn)], axis=1)
+    up, down = np.add(bow, [tooth / 2, rise - tooth / 2]), np.add(bow * [1, -1], [1.5 * tooth, tooth / 2])
+    waves = [np.add(both, [(2 * k - count) * tooth, 0]) for k in range(count) for both in (up, down)]
+    teeth = np.vstack([[-count * tooth, 0], *waves, [count * tooth, 0]])[:-5]
+    teeth = np.vstack([teeth, [teeth[-1, 0], 0]])
+    return np.vstack(
+        [
+            line[: leg + 1],
+            line[leg] + middle * along + teeth @ [along, [-along[1], along[0]]],
+            line[leg + 1 :],
+        ]
+    )
+
+
+def rounded(points: npt.ArrayLike, radius: float, sagitta: float) -> Numbers:
+    """The line (N, 2) with arcs of this radius in its corners, or smaller ones where a leg is too short.
+
+    Args:
+        points: no two successive ones equal.
+        radius: of the arcs, 0 leaves the corners.
+        sagitta: largest distance of the chords that are drawn from the arc.
+    """
+    line = np.asarray(points, np.float64)
+    found = [line[:1]]
+    for before, corner, after in zip(line[:-2], line[1:-1], line[2:], strict=True):
+        found.append(_arc(before, corner, after, radius=radius, sagitta=sagitta))
+    return np.vstack([*found, line[-1:]])
+
+
+def _arc(before: Numbers, corner: Numbers, after: Numbers, *, radius: float, sagitta: float) -> Numbers:
+    back, ahead = before - corner, after - corner
+    legs = hypot(*back), hypot(*ahead)
+    back, ahead = back / legs[0], ahead / legs[1]
+    half = acos(float(np.clip(back @ ahead, -1, 1))) / 2
+    radius = min(radius, 0.49 * min(legs) * tan(half))
+    if radius <= sagitta or half > 0.499 * pi:
+        return corner[None]
+    middle = corner + (back + ahead) / hypot(*(back + ahead)) * radius / sin(half)
+    start, end = corner + back * radius / tan(half) - middle, corner + ahead * radius / tan(half) - middle
+    angle = pi - 2 * half
+    fraction = np.linspace(0, 1, ceil(angle / (2 * acos(1 - sagitta / radius))) + 1)[:, None]
+    return middle + (np.sin((1 - fraction) * angle) * start + np.sin(fraction * angle) * end) / sin(angle)

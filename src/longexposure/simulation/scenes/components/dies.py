@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from longexposure.simulation.geometry.primitives import Feature, Lattice, Slab
+from longexposure.simulation.geometry.frame import Frame, Numbers, ViewFrame
+from longexposure.simulation.geometry.primitives import Feature, Lattice, Place, Slab
 from longexposure.simulation.geometry.view import View
-from longexposure.simulation.scenes.layout import Numbers, Random, bernoulli
-from longexposure.simulation.scenes.strokes import Sheet
+from longexposure.simulation.scenes.draws import Random, bernoulli
 
 
-def die_of(sheet: Sheet, at: Numbers, sides: Numbers, *, bottom: float, top: float) -> Feature:
+def die_of(sheet: ViewFrame, at: Numbers, sides: Numbers, *, bottom: float, top: float) -> Feature:
     """A slab of silicon."""
     place = sheet.places(at)[0]
     width, height = (float(side) for side in sides)
@@ -27,7 +27,7 @@ def die_of(sheet: Sheet, at: Numbers, sides: Numbers, *, bottom: float, top: flo
     )
 
 
-def any_die(random: Random, sheet: Sheet, *, bottom: float, top: float) -> Feature:
+def any_die(random: Random, sheet: ViewFrame, *, bottom: float, top: float) -> Feature:
     """A die that fills the view, or whose edges are seen now and then."""
     wide = 2.4 * sheet.reach_um
     sides = wide * random.uniform(0.3, 1.2, 2) if bernoulli(random, 0.4) else np.array([wide, wide])
@@ -36,7 +36,7 @@ def any_die(random: Random, sheet: Sheet, *, bottom: float, top: float) -> Featu
 
 
 def dots(
-    sheet: Sheet,
+    sheet: ViewFrame,
     rows: tuple[Numbers, Numbers, Numbers],
     dot: tuple[float, float, float],
     material: str,
@@ -61,3 +61,29 @@ def dots(
 def budget_of(view: View) -> int:
     """Primitives that a scene may have, so that it is built in time."""
     return int(320 * max(1.0, (view.height * view.width) ** 0.5 / 256))
+
+
+def box(
+    frame: Frame, x: float, sides: Place, *, bottom: float, top: float, of: str, amount: float = 1.0
+) -> Slab:
+    """A slab of a material in the axes of a part, its middle at (x, 0)."""
+    return Slab(
+        material=of,
+        amount=amount,
+        at=frame.place(x, 0.0),
+        sides=sides,
+        bottom=bottom,
+        top=top,
+        turn_deg=frame.turn_deg,
+    )
+
+
+def about_box(sides: Place, turn_deg: float, bottom: float, top: float) -> dict[str, float]:
+    """What a feature says of itself that is as wide and high as a slab."""
+    return {
+        "width_um": sides[0],
+        "height_um": sides[1],
+        "turn_deg": turn_deg,
+        "bottom_um": bottom,
+        "top_um": top,
+    }

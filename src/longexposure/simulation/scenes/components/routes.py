@@ -7,11 +7,11 @@ from math import hypot, pi, sqrt
 
 import numpy as np
 
+from longexposure.simulation.geometry.frame import Numbers
 from longexposure.simulation.geometry.primitives import Cylinder
-from longexposure.simulation.scenes.conductors import joined_um
-from longexposure.simulation.scenes.copper import Board, Line
-from longexposure.simulation.scenes.layout import Numbers, bernoulli, between, spread
-from longexposure.simulation.scenes.strokes import meandered, parallel, rounded
+from longexposure.simulation.scenes.components.board import Board, Line
+from longexposure.simulation.scenes.components.conductors import joined_um, meandered, parallel, rounded
+from longexposure.simulation.scenes.draws import bernoulli, log_uniform, uniform
 
 COURSES = np.stack([np.cos(np.arange(8) * pi / 4), np.sin(np.arange(8) * pi / 4)], axis=1)
 
@@ -48,13 +48,15 @@ def spine(
     for way in (0, 4):
         bends = int(random.integers(0, 3))
         courses = [course, *(course + random.integers(-1, 2, bends)).tolist()]
-        lengths = [2.2 * half + spread(random, 0.06, 0.7) * reach for _ in courses]
+        lengths = [2.2 * half + log_uniform(random, 0.06, 0.7) * reach for _ in courses]
         ended.append(bernoulli(random, ending))
         lengths[-1] = lengths[-1] + ends_um if ended[-1] else 3 * reach
         steps = np.array(lengths)[:, None] * COURSES[(np.array(courses) + way) % 8]
         halves.append(start + np.cumsum(steps, axis=0))
     line = np.vstack([halves[1][::-1], halves[0]])
-    radius = half * 1.1 + spread(random, 0.3, 6) * half if bernoulli(random, 0.45) and not any(ended) else 0.0
+    radius = (
+        half * 1.1 + log_uniform(random, 0.3, 6) * half if bernoulli(random, 0.45) and not any(ended) else 0.0
+    )
     return rounded(line, radius, 0.15 * board.view.pixel_um), ended[::-1]
 
 
@@ -72,10 +74,10 @@ def _peeled(
 def bundle(board: Board, level: int) -> None:
     """Parallel traces, differential pairs, or tuned traces, which peel off to vias at ends in view."""
     random, layer = board.random, board.layers[level]
-    width, gap, style = min(layer.width * spread(random, 1.0, 1.5), 250.0), layer.gap, random.random()
+    width, gap, style = min(layer.width * log_uniform(random, 1.0, 1.5), 250.0), layer.gap, random.random()
     tooth = width + max(gap, width) * 1.2
-    rise = between(random, 1.2, 4) * tooth if style > 0.84 else 0.0
-    near, wide = (max(gap * between(random, 0.6, 1), 35.0), 2.2 * gap) if style < 0.25 else (gap, gap)
+    rise = uniform(random, 1.2, 4) * tooth if style > 0.84 else 0.0
+    near, wide = (max(gap * uniform(random, 0.6, 1), 35.0), 2.2 * gap) if style < 0.25 else (gap, gap)
     most = max(2, int(0.7 * board.sheet.reach_um / (width + wide + rise)))
     count = int(random.integers(2, min(most, 8 if rise else 28) + 1))
     offsets = np.cumsum([width + rise + (near if k % 2 else wide) for k in range(count)])
@@ -87,7 +89,7 @@ def bundle(board: Board, level: int) -> None:
     if not free and bernoulli(random, 0.7):
         return
     whole = free and not any(ended)
-    out, kept = (board.land + gap + width) * between(random, 1.5, 4), []
+    out, kept = (board.land + gap + width) * uniform(random, 1.5, 4), []
     for offset in sorted(offsets.tolist(), key=abs, reverse=True):
         inner = int(np.sum((offsets * np.sign(offset) >= 0) & (np.abs(offsets) < abs(offset))))
         line = Line(level, parallel(middle, offset), width)
@@ -132,10 +134,10 @@ def _ended(
 
 def wander(board: Board, level: int) -> bool:
     """A single trace that finds its way in steps of 45 degrees from via to via."""
-    random, width = board.random, min(board.layers[level].width * spread(board.random, 1, 2), 250.0)
+    random, width = board.random, min(board.layers[level].width * log_uniform(board.random, 1, 2), 250.0)
     stop = joined_um(board.land, width)
     courses = int(random.integers(8)) + np.cumsum(random.integers(-1, 2, int(random.integers(1, 6))))
-    lengths = [2.5 * stop + spread(random, 2, 60) * width for _ in courses]
+    lengths = [2.5 * stop + log_uniform(random, 2, 60) * width for _ in courses]
     steps = np.array(lengths)[:, None] * COURSES[courses % 8]
     points = board.sheet.anywhere(random, board.layers[level].middle) + np.vstack(
         [np.zeros((1, 2)), np.cumsum(steps, axis=0)]
@@ -144,7 +146,7 @@ def wander(board: Board, level: int) -> bool:
     points[0] += stop * COURSES[courses[0] % 8]
     points[-1] -= stop * COURSES[courses[-1] % 8]
     if bernoulli(random, 0.5):
-        points = rounded(points, spread(random, 1, 12) * width, 0.1 * board.view.pixel_um)
+        points = rounded(points, log_uniform(random, 1, 12) * width, 0.1 * board.view.pixel_um)
     return _connect(board, Line(level, points, width), spots)
 
 
@@ -197,8 +199,8 @@ def _escape(board: Board, via: Numbers, *, pitch: float, deep: Numbers, outward:
     layer = board.layers[level]
     first = (away + side) / sqrt(2) if deep[axis] else away
     corner = via + first * pitch / sqrt(2)
-    out = corner + away * (deep[axis] * pitch + spread(random, 1, 12) * pitch)
-    bend = out + (away + side * float(random.integers(-1, 2))) * spread(random, 1, 12) * pitch
+    out = corner + away * (deep[axis] * pitch + log_uniform(random, 1, 12) * pitch)
+    bend = out + (away + side * float(random.integers(-1, 2))) * log_uniform(random, 1, 12) * pitch
     points = np.array([via + first * (board.land + layer.gap + layer.width / 2), corner, out, bend])
     if board.copper.clear_um(points, layer.width, level, within=layer.gap) >= layer.gap and board.sheet.sees(
         points

@@ -6,11 +6,12 @@ Typical figures: dies of 4 to 12.5 mm, soldered with 70 to 120 um on copper of 0
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from math import pi
 
+from longexposure.simulation.geometry.frame import Frame, Sight
 from longexposure.simulation.geometry.primitives import (
     Cylinder,
     Feature,
@@ -21,10 +22,16 @@ from longexposure.simulation.geometry.primitives import (
     Slab,
 )
 from longexposure.simulation.geometry.view import View
-from longexposure.simulation.scenes.bonds import Bonding, Loop, bond
-from longexposure.simulation.scenes.frame import Frame, Sight, pick, whole
-from longexposure.simulation.scenes.kind import SceneKind
-from longexposure.simulation.scenes.layout import Random, bernoulli, between, part_angle_deg, spread
+from longexposure.simulation.scenes.components.bonds import Bonding, Loop, bond
+from longexposure.simulation.scenes.draws import (
+    Random,
+    bernoulli,
+    choice,
+    integer,
+    log_uniform,
+    part_angle_deg,
+    uniform,
+)
 
 Rectangle = tuple[float, float, float, float]
 """Middle x and y, width and height, um."""
@@ -62,8 +69,8 @@ def power_module(random: Random, *, view: View) -> Scene:
     """Power dies soldered on copper islands on alumina, thick aluminium wires, solder full of voids."""
     sight, module = Sight(view), _module(random)
     chips = [(island, chip) for island in module.islands for chip in _chips(random, island)]
-    first = chips[whole(random, 0, len(chips) - 1)][1]
-    focus = first[0] + between(random, -0.5, 0.5) * first[2], first[1] + between(random, -0.5, 0.5) * first[3]
+    first = chips[integer(random, 0, len(chips) - 1)][1]
+    focus = first[0] + uniform(random, -0.5, 0.5) * first[2], first[1] + uniform(random, -0.5, 0.5) * first[3]
     frame = sight.aimed((*focus, 0.0), part_angle_deg(random))
     pitch = module.sides[0] + 3000, module.sides[1] + 3000
     features: list[Feature] = []
@@ -89,20 +96,20 @@ def power_module(random: Random, *, view: View) -> Scene:
 
 
 def _module(random: Random) -> _Module:
-    sides = between(random, 22e3, 45e3), between(random, 20e3, 40e3)
-    gap = between(random, 600, 1000)
+    sides = uniform(random, 22e3, 45e3), uniform(random, 20e3, 40e3)
+    gap = uniform(random, 600, 1000)
     return _Module(
         sides=sides,
-        copper=pick(random, (200.0, 300.0, 300.0)),
-        ceramic=pick(random, (380.0, 630.0)),
+        copper=choice(random, (200.0, 300.0, 300.0)),
+        ceramic=choice(random, (380.0, 630.0)),
         gap=gap,
         islands=tuple(_split(random, (0.0, 0.0, sides[0] - 3000, sides[1] - 3000), gap, deep=3)),
-        solder=pick(random, ("SAC305", "SAC305", "Pb", "Sn63Pb37")),
-        layer=between(random, 70, 120),
-        thickness=between(random, 70, 250),
-        wire=pick(random, (125.0, 200.0, 250.0, 300.0, 375.0, 400.0)),
-        loop=between(random, 900, 2400),
-        void=spread(random, 60, 350),
+        solder=choice(random, ("SAC305", "SAC305", "Pb", "Sn63Pb37")),
+        layer=uniform(random, 70, 120),
+        thickness=uniform(random, 70, 250),
+        wire=choice(random, (125.0, 200.0, 250.0, 300.0, 375.0, 400.0)),
+        loop=uniform(random, 900, 2400),
+        void=log_uniform(random, 60, 350),
     )
 
 
@@ -112,7 +119,7 @@ def _split(random: Random, area: Rectangle, gap: float, *, deep: int) -> Iterato
     if deep == 0 or max(width, height) < 14e3 or (deep < 3 and bernoulli(random, 0.3)):
         yield area
         return
-    fraction = between(random, 0.3, 0.7)
+    fraction = uniform(random, 0.3, 0.7)
     if width >= height:
         left = fraction * (width - gap)
         right = width - gap - left
@@ -129,12 +136,12 @@ def _chips(random: Random, island: Rectangle) -> Iterator[Rectangle]:
     """One to three dies in a row along an island that is large enough."""
     x, y, width, height = island
     long, short = max(width, height), min(width, height)
-    side = min(between(random, 4000, 12500), short - 1600)
-    number = min(whole(random, 1, 3), int((long - 1000) / (side + 800)))
+    side = min(uniform(random, 4000, 12500), short - 1600)
+    number = min(integer(random, 1, 3), int((long - 1000) / (side + 800)))
     for index in range(number):
         along = ((index + 0.5) / number - 0.5) * long
         at = (x + along, y) if width >= height else (x, y + along)
-        yield (*at, side, side * between(random, 0.8, 1.0))
+        yield (*at, side, side * uniform(random, 0.8, 1.0))
 
 
 def _ceramic(random: Random, module: _Module, unit: Frame) -> Iterator[Primitive]:
@@ -148,7 +155,7 @@ def _ceramic(random: Random, module: _Module, unit: Frame) -> Iterator[Primitive
     for x, y, width, height in module.islands:
         at = unit.place(x, y)
         yield Slab(material="Cu", at=at, sides=(width, height), bottom=-module.copper, top=0.0, turn_deg=turn)
-    pitch = between(random, 900, 1300)
+    pitch = uniform(random, 900, 1300)
     for side in range(4):
         frame = unit.inner(0.0, 0.0, 90.0 * side)
         yield Lattice(
@@ -207,14 +214,14 @@ def _slab_feature(kind: str, slab: Slab, primitives: tuple[Primitive, ...]) -> F
 
 def _voids(random: Random, module: _Module, frame: Frame, sight: Sight, sides: Place) -> Iterator[Cylinder]:
     """Gas in the solder: few large voids, many small ones, of half the layer's thickness to all of it."""
-    fraction, covered, high = spread(random, 0.01, 0.15), 0.0, module.layer
+    fraction, covered, high = log_uniform(random, 0.01, 0.15), 0.0, module.layer
     for _ in range(400):
         radius = module.void * max(random.random() ** 2, 0.05)
         covered += pi * radius**2
         if covered > fraction * sides[0] * sides[1]:
             return
-        at = frame.place(*(between(random, -0.49, 0.49) * side for side in sides))
-        top = high * min(between(random, 0.5, 1.4), 1.0)
+        at = frame.place(*(uniform(random, -0.49, 0.49) * side for side in sides))
+        top = high * min(uniform(random, 0.5, 1.4), 1.0)
         if sight.sees((*at, 0.0), radius):
             yield Cylinder(material=module.solder, amount=-1, at=at, radius=radius, bottom=0.0, top=top)
 
@@ -231,10 +238,10 @@ def _ribbons(
     top = module.layer + module.thickness
     frame = unit.inner(chip[0], chip[1], 90.0 * quarter)
     along, half = chip[2 + quarter % 2], chip[3 - quarter % 2] / 2
-    number = min(whole(random, 3, 12), int(0.8 * along / (1.8 * module.wire)))
+    number = min(integer(random, 3, 12), int(0.8 * along / (1.8 * module.wire)))
     for index in range(number):
         x = ((index + 0.5) / number - 0.5) * 0.8 * along
-        end = land + between(random, -150, 150)
+        end = land + uniform(random, -150, 150)
         for start, stop in pairwise(((x, -0.55 * half, top), (x, 0.35 * half, top), (x, end, 0.0))):
             span = stop[1] - start[1]
             if sight.sees(frame.point(x, (start[1] + stop[1]) / 2, top), span / 2 + module.loop):
@@ -257,9 +264,3 @@ def _landing(random: Random, module: _Module, chip: Rectangle, island: Rectangle
 
 def _holds(area: Rectangle, place: Place) -> bool:
     return abs(place[0] - area[0]) <= area[2] / 2 and abs(place[1] - area[1]) <= area[3] / 2
-
-
-MODULE_SCENES: Mapping[str, SceneKind] = {
-    "power_module": SceneKind(power_module, (8.0, 40.0), "power dies on ceramic with thick aluminium wires"),
-}
-"""Scenes of this module by name."""

@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from math import cos, dist, pi, sin, sqrt
 
 import numpy as np
 from scipy.optimize import brentq
 
-from longexposure.simulation.geometry.primitives import Ball, Cylinder, Ellipsoid, Feature, Place, Point
-from longexposure.simulation.geometry.view import View
-from longexposure.simulation.scenes.grids import Grid, joint_budget
-from longexposure.simulation.scenes.layout import (
+from longexposure.simulation.geometry.frame import (
+    Frame,
     Numbers,
-    Random,
+    Sight,
     as_places,
-    bernoulli,
-    between,
     in_view,
-    spread,
+    reach_um,
+    rotated,
 )
+from longexposure.simulation.geometry.primitives import Ball, Cylinder, Ellipsoid, Feature, Place, Point, Slab
+from longexposure.simulation.geometry.view import View
+from longexposure.simulation.scenes.components.arrays import Grid, joint_budget
+from longexposure.simulation.scenes.draws import Random, bernoulli, integer, log_uniform, uniform
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,10 +68,10 @@ def collapsed_joint(
     random: Random, *, solder: str, diameter: float, pitch: float, copper: Place, upper: Place
 ) -> Joint:
     """A ball of 92 to 100 % of its nominal volume that melted between two pads of 72 to 92 % of its width."""
-    lower_radius, upper_radius = (diameter / 2 * between(random, 0.72, 0.92) for _ in range(2))
-    volume = pi * diameter**3 / 6 * between(random, 0.92, 1.0)
+    lower_radius, upper_radius = (diameter / 2 * uniform(random, 0.72, 0.92) for _ in range(2))
+    volume = pi * diameter**3 / 6 * uniform(random, 0.92, 1.0)
     radius = collapsed_radius_um(volume, lower_radius, upper_radius)
-    bottom = between(random, *copper)
+    bottom = uniform(random, *copper)
     middle = bottom + sqrt(radius**2 - lower_radius**2)
     top = middle + sqrt(radius**2 - upper_radius**2)
     return Joint(
@@ -78,16 +80,16 @@ def collapsed_joint(
         middle=middle,
         bottom=bottom,
         top=top,
-        lower_pad=(lower_radius * between(random, 1.0, 1.12), bottom),
-        upper_pad=(upper_radius * between(random, 1.0, 1.12), between(random, *upper)),
+        lower_pad=(lower_radius * uniform(random, 1.0, 1.12), bottom),
+        upper_pad=(upper_radius * uniform(random, 1.0, 1.12), uniform(random, *upper)),
         pitch=pitch,
     )
 
 
 def micro_joint(random: Random, *, diameter: float, pitch: float) -> Joint:
     """A flat joint: 5 to 20 um of solder, bulging a little, between copper as wide as the bump."""
-    lower, upper = between(random, 3, 8), between(random, 3, 10)
-    gap = min(between(random, 5, 20), diameter / 2)
+    lower, upper = uniform(random, 3, 8), uniform(random, 3, 10)
+    gap = min(uniform(random, 5, 20), diameter / 2)
     radius = sqrt((diameter / 2) ** 2 + (gap / 2) ** 2)
     return Joint(
         solder="SAC305",
@@ -171,7 +173,7 @@ def _voids(random: Random, view: View, room: Ball, porosity: Porosity) -> tuple[
         return ()
     found: list[Ball] = []
     for _ in range(min(1 + int(random.poisson(porosity.mean_count)), 12)):
-        radius = room.radius * spread(random, least, porosity.largest)
+        radius = room.radius * log_uniform(random, least, porosity.largest)
         at = _within(random, room, radius)
         if all(dist(at[:2], void.at[:2]) > 0.8 * (radius + void.radius) for void in found):
             found.append(Ball(material=room.material, amount=-1.0, at=at, radius=radius))
@@ -185,7 +187,7 @@ def _within(random: Random, room: Ball, radius: float) -> Point:
     high = max(min(room.top, middle + room.radius) - radius, low + 1e-6)
     z = high - (high - low) * random.random() ** (3.0 if bernoulli(random, 0.5) else 1.0)
     away = sqrt(max((room.radius - radius) ** 2 - (z - middle) ** 2, 0.0) * random.random())
-    turn = between(random, 0, 2 * pi)
+    turn = uniform(random, 0, 2 * pi)
     return x + away * cos(turn), y + away * sin(turn), z
 
 
@@ -208,3 +210,115 @@ def array_facts(joint: Joint, grid: Grid, **more: float) -> dict[str, float | st
         "turn_deg": grid.turn_deg,
         **more,
     }
+
+
+_TRIES = 12
+"""Places at which a void is tried before it is left out."""
+
+_FULL = 0.9
+"""Part of a bubble's outline that is through at half the layer's height, lobes included."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pores:
+    """Voids of a soldered area, um.
+
+    Attributes:
+        fraction: of the area that they take, about.
+        median, sigma: of their diameters, which are log-normal.
+        round: smallest ratio of their two diameters.
+    """
+
+    fraction: float
+    median: float
+    sigma: float
+    round: float
+
+
+def pad_voids(
+    random: Random, view: View, solder: Slab, *, pores: Pores, most: int, taken: Numbers | None = None
+) -> list[Ellipsoid]:
+    """Voids in a soldered area, each a flat bubble with up to three lobes, apart from each other.
+
+    They reach from the lower to the upper face where they are wider than the layer is high; smaller ones are
+    round and lie anywhere in it. Those that the view does not show are left out.
+
+    Args:
+        random: draws places, sizes and shapes.
+        view: decides which are seen, and which are too small to be (below 0.6 px in diameter).
+        solder: the layer.
+        pores: how many and how large.
+        most: voids at the most.
+        taken: (N, 3) discs of the solder's own axes, x, y and radius, that they keep away from.
+    """
+    low, high = _window(view, solder)
+    radius = _radii(random, pores, area=float(np.prod(high - low)), largest=0.16 * min(solder.sides))
+    radius = radius[radius > 0.3 * view.pixel_um]
+    inside = np.array(solder.sides) / 2 - 1.5 * radius[:, None]
+    first, last = np.clip(low, -inside, inside), np.clip(high, -inside, inside)
+    spots = (first + random.random((_TRIES, len(radius), 2)) * (last - first)).transpose(1, 0, 2)
+    kept = _apart(spots, 1.05 * radius, np.zeros((0, 3)) if taken is None else taken)[:most]
+    found: list[Ellipsoid] = []
+    for x, y, r in kept.tolist():
+        at = Frame(solder.at, solder.turn_deg).place(x, y)
+        found += _bubble(random, solder, at, r / 1.05, round_=pores.round, lobed=r > 3 * view.pixel_um)
+    return found
+
+
+def _window(view: View, solder: Slab) -> tuple[Numbers, Numbers]:
+    """The corners, in the solder's own axes, of the part of it that the view may show."""
+    middle = (solder.bottom + solder.top) / 2
+    seen = Sight(view).behind((0.0, 0.0), middle)
+    centre = rotated(np.subtract(seen, solder.at), -solder.turn_deg)
+    half, reach = np.array(solder.sides) / 2, reach_um(view, middle)
+    low = np.clip(centre - reach, -half, half - 1e-3)
+    return low, np.clip(centre + reach, low + 1e-3, half)
+
+
+def _radii(random: Random, pores: Pores, *, area: float, largest: float) -> Numbers:
+    """Radii of the voids that take their fraction of an area, the largest first."""
+    mean = pi / 4 * pores.median**2 * np.exp(2 * pores.sigma**2)
+    count = int(np.clip(2 * pores.fraction * area / mean, 8, 6000))
+    radius = pores.median / 2 * np.exp(pores.sigma * random.standard_normal(count).clip(-2.5, 2.5))
+    radius = np.minimum(radius, largest)
+    covered = np.cumsum(pi * _FULL * (1 + pores.round) / 2 * radius**2)
+    return np.sort(radius[: np.searchsorted(covered, pores.fraction * area) + 1])[::-1]
+
+
+def _apart(spots: Numbers, radius: Numbers, taken: Numbers) -> Numbers:
+    """Discs (N, 3) at the first of each one's spots (N, tries, 2) that is free, if any is, in their order."""
+    kept = np.zeros((len(taken) + len(spots), 3))
+    kept[: len(taken)] = taken
+    count = len(taken)
+    for places, size in zip(spots, radius.tolist(), strict=True):
+        away = np.hypot(*(places[:, None] - kept[:count, :2]).transpose(2, 0, 1)) - kept[:count, 2]
+        free = np.flatnonzero(np.all(away > size, axis=1))
+        if len(free):
+            kept[count] = *places[free[0]], size
+            count += 1
+    return kept[len(taken) : count]
+
+
+def _bubble(
+    random: Random, solder: Slab, at: Place, radius: float, *, round_: float, lobed: bool
+) -> Iterator[Ellipsoid]:
+    """A void about a place, within 1.5 radii of it."""
+    half, middle = (solder.top - solder.bottom) / 2, (solder.top + solder.bottom) / 2
+    wide = radius > 0.8 * half
+    shift = 0.0 if wide else uniform(random, -1, 1) * max(half - radius, 0.0)
+    steep = half * uniform(random, 1.15, 2.2) if wide else min(radius, half)
+    lobes = integer(random, 0, 3) if lobed and wide else 0
+    turn = uniform(random, 0, 360)
+    sizes = [(0.0, radius * (1.0 if not lobes else 0.85))]
+    sizes += [(radius * uniform(random, 0.6, 0.9), radius * uniform(random, 0.3, 0.58)) for _ in range(lobes)]
+    for away, size in sizes:
+        heading = uniform(random, 0, 2 * pi)
+        yield Ellipsoid(
+            material=solder.material,
+            amount=-1.0,
+            at=(at[0] + away * cos(heading), at[1] + away * sin(heading), middle + shift),
+            radii=(size, size * uniform(random, round_, 1.0), steep),
+            turn_deg=turn,
+            bottom=solder.bottom,
+            top=solder.top,
+        )

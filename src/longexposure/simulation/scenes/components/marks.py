@@ -12,10 +12,10 @@ from math import cos, radians, sin
 
 import numpy as np
 
+from longexposure.simulation.geometry.frame import Numbers, ViewFrame, as_places
 from longexposure.simulation.geometry.primitives import Cylinder, Place, Primitive, Slab, Track
 from longexposure.simulation.geometry.view import View
-from longexposure.simulation.scenes.layout import Numbers, Random, as_places, between, spread
-from longexposure.simulation.scenes.strokes import Sheet, lay, seen
+from longexposure.simulation.scenes.draws import Random, log_uniform, resolved_um, uniform
 
 Mark = Track | Cylinder | Slab
 
@@ -144,7 +144,7 @@ def marks(
     random: Random,
     view: View,
     *,
-    sheet: Sheet | None = None,
+    sheet: ViewFrame | None = None,
     bottom_um: float = 0.0,
     tries: tuple[int, int] = (1, 6),
 ) -> tuple[Primitive, ...]:
@@ -157,7 +157,7 @@ def marks(
         bottom_um: height that they stand on; they are 1 to 50 um thick.
         tries: least and most that are tried; what would lie on another is left out.
     """
-    own = sheet or lay(random, view, height_um=abs(bottom_um) + 50)
+    own = sheet or ViewFrame.drawn(random, view, height_um=abs(bottom_um) + 50)
     found: list[Primitive] = []
     taken: list[Numbers] = []
     for _ in range(int(random.integers(tries[0], tries[1] + 1))):
@@ -170,7 +170,7 @@ def marks(
     return tuple(found)
 
 
-def _box(sheet: Sheet, primitives: Sequence[Mark]) -> Numbers:
+def _box(sheet: ViewFrame, primitives: Sequence[Mark]) -> Numbers:
     """Corners (2, 2) of the rectangle along the sheet's axes that holds the marks and a rim around them."""
     low, high = np.full(2, np.inf), np.full(2, -np.inf)
     for primitive in primitives:
@@ -188,24 +188,24 @@ def _box(sheet: Sheet, primitives: Sequence[Mark]) -> Numbers:
     return np.array([low, high])
 
 
-def _words(random: Random, sheet: Sheet, bottom: float) -> tuple[Mark, ...]:
-    height = seen(random, sheet.view, um=(60, 2500), px=(9, 60))
+def _words(random: Random, sheet: ViewFrame, bottom: float) -> tuple[Mark, ...]:
+    height = resolved_um(random, sheet.view, um=(60, 2500), px=(9, 60))
     gold = random.random() < 0.2
     return text(
         code(random),
         at=sheet.places(sheet.anywhere(random))[0],
         height_um=height,
         bottom=bottom,
-        top=bottom + (between(random, 1, 4) if gold else _thick(random, height)),
+        top=bottom + (uniform(random, 1, 4) if gold else _thick(random, height)),
         turn_deg=sheet.turn_deg + 90 * int(random.integers(4)),
-        bold=between(random, 0.09, 0.2),
+        bold=uniform(random, 0.09, 0.2),
         material="Au" if gold else "Cu",
         mirrored=random.random() < 0.3,
     )
 
 
-def _fiducial(random: Random, sheet: Sheet, bottom: float) -> tuple[Mark, ...]:
-    size = seen(random, sheet.view, um=(20, 2000), px=(8, 50))
+def _fiducial(random: Random, sheet: ViewFrame, bottom: float) -> tuple[Mark, ...]:
+    size = resolved_um(random, sheet.view, um=(20, 2000), px=(8, 50))
     return fiducial(
         FIDUCIALS[int(random.integers(len(FIDUCIALS)))],
         at=sheet.places(sheet.anywhere(random))[0],
@@ -216,16 +216,16 @@ def _fiducial(random: Random, sheet: Sheet, bottom: float) -> tuple[Mark, ...]:
     )
 
 
-def _outline(random: Random, sheet: Sheet, bottom: float) -> tuple[Mark, ...]:
+def _outline(random: Random, sheet: ViewFrame, bottom: float) -> tuple[Mark, ...]:
     """The frame around a part, or a guard ring: closed, or with one corner cut where pin 1 is."""
-    sides = [seen(random, sheet.view, um=(100, 20000), px=(40, 400)) for _ in range(2)]
+    sides = [resolved_um(random, sheet.view, um=(100, 20000), px=(40, 400)) for _ in range(2)]
     x, y, cut = sides[0] / 2, sides[1] / 2, min(sides) * float(random.choice([0.0, 0.15, 0.3]))
     corners = np.array([[x, y], [-x, y], [-x, cut - y], [cut - x, -y], [x, -y], [x, y]])
     keep = np.r_[True, np.hypot(*np.diff(corners, axis=0).T) > 0]
     line = Track(
         material="Cu",
         points=sheet.places(corners[keep] + sheet.anywhere(random)),
-        width=seen(random, sheet.view, um=(5, 250), px=(1.5, 5)),
+        width=resolved_um(random, sheet.view, um=(5, 250), px=(1.5, 5)),
         bottom=bottom,
         top=bottom + _thick(random, min(sides)),
     )
@@ -234,4 +234,4 @@ def _outline(random: Random, sheet: Sheet, bottom: float) -> tuple[Mark, ...]:
 
 def _thick(random: Random, size_um: float) -> float:
     """Copper of a board for marks of a board's size, of a chip for small ones."""
-    return spread(random, 12, 50) if size_um > 250 else spread(random, 2, 12)
+    return log_uniform(random, 12, 50) if size_um > 250 else log_uniform(random, 2, 12)

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from math import hypot
 
+from longexposure.simulation.geometry.frame import Frame, Sight
 from longexposure.simulation.geometry.primitives import (
     Cylinder,
     Ellipsoid,
@@ -17,12 +18,19 @@ from longexposure.simulation.geometry.primitives import (
     Wedge,
 )
 from longexposure.simulation.geometry.view import View
-from longexposure.simulation.scenes.boxes import about_box, box
-from longexposure.simulation.scenes.frame import Frame, Sight, pick, whole
-from longexposure.simulation.scenes.grids import bundle, joint_budget
-from longexposure.simulation.scenes.kind import SceneKind
-from longexposure.simulation.scenes.layout import Random, bernoulli, between, cloth, part_angle_deg, spread
-from longexposure.simulation.scenes.pores import Pores, pad_voids
+from longexposure.simulation.scenes.components.arrays import bundle, joint_budget
+from longexposure.simulation.scenes.components.board import cloth
+from longexposure.simulation.scenes.components.dies import about_box, box
+from longexposure.simulation.scenes.components.solder import Pores, pad_voids
+from longexposure.simulation.scenes.draws import (
+    Random,
+    bernoulli,
+    choice,
+    integer,
+    log_uniform,
+    part_angle_deg,
+    uniform,
+)
 
 TITANATE = ("BaTiO3", 1.0)
 """The ceramic of capacitors, and how much of it there is in a full volume."""
@@ -74,13 +82,13 @@ def chip_parts(random: Random, *, view: View) -> Scene:
     resistors: alumina with printed silver ends. Terminations of 8 to 35 um; joints of 15 to 50 um; fillets
     that rise over 25 to 90 % of the end, with pads 0.4 to 1.2 times a termination beyond it (IPC-7351).
     """
-    board = between(random, 800, 1600)
+    board = uniform(random, 800, 1600)
     sight, taken = Sight(view), list[tuple[float, float, float]]()
     features: list[Feature] = []
     others: list[Primitive] = [cloth(random, board)]
     least, most = _sizes(view)
     for group in range(60):
-        kind = _kind(random, pick(random, list(SIZES)[least : most + 1]), view)
+        kind = _kind(random, choice(random, list(SIZES)[least : most + 1]), view)
         for frame in _row(random, view, kind, first=group == 0):
             radius = hypot(kind.size.length + 2 * kind.toe, kind.size.width) / 2
             free = all(hypot(frame.at[0] - x, frame.at[1] - y) > radius + r for x, y, r in taken)
@@ -90,9 +98,9 @@ def chip_parts(random: Random, *, view: View) -> Scene:
             if sight.sees((*frame.at, 0.0), radius + kind.height):
                 features += _part(random, view, frame, kind)
                 others += _lines(random, frame, kind, board)
-    for _ in range(whole(random, 0, 3)):
-        low = -between(random, 100, board)
-        others += bundle(random, view, line_um=between(random, 75, 150), bottom=low, top=low + 18)
+    for _ in range(integer(random, 0, 3)):
+        low = -uniform(random, 100, board)
+        others += bundle(random, view, line_um=uniform(random, 75, 150), bottom=low, top=low + 18)
     facts: dict[str, float | str] = {
         "parts": float(sum(f.kind == "body" for f in features)),
         "board_um": board,
@@ -111,19 +119,19 @@ def _sizes(view: View) -> tuple[int, int]:
 
 def _kind(random: Random, name: str, view: View) -> _Kind:
     size, capacitor = SIZES[name], bernoulli(random, 0.6)
-    height = size.capacitor * between(random, 0.6, 1.0) if capacitor else size.resistor
+    height = size.capacitor * uniform(random, 0.6, 1.0) if capacitor else size.resistor
     return _Kind(
         name=name,
         size=size,
         capacitor=capacitor,
         height=height,
         solder="SAC305" if bernoulli(random, 0.85) else "Sn63Pb37",
-        copper=between(random, 18, 50),
-        joint=between(random, 15, 50) * min(1.0, size.width / 500),
-        toe=size.end * between(random, 0.4, 1.2),
-        rise=between(random, 0.25, 0.9),
-        electrodes=between(random, 0.15, 0.4),
-        metal=between(random, 8, 35) * min(1.0, size.width / 500),
+        copper=uniform(random, 18, 50),
+        joint=uniform(random, 15, 50) * min(1.0, size.width / 500),
+        toe=size.end * uniform(random, 0.4, 1.2),
+        rise=uniform(random, 0.25, 0.9),
+        electrodes=uniform(random, 0.15, 0.4),
+        metal=uniform(random, 8, 35) * min(1.0, size.width / 500),
     )
 
 
@@ -132,12 +140,12 @@ def _row(random: Random, view: View, kind: _Kind, *, first: bool) -> Iterator[Fr
     near = 0.15 if first else 0.55
     x, y = (random.uniform(-near, near, 2) * view.extent_um).tolist()
     start = Frame((x, y), part_angle_deg(random))
-    gap = between(random, 150, 500)
-    count = whole(random, 1, 10)
+    gap = uniform(random, 150, 500)
+    count = integer(random, 1, 10)
     radius = hypot(kind.size.length + 2 * kind.toe, kind.size.width)
     step: Place = (0.0, radius + gap) if bernoulli(random, 0.8) else (radius + gap, 0.0)
     for index in range(count):
-        turn = 180.0 * whole(random, 0, 1) + float(random.normal(0.0, 0.8))
+        turn = 180.0 * integer(random, 0, 1) + float(random.normal(0.0, 0.8))
         yield start.inner(step[0] * index, step[1] * index, turn)
 
 
@@ -222,11 +230,11 @@ def _termination(frame: Frame, kind: _Kind, side: int) -> list[Primitive]:
 def _joint(random: Random, view: View, end: Frame, kind: _Kind) -> Feature:
     """Solder at the +x end: a hollow fillet of two wedges, what spread beside it, the film below, the pad."""
     size, seat = kind.size, kind.copper + kind.joint
-    half, wide, reach = size.length / 2, size.width, kind.toe * between(random, 0.8, 1.0)
-    top = seat + kind.height * kind.rise * between(random, 0.85, 1.1)
-    low = kind.copper + (top - kind.copper) * between(random, 0.3, 0.55)
+    half, wide, reach = size.length / 2, size.width, kind.toe * uniform(random, 0.8, 1.0)
+    top = seat + kind.height * kind.rise * uniform(random, 0.85, 1.1)
+    low = kind.copper + (top - kind.copper) * uniform(random, 0.3, 0.55)
     main = _wedge(end, kind, half, (reach, wide), low)
-    steep = reach * between(random, 0.25, 0.5)
+    steep = reach * uniform(random, 0.25, 0.5)
     upper = _wedge(end, kind, half, (steep, 0.94 * wide), kind.copper + top - low)
     film = box(end, half - size.end / 2, (size.end, wide), bottom=kind.copper, top=seat, of=kind.solder)
     brim = Ellipsoid(
@@ -244,7 +252,9 @@ def _joint(random: Random, view: View, end: Frame, kind: _Kind) -> Feature:
         top=kind.copper,
         of="Cu",
     )
-    pores = Pores(fraction=between(random, 0.02, 0.25), median=spread(random, 15, 80), sigma=0.6, round=0.6)
+    pores = Pores(
+        fraction=uniform(random, 0.02, 0.25), median=log_uniform(random, 15, 80), sigma=0.6, round=0.6
+    )
     shown = size.end > 8 * view.pixel_um and bernoulli(random, 0.6)
     voids = pad_voids(random, view, film, pores=pores, most=8) if shown else []
     about = about_box(main.sides, end.turn_deg, kind.copper, top)
@@ -266,14 +276,14 @@ def _wedge(end: Frame, kind: _Kind, start: float, sides: Place, top: float) -> W
 def _lines(random: Random, frame: Frame, kind: _Kind, board: float) -> Iterator[Primitive]:
     """From each pad a line to a via, or none."""
     edge = kind.size.length / 2 + kind.toe
-    width = kind.size.width * between(random, 0.25, 0.6)
-    radius = between(random, 120, 200) * min(1.0, kind.size.width / 500)
+    width = kind.size.width * uniform(random, 0.25, 0.6)
+    radius = uniform(random, 120, 200) * min(1.0, kind.size.width / 500)
     for turn in (0.0, 180.0):
         if bernoulli(random, 0.25):
             continue
         end = frame.inner(0.0, 0.0, turn)
-        away = edge + between(random, 1.2, 4.0) * radius
-        points = end.places(((edge - width, 0.0), (away, between(random, -1, 1) * (away - edge))))
+        away = edge + uniform(random, 1.2, 4.0) * radius
+        points = end.places(((edge - width, 0.0), (away, uniform(random, -1, 1) * (away - edge))))
         yield Track(material="Cu", points=points, width=width, bottom=0.0, top=kind.copper)
         yield Cylinder(
             material="Cu",
@@ -283,9 +293,3 @@ def _lines(random: Random, frame: Frame, kind: _Kind, board: float) -> Iterator[
             bottom=-board,
             top=kind.copper,
         )
-
-
-CHIP_SCENES: Mapping[str, SceneKind] = {
-    "chip_parts": SceneKind(chip_parts, (2.0, 60.0), "chip capacitors and resistors with their fillets"),
-}
-"""What this module builds, by name."""

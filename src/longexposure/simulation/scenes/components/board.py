@@ -9,17 +9,31 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from math import sqrt
+from math import hypot, sqrt
 from typing import NamedTuple
 
 import numpy as np
 
-from longexposure.simulation.geometry.primitives import Cylinder, Feature, Primitive, Scene, Track
+from longexposure.simulation.geometry.frame import Numbers, ViewFrame
+from longexposure.simulation.geometry.primitives import (
+    Cylinder,
+    Feature,
+    Primitive,
+    Scene,
+    Slab,
+    Track,
+    Weave,
+)
 from longexposure.simulation.geometry.view import View
-from longexposure.simulation.scenes.conductors import Conductors, gaps_um, segments
-from longexposure.simulation.scenes.laminate import laminate
-from longexposure.simulation.scenes.layout import Numbers, Random, bernoulli, between, spread
-from longexposure.simulation.scenes.strokes import Sheet, lay, seen
+from longexposure.simulation.scenes.components.conductors import Conductors, gaps_um, segments
+from longexposure.simulation.scenes.draws import (
+    Random,
+    bernoulli,
+    log_uniform,
+    part_angle_deg,
+    resolved_um,
+    uniform,
+)
 
 
 class Hole(NamedTuple):
@@ -73,7 +87,7 @@ class Board:
 
     random: Random
     view: View
-    sheet: Sheet
+    sheet: ViewFrame
     layers: list[Layer]
     drill: float
     land: float
@@ -110,7 +124,7 @@ class Board:
     def _barrel(self, at: Numbers, lands: Sequence[int], *, first: int, last: int) -> Feature:
         place, radius = self.sheet.places(at)[0], self.drill
         heights = {"bottom": self.layers[last].bottom, "top": self.layers[first].top}
-        wall = between(self.random, 18, 28)
+        wall = uniform(self.random, 18, 28)
         inner = max(radius - wall, 0.0) if radius > 70 or bernoulli(self.random, 0.3) else 0.0
         rings = [
             Cylinder(
@@ -163,18 +177,66 @@ def empty_board(
     random: Random, view: View, *, layers: tuple[int, int], drills_px: tuple[float, float] = (3, 10)
 ) -> Board:
     """An empty board whose traces, and at least the larger of its vias, the view resolves."""
-    width = seen(random, view, um=(35, 250), px=(1.6, 7))
-    gap = float(np.clip(width * spread(random, 0.8, 1.8), 35, 250))
+    width = resolved_um(random, view, um=(35, 250), px=(1.6, 7))
+    gap = float(np.clip(width * log_uniform(random, 0.8, 1.8), 35, 250))
     count = int(random.integers(layers[0], layers[1] + 1))
-    thickness = between(random, 200, 700) if width < 75 and count < 7 else between(random, 800, 2400)
+    thickness = uniform(random, 200, 700) if width < 75 and count < 7 else uniform(random, 800, 2400)
     fine = 0.5 if width < 75 else 1.0
-    outer, inner = between(random, 30, 70) * fine, float(random.choice([17.5, 17.5, 35.0])) * fine
-    drill = seen(random, view, um=(75, 250), px=(drills_px[0] / 2, drills_px[1] / 2))
+    outer, inner = uniform(random, 30, 70) * fine, float(random.choice([17.5, 17.5, 35.0])) * fine
+    drill = resolved_um(random, view, um=(75, 250), px=(drills_px[0] / 2, drills_px[1] / 2))
     tops = np.linspace(thickness / 2, outer - thickness / 2, count)
     copper = [outer, *[inner] * (count - 2), outer]
     found = [Layer(top - high, top, width, gap) for top, high in zip(tops.tolist(), copper, strict=True)]
-    sheet = lay(random, view, height_um=thickness / 2)
+    sheet = ViewFrame.drawn(random, view, height_um=thickness / 2)
     budget = int(240 * max(1.0, sqrt(view.height * view.width) / 256))
-    land = drill + between(random, 60, 140)
+    land = drill + uniform(random, 60, 140)
     plug = str(random.choice(["", "epoxy", "FR-4"]))
     return Board(random, view, sheet, found, drill, land, thickness, plug, budget)
+
+
+_CLOTHS_UM = ((450, 450, 50), (420, 540, 75), (425, 440, 115), (578, 820, 190))
+"""Distance of warp and weft yarns and thickness of a ply: styles 106, 1080, 2116 and 7628."""
+
+
+def laminate(
+    random: Random, view: View, *, top_um: float = 0.0, thickness_um: float | None = None
+) -> tuple[Primitive, ...]:
+    """FR-4 under all that is seen: a slab, and several plies of glass cloth in it, each a little turned.
+
+    Args:
+        random: of the scene.
+        view: who looks.
+        top_um: height of the upper face.
+        thickness_um: of the board; none draws 0.2 to 1.6 mm.
+    """
+    thickness = log_uniform(random, 200, 1600) if thickness_um is None else thickness_um
+    warp, weft, ply = _CLOTHS_UM[int(random.integers(len(_CLOTHS_UM)))]
+    plies = int(np.clip(0.7 * thickness / ply, 1, 7))
+    fraction, turn = 0.6 * thickness / plies, uniform(random, 0, 360)
+    side = 3 * hypot(*view.extent_um) + 8 * thickness * (1 + hypot(*view.slope))
+    slab = {"bottom": top_um - thickness, "top": top_um - 0.6 * thickness}
+    cloth = [
+        Weave(
+            material="FR-4",
+            period=(warp * uniform(random, 0.97, 1.03), weft * uniform(random, 0.97, 1.03)),
+            mean=fraction,
+            swing=min(fraction, ply) * uniform(random, 0.15, 0.35),
+            turn_deg=turn + 0.8 * float(random.standard_normal()),
+            seed=int(random.integers(1 << 31)),
+        )
+        for _ in range(plies)
+    ]
+    return (Slab(material="FR-4", at=(0.0, 0.0), sides=(side, side), **slab), *cloth)
+
+
+def cloth(random: Random, thick: float) -> Weave:
+    """Laminate of this thickness in um and its glass cloth, yarns 0.34 to 0.8 mm apart (1080 to 7628)."""
+    period = uniform(random, 400, 600)
+    return Weave(
+        material="FR-4",
+        period=(period, period * uniform(random, 0.85, 1.35)),
+        mean=thick,
+        swing=thick * log_uniform(random, 0.015, 0.06),
+        turn_deg=part_angle_deg(random),
+        seed=int(random.integers(2**31)),
+    )

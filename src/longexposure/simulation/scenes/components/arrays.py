@@ -8,19 +8,10 @@ from math import cos, hypot, radians, sin, sqrt, tan
 import numpy as np
 import numpy.typing as npt
 
+from longexposure.simulation.geometry.frame import Mask, Numbers, as_places, reach_um, rotated
 from longexposure.simulation.geometry.primitives import Lattice, Place, Track
 from longexposure.simulation.geometry.view import View
-from longexposure.simulation.scenes.layout import (
-    Mask,
-    Numbers,
-    Random,
-    as_places,
-    bernoulli,
-    between,
-    part_angle_deg,
-    reach_um,
-    turned,
-)
+from longexposure.simulation.scenes.draws import Random, bernoulli, part_angle_deg, uniform
 
 _JOINTS_OF_A_PATCH = 300
 """Joints that a view of 256 x 256 px may show, so that a scene is built in some 10 ms."""
@@ -71,7 +62,7 @@ class Grid:
 
     def places(self, places: npt.ArrayLike) -> Numbers:
         """Places of its own axes as places of the part."""
-        return turned(places, self.turn_deg, self.at)
+        return rotated(places, self.turn_deg, self.at)
 
     def joints(self) -> Numbers:
         """Places (N, 2) of all joints that are present."""
@@ -131,7 +122,7 @@ def escapes(
     fit = int((min(grid.pitch) - land_um - line_um) // (2 * line_um))
     count = int(random.integers(0, min(fit, 4) + 1)) if fit > 0 else 0
     bend = float(random.choice((0.0, 0.0, 45.0, -45.0)))
-    run = between(random, 0.3, 4.0) * min(grid.pitch)
+    run = uniform(random, 0.3, 4.0) * min(grid.pitch)
     far = 2 * reach_um(view, bottom) + hypot(*grid.at)
     lines = [
         _side_lines(grid, side, count=count, line_um=line_um, bend_deg=bend, run_um=run, far_um=far)
@@ -166,7 +157,7 @@ def _side_lines(
             columns * pitch_out / 2 + run_um + np.tan(np.radians(abs(bend_deg) / 2)) * rows * pitch_along / 2
         )
         lines.append(_bent(out, along, channel, edge=edge, bend_deg=bend_deg, far_um=far_um))
-    return turned(np.concatenate(lines), 90.0 * side) if lines else np.zeros((0, 4, 2))
+    return rotated(np.concatenate(lines), 90.0 * side) if lines else np.zeros((0, 4, 2))
 
 
 def _bent(
@@ -185,7 +176,7 @@ def _bent(
 
 def bundle(random: Random, view: View, *, line_um: float, bottom: float, top: float) -> tuple[Track, ...]:
     """A bus: 4 to 30 parallel copper lines across the view, with one bend by 45 degrees at times."""
-    count, pitch = int(random.integers(4, 31)), line_um * between(random, 1.8, 3.2)
+    count, pitch = int(random.integers(4, 31)), line_um * uniform(random, 1.8, 3.2)
     used = np.flatnonzero(random.random(count) > 0.08)
     channel = np.asarray((used - (count - 1) / 2) * pitch, np.float64)
     far = 2 * reach_um(view, bottom)
@@ -193,12 +184,12 @@ def bundle(random: Random, view: View, *, line_um: float, bottom: float, top: fl
         np.full(len(channel), -far),
         channel,
         channel,
-        edge=between(random, -0.3, 0.3) * far,
+        edge=uniform(random, -0.3, 0.3) * far,
         bend_deg=float(random.choice((0.0, 45.0, -45.0))),
         far_um=far,
     )
     at = tuple((random.uniform(-0.5, 0.5, 2) * view.extent_um - np.array(view.slope) * bottom).tolist())
-    points = turned(lines[:, 1:], part_angle_deg(random), (at[0], at[1]))
+    points = rotated(lines[:, 1:], part_angle_deg(random), (at[0], at[1]))
     seen = points[_passing(points - np.array(view.slope) * -bottom, reach_um(view))]
     return tuple(
         Track(material="Cu", points=as_places(line), width=line_um, bottom=bottom, top=top) for line in seen
@@ -216,7 +207,7 @@ def _passing(lines: Numbers, radius_um: float) -> Mask:
 
 def plane(random: Random, grid: Grid, *, low: float, pitch: float) -> Lattice:
     """A copper plane with holes for gas in rows and columns, as wide as the array."""
-    bars = pitch * between(random, 0.45, 0.85)
+    bars = pitch * uniform(random, 0.45, 0.85)
     return Lattice(
         material="Cu",
         at=grid.at,
@@ -224,7 +215,7 @@ def plane(random: Random, grid: Grid, *, low: float, pitch: float) -> Lattice:
         pitch=(pitch, pitch),
         cell=(bars, bars),
         bottom=low,
-        top=low + between(random, 12, 20),
+        top=low + uniform(random, 12, 20),
         turn_deg=grid.turn_deg,
         pattern="mesh",
     )

@@ -6,10 +6,11 @@ of 0.65 mm; leads 0.13 to 0.25 mm thick. z = 0 is the surface of the board; copp
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from math import atan, cos
 
+from longexposure.simulation.geometry.frame import Frame, Sight
 from longexposure.simulation.geometry.primitives import (
     Cylinder,
     Feature,
@@ -21,14 +22,19 @@ from longexposure.simulation.geometry.primitives import (
     Scene,
     Slab,
     Track,
+    Wedge,
 )
 from longexposure.simulation.geometry.view import View
-from longexposure.simulation.scenes.bonds import bond, die, draw_bonding
-from longexposure.simulation.scenes.frame import Frame, Sight, pick, whole
-from longexposure.simulation.scenes.kind import SceneKind
-from longexposure.simulation.scenes.layout import Random, bernoulli, between, part_angle_deg, spread
-from longexposure.simulation.scenes.pins import connector_pins
-from longexposure.simulation.scenes.wings import Package, escape, joint, lead
+from longexposure.simulation.scenes.components.bonds import Bonding, bond, die, draw_bonding
+from longexposure.simulation.scenes.draws import (
+    Random,
+    bernoulli,
+    choice,
+    integer,
+    log_uniform,
+    part_angle_deg,
+    uniform,
+)
 
 _SOLIDS = 4500
 """Of one scene, about; packages beyond are left out."""
@@ -91,9 +97,9 @@ def lead_frame(random: Random, *, view: View) -> Scene:
     sight, package = Sight(view), _package(random, view.pixel_um)
     frame = sight.aimed(_focus(random, package, view), part_angle_deg(random))
     features: list[Feature] = []
-    seed = whole(random, 0, 2**31)
+    seed = integer(random, 0, 2**31)
     surroundings: list[Primitive] = [Grain(material="EMC", mean=40.0, rms=14.0, roughness=25.0, seed=seed)]
-    around = 2 * package.out + spread(random, 900, 3000)
+    around = 2 * package.out + log_uniform(random, 900, 3000)
     pitch = package.body[0] + around, package.body[1] + around
     most = max(_SOLIDS // (13 * package.sides * package.count), 1)
     units = list(sight.copies(frame, pitch, z=package.frame, most=most))
@@ -106,16 +112,16 @@ def lead_frame(random: Random, *, view: View) -> Scene:
 
 
 def _package(random: Random, pixel_um: float) -> Package:
-    name = pick(random, ("QFP", "QFP", "SOIC", "TSSOP"))
+    name = choice(random, ("QFP", "QFP", "SOIC", "TSSOP"))
     family = _FAMILIES[name]
-    pitch, count = pick(random, family.pitches), whole(random, *family.counts)
-    long = count * pitch + (between(random, 1100, 1700) if family.sides == 4 else 0.1 * pitch)
-    body = (long, long if family.sides == 4 else pick(random, family.widths))
-    height, metal = pick(random, family.bodies), pick(random, family.metals)
-    paddle = body[0] * between(random, 0.4, 0.62), body[1] * between(random, 0.4, 0.6)
+    pitch, count = choice(random, family.pitches), integer(random, *family.counts)
+    long = count * pitch + (uniform(random, 1100, 1700) if family.sides == 4 else 0.1 * pitch)
+    body = (long, long if family.sides == 4 else choice(random, family.widths))
+    height, metal = choice(random, family.bodies), choice(random, family.metals)
+    paddle = body[0] * uniform(random, 0.4, 0.62), body[1] * uniform(random, 0.4, 0.6)
     paddle = (paddle[0], paddle[0]) if family.sides == 4 else paddle
-    sides = paddle[0] * between(random, 0.5, 0.9), paddle[1] * between(random, 0.5, 0.9)
-    down, thickness = between(random, 0, 0.14) * height, min(spread(random, 120, 350), 0.2 * height)
+    sides = paddle[0] * uniform(random, 0.5, 0.9), paddle[1] * uniform(random, 0.5, 0.9)
+    down, thickness = uniform(random, 0, 0.14) * height, min(log_uniform(random, 120, 350), 0.2 * height)
     return Package(
         name=name,
         sides=family.sides,
@@ -127,29 +133,29 @@ def _package(random: Random, pixel_um: float) -> Package:
         metal=metal,
         lead=family.lead * pitch,
         out=family.out,
-        foot=family.foot * between(random, 0.85, 1.1),
+        foot=family.foot * uniform(random, 0.85, 1.1),
         paddle=paddle,
         die=sides,
         down=down,
         thickness=thickness,
         bonding=draw_bonding(random, pixel_um=min(pixel_um, 20.0), pitch_um=min(0.8 * sides[0] / count, 150)),
-        loop=min(between(random, 120, 220), 0.2 * height),
-        slots=whole(random, 0, 3) if bernoulli(random, 0.5) else 0,
-        dimples=between(random, 350, 800) if bernoulli(random, 0.35) else 0.0,
-        solder=pick(random, ("SAC305", "SAC305", "Sn63Pb37")),
-        line=between(random, 0.25, 0.4) * pitch if bernoulli(random, 0.75) else 0.0,
-        run=spread(random, 600, 6000),
-        lean=pick(random, (-1, 0, 1)),
+        loop=min(uniform(random, 120, 220), 0.2 * height),
+        slots=integer(random, 0, 3) if bernoulli(random, 0.5) else 0,
+        dimples=uniform(random, 350, 800) if bernoulli(random, 0.35) else 0.0,
+        solder=choice(random, ("SAC305", "SAC305", "Sn63Pb37")),
+        line=uniform(random, 0.25, 0.4) * pitch if bernoulli(random, 0.75) else 0.0,
+        run=log_uniform(random, 600, 6000),
+        lean=choice(random, (-1, 0, 1)),
     )
 
 
 def _focus(random: Random, package: Package, view: View) -> Point:
     """The package's middle where it fits, else its leads or its inner fingers."""
     if min(view.extent_um) > 0.9 * max(package.body):
-        return between(random, -800, 800), between(random, -800, 800), package.frame
-    side = pick(random, (0, 1, 2, 3) if package.sides == 4 else (0, 2))
-    x = between(random, -0.42, 0.42) * package.body[0]
-    y = package.body[1] / 2 + between(random, -0.55 * (package.body[1] / 2), package.out)
+        return uniform(random, -800, 800), uniform(random, -800, 800), package.frame
+    side = choice(random, (0, 1, 2, 3) if package.sides == 4 else (0, 2))
+    x = uniform(random, -0.42, 0.42) * package.body[0]
+    y = package.body[1] / 2 + uniform(random, -0.55 * (package.body[1] / 2), package.out)
     return (*Frame((0.0, 0.0), 90.0 * side).place(x, y), 0.5 * package.frame)
 
 
@@ -173,7 +179,7 @@ def _inside(random: Random, package: Package, unit: Frame) -> Iterator[Primitive
     yield from _slots(package, unit, low, top)
     if package.dimples:
         pitch, sides = package.dimples, (0.96 * package.paddle[0], 0.96 * package.paddle[1])
-        size = between(random, 0.35, 0.6) * pitch
+        size = uniform(random, 0.35, 0.6) * pitch
         yield Lattice(
             material="Cu",
             amount=-1,
@@ -275,8 +281,160 @@ def _facts(package: Package, frame: Frame, units: int) -> dict[str, float | str]
     }
 
 
-LEAD_SCENES: Mapping[str, SceneKind] = {
-    "lead_frame": SceneKind(lead_frame, (4.0, 30.0), "soldered packages with gull-wing leads, die and wires"),
-    "connector_pins": SceneKind(connector_pins, (8.0, 40.0), "pins in plated holes, filled with solder"),
-}
-"""Scenes of this module by name."""
+_LAND_UM, _SOLDER_UM = 35.0, 45.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Package:
+    """One drawn package, um.
+
+    Attributes:
+        name: of its family.
+        sides: that have leads, 2 or 4.
+        count, pitch: of the leads of one side.
+        body: along x (the side with leads) and y.
+        height: of the body's top.
+        frame: height of the lead frame's underside.
+        metal: its thickness.
+        lead: width of an outer lead.
+        out, foot: how far leads stick out, length of their feet.
+        paddle, die: sides.
+        down: by how much the paddle lies lower than the leads.
+        thickness: of the die.
+        bonding, loop: of the wires.
+        slots: holes in the paddle along each side.
+        dimples: pitch of its dimples, 0 without.
+        solder: alloy of the joints.
+        line: width of the traces that leave the lands, 0 without; `run` their length, `lean` their bend.
+    """
+
+    name: str
+    sides: int
+    count: int
+    pitch: float
+    body: Place
+    height: float
+    frame: float
+    metal: float
+    lead: float
+    out: float
+    foot: float
+    paddle: Place
+    die: Place
+    down: float
+    thickness: float
+    bonding: Bonding
+    loop: float
+    slots: int
+    dimples: float
+    solder: str
+    line: float
+    run: float
+    lean: int
+
+    @property
+    def top(self) -> float:
+        """Height of the die's upper side."""
+        return self.frame + self.metal - self.down + 25 + self.thickness
+
+
+def lead(package: Package, frame: Frame, x: float, tip: Place, *, width: float) -> Feature:
+    """A gull wing: inner finger, shoulder, riser down to the board, foot."""
+    edge, metal, turn = package.body[1] / 2, package.metal, frame.turn_deg
+    start, delta, end = edge - 300, edge + 0.32 * package.out, edge + package.out
+    low = package.frame
+    shoulder = Slab(
+        material="Cu",
+        at=frame.place(x, (start + delta) / 2),
+        sides=(package.lead, delta - start),
+        bottom=low,
+        top=low + metal,
+        turn_deg=turn,
+    )
+    riser = replace(
+        shoulder,
+        at=frame.place(x, delta - metal / 2),
+        sides=(package.lead, metal),
+        bottom=_SOLDER_UM,
+        top=low,
+    )
+    foot = replace(
+        shoulder,
+        at=frame.place(x, (delta + end) / 2),
+        sides=(package.lead, end - delta),
+        bottom=_SOLDER_UM,
+        top=_SOLDER_UM + metal,
+    )
+    inner = frame.places((tip, (x, start - 0.4 * width)))
+    finger = Track(material="Cu", points=inner, width=width, bottom=low, top=low + metal)
+    about = {
+        "width_um": package.lead,
+        "height_um": end - start,
+        "turn_deg": turn,
+        "bottom_um": _SOLDER_UM,
+        "top_um": low + metal,
+    }
+    at = frame.point(x, (start + end) / 2, low)
+    return Feature("lead", at, package.lead, (shoulder, riser, foot, finger), about)
+
+
+def joint(random: Random, package: Package, frame: Frame, x: float) -> Feature:
+    """The joint below a foot: fillets at heel and toe, a thin layer between, the land."""
+    edge, wide = package.body[1] / 2, package.lead * uniform(random, 1.15, 1.3)
+    delta, end = edge + 0.32 * package.out, edge + package.out
+    heel, toe = uniform(random, 180, 320), uniform(random, 150, 350)
+    rise, climb = uniform(random, 1.6, 3.0) * package.metal, uniform(random, 0.5, 1.0) * package.metal
+    back = delta - package.metal
+    fillet = Wedge(
+        material=package.solder,
+        at=frame.place(x, back - heel / 2),
+        sides=(heel, wide),
+        bottom=0.0,
+        top=rise,
+        turn_deg=frame.turn_deg - 90,
+    )
+    tip = replace(
+        fillet,
+        at=frame.place(x, end + toe / 2),
+        sides=(toe, wide),
+        top=_SOLDER_UM + climb,
+        turn_deg=frame.turn_deg + 90,
+    )
+    layer = Slab(
+        material=package.solder,
+        at=frame.place(x, (back + end) / 2),
+        sides=(wide, end - back),
+        bottom=0.0,
+        top=_SOLDER_UM,
+        turn_deg=frame.turn_deg,
+    )
+    land = replace(
+        layer,
+        material="Cu",
+        at=frame.place(x, (back - heel + end + toe) / 2),
+        sides=(wide + 40, end + toe - back + heel + 80),
+        bottom=-_LAND_UM,
+        top=0.0,
+    )
+    about = {
+        "width_um": heel,
+        "height_um": wide,
+        "turn_deg": frame.turn_deg - 90,
+        "bottom_um": 0.0,
+        "top_um": rise,
+    }
+    at = frame.point(x, back - heel / 2, 0.4 * rise)
+    return Feature("joint", at, wide, (fillet, tip, layer, land), about)
+
+
+def escape(random: Random, package: Package, frame: Frame, x: float) -> Feature:
+    """A trace that leaves a land outwards and bends by 45 degrees, as its neighbours do."""
+    edge, line = package.body[1] / 2 + package.out + 150, package.line
+    run = package.run * (1 + 0.3 * choice(random, (0, 1, 2)))
+    straight = 400 + 0.45 * abs(x) * (package.lean != 0)
+    own = ((x, edge), (x, edge + straight), (x + package.lean * run, edge + straight + run))
+    points = frame.places(own)
+    track = Track(material="Cu", points=points, width=line, bottom=-_LAND_UM, top=0.0)
+    gap = 0.7 * package.pitch - line if package.lean else package.pitch - line
+    about = {"width_um": line, "gap_um": gap, "bottom_um": -_LAND_UM, "top_um": 0.0}
+    return Feature("trace", (*points[1], 0.0), line, (track,), about)

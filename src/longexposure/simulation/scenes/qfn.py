@@ -5,12 +5,13 @@ z = 0 is the face of the board's laminate; the board's pads, the solder and the 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from math import hypot
 
 import numpy as np
 
+from longexposure.simulation.geometry.frame import Frame, Numbers, Sight, in_view, rotated
 from longexposure.simulation.geometry.primitives import (
     Cylinder,
     Ellipsoid,
@@ -22,23 +23,19 @@ from longexposure.simulation.geometry.primitives import (
     Wedge,
 )
 from longexposure.simulation.geometry.view import View
-from longexposure.simulation.scenes.bonds import Bonding, Loop, bond
-from longexposure.simulation.scenes.boxes import about_box, box
-from longexposure.simulation.scenes.frame import Frame, Sight, pick
-from longexposure.simulation.scenes.grids import joint_budget
-from longexposure.simulation.scenes.kind import SceneKind
-from longexposure.simulation.scenes.layout import (
-    Numbers,
+from longexposure.simulation.scenes.components.arrays import joint_budget
+from longexposure.simulation.scenes.components.board import cloth
+from longexposure.simulation.scenes.components.bonds import Bonding, Loop, bond
+from longexposure.simulation.scenes.components.dies import about_box, box
+from longexposure.simulation.scenes.components.solder import Pores, pad_voids
+from longexposure.simulation.scenes.draws import (
     Random,
     bernoulli,
-    between,
-    cloth,
-    in_view,
+    choice,
+    log_uniform,
     part_angle_deg,
-    spread,
-    turned,
+    uniform,
 )
-from longexposure.simulation.scenes.pores import Pores, pad_voids
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,13 +71,13 @@ def qfn(random: Random, *, view: View) -> Scene:
     """
     package, sight = _package(random, view), Sight(view)
     half = 0.4 * package.pad
-    focus = (between(random, -half, half), between(random, -half, half), package.copper)
+    focus = (uniform(random, -half, half), uniform(random, -half, half), package.copper)
     frame = sight.aimed(focus, part_angle_deg(random))
     pores = Pores(
-        fraction=between(random, 0.05, 0.3),
-        median=max(spread(random, 40, 260), 2.0 * view.pixel_um),
-        sigma=between(random, 0.4, 0.85),
-        round=between(random, 0.5, 0.9),
+        fraction=uniform(random, 0.05, 0.3),
+        median=max(log_uniform(random, 40, 260), 2.0 * view.pixel_um),
+        sigma=uniform(random, 0.4, 0.85),
+        round=uniform(random, 0.5, 0.9),
     )
     features: list[Feature] = []
     others: list[Primitive] = [cloth(random, package.board)]
@@ -107,12 +104,12 @@ def qfn(random: Random, *, view: View) -> Scene:
 def _package(random: Random, view: View) -> _Package:
     """Bodies that the view shows a fair part of: at most 8 times its width."""
     largest = float(np.clip(8 * min(view.extent_um), 3000, 10000))
-    body = round(spread(random, 2000, largest) / 500) * 500.0
-    pitch = pick(random, (400.0, 500.0, 650.0))
-    long = between(random, 300, 550) if body > 2500 else between(random, 250, 350)
-    wide = pitch * between(random, 0.42, 0.52)
-    pad = body - 2 * (long + between(random, 200, 400))
-    copper, joint = between(random, 25, 60), between(random, 40, 100)
+    body = round(log_uniform(random, 2000, largest) / 500) * 500.0
+    pitch = choice(random, (400.0, 500.0, 650.0))
+    long = uniform(random, 300, 550) if body > 2500 else uniform(random, 250, 350)
+    wide = pitch * uniform(random, 0.42, 0.52)
+    pad = body - 2 * (long + uniform(random, 200, 400))
+    copper, joint = uniform(random, 25, 60), uniform(random, 40, 100)
     return _Package(
         solder="SAC305" if bernoulli(random, 0.85) else "Sn63Pb37",
         body=body,
@@ -122,11 +119,11 @@ def _package(random: Random, view: View) -> _Package:
         pad=pad,
         copper=copper,
         joint=joint,
-        frame=pick(random, (150.0, 200.0, 203.0)),
-        top=copper + joint + between(random, 750, 900),
-        board=between(random, 800, 1600),
-        toe=between(random, 150, 350),
-        room=8000.0 if bernoulli(random, 0.5) else between(random, 1500, 3000),
+        frame=choice(random, (150.0, 200.0, 203.0)),
+        top=copper + joint + uniform(random, 750, 900),
+        board=uniform(random, 800, 1600),
+        toe=uniform(random, 150, 350),
+        room=8000.0 if bernoulli(random, 0.5) else uniform(random, 1500, 3000),
     )
 
 
@@ -134,7 +131,7 @@ def _thermal_pad(
     random: Random, view: View, part: Frame, package: _Package, *, pores: Pores, most: int
 ) -> list[Feature]:
     """The soldered pad, its copper on both sides, its voids; and the vias below it."""
-    width, turn = package.pad * between(random, 0.96, 1.0), part.turn_deg
+    width, turn = package.pad * uniform(random, 0.96, 1.0), part.turn_deg
     bottom, seat = package.copper, package.seat
     solder = box(part, 0.0, (width, width), bottom=bottom, top=seat, of=package.solder)
     sides = (package.pad, package.pad)
@@ -156,18 +153,18 @@ def _thermal_vias(
 
     Returns the vias and the discs (N, 3) of the part's own axes that such voids take.
     """
-    pitch, radius, wall = between(random, 700, 1300), between(random, 80, 125), between(random, 18, 28)
+    pitch, radius, wall = uniform(random, 700, 1300), uniform(random, 80, 125), uniform(random, 18, 28)
     count = int((0.96 * package.pad - 4 * radius) // pitch) + 1
     own = (np.stack(np.meshgrid(*[np.arange(count)] * 2), -1).reshape(-1, 2) - (count - 1) / 2) * pitch
-    filled, hollow = between(random, 0, 0.35), between(random, 0.0, 0.5)
-    places = turned(own, part.turn_deg, part.at)
+    filled, hollow = uniform(random, 0, 0.35), uniform(random, 0.0, 0.5)
+    places = rotated(own, part.turn_deg, part.at)
     shown = in_view(view, places, margin_um=2 * radius, heights=(0.0, -package.board))
     features, taken = [], []
     for x, y in own[shown][: joint_budget(view) // 2].tolist():
         at = part.place(x, y)
         primitives = _via(random, at, package, radius=radius, wall=wall, filled=filled)
         if bernoulli(random, hollow):
-            size = radius * between(random, 0.9, 1.8)
+            size = radius * uniform(random, 0.9, 1.8)
             primitives.append(_hollow(at, package, size))
             taken.append((x, y, size))
         about = {"radius_um": radius + wall, "bottom_um": -package.board, "top_um": 0.0}
@@ -186,7 +183,7 @@ def _via(
         Cylinder(material="Cu", amount=-1.0, at=at, radius=radius, bottom=0.0, top=package.copper),
     ]
     if bernoulli(random, filled):
-        depth = package.board * (1.0 if bernoulli(random, 0.04) else spread(random, 0.04, 0.4))
+        depth = package.board * (1.0 if bernoulli(random, 0.04) else log_uniform(random, 0.04, 0.4))
         primitives.append(
             Cylinder(material=package.solder, at=at, radius=radius, bottom=-depth, top=package.copper)
         )
@@ -207,8 +204,8 @@ def _hollow(at: Place, package: _Package, size: float) -> Ellipsoid:
 
 def _lead_joints(random: Random, sight: Sight, part: Frame, package: _Package) -> Iterator[Feature]:
     """Leads with their joints: solder below, a fillet at the toe; lines leave the pads."""
-    line, run = package.lead[1] * between(random, 0.35, 0.7), between(random, 0.15, 0.3) * package.room
-    lean = pick(random, (-0.7, 0.0, 0.0, 0.7))
+    line, run = package.lead[1] * uniform(random, 0.35, 0.7), uniform(random, 0.15, 0.3) * package.room
+    lean = choice(random, (-0.7, 0.0, 0.0, 0.7))
     for side in range(4):
         edge = part.inner(0.0, 0.0, 90.0 * side)
         for index in range(package.leads):
@@ -249,8 +246,8 @@ def _lead(toe: Frame, package: _Package) -> Feature:
 def _joint(random: Random, toe: Frame, package: _Package) -> Feature:
     """Solder below a lead, its fillet at the cut end (as high as it wets), its pad."""
     long, wide = package.lead
-    reach, turn = package.toe * between(random, 0.7, 1.0), toe.turn_deg
-    top = package.seat + package.frame * between(random, 0.1, 0.9)
+    reach, turn = package.toe * uniform(random, 0.7, 1.0), toe.turn_deg
+    top = package.seat + package.frame * uniform(random, 0.1, 0.9)
     fillet = Wedge(
         material=package.solder,
         at=toe.place(reach / 2, 0.0),
@@ -269,17 +266,17 @@ def _joint(random: Random, toe: Frame, package: _Package) -> Feature:
 
 def _bonded_die(random: Random, sight: Sight, part: Frame, package: _Package) -> Iterator[Feature]:
     """A die on the pad and a wire from its edge to each lead."""
-    sides = package.pad * between(random, 0.45, 0.85), package.pad * between(random, 0.45, 0.85)
-    base, thick = package.seat + package.frame + 20, between(random, 150, 300)
+    sides = package.pad * uniform(random, 0.45, 0.85), package.pad * uniform(random, 0.45, 0.85)
+    base, thick = package.seat + package.frame + 20, uniform(random, 150, 300)
     die = box(part, 0.0, sides, bottom=base, top=base + thick, of="Si")
     glue = box(part, 0.0, sides, bottom=base - 20, top=base, of="Ag", amount=0.25)
     about = about_box(sides, part.turn_deg, base, base + thick)
     yield Feature("die", (*part.at, base + thick / 2), max(sides), (die, glue), about)
-    diameter = pick(random, (18.0, 20.0, 25.0))
+    diameter = choice(random, (18.0, 20.0, 25.0))
     bonding = Bonding(
-        material=pick(random, ("Au", "Cu")), diameter=diameter, ball=2.4 * diameter, loop=Loop()
+        material=choice(random, ("Au", "Cu")), diameter=diameter, ball=2.4 * diameter, loop=Loop()
     )
-    loop = between(random, 120, 200)
+    loop = uniform(random, 120, 200)
     for side in range(4):
         edge = part.inner(0.0, 0.0, 90.0 * side)
         out, along = sides[side % 2] / 2 - 80, sides[1 - side % 2] - 200
@@ -311,9 +308,3 @@ def _case(random: Random, part: Frame, package: _Package) -> list[Primitive]:
     mould = box(part, 0.0, sides, bottom=package.seat, top=package.top, of="EMC")
     pad = box(part, 0.0, (package.pad, package.pad), bottom=package.seat, top=high, of="EMC", amount=-1.0)
     return [mould, pad, *bars]
-
-
-PACKAGE_SCENES: Mapping[str, SceneKind] = {
-    "qfn": SceneKind(qfn, (3.0, 50.0), "lead-frame packages on thermal pads with vias and voids"),
-}
-"""What this module builds, by name."""

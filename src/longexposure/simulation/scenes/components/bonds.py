@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from math import atan2, degrees, dist, hypot, pi, sin
 
+from longexposure.simulation.geometry.frame import Frame, Sight
 from longexposure.simulation.geometry.primitives import (
     Cylinder,
     Ellipsoid,
@@ -21,8 +22,7 @@ from longexposure.simulation.geometry.primitives import (
     Track,
     Wire,
 )
-from longexposure.simulation.scenes.frame import Frame, Sight, pick, whole
-from longexposure.simulation.scenes.layout import Random, bernoulli, between, spread
+from longexposure.simulation.scenes.draws import Random, bernoulli, choice, integer, log_uniform, uniform
 
 _RISE = ((0.12, 0.45), (0.35, 0.78), (0.65, 0.95), (1.0, 1.0))
 _FALL = 9
@@ -137,18 +137,18 @@ def draw_bonding(
 ) -> Bonding:
     """Wires of one of the materials that fit pads of this pitch and that pixels of this size can show."""
     wide = [d for d in _DIAMETERS if 1.1 * pixel_um <= d <= 0.48 * pitch_um]
-    diameter = pick(random, wide or _DIAMETERS[:5])
-    material = pick(random, materials)
-    ball = 0.0 if material == "Al" else min(between(random, 2.0, 3.0) * diameter, 0.95 * pitch_um)
-    level = between(random, 0.2, 0.5) if bernoulli(random, 0.35) else 0.0
+    diameter = choice(random, wide or _DIAMETERS[:5])
+    material = choice(random, materials)
+    ball = 0.0 if material == "Al" else min(uniform(random, 2.0, 3.0) * diameter, 0.95 * pitch_um)
+    level = uniform(random, 0.2, 0.5) if bernoulli(random, 0.35) else 0.0
     loop = Loop(
-        kink=between(random, 0.03, 0.1),
+        kink=uniform(random, 0.03, 0.1),
         level=level,
-        fall=between(random, 1.5, 2.6),
+        fall=uniform(random, 1.5, 2.6),
         sweep=float(random.normal(0.0, 0.008)),
     )
     return Bonding(
-        material=material, diameter=diameter, ball=ball, loop=loop, sway=between(random, 0.002, 0.01)
+        material=material, diameter=diameter, ball=ball, loop=loop, sway=uniform(random, 0.002, 0.01)
     )
 
 
@@ -168,16 +168,16 @@ def die(
         top: of the die, um.
         attach_um: thickness of the layer.
     """
-    attach, fraction = pick(random, (("Ag", 0.26), ("Ag", 0.26), ("Sn63Pb37", 1.0), ("epoxy", 1.0)))
+    attach, fraction = choice(random, (("Ag", 0.26), ("Ag", 0.26), ("Sn63Pb37", 1.0), ("epoxy", 1.0)))
     base, turn = bottom + attach_um, frame.turn_deg
     low = base - fraction * attach_um
     silicon = Slab(material="Si", at=frame.at, sides=sides, bottom=base, top=top, turn_deg=turn)
     layer = Slab(material=attach, at=frame.at, sides=sides, bottom=low, top=base, turn_deg=turn)
     primitives: list[Primitive] = [silicon, replace(silicon, material="EMC", amount=-1), layer]
-    largest = spread(random, 15, 0.03 * min(sides) + 15)
-    for _ in range(int(spread(random, 2, 250))):
-        at = frame.place(*(between(random, -0.48, 0.48) * side for side in sides))
-        radius = spread(random, 0.15 * largest, largest)
+    largest = log_uniform(random, 15, 0.03 * min(sides) + 15)
+    for _ in range(int(log_uniform(random, 2, 250))):
+        at = frame.place(*(uniform(random, -0.48, 0.48) * side for side in sides))
+        radius = log_uniform(random, 0.15 * largest, largest)
         if sight.sees((*at, base), radius):
             primitives.append(
                 Cylinder(material=attach, amount=-1, at=at, radius=radius, bottom=low, top=base)
@@ -230,9 +230,9 @@ def laminate_fingers(
     """Fingers of a laminate; from each a trace runs outwards to a via through `depth_um` of laminate."""
     features: list[Feature] = []
     fingers: list[Primitive] = []
-    width, rows = between(random, 0.35, 0.5) * fan.width, whole(random, 2, 5)
-    radius, length = between(random, 35.0, 60.0), between(random, 2.5, 4.0) * fan.width
-    bend = pick(random, (-1, 0, 0, 1)) * 0.1 * fan.reach
+    width, rows = uniform(random, 0.35, 0.5) * fan.width, integer(random, 2, 5)
+    radius, length = uniform(random, 35.0, 60.0), uniform(random, 2.5, 4.0) * fan.width
+    bend = choice(random, (-1, 0, 0, 1)) * 0.1 * fan.reach
     for index, end in enumerate(fan.ends):
         dx, dy = fan.heading(end)
         if not sight.sees(frame.point(*end, fan.top), fan.reach + length):

@@ -1,0 +1,1 @@
+"""What several scenes are composed of: joints, boards, conductors, dies, bonds, marks."""
