@@ -26,7 +26,7 @@ PAGE = Path(__file__).resolve().parents[1] / "docs" / "machine-recipes.md"
 HEAD = """# Machine recipes
 
 Every table and key of a machine's TOML, written by `python scripts/machine_reference.py` from the types in
-the code. How to use one: [simulation](simulation.md#your-own-machine). `longexposure simulate --show S1`
+the code. How to use one: [simulation](simulation.md#your-own-machine). `longexposure machines show S1`
 prints a whole one.
 
 Unknown keys, wrong types and values out of range are refused by key, value and allowed range before anything

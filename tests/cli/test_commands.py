@@ -20,6 +20,7 @@ import tifffile
 from typer.testing import CliRunner
 
 from longexposure.cli import app as cli
+from longexposure.cli import images
 from longexposure.engines import choice as loading
 from longexposure.enhance import enhancer as enhancing
 from longexposure.errors import InputError
@@ -141,7 +142,7 @@ def cli_version() -> str:
 
 
 def test_default_settings_are_those_of_the_library() -> None:
-    ours = inspect.signature(cli.enhance).parameters
+    ours = inspect.signature(images.enhance).parameters
     theirs = inspect.signature(enhancing.load_enhancer).parameters
     assert [ours[name].default for name in ("model", "device", "precision")] == [
         theirs[name].default for name in ("model", "device", "precision")

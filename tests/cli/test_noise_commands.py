@@ -56,16 +56,16 @@ def bench(tmp_path: Path) -> Path:
 @pytest.fixture
 def calibration(bench: Path) -> Path:
     path = bench / "axi3.toml"
-    options = ("--darks", bench / "darks", "--machine", "AXI 3", "--exposure", 5, "--out", path)
-    outcome = Outcome("noise", "--from", "flats", bench / "flats", *options)
+    options = ("--darks", bench / "darks", "--name", "AXI 3", "--exposure", 5, "--out", path)
+    outcome = Outcome("noise", "machine", "--from", "flats", bench / "flats", *options)
     assert outcome.code == 0, outcome.stderr
     return path
 
 
 def test_flats_and_darks_become_a_file_and_words(bench: Path) -> None:
     path = bench / "axi3.toml"
-    options = ("--darks", bench / "darks", "--machine", "AXI 3", "--out", path)
-    outcome = Outcome("noise", "--from", "flats", bench / "flats", *options)
+    options = ("--darks", bench / "darks", "--name", "AXI 3", "--out", path)
+    outcome = Outcome("noise", "machine", "--from", "flats", bench / "flats", *options)
     assert outcome.code == 0
     found = tomllib.loads(path.read_text(encoding="utf-8"))
     assert found["noise"]["slope"] == pytest.approx(GAIN, rel=0.05)
@@ -150,7 +150,7 @@ def test_repeats_and_images_are_measured_too(bench: Path) -> None:
     for source, inputs in (("repeats", bench / "shots"), ("image", ROOT / "examples" / "radiographs")):
         path = bench / f"{source}.toml"
         files = sorted(inputs.glob("*.tif"))
-        assert Outcome("noise", "--from", source, *files, "--out", path).code == 0
+        assert Outcome("noise", "machine", "--from", source, *files, "--out", path).code == 0
         assert tomllib.loads(path.read_text(encoding="utf-8"))["measured"]["source"] == source
 
 
@@ -160,7 +160,7 @@ def test_repeats_and_images_are_measured_too(bench: Path) -> None:
         ("--from", "flats", "--include", "*"),
         ("--from", "image", "--darks", "darks"),
         ("--darks", "darks"),
-        ("--machine", "AXI"),
+        ("--name", "AXI"),
         ("--exposure", "5"),
         ("--no-pattern",),
         ("--from", "guesses"),
@@ -168,17 +168,17 @@ def test_repeats_and_images_are_measured_too(bench: Path) -> None:
     ],
 )
 def test_options_that_do_not_belong_together_are_a_usage_error(options: tuple[str, ...], bench: Path) -> None:
-    outcome = Outcome("noise", bench / "flats", *options, "--out", bench / "x.toml")
+    outcome = Outcome("noise", "machine", bench / "flats", *options, "--out", bench / "x.toml")
     assert outcome.code == 2
     assert not (bench / "x.toml").exists()
 
 
 def test_pairs_are_one_folder(bench: Path) -> None:
-    assert Outcome("noise", bench / "flats", bench / "darks", "--out", bench / "x").code == 2
+    assert Outcome("noise", "pairs", bench / "flats", bench / "darks", "--out", bench / "x").code == 2
 
 
 def test_only_toml_is_written_and_nothing_is_overwritten_unasked(bench: Path, calibration: Path) -> None:
-    command = ("noise", "--from", "flats", bench / "flats", "--out")
+    command = ("noise", "machine", "--from", "flats", bench / "flats", "--out")
     before = (bench / "shots" / "part0.tif").read_bytes(), calibration.read_bytes()
     outcome = Outcome(*command, bench / "shots" / "part0.tif", "--overwrite")
     assert outcome.code == 4

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import tifffile
 from typer.testing import CliRunner, Result
 
 from longexposure.cli import app as cli
+from longexposure.cli.simulation import PREVIEWED
 from longexposure.cli.terminal import progress
 from longexposure.data import simulated_sets as simulating
 from longexposure.simulation.machine import recipe_text
@@ -95,15 +97,32 @@ def test_a_preview_alone_writes_no_set(recipe: str, tmp_path: Path) -> None:
 
 
 def test_show_prints_the_recipe_of_a_machine_that_ships() -> None:
-    result = _run("--show", "S1")
+    result = CliRunner().invoke(cli.app, ["machines", "show", "S1"])
     assert (result.exit_code, result.stdout) == (0, recipe_text("S1"))
 
 
-def test_too_few_options_are_a_wrong_command_line(recipe: str, tmp_path: Path) -> None:
-    for arguments in ([], ["--machine", recipe], ["--out", str(tmp_path)]):
+def test_machines_that_ship_are_listed_with_what_they_stand_for() -> None:
+    result = CliRunner().invoke(cli.app, ["machines", "list"])
+    assert result.exit_code == 0
+    assert [line.split()[0] for line in result.stdout.splitlines()] == ["S1", "S2", "S3", "wide"]
+    assert tomllib.loads(recipe_text("S2"))["summary"] in result.stdout
+
+
+def test_a_machine_that_does_not_ship_is_not_shown() -> None:
+    result = CliRunner().invoke(cli.app, ["machines", "show", "S9"])
+    assert result.exit_code == 5
+    assert "one of" in result.stderr
+
+
+def test_too_few_options_are_a_wrong_command_line(recipe: str) -> None:
+    for arguments, missing in (
+        ([], "--machine"),
+        (["--machine", recipe], "--out"),
+        (["--out", "x"], "--machine"),
+    ):
         result = _run(*arguments)
         assert result.exit_code == 2
-        assert "--machine" in result.stderr
+        assert missing in result.stderr
 
 
 @pytest.mark.parametrize(
@@ -124,7 +143,6 @@ def test_too_few_options_are_a_wrong_command_line(recipe: str, tmp_path: Path) -
         (["--seed", "-1"], 2, "--seed"),
         (["--preview", "sheet.tif"], 4, "ends in .png"),
         (["--machine", "S9"], 5, "one of"),
-        (["--show", "S9"], 5, "one of"),
     ],
 )
 def test_a_refusal_is_one_line_with_its_exit_code_and_nothing_is_written(
@@ -156,7 +174,7 @@ def test_an_interrupted_run_tells_how_to_go_on(
 
 def test_the_help_tells_how_many_pairs_a_preview_shows() -> None:
     words = " ".join(_run("--help").output.replace("│", " ").split())
-    assert cli.PREVIEWED == 4
+    assert PREVIEWED == 4
     assert "the first four pairs" in words
 
 

@@ -22,6 +22,7 @@ from pydantic import BaseModel
 
 from longexposure import errors
 from longexposure.cli import app as cli
+from longexposure.cli.options import INTERRUPTED
 from longexposure.io import FORMATS
 from longexposure.models.registry import CLASSICAL, DEFAULT
 from longexposure.train.recipe import Recipe, load_recipe
@@ -244,7 +245,7 @@ def test_how_to_tells_every_exit_code() -> None:
         str(kind.exit_code): f"`{kind.__name__}`" for kind in kinds if kind.__module__ == errors.__name__
     }
     assert {code: name for code, name in told.items() if name != "-"} == expected
-    assert set(told) == {"0", "1", "2", str(cli.INTERRUPTED), *expected}
+    assert set(told) == {"0", "1", "2", str(INTERRUPTED), *expected}
 
 
 def recipe_tables() -> dict[str, type[BaseModel]]:

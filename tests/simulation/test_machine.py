@@ -225,5 +225,5 @@ def test_unknown_machines_are_refused_with_the_names_there_are() -> None:
             load_machine(name)
     with pytest.raises(RecipeError, match="S1, S2, S3"):
         recipe_text("S9")
-    with pytest.raises(RecipeError, match="simulate --show S1"):
+    with pytest.raises(RecipeError, match="machines show S1"):
         load_machine("missing.toml")

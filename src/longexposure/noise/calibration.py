@@ -368,7 +368,7 @@ def _checked(values: Mapping[str, Any], *, where: str) -> NoiseCalibration:
     try:
         return parsed(NoiseCalibration, values, where=where)
     except LongExposureError as error:
-        advice = "correct the file, or measure again with `longexposure noise --from ...`"
+        advice = "correct the file, or measure again with `longexposure noise machine --from ...`"
         raise InputError(
             where=error.where, expected=error.expected, found=error.found, advice=advice
         ) from error
@@ -388,7 +388,7 @@ def _rounded(value: Any) -> Any:
 def _unusable(path: Path, found: str) -> InputError:
     return InputError(
         where=str(path),
-        expected="a fingerprint that `longexposure noise --from ... --out FILE.toml` wrote",
+        expected="a fingerprint that `longexposure noise machine --from ... --out FILE.toml` wrote",
         found=found,
         advice="check the path, or measure again",
     )

@@ -498,7 +498,7 @@ def load_machine(machine: str | Path, overrides: Sequence[str] = ()) -> Machine:
             where="machine",
             expected=f"one of {', '.join(names)}, or a file that ends in .toml",
             found=repr(str(machine)),
-            advice="choose one of these, or write a recipe; `longexposure simulate --show S1` prints one",
+            advice="choose one of these, or write a recipe; `longexposure machines show S1` prints one",
         )
-    document = read_document(Path(machine), overrides, advice="start from `longexposure simulate --show S1`")
+    document = read_document(Path(machine), overrides, advice="start from `longexposure machines show S1`")
     return Machine(str(machine), document)

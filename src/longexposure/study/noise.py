@@ -11,7 +11,7 @@ from longexposure.study.workbench import Workbench
 QUESTION = (
     "The paper plots histograms of HQ - LQ of 100 training pairs of each machine type and calls them "
     "Gaussian. Here with moments, distance from a Gaussian, dependence on the signal, the noise power "
-    "spectrum, and whether the mean is zero, which Noise2Noise needs. `longexposure noise` gives the same "
+    "spectrum, and whether the mean is zero, which Noise2Noise needs. `longexposure noise pairs` gives the same "
     "for any folder of pairs."
 )
 CAPTIONS = {

@@ -1,0 +1,97 @@
+"""What commands share: options, failures as one line on stderr, targets refused before the work."""
+
+from __future__ import annotations
+
+import errno
+import os
+import traceback
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+from typer.core import TyperCommand
+
+from longexposure.errors import LongExposureError, OutputError
+from longexposure.format import json_text
+
+INTERRUPTED = 130
+"""Exit code after Ctrl-C, as shells give it (128 + SIGINT)."""
+
+INTERRUPTION = (
+    "interrupted: finished files stay; `train` goes on with --resume, `simulate` with the same command"
+)
+"""What is said after Ctrl-C."""
+
+DeviceOption = Annotated[Literal["auto", "cpu", "cuda"], typer.Option(help="Where to compute.")]
+PrecisionOption = Annotated[
+    Literal["auto", "f32", "bf16"],
+    typer.Option(help="Arithmetic; bf16 is faster where the processor has it, f32 is exact."),
+]
+EngineOption = Annotated[
+    Literal["auto", "torch", "openvino", "onnx"],
+    typer.Option(help="What computes; auto: a GPU, else the first of openvino, onnx, torch that is exact."),
+]
+IncludeOption = Annotated[list[str] | None, typer.Option(help="Pattern of pairs to take; repeatable.")]
+JsonOption = Annotated[
+    Path | None, typer.Option("--json", metavar="FILE", help='Write the results as JSON; "-" is stdout.')
+]
+OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace outputs that exist.")]
+
+
+class Command(TyperCommand):
+    """A command whose failures are one line on stderr and an exit code of `longexposure.errors`."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except (typer.Exit, typer.Abort, typer.BadParameter):
+            raise
+        except KeyboardInterrupt:
+            typer.echo(INTERRUPTION, err=True)
+            raise typer.Exit(INTERRUPTED) from None
+        except Exception as error:
+            if isinstance(error, OSError) and error.errno == errno.EPIPE:
+                raise
+            debug = ctx.find_root().params.get("debug", False)
+            if debug:
+                traceback.print_exception(error)
+            line = " ".join(str(error).split()) or type(error).__name__
+            if isinstance(error, LongExposureError):
+                typer.echo(f"error: {line}", err=True)
+                raise typer.Exit(error.exit_code) from error
+            advice = "" if debug else "; run `longexposure --debug ...` for the traceback, and report it"
+            typer.echo(f"error: unexpected {type(error).__name__}: {line}{advice}", err=True)
+            raise typer.Exit(1) from error
+
+
+def refuse_target(path: Path | None, *, suffixes: tuple[str, ...], overwrite: bool) -> None:
+    """Refuse a file that may not be written before the work is done, rather than after it.
+
+    The suffix is held to what is written there, so that no option can replace a radiograph or a checkpoint.
+    """
+    if path is None or str(path) == "-":
+        return
+    if path.suffix.lower() not in suffixes:
+        raise OutputError(
+            where=str(path),
+            expected=f"a name that ends in {' or '.join(suffixes)}",
+            found=repr(path.suffix),
+            advice="choose such a name; images and checkpoints are never replaced by reports",
+        )
+    if os.path.exists(path) and not overwrite:  # noqa: PTH110 (never raises, unlike Path.exists)
+        raise OutputError(
+            where=str(path),
+            expected="a name that is free",
+            found="an existing file",
+            advice="use --overwrite or another name",
+        )
+
+
+def put_json(value: object, path: Path, *, overwrite: bool) -> None:
+    """JSON into a file, whole or not at all; "-" is stdout."""
+    if str(path) == "-":
+        typer.echo(json_text(value))
+        return
+    from longexposure.io import write_whole
+
+    write_whole(path, (json_text(value) + "\n").encode(), overwrite=overwrite, parents=True)

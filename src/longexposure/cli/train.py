@@ -1,0 +1,117 @@
+"""`train` and `study`: trainings, and the paper's experiments made of them."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from longexposure.cli.options import Command, DeviceOption
+from longexposure.cli.terminal import progress
+
+if TYPE_CHECKING:
+    from longexposure.train.loop import Progress as TrainingProgress
+
+app = typer.Typer()
+
+
+@app.command(cls=Command)
+def train(
+    recipe: Annotated[Path, typer.Argument(metavar="RECIPE.toml", help="What to train, on what, and how.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the run: log, state, checkpoint.")],
+    *,
+    overrides: Annotated[
+        list[str] | None, typer.Option("--set", metavar="a.b=c", help="Override a value of the recipe.")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in the folder.")] = False,
+    device: DeviceOption = "auto",
+    devices: Annotated[
+        int, typer.Option(min=1, help="GPUs, or processes on a CPU, that fraction every step.")
+    ] = 1,
+    tensorboard: Annotated[
+        bool, typer.Option("--tensorboard", help="Write event files for TensorBoard too.")
+    ] = False,
+) -> None:
+    """Train a network from a recipe."""
+    from longexposure.train.loop import train as train_network
+    from longexposure.train.recipe import load_recipe
+    from longexposure.train.team import leads_here
+
+    resolved = load_recipe(recipe, overrides or [])
+    work = functools.partial(
+        train_network, resolved, out, resume=resume, device=device, devices=devices, tensorboard=tensorboard
+    )
+    if not leads_here():
+        work()
+        return
+    with progress("training", total=resolved.steps, every_s=10.0) as shown_progress:
+        first = "goes on" if resume else f"first weights {resolved.start_from or 'random'}"
+        shown_progress.say(f"training {resolved.name}: {first}")
+        if resolved.preview.every_steps:
+            shown_progress.say(f"pictures to look at in {out / 'previews'}")
+        checkpoint = work(on_step=lambda at: shown_progress.update(at.step, step_text(at)))
+    typer.echo(str(checkpoint))
+
+
+def step_text(at: TrainingProgress) -> str:
+    left = timedelta(seconds=round(at.seconds_left))
+    before, after = at.scores.get("psnr_noisy"), at.scores.get("psnr")
+    scores = "" if before is None or after is None else f", PSNR {before:.2f} -> {after:.2f} dB"
+    return f"loss {at.loss:.4g}, lr {at.lr:.2e}{scores}, {at.mpx_per_s:.2f} Mpx/s, {left} left"
+
+
+@app.command(cls=Command)
+def study(
+    name: Annotated[
+        Literal["noise", "table1", "downsampling", "compare", "noise2noise", "one-model", "all"],
+        typer.Argument(
+            metavar="STUDY", help="noise, table1, downsampling, compare, noise2noise, one-model, all."
+        ),
+    ],
+    *,
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="Folder of the results; what is there is taken up.")
+    ],
+    data: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Folder with pairs of S1, S2 and S3, train and test.")
+    ] = None,
+    budget: Annotated[
+        Literal["quick", "standard", "full"],
+        typer.Option(help="About an hour on two cores, about a night, or the paper's schedule on a GPU."),
+    ] = "quick",
+    seeds: Annotated[
+        int | None,
+        typer.Option(min=1, max=100, help="Random starts of every training; default: the budget's."),
+    ] = None,
+    device: DeviceOption = "auto",
+    edcnn_weights: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="ResNet-50 weights for the second term of EDCNN's loss; without: MSE alone."
+        ),
+    ] = None,
+) -> None:
+    """Run an experiment of the paper, or all of them: trainings, numbers, tables, pictures."""
+    from longexposure.study.suite import study as run_study
+
+    done = itertools.count(1)
+    with progress("studying", total=None) as shown_progress:
+        documents = run_study(
+            name,
+            out=out,
+            data=data,
+            budget=budget,
+            seeds=seeds,
+            device=device,
+            edcnn_weights=edcnn_weights,
+            tell=lambda text: shown_progress.update(next(done), text),
+        )
+    for document in documents:
+        typer.echo(document["title"])
+        for line in document["statements"]:
+            typer.echo(f"  {line}")
+    typer.echo(str(out / ("index.html" if name == "all" else f"{name}.md")))
