@@ -54,7 +54,7 @@ def test_the_path_for_each_um_of_height_is_one_over_the_cosine() -> None:
     assert view.path_factor((1, 1)) == pytest.approx(sqrt(3))
 
 
-def test_slopes_do_not_fraction_memory_with_the_view() -> None:
+def test_slopes_do_not_share_memory_with_the_view() -> None:
     view = View(8, 8, 1.0, tilt_deg=30)
     view.slopes([(0, 0, 0), (1, 1, 1)])[:] = 7
     assert view.slopes([(0, 0, 0)])[0] == pytest.approx(view.slope)

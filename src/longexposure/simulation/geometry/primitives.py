@@ -1,8 +1,8 @@
 """Primitives: what a scene is made of. Plain data in um; `thickness.py` finds the rays' paths through them.
 
-Every solid has a `material` (a name of `physics.materials`) and an `amount`: 1 for material that is there,
--1 for material that is taken away, as by a void. z is the height above the plane of the part, `bottom` and
-`top` are heights, `at` is a place (x, y) or (x, y, z), and `turn_deg` turns about z, from x towards y.
+Each has a `material` (a name of `physics.materials`) and an `amount`: 1 for material that is there, -1 for
+material that is taken away, as by a void. z is the height above the plane of the part, `bottom` and `top` are
+heights, `at` is a place (x, y) or (x, y, z), and `turn_deg` turns about z, from x towards y.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from math import isfinite
-from typing import Any, Literal
+from typing import Literal, get_args
 
 from longexposure.errors import RecipeError
 
@@ -18,15 +18,25 @@ Place = tuple[float, float]
 Point = tuple[float, float, float]
 
 
+_LENGTHS = {"radius", "radii", "sides", "width", "diameter", "pitch", "cell", "period", "roughness"}
+"""Fields that must be above 0."""
+
+_NOT_NEGATIVE = {"mean", "rms", "seed"}
+"""Fields that must be 0 or more."""
+
+_DEPTHS = {"at": 1, "sides": 1, "radii": 1, "pitch": 1, "cell": 1, "period": 1, "points": 2}
+"""Fields that are tuples of numbers, or of places."""
+
+
 @dataclass(frozen=True, kw_only=True)
-class _Solid:
+class _Checked:
     """Checks that all primitives share: finite numbers, lengths above 0, a top above the bottom."""
 
     material: str
     amount: float = 1.0
 
     def __post_init__(self) -> None:
-        for name, depth, is_length in _checked_fields(type(self)):
+        for name, depth in _NUMBERS[type(self)]:
             value = getattr(self, name)
             if depth == 0:
                 finite, least = isfinite(value), value
@@ -38,15 +48,13 @@ class _Solid:
                 finite, least = isfinite(sum(map(sum, value))), 1.0
             if not finite:
                 self._refuse(name, "finite numbers", value)
-            if is_length and not least > 0:
+            if name in _LENGTHS and not least > 0:
                 self._refuse(name, "lengths above 0 um", value)
+            if name in _NOT_NEGATIVE and least < 0:
+                self._refuse(name, "0 or more", value)
         bottom, top = getattr(self, "bottom", None), getattr(self, "top", None)
         if bottom is not None and top is not None and not top > bottom:
             self._refuse("top", f"a height above the bottom, {bottom:g} um", top)
-
-    def _check_seed(self, seed: int) -> None:
-        if seed < 0:
-            self._refuse("seed", "0 or more", seed)
 
     def _refuse(self, name: str, expected: str, found: object) -> None:
         raise RecipeError(
@@ -57,27 +65,8 @@ class _Solid:
         )
 
 
-_LENGTHS = {"radius", "radii", "sides", "width", "diameter", "pitch", "cell", "period", "roughness"}
-"""Fields that must be above 0."""
-
-_DEPTHS = {"at": 1, "sides": 1, "radii": 1, "pitch": 1, "cell": 1, "period": 1, "points": 2}
-"""Fields that are tuples of numbers, or of places."""
-
-
-_CHECKED: dict[type, tuple[tuple[str, int, bool], ...]] = {}
-"""What `_checked_fields` has found out about each kind of solid: thousands of each are made."""
-
-
-def _checked_fields(kind: type[Any]) -> tuple[tuple[str, int, bool], ...]:
-    """Name, depth of nesting and whether it is a length, for each field that holds numbers."""
-    if kind not in _CHECKED:
-        names = (field.name for field in fields(kind) if field.name not in {"material", "pattern"})
-        _CHECKED[kind] = tuple((name, _DEPTHS.get(name, 0), name in _LENGTHS) for name in names)
-    return _CHECKED[kind]
-
-
 @dataclass(frozen=True, kw_only=True)
-class Ball(_Solid):
+class Ball(_Checked):
     """A sphere cut off below `bottom` and above `top`: a ball, a bump, a void."""
 
     at: Point
@@ -85,9 +74,14 @@ class Ball(_Solid):
     bottom: float = -1e9
     top: float = 1e9
 
+    @property
+    def radii(self) -> Point:
+        """As of an ellipsoid."""
+        return self.radius, self.radius, self.radius
+
 
 @dataclass(frozen=True, kw_only=True)
-class Ellipsoid(_Solid):
+class Ellipsoid(_Checked):
     """An ellipsoid with half axes `radii` (along its own x, y and z), cut off like a ball."""
 
     at: Point
@@ -96,9 +90,14 @@ class Ellipsoid(_Solid):
     bottom: float = -1e9
     top: float = 1e9
 
+    @property
+    def radius(self) -> float:
+        """Half axis along its own x, the radius of a round one as seen from above."""
+        return self.radii[0]
+
 
 @dataclass(frozen=True, kw_only=True)
-class Cylinder(_Solid):
+class Cylinder(_Checked):
     """An upright cylinder; with `inner_radius` a tube, such as the barrel of a via."""
 
     at: Place
@@ -114,7 +113,7 @@ class Cylinder(_Solid):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Cone(_Solid):
+class Cone(_Checked):
     """An upright frustum of a cone, of different radii at the bottom and at the top, not both 0."""
 
     at: Place
@@ -129,9 +128,14 @@ class Cone(_Solid):
             found = (self.bottom_radius, self.top_radius)
             self._refuse("radii", "two different radii of 0 um or more", found)
 
+    @property
+    def radius(self) -> float:
+        """The larger of both radii, as seen from above."""
+        return max(self.bottom_radius, self.top_radius)
+
 
 @dataclass(frozen=True, kw_only=True)
-class Slab(_Solid):
+class Slab(_Checked):
     """An upright box with `sides` along its own x and y: a die, a pad, a body, a plane."""
 
     at: Place
@@ -142,7 +146,7 @@ class Slab(_Solid):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wedge(_Solid):
+class Wedge(_Checked):
     """A slab whose top falls from `top` at its own -x side to `bottom` at its +x side: a solder fillet."""
 
     at: Place
@@ -153,7 +157,7 @@ class Wedge(_Solid):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Track(_Solid):
+class Track(_Checked):
     """A flat strip of one width along a line of places, round at its ends and corners: a trace, a stroke.
 
     Where it crosses itself it is no thicker. It is closed where its last point is its first.
@@ -166,7 +170,7 @@ class Track(_Solid):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wire(_Solid):
+class Wire(_Checked):
     """A round wire with round ends along a line of points in space; at its bends it is no thicker.
 
     It is closed where its last point is its first.
@@ -177,7 +181,7 @@ class Wire(_Solid):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Lattice(_Solid):
+class Lattice(_Checked):
     """Equal cells in rows and columns within a rectangle: memory, a mesh, dummy fill.
 
     Attributes:
@@ -205,7 +209,7 @@ class Lattice(_Solid):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Weave(_Solid):
+class Weave(_Checked):
     """Glass cloth in laminate: warp and weft as a thickness that varies about its mean, all over the image.
 
     Attributes:
@@ -225,11 +229,10 @@ class Weave(_Solid):
         super().__post_init__()
         if not 0 <= self.swing <= self.mean:
             self._refuse("swing", f"0 to the mean thickness, {self.mean:g} um", self.swing)
-        self._check_seed(self.seed)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Grain(_Solid):
+class Grain(_Checked):
     """Random texture of the material itself, all over the image: filler in mould compound, rough copper.
 
     Attributes:
@@ -244,15 +247,18 @@ class Grain(_Solid):
     roughness: float
     seed: int = 0
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        for name in ("mean", "rms"):
-            if getattr(self, name) < 0:
-                self._refuse(name, "0 um or more", getattr(self, name))
-        self._check_seed(self.seed)
-
 
 Primitive = Ball | Ellipsoid | Cylinder | Cone | Slab | Wedge | Track | Wire | Lattice | Weave | Grain
+
+_NUMBERS: dict[type, list[tuple[str, int]]] = {
+    kind: [
+        (field.name, _DEPTHS.get(field.name, 0))
+        for field in fields(kind)
+        if field.name not in {"material", "pattern"}
+    ]
+    for kind in get_args(Primitive)
+}
+"""Name and depth of nesting of the fields that hold numbers; found once, since thousands of each are made."""
 
 
 @dataclass(frozen=True)

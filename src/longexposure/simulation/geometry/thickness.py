@@ -10,9 +10,11 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 
+import numpy as np
+
+from longexposure.simulation.geometry.canvas import Canvas, Image, Parts
 from longexposure.simulation.geometry.lattices import lattice_parts
 from longexposure.simulation.geometry.lines import track_parts, wire_parts
-from longexposure.simulation.geometry.parts import Canvas, Image, Parts
 from longexposure.simulation.geometry.primitives import (
     Ball,
     Cone,
@@ -28,12 +30,12 @@ from longexposure.simulation.geometry.primitives import (
     Wire,
 )
 from longexposure.simulation.geometry.prisms import box_parts, cone_parts, cylinder_parts
-from longexposure.simulation.geometry.quadrics import ball_parts, ellipsoid_parts
-from longexposure.simulation.geometry.textures import add_texture
+from longexposure.simulation.geometry.quadrics import ellipsoid_parts
+from longexposure.simulation.geometry.textures import grain_um, weave_um
 from longexposure.simulation.geometry.view import View
 
 _PARTS: dict[type, Callable[..., Iterator[Parts]]] = {
-    Ball: ball_parts,
+    Ball: ellipsoid_parts,
     Ellipsoid: ellipsoid_parts,
     Cylinder: cylinder_parts,
     Cone: cone_parts,
@@ -48,8 +50,8 @@ _PARTS: dict[type, Callable[..., Iterator[Parts]]] = {
 def thickness_maps(primitives: Sequence[Primitive], view: View) -> dict[str, Image]:
     """Length in um that each ray runs inside each material, times `amount`, (H, W) float32, 0 or more.
 
-    Each value is the mean over its pixel. Places where primitives overlap count twice, unless one of them takes
-    away (amount -1); less than nothing becomes 0. Without primitives there are no maps.
+    Each value is the mean over its pixel. Places where primitives overlap count twice, unless one of them
+    takes away (amount -1); less than nothing becomes 0. Without primitives there are no maps.
 
     Raises:
         RecipeError: a primitive whose middle is as high as the source.
@@ -59,7 +61,9 @@ def thickness_maps(primitives: Sequence[Primitive], view: View) -> dict[str, Ima
     for primitive in primitives:
         groups[type(primitive)].append(primitive)
         if isinstance(primitive, Weave | Grain):
-            add_texture(primitive, canvas)
+            texture = weave_um(primitive, view) if isinstance(primitive, Weave) else grain_um(primitive, view)
+            texture *= np.float32(primitive.amount * view.path_factor(view.slope))
+            canvas.add(primitive.material, (0, 0), texture)
     for kind, find_parts in _PARTS.items():
         if kind in groups:
             for parts in find_parts(groups[kind], canvas):
