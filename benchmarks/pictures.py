@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 from demo import EXAMPLES, simulate_board
-from PIL import Image
 from quality import repaired
 
 from longexposure import load_enhancer, read_radiograph
+from longexposure.io import png_bytes
 
 IMAGES = Path(__file__).resolve().parents[1] / "docs" / "images"
 GAP = 8
@@ -55,7 +55,7 @@ def main() -> None:
 
 
 def save(picture: np.ndarray, name: str) -> None:
-    Image.fromarray(picture).save(IMAGES / name, optimize=True)
+    (IMAGES / name).write_bytes(png_bytes(picture))
 
 
 if __name__ == "__main__":

@@ -194,6 +194,11 @@ def test_description_is_read_from_every_kind_of_text(kind, file):
     assert read_radiograph(save(file, Image.fromarray(ramp((3, 5))), pnginfo=info)).description == text
 
 
+def test_one_column_of_any_strides_is_written(file):
+    pixels = ramp((9,))[:, None]
+    np.testing.assert_array_equal(read_radiograph(write_radiograph(Radiograph(pixels), file)).pixels, pixels)
+
+
 def test_other_chunks_are_left_alone_and_print_nothing(file, capfd):
     extra = (
         chunk(b"iCCP", b"broken\0\0rubbish")

@@ -12,6 +12,7 @@ from longexposure.io.files import (
     write_radiograph,
 )
 from longexposure.io.formats import FORMATS, Format, writable_suffix
+from longexposure.io.png import png_bytes
 from longexposure.io.writing import check_writable_folder, remove_temporaries, write_whole
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "Format",
     "check_writable_folder",
     "expand_inputs",
+    "png_bytes",
     "read_radiograph",
     "remove_temporaries",
     "sidecar_path",

@@ -16,8 +16,6 @@ MAX_RATIO = 1100
 ALWAYS_BYTES = 64 * 2**20
 """An image of up to this many bytes may be packed tighter than `MAX_RATIO`."""
 
-CONVERT = "convert it yourself to uint8, uint16 or float32, so that you know how grey values are rescaled"
-
 TRANSPOSING = (5, 6, 7, 8)
 """Values of the orientation tag (TIFF 6.0, tag 274) that swap rows and columns."""
 
@@ -42,7 +40,10 @@ def reason_of(error: BaseException) -> str:
 def wrong_type(where: str, found: str) -> InputError:
     """The error for grey values of a type that is not taken."""
     return InputError(
-        where=where, expected="8-bit, 16-bit or 32-bit float grey values", found=found, advice=CONVERT
+        where=where,
+        expected="8-bit, 16-bit or 32-bit float grey values",
+        found=found,
+        advice="convert it yourself to uint8, uint16 or float32, so that you know how values are rescaled",
     )
 
 

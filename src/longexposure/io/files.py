@@ -7,13 +7,12 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import BinaryIO
 
 from longexposure.errors import InputError, LongExposureError, OutputError, ResourceError
 from longexposure.io.checks import damaged, reason_of
-from longexposure.io.formats import FORMATS, Format, format_of_suffix
+from longexposure.io.formats import FORMATS, format_of_suffix
 from longexposure.io.record import record_fields
 from longexposure.io.writing import Content, refuse_taken, write_together
 from longexposure.radiograph import Radiograph, Source
@@ -43,18 +42,26 @@ def read_radiograph(path: str | Path) -> Radiograph:
         ResourceError: too large for the memory there is.
     """
     path = Path(path)
-    data = _content(path)
-    form = _format_of(path, data)
-    source = Source(path=str(path), sha256=hashlib.sha256(data).hexdigest(), format=form.name)
     try:
-        return form.read(data, source)
-    except LongExposureError:
-        raise
+        data = _content(path)
+        form = next((form for form in FORMATS.values() if form.sniff(data[:16])), None)
+        if form is None:
+            raise _foreign(path, data)
+        source = Source(path=str(path), sha256=hashlib.sha256(data).hexdigest(), format=form.name)
+        try:
+            return form.read(data, source)
+        except (LongExposureError, MemoryError):
+            raise
+        except Exception as error:  # on damaged files the libraries raise whatever comes
+            expected = f"a {form.name.upper()} file that can be decoded"
+            raise damaged(str(path), expected=expected, found=reason_of(error)) from error
     except MemoryError as error:
-        raise _too_large(path) from error
-    except Exception as error:  # on damaged files the libraries raise whatever comes
-        expected = f"a {form.name.upper()} file that can be decoded"
-        raise damaged(str(path), expected=expected, found=reason_of(error)) from error
+        raise ResourceError(
+            where=str(path),
+            expected="memory for the whole image",
+            found="too little",
+            advice="close other programs, or cut the image or the stack into several files",
+        ) from error
 
 
 def write_radiograph(
@@ -75,11 +82,21 @@ def write_radiograph(
         OutputError: the file exists, is the source, cannot be written, or the format cannot hold it.
     """
     path = Path(path)
-    contents: dict[Path, Content] = {path: functools.partial(_writer(path), radiograph)}
+    form = format_of_suffix(path.suffix)
+    if form is None or form.write is None:
+        suffixes = [suffix for each in FORMATS.values() if each.writes for suffix in each.suffixes]
+        raise OutputError(
+            where=str(path),
+            expected=f"a name that ends with {', '.join(suffixes)}",
+            found=f"{path.suffix!r}",
+            advice="choose .tif, which holds everything",
+        )
+    contents: dict[Path, Content] = {path: functools.partial(form.write, radiograph)}
     if sidecar:
-        contents[sidecar_path(path)] = functools.partial(_write_sidecar, radiograph)
+        values = {"description": radiograph.description, "longexposure": record_fields(radiograph)}
+        contents[sidecar_path(path)] = (json.dumps(values, indent=2) + "\n").encode("ascii")
     for target in contents:
-        _check_target(target, radiograph, overwrite=overwrite)
+        _check_target(target, radiograph.source, overwrite=overwrite)
     try:
         write_together(contents, overwrite=overwrite)
     except LongExposureError as error:
@@ -128,8 +145,6 @@ def _content(path: Path) -> bytes:
         data = path.read_bytes()
     except FileNotFoundError as error:
         raise _not_a_file(path, "no such file", "check the path") from error
-    except MemoryError as error:
-        raise _too_large(path) from error
     except (OSError, ValueError) as error:
         raise _not_a_file(path, reason_of(error), "check the path and the permissions") from error
     if not data:
@@ -141,60 +156,36 @@ def _not_a_file(path: Path, found: str, advice: str) -> InputError:
     return InputError(where=str(path), expected="an image file that can be read", found=found, advice=advice)
 
 
-def _too_large(path: Path) -> ResourceError:
-    return ResourceError(
-        where=str(path),
-        expected="memory for the whole image",
-        found="too little",
-        advice="close other programs, or cut the image or the stack into several files",
-    )
-
-
-def _format_of(path: Path, data: bytes) -> Format:
-    start = data[:16]
-    for form in FORMATS.values():
-        if form.sniff(start):
-            return form
+def _foreign(path: Path, data: bytes) -> InputError:
+    """The error for a file of no known format: what it looks like, and what its name claims."""
+    start = data[:4096]
+    found = next((name for magic, name in _FOREIGN.items() if data.startswith(magic)), "")
+    if data[128:132] == b"DICM":
+        found = "a DICOM file"
+    elif not found and not any(start):
+        found = f"{len(data)} bytes that start with zeros"
+    elif not found and all(32 <= byte < 127 or byte in b"\t\r\n" for byte in start):
+        found = "a text file"
+    elif not found:
+        found = f"{len(data)} bytes of unknown kind, starting with {start[:4].hex()}"
     claimed = format_of_suffix(path.suffix)
     if claimed is not None:
-        raise damaged(str(path), expected=f"a {claimed.name.upper()} file", found=_looks_like(data))
-    raise InputError(
+        return damaged(str(path), expected=f"a {claimed.name.upper()} file", found=found)
+    return InputError(
         where=str(path),
         expected=f"one of {', '.join(form.name.upper() for form in FORMATS.values())}",
-        found=_looks_like(data),
+        found=found,
         advice="export the radiograph as 8- or 16-bit greyscale TIFF",
     )
 
 
-def _looks_like(data: bytes) -> str:
-    if data[128:132] == b"DICM":
-        return "a DICOM file"
-    for magic, name in _FOREIGN.items():
-        if data.startswith(magic):
-            return name
-    start = data[:4096]
-    if not any(start):
-        return f"{len(data)} bytes that start with zeros"
-    if all(32 <= byte < 127 or byte in b"\t\r\n" for byte in start):
-        return "a text file"
-    return f"{len(data)} bytes of unknown kind, starting with {start[:4].hex()}"
-
-
-def _writer(path: Path) -> Callable[[Radiograph, BinaryIO], None]:
-    form = format_of_suffix(path.suffix)
-    if form is not None and form.write is not None:
-        return form.write
-    suffixes = [suffix for each in FORMATS.values() if each.writes for suffix in each.suffixes]
-    raise OutputError(
-        where=str(path),
-        expected=f"a name that ends with {', '.join(suffixes)}",
-        found=f"{path.suffix!r}",
-        advice="choose .tif, which holds everything",
-    )
-
-
-def _check_target(path: Path, radiograph: Radiograph, *, overwrite: bool) -> None:
-    if radiograph.source is not None and _same_file(path, Path(radiograph.source.path)):
+def _check_target(path: Path, source: Source | None, *, overwrite: bool) -> None:
+    """Refuse to write over the source, over a file that must stay, or into a folder that is not there."""
+    try:
+        is_source = source is not None and path.samefile(source.path)
+    except OSError:
+        is_source = source is not None and path.absolute() == Path(source.path).absolute()
+    if is_source:
         raise OutputError(
             where=str(path),
             expected="an output other than the input",
@@ -211,19 +202,8 @@ def _check_target(path: Path, radiograph: Radiograph, *, overwrite: bool) -> Non
         )
 
 
-def _same_file(path: Path, source: Path) -> bool:
-    try:
-        return path.samefile(source)
-    except OSError:
-        return path.absolute() == source.absolute()
-
-
-def _write_sidecar(radiograph: Radiograph, file: BinaryIO) -> None:
-    values = {"description": radiograph.description, "longexposure": record_fields(radiograph)}
-    file.write((json.dumps(values, indent=2) + "\n").encode("ascii"))
-
-
 def _images_in(folder: Path) -> list[Path]:
+    """The images of a folder, ordered with numbers in their names taken as numbers."""
     try:
         files = [
             path
@@ -238,21 +218,16 @@ def _images_in(folder: Path) -> list[Path]:
             advice="check its permissions",
         ) from error
     if not files:
-        known = ", ".join(_suffixes())
+        known = ", ".join(suffix for form in FORMATS.values() for suffix in form.suffixes)
         raise InputError(
             where=str(folder),
             expected=f"a folder with images ({known})",
             found="none",
             advice="name the folder that holds them; folders inside it are not searched",
         )
-    return sorted(files, key=_natural)
 
+    def natural(path: Path) -> tuple[list[tuple[int, int, str]], str]:
+        parts = re.findall(r"\d+|\D+", path.name.lower())
+        return [(0, int(p), "") if p.isdecimal() and p.isascii() else (1, 0, p) for p in parts], path.name
 
-def _suffixes() -> Iterator[str]:
-    return (suffix for form in FORMATS.values() for suffix in form.suffixes)
-
-
-def _natural(path: Path) -> tuple[list[tuple[int, int, str]], str]:
-    """Sort key under which numbers in names count as numbers."""
-    parts = re.findall(r"\d+|\D+", path.name.lower())
-    return [(0, int(p), "") if p.isdecimal() and p.isascii() else (1, 0, p) for p in parts], path.name
+    return sorted(files, key=natural)

@@ -33,10 +33,6 @@ class Format:
     write: Callable[[Radiograph, BinaryIO], None] | None = None
 
     @property
-    def reads(self) -> bool:
-        return True
-
-    @property
     def writes(self) -> bool:
         return self.write is not None
 

@@ -1,24 +1,19 @@
-"""PNG: one 8- or 16-bit image, checked chunk by chunk (PNG specification, third edition, W3C 2025)."""
+"""PNG: one 8- or 16-bit image, checked chunk by chunk (PNG specification, third edition, W3C 2025).
+
+The libraries decode, encode and read Exif; what they let pass or spoil is checked here, see decision 16.
+"""
 
 from __future__ import annotations
 
 import struct
 import zlib
-from dataclasses import dataclass
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 
 from longexposure.errors import InputError, OutputError
-from longexposure.io.checks import (
-    check_plausible,
-    damaged,
-    one_channel,
-    upright,
-    upright_resolution,
-    wrong_type,
-)
-from longexposure.io.record import parse_record, record_text, stated_resolution
+from longexposure.io.checks import check_plausible, damaged, one_channel, upright, wrong_type
+from longexposure.io.record import radiograph_of, record_text, stated_resolution
 from longexposure.radiograph import Pixels, Radiograph, Resolution, Source
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -27,7 +22,6 @@ _TEXT_BYTES = 2**24
 _GREY, _RGB, _PALETTE, _GREY_ALPHA, _RGB_ALPHA = 0, 2, 3, 4, 6
 _SAMPLES = {_GREY: 1, _RGB: 3, _PALETTE: 1, _GREY_ALPHA: 2, _RGB_ALPHA: 4}
 _DEPTHS = {_GREY: (1, 2, 4, 8, 16), _PALETTE: (1, 2, 4, 8)}
-
 _ADAM7 = (
     (0, 0, 8, 8),
     (4, 0, 8, 8),
@@ -37,15 +31,19 @@ _ADAM7 = (
     (1, 0, 2, 2),
     (0, 1, 1, 2),
 )
-"""Start x, start y, step x and step y of the seven passes."""
-
-Chunk = tuple[bytes, bytes]
-"""Type and body."""
+"""Start x, start y, step x and step y of the seven passes of an interlaced image."""
 
 
 def is_png(start: bytes) -> bool:
     """Whether a file that starts so is a PNG."""
     return start.startswith(SIGNATURE)
+
+
+def png_bytes(pixels: Pixels) -> bytes:
+    """Grey values (H, W), uint8 or uint16, as the content of a PNG file without any text."""
+    import imagecodecs
+
+    return bytes(imagecodecs.png_encode(pixels.copy()))  # which asks for usual strides even of one column
 
 
 def read_png(data: bytes, source: Source) -> Radiograph:
@@ -57,26 +55,29 @@ def read_png(data: bytes, source: Source) -> Radiograph:
     Raises:
         InputError: damaged, cut off, or holding something else, with the way out.
     """
-    where = source.path
-    chunks = _chunks(data, where)
-    samples = _decode(chunks, _header(chunks, where), where)
+    from PIL import Image
+
+    chunks = _chunks(data, source.path)
+    samples = _decoded(_Header.of(chunks, source.path), chunks, source.path)
+    if samples.ndim == 3:
+        samples = one_channel(samples, source.path, extra=1 - samples.shape[2] % 2)
+    first = dict(reversed(chunks))
     texts = _texts(chunks)
-    orientation = _orientation(chunks, texts)
-    record = parse_record(texts.get("Description", texts.get("Comment", "")))
-    resolution = _resolution(chunks)
-    if record.resolution is not None and _rounded(record.resolution) == resolution:
-        resolution = record.resolution
-    resolution = upright_resolution(resolution, orientation)
-    return Radiograph(
-        pixels=upright(samples, orientation),
-        domain=record.domain,
-        polarity=record.polarity,
-        pitch_um=record.pitch_um or (resolution.pitch_um if resolution else None),
-        resolution=resolution,
-        description=record.description,
-        exposure=record.exposure,
-        source=source,
-        history=record.history,
+    exif = first.get(b"eXIf")
+    if exif is None:  # older tools keep the same in a text
+        profile = texts.get("Raw profile type exif", texts.get("Raw profile type APP1", ""))
+        exif = bytes.fromhex("".join(profile.split("\n")[3:]))
+    tags = Image.Exif()
+    tags.load(exif)
+    orientation = int(tags.get(274, 1))
+    x, y, unit = struct.unpack(">IIB", first.get(b"pHYs", bytes(9)))
+    return radiograph_of(
+        upright(samples, orientation),
+        source,
+        text=texts.get("Description", texts.get("Comment", "")),
+        resolution=_per_unit(x, y, metre=unit == 1) if x and y and (unit == 1 or x != y) else None,
+        rounded=_rounded,
+        orientation=orientation,
     )
 
 
@@ -86,50 +87,79 @@ def write_png(radiograph: Radiograph, file: BinaryIO) -> None:
     Raises:
         OutputError: a stack or float32, with the way out.
     """
-    import imagecodecs
-
-    pixels = _writable(radiograph.pixels)
+    pixels = radiograph.pixels
+    if pixels.ndim != 2 or pixels.dtype.kind != "u":
+        raise OutputError(
+            where="PNG",
+            expected="one 8- or 16-bit image",
+            found=f"a stack of {pixels.shape[0]}" if pixels.ndim == 3 else str(pixels.dtype),
+            advice="write a .tif, which takes stacks and float32",
+        )
     written = _rounded(stated_resolution(radiograph))
     text = record_text(radiograph, resolution=written, polarity="black-is-zero")
-    encoded = bytes(imagecodecs.png_encode(pixels))
+    encoded = png_bytes(pixels)
     header_end = len(SIGNATURE) + 12 + 13
     file.write(encoded[:header_end])
     if written is not None:
-        file.write(_chunk(b"pHYs", _phys(written)))
-    if text:
-        file.write(_text_chunk(text))
+        metre = written.unit == "cm"
+        per_unit = (round(each * (100 if metre else 1)) for each in (written.x, written.y))
+        file.write(_chunk(b"pHYs", struct.pack(">IIB", *per_unit, metre)))
+    if text.isascii() and text:
+        file.write(_chunk(b"tEXt", b"Description\0" + text.encode("ascii")))
+    elif text:
+        file.write(_chunk(b"iTXt", b"Description\0\0\0\0\0" + text.encode("utf-8")))
     file.write(encoded[header_end:])
 
 
-@dataclass(frozen=True)
-class _Header:
+class _Header(NamedTuple):
     width: int
     height: int
     depth: int
     colour: int
-    interlaced: bool
+    packing: int
+    filtering: int
+    interlaced: int
+
+    @classmethod
+    def of(cls, chunks: list[tuple[bytes, bytes]], where: str) -> _Header:
+        """The header of these chunks; refuses what is no still image of 8 or 16 bits."""
+        name, body = chunks[0]
+        if name != b"IHDR" or len(body) != 13:
+            raise damaged(where, expected="IHDR as first chunk", found=repr(name)[2:-1])
+        header = cls(*struct.unpack(">IIBBBBB", body))
+        width, height, depth, colour, packing, filtering, interlaced = header
+        known = colour in _SAMPLES and depth in _DEPTHS.get(colour, (8, 16)) and interlaced in (0, 1)
+        if not known or not width or not height or packing or filtering:
+            raise damaged(
+                where,
+                expected="a valid PNG header",
+                found=f"{width} x {height} pixels, {depth} bits, colour type {colour}",
+            )
+        if colour == _GREY and depth < 8:
+            raise wrong_type(where, f"{depth}-bit samples")
+        if any(name == b"acTL" for name, _ in chunks):
+            raise InputError(
+                where=where,
+                expected="one still image",
+                found="an animated PNG",
+                advice="save the frames as separate files or as a multi-page TIFF",
+            )
+        return header
 
     @property
     def unpacked_bytes(self) -> int:
-        """Bytes of all rows, each with its filter byte; interlacing makes seven images (Adam7)."""
-        bits = self.depth * _SAMPLES[self.colour]
-        total = 0
+        """Bytes of all rows, each with its filter byte; interlacing makes seven images."""
+        bits, total = self.depth * _SAMPLES[self.colour], 0
         for x, y, dx, dy in _ADAM7 if self.interlaced else ((0, 0, 1, 1),):
             columns, rows = -(-(self.width - x) // dx), -(-(self.height - y) // dy)
             if columns > 0 and rows > 0:
                 total += (1 + -(-columns * bits // 8)) * rows
         return total
 
-    def as_chunk(self) -> bytes:
-        """IHDR for the decoder, to which a palette's indices are grey values."""
-        colour = _GREY if self.colour == _PALETTE else self.colour
-        values = (self.width, self.height, self.depth, colour, 0, 0, self.interlaced)
-        return _chunk(b"IHDR", struct.pack(">IIBBBBB", *values))
 
-
-def _chunks(data: bytes, where: str) -> list[Chunk]:
-    """All chunks up to IEND, each with its checksum verified."""
-    chunks: list[Chunk] = []
+def _chunks(data: bytes, where: str) -> list[tuple[bytes, bytes]]:
+    """Type and body of all chunks up to IEND, each with its checksum verified."""
+    chunks: list[tuple[bytes, bytes]] = []
     at = len(SIGNATURE)
     while not chunks or chunks[-1][0] != b"IEND":
         head = data[at : at + 8]
@@ -140,88 +170,42 @@ def _chunks(data: bytes, where: str) -> list[Chunk]:
         if end > len(data):
             raise damaged(where, expected=f"data up to byte {end}", found=f"{len(data)} bytes, cut off")
         body = data[at + 8 : end - 4]
-        if zlib.crc32(body, zlib.crc32(name)) != int.from_bytes(data[end - 4 : end], "big"):
+        if _chunk(name, body) != data[at:end]:
             raise damaged(where, expected="data that match their checksum", found=f"damage at byte {at}")
         chunks.append((name, body))
         at = end
     return chunks
 
 
-def _header(chunks: list[Chunk], where: str) -> _Header:
-    """The header; refuses what is no still image of 8 or 16 bits."""
-    name, body = chunks[0]
-    if name != b"IHDR" or len(body) != 13:
-        raise damaged(where, expected="IHDR as first chunk", found=repr(name)[2:-1])
-    width, height, depth, colour, packing, filtering, interlacing = struct.unpack(">IIBBBBB", body)
-    known = colour in _SAMPLES and depth in _DEPTHS.get(colour, (8, 16)) and interlacing in (0, 1)
-    if not known or not width or not height or packing or filtering:
-        raise damaged(
-            where,
-            expected="a valid PNG header",
-            found=f"{width} x {height} pixels, {depth} bits, colour type {colour}",
-        )
-    if colour == _GREY and depth < 8:
-        raise wrong_type(where, f"{depth}-bit samples")
-    if any(name == b"acTL" for name, _ in chunks):
-        raise InputError(
-            where=where,
-            expected="one still image",
-            found="an animated PNG",
-            advice="save the frames as separate files or as a multi-page TIFF",
-        )
-    return _Header(width, height, depth, colour, bool(interlacing))
+def _decoded(header: _Header, chunks: list[tuple[bytes, bytes]], where: str) -> Pixels:
+    """Samples (H, W) or (H, W, S), not yet upright.
 
-
-def _decode(chunks: list[Chunk], header: _Header, where: str) -> Pixels:
-    """Grey values (H, W), not yet upright.
-
-    The decoder is given header, transparency and pixels only: it prints what it thinks of other
-    chunks, and widens palettes.
+    The decoder is given header, transparency and pixels only: it prints what it thinks of other chunks and
+    of pixels that are too many. A palette's indices are grey values to it, since it widens palettes.
     """
     import imagecodecs
 
-    body = b"".join(body for name, body in chunks if name == b"IDAT")
+    packed = b"".join(body for name, body in chunks if name == b"IDAT")
+    palette, clear = (next((body for n, body in chunks if n == name), b"") for name in (b"PLTE", b"tRNS"))
     needed = header.unpacked_bytes
-    check_plausible(where, needed=needed, stored=len(body), packed=True)
-    packed = _exact(body, needed, where)
-    clear = next((body for name, body in chunks if name == b"tRNS"), None)
-    parts = [SIGNATURE, header.as_chunk()]
-    if clear is not None and len(clear) == 2 * _SAMPLES[header.colour] and header.colour in (_GREY, _RGB):
-        parts.append(_chunk(b"tRNS", clear))
-    parts += [_chunk(b"IDAT", packed), _chunk(b"IEND", b"")]
-    samples = np.asarray(imagecodecs.png_decode(b"".join(parts)))
-    if header.colour == _PALETTE:
-        colours = next((body for name, body in chunks if name == b"PLTE"), b"")
-        samples = _coloured(samples // (255 // (2**header.depth - 1)), colours, clear or b"", where)
-    if samples.ndim == 3:
-        samples = one_channel(samples, where, extra=1 - samples.shape[2] % 2)
-    return samples
-
-
-def _exact(body: bytes, needed: int, where: str) -> bytes:
-    """The compressed pixels without what follows them.
-
-    Raises:
-        InputError: they unpack to fewer or more bytes than the header promises.
-    """
+    check_plausible(where, needed=needed, stored=len(packed), packed=True)
     unpacker = zlib.decompressobj()
-    found, left = 0, body
     try:
-        while not unpacker.eof and found <= needed:
-            step = len(unpacker.decompress(left, 2**20))
-            found, left = found + step, unpacker.unconsumed_tail
-            if not step and not left:
-                break
+        found = len(unpacker.decompress(packed, needed + 1))
     except zlib.error as error:
         raise damaged(where, expected="compressed pixels", found=str(error)) from error
     if found != needed or not unpacker.eof:
         raise damaged(where, expected=f"{needed} bytes of pixels", found=f"{found}, or more")
-    return body[: len(body) - len(unpacker.unused_data)]
-
-
-def _coloured(indices: Pixels, palette: bytes, clear: bytes, where: str) -> Pixels:
-    """Red, green, blue and alpha (H, W, 4) of a palette image."""
-    size = len(palette) // 3
+    indexed = header.colour == _PALETTE
+    head = struct.pack(">IIBBBBB", *header._replace(colour=_GREY if indexed else header.colour))
+    parts = [SIGNATURE, _chunk(b"IHDR", head)]
+    if header.colour in (_GREY, _RGB) and len(clear) == 2 * _SAMPLES[header.colour]:
+        parts.append(_chunk(b"tRNS", clear))
+    parts += [_chunk(b"IDAT", packed.removesuffix(unpacker.unused_data)), _chunk(b"IEND", b"")]
+    samples = np.asarray(imagecodecs.png_decode(b"".join(parts)))
+    if not indexed:
+        return samples
+    indices, size = samples // (255 // (2**header.depth - 1)), len(palette) // 3
     if len(palette) % 3 or int(indices.max()) >= size or len(clear) > size:
         raise damaged(where, expected=f"indices into a palette of {size}", found=str(int(indices.max())))
     table = np.full((size, 4), 255, dtype=np.uint8)
@@ -230,42 +214,26 @@ def _coloured(indices: Pixels, palette: bytes, clear: bytes, where: str) -> Pixe
     return np.asarray(table[indices])
 
 
-def _texts(chunks: list[Chunk]) -> dict[str, str]:
+def _texts(chunks: list[tuple[bytes, bytes]]) -> dict[str, str]:
     """Text by keyword; the first of each counts."""
     texts: dict[str, str] = {}
     for name, body in chunks:
-        if name not in (b"tEXt", b"zTXt", b"iTXt"):
+        keyword, _, text = body.partition(b"\0")
+        encoding, packed = "latin-1", name == b"zTXt"
+        if name == b"iTXt":
+            encoding, packed = "utf-8", text[:1] == b"\1"
+            text = text[2:].split(b"\0", 2)[2]
+        elif name == b"zTXt":
+            text = text[1:]
+        elif name != b"tEXt":
             continue
-        keyword, _, rest = body.partition(b"\0")
-        texts.setdefault(keyword.decode("latin-1"), _text(name, rest))
+        if packed:
+            unpacker = zlib.decompressobj()
+            text = unpacker.decompress(text, _TEXT_BYTES)
+            if not unpacker.eof:
+                raise ValueError(f"text that is cut off or longer than {_TEXT_BYTES} bytes")
+        texts.setdefault(keyword.decode("latin-1"), text.decode(encoding))
     return texts
-
-
-def _text(name: bytes, rest: bytes) -> str:
-    if name == b"tEXt":
-        return rest.decode("latin-1")
-    if name == b"zTXt":
-        return _inflate(rest[1:]).decode("latin-1")
-    packed = rest[:1] == b"\1"
-    text = rest[2:].split(b"\0", 2)[2]
-    return (_inflate(text) if packed else text).decode("utf-8")
-
-
-def _inflate(packed: bytes) -> bytes:
-    unpacker = zlib.decompressobj()
-    text = unpacker.decompress(packed, _TEXT_BYTES)
-    if not unpacker.eof:
-        raise ValueError(f"text that is cut off or longer than {_TEXT_BYTES} bytes")
-    return text
-
-
-def _resolution(chunks: list[Chunk]) -> Resolution | None:
-    for name, body in chunks:
-        if name == b"pHYs":
-            x, y, unit = struct.unpack(">IIB", body)
-            if x and y and (unit == 1 or x != y):
-                return _per_unit(x, y, metre=unit == 1)
-    return None
 
 
 def _per_unit(x: int, y: int, *, metre: bool) -> Resolution:
@@ -285,53 +253,6 @@ def _rounded(resolution: Resolution | None) -> Resolution | None:
     return _per_unit(round(x), round(y), metre=resolution.unit != "none")
 
 
-def _phys(rounded: Resolution) -> bytes:
-    per = 100 if rounded.unit == "cm" else 1
-    return struct.pack(">IIB", round(rounded.x * per), round(rounded.y * per), rounded.unit == "cm")
-
-
-def _orientation(chunks: list[Chunk], texts: dict[str, str]) -> int:
-    """Orientation from the eXIf chunk, or from the text in which older tools keep the same."""
-    for name, body in chunks:
-        if name == b"eXIf":
-            return _exif_orientation(body)
-    profile = texts.get("Raw profile type exif", texts.get("Raw profile type APP1"))
-    if profile is None:
-        return 1
-    return _exif_orientation(bytes.fromhex("".join(profile.split("\n")[3:])))
-
-
-def _exif_orientation(exif: bytes) -> int:
-    """Tag 274 of the first directory of a block of Exif (CIPA DC-008)."""
-    exif = exif.removeprefix(b"Exif\0\0")
-    order = "<" if exif[:2] == b"II" else ">"
-    (start,) = struct.unpack_from(order + "I", exif, 4)
-    (count,) = struct.unpack_from(order + "H", exif, start)
-    for index in range(count):
-        tag, _, _, value = struct.unpack_from(order + "HHIH", exif, start + 2 + 12 * index)
-        if tag == 274:
-            return int(value)
-    return 1
-
-
-def _writable(pixels: Pixels) -> Pixels:
-    if pixels.ndim == 2 and pixels.dtype.kind == "u":
-        return np.ascontiguousarray(pixels)
-    found = f"a stack of {pixels.shape[0]}" if pixels.ndim == 3 else str(pixels.dtype)
-    raise OutputError(
-        where="PNG",
-        expected="one 8- or 16-bit image",
-        found=found,
-        advice="write a .tif, which takes stacks and float32",
-    )
-
-
 def _chunk(name: bytes, body: bytes) -> bytes:
     checksum = zlib.crc32(body, zlib.crc32(name))
     return struct.pack(">I", len(body)) + name + body + struct.pack(">I", checksum)
-
-
-def _text_chunk(text: str) -> bytes:
-    if text.isascii():
-        return _chunk(b"tEXt", b"Description\0" + text.encode("ascii"))
-    return _chunk(b"iTXt", b"Description\0\0\0\0\0" + text.encode("utf-8"))

@@ -5,35 +5,21 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
 from pathlib import PurePath
 from typing import Any, get_args
 
 import numpy as np
 
 from longexposure.errors import OutputError
-from longexposure.radiograph import Domain, Polarity, Radiograph, Resolution, Step
+from longexposure.io.checks import upright_resolution
+from longexposure.radiograph import Domain, Pixels, Polarity, Radiograph, Resolution, Source, Step
 
 KEY = "longexposure"
 
 _STEP = ("tool", "version", "action")
 _MISREAD = ("{", "<", "ImageJ=")
 """Starts of descriptions that make a reader look for more than text; written inside our JSON."""
-
-
-@dataclass(frozen=True)
-class Record:
-    """What the text gave back; `ours` is False for the plain description of another tool."""
-
-    description: str = ""
-    ours: bool = False
-    domain: Domain = "counts"
-    polarity: Polarity = "black-is-zero"
-    pitch_um: tuple[float, float] | None = None
-    resolution: Resolution | None = None
-    exposure: Mapping[str, Any] = field(default_factory=dict)
-    history: tuple[Step, ...] = ()
 
 
 def stated_resolution(radiograph: Radiograph) -> Resolution | None:
@@ -56,15 +42,19 @@ def record_text(radiograph: Radiograph, *, resolution: Resolution | None, polari
         OutputError: a step of the history has a setting named as one of its own fields.
     """
     pitch_um = resolution.pitch_um if resolution else None
-    told = (
+    text = radiograph.description
+    plain = (
         radiograph.domain == "counts"
         and radiograph.polarity == polarity
         and radiograph.pitch_um in (None, pitch_um)
         and stated_resolution(radiograph) == resolution
+        and not radiograph.history
+        and not radiograph.exposure
+        and all(c.isprintable() or c in "\n\t" for c in text)
+        and text == text.strip()
+        and not text.startswith(_MISREAD)
     )
-    if told and not radiograph.history and not radiograph.exposure and _survives(radiograph.description):
-        return radiograph.description
-    return json.dumps({"description": radiograph.description, KEY: record_fields(radiograph)})
+    return text if plain else json.dumps({"description": text, KEY: record_fields(radiograph)})
 
 
 def record_fields(radiograph: Radiograph) -> dict[str, Any]:
@@ -73,88 +63,90 @@ def record_fields(radiograph: Radiograph) -> dict[str, Any]:
     Raises:
         OutputError: as `record_text`.
     """
+    for step in radiograph.history:
+        if taken := sorted(set(_STEP) & set(step.settings)):
+            raise OutputError(
+                where=f"history step {step.action!r}",
+                expected=f"settings with names other than {', '.join(_STEP)}",
+                found=", ".join(taken),
+                advice="rename the setting",
+            )
     source, resolution = radiograph.source, radiograph.resolution
-    fields: dict[str, Any] = {
-        "history": [_step_fields(step) for step in radiograph.history],
-        "source": None,
+    return {
+        "history": [_jsonable(step.as_dict()) for step in radiograph.history],
+        "source": source
+        and {"name": PurePath(source.path).name, "sha256": source.sha256, "format": source.format},
         "domain": radiograph.domain,
         "polarity": radiograph.polarity,
-        "pitch_um": radiograph.pitch_um,
-        "resolution": dataclasses.asdict(resolution) if resolution else None,
-        "exposure": radiograph.exposure,
+        "pitch_um": _jsonable(radiograph.pitch_um),
+        "resolution": _jsonable(dataclasses.asdict(resolution)) if resolution else None,
+        "exposure": _jsonable(radiograph.exposure),
     }
-    if source is not None:
-        fields["source"] = {
-            "name": PurePath(source.path).name,
-            "sha256": source.sha256,
-            "format": source.format,
-        }
-    return {name: _jsonable(value) for name, value in fields.items()}
 
 
-def parse_record(text: str) -> Record:
-    """Read back what `record_text` wrote; any other text is a plain description."""
-    plain = Record(description=text)
+def radiograph_of(
+    pixels: Pixels,
+    source: Source,
+    *,
+    text: str,
+    resolution: Resolution | None,
+    rounded: Callable[[Resolution], Resolution | None],
+    orientation: int,
+    polarity: Polarity | None = None,
+) -> Radiograph:
+    """A file's radiograph, with all that `record_text` wrote into its text.
+
+    Args:
+        pixels: upright already.
+        source: the file.
+        text: any other than `record_text` wrote is a plain description.
+        resolution: as the file's own fields say, not yet upright.
+        rounded: what these fields keep of a resolution; one in the text that they round to `resolution` is
+            the same, but exact.
+        orientation: tag 274 of TIFF 6.0.
+        polarity: as the file's own fields say, None where they cannot.
+    """
+    known = _parsed(text)
+    exact = known.pop("resolution", None)
+    if exact is not None and rounded(exact) == resolution:
+        resolution = exact
+    resolution = upright_resolution(resolution, orientation)
+    known["pitch_um"] = known.get("pitch_um") or (resolution.pitch_um if resolution else None)
+    if polarity is not None:
+        known["polarity"] = polarity
+    return Radiograph(pixels=pixels, resolution=resolution, source=source, **known)
+
+
+def _parsed(text: str) -> dict[str, Any]:
+    """Fields of a radiograph that a text tells."""
+    plain = {"description": text}
     if not text.startswith("{") or KEY not in text:
         return plain
     try:
         values = json.loads(text)
-        fields = values[KEY]
-        return Record(
-            description=_checked(values["description"], str),
-            ours=True,
-            domain=_one_of(fields["domain"], Domain),
-            polarity=_one_of(fields["polarity"], Polarity),
-            pitch_um=_pitch(fields["pitch_um"]),
-            resolution=None if fields["resolution"] is None else Resolution(**fields["resolution"]),
-            exposure=_checked(fields["exposure"], dict),
-            history=tuple(_step(step) for step in fields["history"]),
-        )
-    except (ValueError, KeyError, TypeError, RecursionError):
+        fields, description = values[KEY], values["description"]
+        domain, polarity, exposure = (fields[name] for name in ("domain", "polarity", "exposure"))
+        resolution, pitch = fields["resolution"], fields["pitch_um"]
+        if pitch is not None:
+            y, x = pitch
+            pitch = float(y), float(x)
+        steps = [(*(step.pop(name) for name in _STEP), step) for step in fields["history"]]
+        texts = [description, *(each for step in steps for each in step[:3])]
+        if not all(isinstance(each, str) for each in texts) or not isinstance(exposure, dict):
+            return plain
+        if domain not in get_args(Domain) or polarity not in get_args(Polarity):
+            return plain
+        return {
+            "description": description,
+            "domain": domain,
+            "polarity": polarity,
+            "pitch_um": pitch,
+            "resolution": None if resolution is None else Resolution(**resolution),
+            "exposure": exposure,
+            "history": tuple(Step(*step) for step in steps),
+        }
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
         return plain
-
-
-def _survives(text: str) -> bool:
-    """Whether a description comes back unchanged when it is written without our JSON around it."""
-    printable = all(c.isprintable() or c in "\n\t" for c in text)
-    return printable and text == text.strip() and not text.startswith(_MISREAD)
-
-
-def _step_fields(step: Step) -> dict[str, Any]:
-    taken = sorted(set(_STEP) & set(step.settings))
-    if taken:
-        raise OutputError(
-            where=f"history step {step.action!r}",
-            expected=f"settings with names other than {', '.join(_STEP)}",
-            found=", ".join(taken),
-            advice="rename the setting",
-        )
-    return step.as_dict()
-
-
-def _step(values: Mapping[str, Any]) -> Step:
-    settings = {name: value for name, value in values.items() if name not in _STEP}
-    tool, version, action = (_checked(values[name], str) for name in _STEP)
-    return Step(tool=tool, version=version, action=action, settings=settings)
-
-
-def _pitch(value: Any) -> tuple[float, float] | None:
-    if value is None:
-        return None
-    y, x = value
-    return float(y), float(x)
-
-
-def _checked(value: Any, kind: type) -> Any:
-    if not isinstance(value, kind):
-        raise TypeError(f"expected {kind.__name__}, found {type(value).__name__}")
-    return value
-
-
-def _one_of(value: Any, literal: Any) -> Any:
-    if value not in get_args(literal):
-        raise ValueError(f"expected one of {get_args(literal)}, found {value!r}")
-    return value
 
 
 def _jsonable(value: Any) -> Any:

@@ -7,25 +7,15 @@ import io
 import logging
 import math
 import struct
-from collections.abc import Iterator
-from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
 import numpy as np
 
 from longexposure.errors import InputError
-from longexposure.io.checks import (
-    check_finite,
-    check_plausible,
-    damaged,
-    one_channel,
-    upright,
-    upright_resolution,
-    wrong_type,
-)
-from longexposure.io.record import Record, parse_record, record_text, stated_resolution
-from longexposure.radiograph import Pixels, Polarity, Radiograph, Resolution, Source
+from longexposure.io.checks import check_finite, check_plausible, damaged, one_channel, upright, wrong_type
+from longexposure.io.record import radiograph_of, record_text, stated_resolution
+from longexposure.radiograph import Pixels, Radiograph, Resolution, Source
 
 if TYPE_CHECKING:
     import tifffile
@@ -60,20 +50,39 @@ def read_tiff(data: bytes, source: Source) -> Radiograph:
 
     where = source.path
     count = _count_directories(data, where)
-    with _quiet(), io.BytesIO(data) as file, tifffile.TiffFile(file) as tif:
+    with contextlib.ExitStack() as stack:
+        log, silence = logging.getLogger("tifffile"), logging.Filter("nothing")
+        log.addFilter(silence)  # what the library says is checked here and reported as one error
+        stack.callback(log.removeFilter, silence)
+        tif = stack.enter_context(tifffile.TiffFile(io.BytesIO(data)))
         if len(tif.pages) != count:
             raise damaged(where, expected=f"{count} pages", found=f"{len(tif.pages)} that can be read")
         pages: list[Any] = [tif.pages.get(index) for index in range(count)]
         pages = [page for page in pages if not page.subfiletype & _REDUCED_OR_MASK] or pages
-        planes = _planes_promised(tif, where)
-        layout = _check_pages(pages, data, where)
-        if planes is not None and planes > len(pages):
+        planes, first = _planes_promised(tif, where), pages[0]
+        _check_pages(pages, data, where)
+        if planes > len(pages):
             pixels = _virtual_stack(pages, data, planes, where)
         else:
-            pixels = _stack(pages, where)
-        record = parse_record(_description(pages[0]))
+            pixels = _read_page(first, where)
+        if len(pages) > 1:
+            image, pixels = pixels, np.empty((len(pages), *pixels.shape), pixels.dtype)
+            pixels[0] = image
+            for index, page in enumerate(pages[1:], start=1):
+                pixels[index] = _read_page(page, where)
+        text = str(first.description)
+        shaped = first.is_shaped and text == first.shaped_description
+        resolution = _from_tags(tuple(first.tags.valueof(code) for code in (282, 283, 296)))
     check_finite(pixels, where)
-    return _radiograph(pixels, layout, record, source)
+    return radiograph_of(
+        pixels,
+        source,
+        text="" if shaped else text,  # the library's own note on the shape is no text of the source
+        resolution=resolution,
+        rounded=lambda exact: _from_tags(_as_tags(exact)),
+        orientation=_orientation(first),
+        polarity="white-is-zero" if first.photometric == _MINISWHITE else "black-is-zero",
+    )
 
 
 def write_tiff(radiograph: Radiograph, file: BinaryIO) -> None:
@@ -97,36 +106,6 @@ def write_tiff(radiograph: Radiograph, file: BinaryIO) -> None:
             software=False,
             contiguous=False,
         )
-
-
-@dataclass(frozen=True)
-class _Layout:
-    """What all pages must have in common."""
-
-    shape: tuple[int, int]
-    dtype: np.dtype[Any]
-    polarity: Polarity
-    orientation: int
-    resolution: Resolution | None
-
-
-def _radiograph(pixels: Pixels, layout: _Layout, record: Record, source: Source) -> Radiograph:
-    resolution = layout.resolution
-    if record.resolution is not None and _from_tags(_as_tags(record.resolution)) == resolution:
-        resolution = record.resolution  # the same, before it was rounded to a fraction
-    resolution = upright_resolution(resolution, layout.orientation)
-    pitch_um = record.pitch_um or (resolution.pitch_um if resolution else None)
-    return Radiograph(
-        pixels=pixels,
-        domain=record.domain,
-        polarity=layout.polarity,
-        pitch_um=pitch_um,
-        resolution=resolution,
-        description=record.description,
-        exposure=record.exposure,
-        source=source,
-        history=record.history,
-    )
 
 
 def _count_directories(data: bytes, where: str) -> int:
@@ -159,25 +138,17 @@ def _unpack(layout: str, data: bytes, offset: int, where: str) -> tuple[Any, ...
     return struct.unpack_from(layout, data, offset)
 
 
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep the library from logging what is checked here and reported as one error."""
-    logger = logging.getLogger("tifffile")
-
-    def drop(_: logging.LogRecord) -> bool:
-        return False
-
-    logger.addFilter(drop)
-    try:
-        yield
-    finally:
-        logger.removeFilter(drop)
+def _orientation(page: Any) -> int:
+    return int(page.tags.valueof(274) or 1)
 
 
-def _planes_promised(tif: tifffile.TiffFile, where: str) -> int | None:
-    """How many images the metadata of ImageJ, OME, tifffile or MetaMorph speak of, None without such."""
+def _planes_promised(tif: tifffile.TiffFile, where: str) -> int:
+    """How many images the metadata of ImageJ, OME, tifffile or MetaMorph speak of, 0 without such.
+
+    A series of them may have one axis beside y, x and samples.
+    """
     if not (tif.is_imagej or tif.is_ome or tif.is_shaped or tif.is_stk):
-        return None
+        return 0
     try:
         several = [(series, list(series.pages)) for series in tif.series]
     except (LookupError, ValueError, TypeError) as error:
@@ -193,47 +164,43 @@ def _planes_promised(tif: tifffile.TiffFile, where: str) -> int | None:
             found="another order or number",
             advice="save it as a plain multi-page TIFF",
         )
-    return sum(_length(series, where) for series, _ in several)
+    promised = 0
+    for series, _ in several:
+        long = [n for axis, n in zip(series.axes, series.shape, strict=True) if axis not in "YXS" and n > 1]
+        if len(long) > 1:
+            raise InputError(
+                where=where,
+                expected="one image or one stack of images",
+                found=f"{len(long) + 2} dimensions: axes {series.axes}, shape {series.shape}",
+                advice="export one stack at a time",
+            )
+        promised += long[0] if long else 1
+    return promised
 
 
-def _length(series: tifffile.TiffPageSeries, where: str) -> int:
-    """Number of images in a series, which may have one axis beside y, x and samples."""
-    long = [n for axis, n in zip(series.axes, series.shape, strict=True) if axis not in "YXS" and n > 1]
-    if len(long) > 1:
-        raise InputError(
-            where=where,
-            expected="one image or one stack of images",
-            found=f"{len(long) + 2} dimensions: axes {series.axes}, shape {series.shape}",
-            advice="export one stack at a time",
-        )
-    return long[0] if long else 1
-
-
-def _check_pages(pages: list[Any], data: bytes, where: str) -> _Layout:
+def _check_pages(pages: list[Any], data: bytes, where: str) -> None:
     """Check every page before any pixel is read, and that all agree."""
     for page in pages:
         _check_kind(page, where)
-    needed = [_check_segments(page, len(data), where) for page in pages]
+    needed = sum(_check_segments(page, len(data), where) for page in pages)
     packed = any(page.compression != 1 for page in pages)
-    check_plausible(where, needed=sum(needed), stored=len(data), packed=packed)
-    layouts = [_layout(page) for page in pages]
-    for number, layout in enumerate(layouts, start=1):
-        if (layout.shape, layout.dtype) != (layouts[0].shape, layouts[0].dtype):
-            first = f"{layouts[0].shape} {layouts[0].dtype}"
-            found = f"page {number} of {layout.shape} {layout.dtype} after page 1 of {first}"
-            raise _unlike(where, found)
-        if (layout.polarity, layout.orientation) != (layouts[0].polarity, layouts[0].orientation):
-            raise _unlike(where, f"page {number} of another polarity or orientation than page 1")
-    return layouts[0]
-
-
-def _unlike(where: str, found: str) -> InputError:
-    return InputError(
-        where=where,
-        expected="pages of one size and type",
-        found=found,
-        advice="save the pages as separate files",
-    )
+    check_plausible(where, needed=needed, stored=len(data), packed=packed)
+    kinds = [((page.imagelength, page.imagewidth), page.dtype.newbyteorder("=")) for page in pages]
+    views = [(page.photometric == _MINISWHITE, _orientation(page)) for page in pages]
+    for number, (kind, view) in enumerate(zip(kinds, views, strict=True), start=1):
+        if kind != kinds[0]:
+            (shape, dtype), (first_shape, first_dtype) = kind, kinds[0]
+            found = f"page {number} of {shape} {dtype} after page 1 of {first_shape} {first_dtype}"
+        elif view != views[0]:
+            found = f"page {number} of another polarity or orientation than page 1"
+        else:
+            continue
+        raise InputError(
+            where=where,
+            expected="pages of one size and type",
+            found=found,
+            advice="save the pages as separate files",
+        )
 
 
 def _check_kind(page: Any, where: str) -> None:
@@ -277,69 +244,39 @@ def _check_segments(page: Any, size: int, where: str) -> int:
             expected=f"pixels up to byte {max(ends)}",
             found=f"a file of {size} bytes, cut off",
         )
-    needed = _unpacked_bytes(page)
+    samples, bits = int(page.samplesperpixel), int(page.bitspersample)
+    if page.is_tiled:
+        samples = samples if page.planarconfig == 1 else 1
+        needed = -(-expected * int(page.tilewidth) * int(page.tilelength) * samples * bits // 8)
+    else:
+        needed = -(-int(page.imagewidth) * samples * bits // 8) * int(page.imagelength)
     stored = min(sum(counts[:expected]), size)
     check_plausible(where, needed=needed, stored=stored, packed=page.compression != 1)
     return needed
 
 
-def _unpacked_bytes(page: Any) -> int:
-    samples = int(page.samplesperpixel)
-    if page.is_tiled:
-        pixels: int = math.prod(page.chunked) * int(page.tilewidth) * int(page.tilelength)
-        samples = samples if page.planarconfig == 1 else 1
-        return -(-pixels * samples * int(page.bitspersample) // 8)
-    return -(-int(page.imagewidth) * samples * int(page.bitspersample) // 8) * int(page.imagelength)
-
-
-def _layout(page: Any) -> _Layout:
-    orientation = page.tags.valueof(274) or 1
-    shape = (page.imagelength, page.imagewidth)
-    return _Layout(
-        shape=shape,
-        dtype=page.dtype.newbyteorder("="),
-        polarity="white-is-zero" if page.photometric == _MINISWHITE else "black-is-zero",
-        orientation=int(orientation),
-        resolution=_from_tags((page.tags.valueof(282), page.tags.valueof(283), page.tags.valueof(296))),
-    )
-
-
-def _stack(pages: list[Any], where: str) -> Pixels:
-    if len(pages) == 1:
-        return _read_page(pages[0], where)
-    first = _read_page(pages[0], where)
-    pixels = np.empty((len(pages), *first.shape), dtype=first.dtype)
-    pixels[0] = first
-    for index, page in enumerate(pages[1:], start=1):
-        pixels[index] = _read_page(page, where)
-    return pixels
-
-
 def _read_page(page: Any, where: str) -> Pixels:
+    """One page upright, (H, W) in native byte order."""
     pixels = page.asarray(maxworkers=1)
     if page.photometric == _PALETTE:
-        pixels = _grey_palette(page, pixels, where)
+        colours = np.asarray(page.colormap)
+        if pixels.ndim != 2 or colours.ndim != 2 or not np.all(colours == colours[0]):
+            raise InputError(
+                where=where,
+                expected="greyscale",
+                found="a palette of colours",
+                advice="save it as greyscale without a colour table",
+            )
+        grey = colours[0].astype(np.uint16)
+        high = grey >> 8
+        if np.array_equal(grey, high << 8) or np.array_equal(grey, high * 257):
+            grey = high.astype(np.uint8)  # an 8-bit palette; TIFF has only 16-bit colour tables
+        pixels = grey[pixels]
     elif "S" in page.axes:
         samples = np.moveaxis(pixels, 0, -1) if page.axes == "SYX" else pixels
         pixels = one_channel(samples, where, extra=len(page.extrasamples))
     pixels = pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
-    return upright(pixels, int(page.tags.valueof(274) or 1))
-
-
-def _grey_palette(page: Any, indices: Pixels, where: str) -> Pixels:
-    colours = np.asarray(page.colormap)
-    if indices.ndim != 2 or colours.ndim != 2 or not np.all(colours == colours[0]):
-        raise InputError(
-            where=where,
-            expected="greyscale",
-            found="a palette of colours",
-            advice="save it as greyscale without a colour table",
-        )
-    grey = colours[0].astype(np.uint16)
-    high = grey >> 8
-    if np.array_equal(grey, high << 8) or np.array_equal(grey, high * 257):
-        grey = high.astype(np.uint8)  # an 8-bit palette; TIFF has only 16-bit colour tables
-    return np.ascontiguousarray(grey[indices])
+    return upright(pixels, _orientation(page))
 
 
 def _virtual_stack(pages: list[Any], data: bytes, planes: int, where: str) -> Pixels:
@@ -355,13 +292,7 @@ def _virtual_stack(pages: list[Any], data: bytes, planes: int, where: str) -> Pi
     check_plausible(where, needed=count * dtype.itemsize, stored=len(data) - start, packed=False)
     stack = np.frombuffer(data, dtype=dtype, count=count, offset=start).reshape(shape)
     stack = stack.astype(dtype.newbyteorder("="))
-    return np.stack([upright(image, int(page.tags.valueof(274) or 1)) for image in stack])
-
-
-def _description(page: Any) -> str:
-    """The first description; tifffile's own note on the shape is no text of the source."""
-    text = str(page.description)
-    return "" if page.is_shaped and text == page.shaped_description else text
+    return np.stack([upright(image, _orientation(page)) for image in stack])
 
 
 _Tags = tuple[tuple[int, int], tuple[int, int], int]

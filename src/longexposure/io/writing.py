@@ -9,6 +9,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
+import psutil
+
 from longexposure.errors import OutputError
 from longexposure.io.checks import reason_of
 
@@ -48,7 +50,13 @@ def write_together(
                 if parents:
                     path.parent.mkdir(parents=True, exist_ok=True)
                 written[path] = temporary_in(path.parent)
-                _fill(written[path], content)
+                with written[path].open("x+b") as file:
+                    if isinstance(content, bytes):
+                        file.write(content)
+                    else:
+                        content(file)
+                    file.flush()
+                    os.fsync(file.fileno())
         for path, temporary in written.items():
             refuse_taken(path, overwrite=overwrite)
             with failing_as_output_error(path):
@@ -59,16 +67,6 @@ def write_together(
             with suppress(OSError):
                 leftover.unlink(missing_ok=True)
         raise
-
-
-def _fill(temporary: Path, content: Content) -> None:
-    with temporary.open("x+b") as file:
-        if isinstance(content, bytes):
-            file.write(content)
-        else:
-            content(file)
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def refuse_taken(path: Path, *, overwrite: bool) -> None:
@@ -152,18 +150,6 @@ def remove_temporaries(folders: Iterable[Path]) -> None:
     for folder in folders:
         for path in folder.glob(".longexposure-*-*.part"):
             process = path.name.split("-")[1]
-            if process.isdecimal() and not _runs(int(process)):
+            if process.isdecimal() and (int(process) == os.getpid() or not psutil.pid_exists(int(process))):
                 with suppress(OSError):
                     path.unlink()
-
-
-def _runs(process: int) -> bool:
-    if os.name != "posix":  # elsewhere this very question ends the process
-        return True
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True
-    return process != os.getpid()

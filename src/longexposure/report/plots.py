@@ -9,8 +9,6 @@ from __future__ import annotations
 import base64
 import itertools
 import math
-import struct
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
@@ -18,6 +16,8 @@ from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
+
+from longexposure.io import png_bytes
 
 WIDTH, HEIGHT = 560, 340
 LEFT, RIGHT, TOP, BOTTOM = 74, 16, 52, 48
@@ -272,23 +272,9 @@ def _text(x: float, y: float, text: str, *, anchor: str = "middle") -> str:
 
 
 def _picture(grey: npt.NDArray[np.uint8], x: float, y: float, width: float, height: float) -> str:
-    data = base64.b64encode(_png(grey)).decode()
+    data = base64.b64encode(png_bytes(grey)).decode()
     place = f'x="{x}" y="{y}" width="{width}" height="{height}" preserveAspectRatio="none"'
     return f'<image {place} image-rendering="pixelated" href="data:image/png;base64,{data}"/>'
-
-
-def _png(grey: npt.NDArray[np.uint8]) -> bytes:
-    """An 8-bit grey PNG (H, W), which browsers show inside an SVG."""
-
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-    height, width = grey.shape
-    rows = np.zeros((height, width + 1), dtype=np.uint8)
-    rows[:, 1:] = grey
-    head = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
-    body = chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(rows.tobytes(), 9)) + chunk(b"IEND", b"")
-    return b"\x89PNG\r\n\x1a\n" + body
 
 
 def _svg(title: str, body: str, width: float, height: float) -> str:

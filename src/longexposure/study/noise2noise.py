@@ -9,10 +9,11 @@ from typing import Any
 
 from longexposure.data.pairs import PairedFolder
 from longexposure.data.simulated_sets import SetPlan, write_set
+from longexposure.io import png_bytes
 from longexposure.report.pictures import strip
 from longexposure.simulation.machine import Split
 from longexposure.study.budgets import Noise2NoiseBudget
-from longexposure.study.pictures import dots, png
+from longexposure.study.pictures import dots
 from longexposure.study.result import Figure, StudyResult, Table
 from longexposure.study.scores import Spread, means, noise_of, shown_noise
 from longexposure.study.sets import TestSet, pairs_of_folder, short_hash
@@ -249,5 +250,5 @@ def _picture(bench: Workbench, name: str, runs: Mapping[str, list[StudyRun]], te
     images |= {f"{label} targets": bench.picture(some[0], test, machine) for label, some in runs.items()}
     images["clean"] = clean
     there = {label: image for label, image in images.items() if image is not None}
-    content = png(strip(there, reference=there["clean"]))
+    content = png_bytes(strip(there, reference=there["clean"]))
     return Figure(f"noise2noise-{name.replace(' ', '-')}.png", f"{name}: {', '.join(there)}.", content)

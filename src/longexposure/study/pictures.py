@@ -1,24 +1,12 @@
-"""Figures of the studies: pictures as PNG, numbers as small SVG plots."""
+"""Figures of the studies: numbers as small SVG plots."""
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Callable, Mapping, Sequence
 from html import escape
 
-import numpy as np
-import numpy.typing as npt
-from PIL import Image
-
 COLOURS = ("#4878a8", "#c8702c", "#4f8f4f", "#a04878", "#806850", "#606060")
-
-
-def png(picture: npt.NDArray[np.uint8]) -> bytes:
-    """An 8-bit picture as the bytes of a PNG."""
-    file = io.BytesIO()
-    Image.fromarray(picture).save(file, format="PNG", optimize=True)
-    return file.getvalue()
 
 
 def dots(

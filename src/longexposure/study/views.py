@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from longexposure.io import png_bytes
 from longexposure.radiograph import Pixels
 from longexposure.report.pictures import Window, detailed_region, strip
-from longexposure.study.pictures import png
 from longexposure.study.result import Figure
 from longexposure.study.sets import TYPES, TestSet
 from longexposure.study.workbench import StudyRun, Workbench
@@ -28,7 +28,7 @@ def comparison_pictures(
         images |= {label: bench.picture(model, test, machine) for label, model in models.items()}
         images |= {"HQ": hq} | ({} if clean is None else {"clean": clean})
         there = {label: image for label, image in images.items() if image is not None}
-        content = png(strip(there, reference=hq if clean is None else clean))
+        content = png_bytes(strip(there, reference=hq if clean is None else clean))
         rows, columns = region
         where = f"rows {rows.start} to {rows.stop - 1}, columns {columns.start} to {columns.stop - 1}"
         caption = f"{machine}, test image {test.shown[machine].name.split('/')[-1]}, {where}: " + ", ".join(
