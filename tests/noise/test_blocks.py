@@ -111,7 +111,7 @@ def test_stripes_along_x_are_seen_along_y_only_and_eightfold_in_the_means_of_row
     assert seen["second, of row means"] == pytest.approx(BLOCK, rel=0.15)
 
 
-def test_noise_that_neighbours_fraction_is_seen_less_by_their_difference():
+def test_noise_that_neighbours_share_is_seen_less_by_their_difference():
     """Differences k apart see 1 minus the autocorrelation at lag k."""
     white = _white((400, 404))
     shared = (white[:, 1:] + white[:, :-1])[:, :400] / np.sqrt(2)

@@ -1,4 +1,4 @@
-"""Fingerprints from files: which frames belong together, what is refused, how it compares with the truth."""
+"""Calibrations from files: which frames belong together, what is refused, how they compare with the truth."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from longexposure.enhance.enhancer import Enhancer
 from longexposure.errors import InputError, OutputError
 from longexposure.io import read_radiograph
 from longexposure.noise import estimate_noise
-from longexposure.noise.calibrate import measure_calibration, write_calibration
-from longexposure.noise.calibration import NoiseCalibration, read_calibration
+from longexposure.noise.calibrate import measure_calibration
+from longexposure.noise.calibration import NoiseCalibration, read_calibration, write_calibration
 from longexposure.noise.photon_transfer import measure_flats
 from longexposure.simulation.exposure import Acquisition, draw_acquisition
 from longexposure.simulation.machine import load_machine
@@ -44,7 +44,7 @@ def saved(path: Path, pixels: Image | Iterable[Image]) -> Path:
 
 @pytest.fixture
 def flats(tmp_path: Path) -> list[Path]:
-    """Three brightnesses: one as a stack, two as single files whose names do not tell which is which."""
+    """Three brightnesses: one as a stack, two as single files whose names do not say which is which."""
     random = np.random.default_rng(0)
     files = [saved(tmp_path / "stack.tif", [frame(random, 400) for _ in range(3)])]
     for number in range(6):
@@ -108,7 +108,7 @@ def test_it_is_read_as_it_was_written_and_never_overwritten_unasked(
     write_calibration(found, path, overwrite=True)
 
 
-def test_a_brightness_with_one_frame_is_left_out_and_told(flats: list[Path], tmp_path: Path) -> None:
+def test_a_brightness_with_one_frame_is_left_out_and_noted(flats: list[Path], tmp_path: Path) -> None:
     lone = saved(tmp_path / "lone.tif", frame(np.random.default_rng(2), 20000))
     found = measure_calibration([*flats, lone], source="flats")
     assert found.measured.grey[1] < 20000
@@ -151,7 +151,7 @@ def test_exposure_time_comes_from_the_files_where_they_agree() -> None:
     assert measure_calibration(VIEWS, source="image").exposure_s is None
 
 
-def test_images_tell_the_median_of_what_each_says_alone() -> None:
+def test_images_give_the_median_of_their_estimates() -> None:
     found = measure_calibration(VIEWS, source="image")
     alone = [estimate_noise(read_radiograph(view).pixels) for view in VIEWS]
     at_level = [float(profile.variance(found.noise.level)) ** 0.5 for profile in alone]
@@ -211,8 +211,8 @@ REFUSED: dict[str, tuple[Callable[[Path], list[Path]], str]] = {
 
 @pytest.mark.parametrize("name", REFUSED)
 def test_what_cannot_be_measured_is_refused_in_one_line(name: str, tmp_path: Path) -> None:
-    make, told = REFUSED[name]
-    with pytest.raises(InputError, match=told) as caught:
+    make, message = REFUSED[name]
+    with pytest.raises(InputError, match=message) as caught:
         measure_calibration(make(tmp_path), source="flats")
     assert "\n" not in str(caught.value)
 
@@ -237,7 +237,7 @@ def machine_flats(acquisition: Acquisition, folder: Path, *, seed: int) -> list[
 
 
 @pytest.mark.parametrize("machine", ["S1", "S2"])
-def test_flats_of_a_simulated_machine_tell_what_it_knows_of_itself(machine: str, tmp_path: Path) -> None:
+def test_flats_of_a_simulated_machine_give_its_true_noise(machine: str, tmp_path: Path) -> None:
     acquisition = draw_acquisition(load_machine(machine), key=(1, 0, 0), size_px=(128, 128))
     truth = acquisition.noise
     found = measure_calibration(machine_flats(acquisition, tmp_path, seed=1), source="flats").profile_at(
@@ -258,17 +258,17 @@ def error_left(enhanced: Image, clean: Image) -> float:
 
 
 @pytest.mark.slow
-def test_told_by_a_calibration_the_default_comes_close_to_told_the_truth(
+def test_with_a_calibration_the_default_model_comes_close_to_one_with_the_true_noise(
     default_enhancer: Enhancer, tmp_path: Path
 ) -> None:
-    """On the machine whose line-correlated noise one image tells worst."""
+    """On the machine whose line-correlated noise is estimated worst from one image."""
     errors: dict[str, list[float]] = {"estimated": [], "calibration": [], "truth": []}
     for number in range(4):
         acquisition = draw_acquisition(load_machine("S2"), key=(number, 0, 0), size_px=(192, 192))
         found = measure_calibration(machine_flats(acquisition, tmp_path, seed=number), source="flats")
         exposure = acquisition.expose_short(NumpyRandom((number, 9)))
-        told: dict[str, NoiseCalibration | None] = {"estimated": None, "calibration": found}
-        for name, noise in told.items():
+        given: dict[str, NoiseCalibration | None] = {"estimated": None, "calibration": found}
+        for name, noise in given.items():
             errors[name].append(
                 error_left(default_enhancer.enhance(exposure, noise=noise), acquisition.clean)
             )

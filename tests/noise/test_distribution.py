@@ -65,8 +65,8 @@ def test_the_largest_gap_is_that_of_scipy(name: str) -> None:
     values = SAMPLES[name]
     found = normality(*gathered(values, 0.001))
     assert found is not None
-    wanted = stats.kstest(values, "norm", (values.mean(), values.std())).statistic
-    assert found.distance == pytest.approx(wanted, abs=3e-4)
+    expected = stats.kstest(values, "norm", (values.mean(), values.std())).statistic
+    assert found.distance == pytest.approx(expected, abs=3e-4)
 
 
 @pytest.mark.parametrize("name", SAMPLES)
@@ -76,10 +76,10 @@ def test_anderson_and_darlings_statistic_is_that_of_its_definition(name: str) ->
     p = stats.norm.cdf(values, values.mean(), values.std())
     p = np.clip(p, 1e-300, 1 - 1e-16)
     i = np.arange(1, n + 1)
-    wanted = -n - np.mean((2 * i - 1) * (np.log(p) + np.log1p(-p[::-1])))
+    expected = -n - np.mean((2 * i - 1) * (np.log(p) + np.log1p(-p[::-1])))
     found = normality(*gathered(values, 0.001))
     assert found is not None
-    assert found.anderson_darling == pytest.approx(wanted, rel=0.03, abs=0.05)
+    assert found.anderson_darling == pytest.approx(expected, rel=0.03, abs=0.05)
 
 
 def test_a_gaussian_rounded_to_whole_grey_values_stays_one() -> None:
@@ -90,7 +90,7 @@ def test_a_gaussian_rounded_to_whole_grey_values_stays_one() -> None:
     assert stats.kstest(values[:10000], "norm", (0.3, 4)).statistic > 0.04  # taken as it is, it would not
 
 
-def test_a_gap_is_noticed_from_the_number_of_values_that_is_told() -> None:
+def test_a_gap_is_noticed_from_the_stated_number_of_values() -> None:
     found = normality(*gathered(SAMPLES["flat"], 0.001))
     assert found is not None
     assert found.distance == pytest.approx(0.0573, abs=0.006)  # the flat against the Gaussian distribution

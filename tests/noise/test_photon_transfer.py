@@ -80,13 +80,13 @@ def test_it_agrees_with_the_textbook_calculation() -> None:
     assert noise.grey == pytest.approx((means[-1], means[-2]), rel=1e-3)
 
 
-def test_few_frames_are_told_with_larger_errors_than_many() -> None:
+def test_few_frames_give_larger_errors_than_many() -> None:
     random = np.random.default_rng(2)
     few, many = (measure_flats(levels(random, count=count)) for count in (2, 12))
     assert 2 < few.sigma_error / many.sigma_error < 6, "the root of 11 pairs is 3.3"
 
 
-def test_the_colour_of_quanta_behind_a_screen_is_told_apart_from_white_electronics() -> None:
+def test_the_colour_of_quanta_behind_a_screen_is_separated_from_white_electronics() -> None:
     """Noise of two parts: one that goes with the signal and is smeared along rows, one constant and white."""
     random = np.random.default_rng(3)
     taps = np.array([0.8, 0.6])
@@ -107,7 +107,7 @@ def test_the_colour_of_quanta_behind_a_screen_is_told_apart_from_white_electroni
     assert noise.slope_y == pytest.approx(0, abs=0.1)
 
 
-def test_a_fixed_pattern_does_not_disturb_the_noise_and_is_told_beside_it() -> None:
+def test_a_fixed_pattern_does_not_disturb_the_noise_and_is_measured_beside_it() -> None:
     random = np.random.default_rng(4)
     pixels = 1 + 0.02 * random.standard_normal((SIDE, SIDE))
     noise = measure_flats(levels(random, count=6, pattern=pixels), darks(random))
@@ -128,7 +128,7 @@ def test_a_pattern_of_rows_correlates_along_rows() -> None:
     assert noise.pattern.corr_y < 0.2
 
 
-def test_without_a_pattern_none_is_told() -> None:
+def test_without_a_pattern_none_is_found() -> None:
     found = []
     for seed in range(8):
         random = np.random.default_rng(seed)
@@ -147,7 +147,7 @@ def test_shading_is_neither_noise_nor_pattern_and_helps_to_see_the_slope() -> No
     assert noise.grey[1] / noise.grey[0] > 2
 
 
-def test_one_brightness_tells_sigma_there_and_no_slope() -> None:
+def test_one_brightness_gives_sigma_there_and_no_slope() -> None:
     random = np.random.default_rng(7)
     noise = measure_flats([[exposed(random, 1500) for _ in range(4)]])
     assert noise.slope_error is None
@@ -156,7 +156,7 @@ def test_one_brightness_tells_sigma_there_and_no_slope() -> None:
     assert noise.grey[0] == noise.grey[1] == noise.profile.level
 
 
-def test_a_lamp_that_drifts_and_flickers_is_taken_off_and_told() -> None:
+def test_a_lamp_that_drifts_and_flickers_is_taken_off_and_noted() -> None:
     random = np.random.default_rng(8)
     shading = np.linspace(0.6, 1.4, SIDE)[None] * np.ones((SIDE, 1))
     slow = np.linspace(-1, 1, SIDE)[:, None]
@@ -202,7 +202,7 @@ def test_rounding_to_eight_bits_counts_as_noise() -> None:
     assert noise.profile.slope == pytest.approx(0, abs=1e-3)
 
 
-def test_a_dark_off_the_line_is_left_out_and_told() -> None:
+def test_a_dark_off_the_line_is_left_out_and_noted() -> None:
     """A video chain: variance the same at all mid-greys, next to nothing in the dark."""
     random = np.random.default_rng(11)
 
@@ -217,7 +217,7 @@ def test_a_dark_off_the_line_is_left_out_and_told() -> None:
     assert any("the dark lies off the line" in note for note in noise.notes)
 
 
-def test_a_bent_line_is_told_with_its_size() -> None:
+def test_a_bent_line_is_noted_with_its_size() -> None:
     random = np.random.default_rng(12)
     points = ((1000, 20.0), (3000, 60.0), (9000, 60.0), (18000, 30.0))
     flats = [
@@ -262,7 +262,7 @@ def frames_of(name: str) -> Sequence[Image]:
         return list(stored[name])
 
 
-def test_a_real_camera_has_the_gain_that_photon_transfer_pixel_by_pixel_tells() -> None:
+def test_a_real_camera_has_the_gain_of_photon_transfer_pixel_by_pixel() -> None:
     flats, without = frames_of("flats"), frames_of("darks")
     noise = measure_flats([flats], without)
     light, dark = (np.stack(frames).astype(float) for frames in (flats, without))

@@ -1,4 +1,4 @@
-"""The noise of two exposures told apart, against noise that was put in."""
+"""The noise of two exposures separated, against noise that was put in."""
 
 from __future__ import annotations
 

@@ -41,11 +41,11 @@ def test_filtered_white_noise_has_the_squared_transfer_function() -> None:
     white = np.random.default_rng(2).normal(0, 10, (512, 512))
     found = spectrum_of(np.fft.ifft2(np.fft.fft2(white) * transfer).real)
     frequency, radial = found.radial()
-    wanted = 100 * np.exp(-4 * np.pi**2 * frequency**2)
-    np.testing.assert_allclose(radial[3:20], wanted[3:20], rtol=0.15)
+    expected = 100 * np.exp(-4 * np.pi**2 * frequency**2)
+    np.testing.assert_allclose(radial[3:20], expected[3:20], rtol=0.15)
 
 
-def test_the_axes_are_told_apart() -> None:
+def test_the_axes_are_kept_apart() -> None:
     white = np.random.default_rng(3).normal(0, 1, (512, 512))
     rows = (white + np.roll(white, 1, axis=1)) / np.sqrt(2)  # smooth along rows only: 1 + cos(2 pi f)
     frequency, horizontal, vertical = spectrum_of(rows).axes()

@@ -68,7 +68,8 @@ def machine(
 ) -> None:
     """Measure a machine's noise once, for `enhance --noise`."""
     from longexposure.io import expand_inputs
-    from longexposure.noise.calibrate import measure_calibration, write_calibration
+    from longexposure.noise.calibrate import measure_calibration
+    from longexposure.noise.calibration import write_calibration
 
     if source == "image" and darks:
         raise typer.BadParameter("--darks is for flats and repeats")

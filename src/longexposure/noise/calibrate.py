@@ -1,7 +1,7 @@
-"""Fingerprinting: flats, repeats or single images of a machine in, its noise as a small TOML file out.
+"""Calibrating a machine's noise: flats and darks, repeats or single images in, a noise calibration out.
 
 The files are read and hashed, checked to be of one size and type and no copies of each other, sorted into
-series, and measured; what was found goes into the file with its uncertainty and where it came from.
+series, and measured; the result says how sure it is and from which files it came.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from longexposure.errors import InputError, ResourceError
 from longexposure.grey import measure_grey
-from longexposure.io import read_radiograph, write_whole
+from longexposure.io import read_radiograph
 from longexposure.io.checks import check_finite
 from longexposure.noise import NoiseProfile, estimate_noise
 from longexposure.noise.calibration import (
@@ -28,7 +28,6 @@ from longexposure.noise.calibration import (
     NoiseTable,
     PatternTable,
     Source,
-    calibration_text,
 )
 from longexposure.noise.photon_transfer import MeasuredNoise, measure_flats, measure_repeats
 from longexposure.radiograph import Pixels
@@ -37,7 +36,7 @@ SAME_LEVEL = (0.05, 0.3)
 """Flats count as one brightness where their means, sorted, are nowhere further apart than the first fraction
 and all within the second; pages of one file within the second. Lamps flicker, and automatic gains more so."""
 FEWEST_IMAGES = 3
-"""From so many single images on, their spread tells how sure their median is."""
+"""From so many single images on, their spread gives the error of their median."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,8 +57,8 @@ class _Frame:
 
 
 @dataclass(frozen=True, eq=False)
-class _Pile:
-    """All that was read for one role."""
+class _Exposures:
+    """All that was read for one role: flats, repeats, images or darks."""
 
     frames: list[_Frame]
     files: list[FileTable]
@@ -87,7 +86,7 @@ def measure_calibration(
         darks: two or more exposures without X-rays; not for "image".
         machine: its name, free text.
         exposure_s: seconds of an exposure; None takes what the files say, where they agree.
-        pattern: whether flats are to tell the fixed pattern too, which one image shows as noise.
+        pattern: whether to measure the fixed pattern of flats too, which one image shows as noise.
         on_file: called with the name of each file that has been read.
 
     Raises:
@@ -97,12 +96,11 @@ def measure_calibration(
     """
     try:
         bright, dark = _read(files, source, on_file), _read(darks, "darks", on_file)
-        _check_alike([*bright.frames, *dark.frames])
-        _check_no_copies([*bright.frames, *dark.frames])
+        _check_frames([*bright.frames, *dark.frames])
         if source == "image":
-            noise = _of_images(bright.frames)
+            noise = _from_images(bright.frames)
         else:
-            noise = _of_series(bright.frames, dark.frames, source=source, pattern=pattern)
+            noise = _from_series(bright.frames, dark.frames, source=source, pattern=pattern)
     except MemoryError as error:
         raise ResourceError(
             where=source,
@@ -111,7 +109,7 @@ def measure_calibration(
             advice="give fewer frames; ten of each brightness are plenty",
         ) from error
     seconds = bright.exposures_s if len(bright.exposures_s) == 1 else set()
-    return _document(
+    return _calibration(
         noise,
         source,
         like=bright.frames[0].pixels,
@@ -121,53 +119,38 @@ def measure_calibration(
     )
 
 
-def write_calibration(calibration: NoiseCalibration, path: Path, *, overwrite: bool = False) -> None:
-    """Write a fingerprint file, whole or not at all; missing folders are made.
-
-    Raises:
-        OutputError: the file exists and may not be overwritten, or cannot be written.
-    """
-    write_whole(path, calibration_text(calibration).encode(), overwrite=overwrite, parents=True)
-
-
-def _read(files: Iterable[Path], role: str, on_file: Callable[[str], None] | None) -> _Pile:
-    pile = _Pile([], [], set())
+def _read(files: Iterable[Path], role: str, on_file: Callable[[str], None] | None) -> _Exposures:
+    found = _Exposures([], [], set())
     for number, path in enumerate(files):
         radiograph = read_radiograph(path)
         check_finite(radiograph.pixels, str(path))
         pages = radiograph.pixels if radiograph.pixels.ndim == 3 else radiograph.pixels[None]
         for page, pixels in enumerate(pages, start=1):
             name = f"{path}, page {page}" if len(pages) > 1 else str(path)
-            pile.frames.append(_Frame(name, number, len(pages) > 1, pixels))
+            found.frames.append(_Frame(name, number, len(pages) > 1, pixels))
         sha256 = radiograph.source.sha256 if radiograph.source else ""
-        pile.files.append(FileTable.model_validate({"name": path.name, "role": role, "sha256": sha256}))
+        found.files.append(FileTable.model_validate({"name": path.name, "role": role, "sha256": sha256}))
         seconds = radiograph.exposure.get("exposure_s")
         if isinstance(seconds, int | float) and seconds > 0:
-            pile.exposures_s.add(float(seconds))
+            found.exposures_s.add(float(seconds))
         if on_file is not None:
             on_file(path.name)
-    return pile
+    return found
 
 
-def _check_alike(frames: Sequence[_Frame]) -> None:
+def _check_frames(frames: Sequence[_Frame]) -> None:
+    """Refuse frames that differ in size or type, and copies."""
     if not frames:
         raise InputError(where="noise", expected="at least one file", found="none", advice="name some")
-    first = frames[0].pixels
-    for frame in frames:
-        if (frame.pixels.shape, frame.pixels.dtype) != (first.shape, first.dtype):
+    kinds = ["{} x {} {}".format(*frame.pixels.shape, frame.pixels.dtype.name) for frame in frames]
+    for frame, kind in zip(frames, kinds, strict=True):
+        if kind != kinds[0]:
             raise InputError(
                 where=frame.name,
-                expected=f"{_kind(first)}, as {frames[0].name}",
-                found=_kind(frame.pixels),
+                expected=f"{kinds[0]}, as {frames[0].name}",
+                found=kind,
                 advice="measure exposures of one machine, uncropped and in one type, together",
             )
-
-
-def _kind(pixels: Pixels) -> str:
-    return f"{pixels.shape[0]} x {pixels.shape[1]} {pixels.dtype.name}"
-
-
-def _check_no_copies(frames: Sequence[_Frame]) -> None:
     seen: dict[bytes, str] = {}
     for frame in frames:
         digest = hashlib.sha256(np.ascontiguousarray(frame.pixels).data).digest()
@@ -181,28 +164,29 @@ def _check_no_copies(frames: Sequence[_Frame]) -> None:
         seen[digest] = frame.name
 
 
-# Series of frames
-
-
-def _of_series(
+def _from_series(
     frames: Sequence[_Frame], darks: Sequence[_Frame], *, source: Source, pattern: bool
 ) -> MeasuredNoise:
-    groups = _levels(frames) if source == "flats" else _scenes(frames)
-    series = [group for group in groups if len(group) > 1]
+    scenes: dict[int, list[_Frame]] = {}  # the pages of every file, and all files of one page together
+    for frame in frames:
+        scenes.setdefault(frame.file if frame.paged else -1, []).append(frame)
+    groups = list(scenes.values())
+    if source == "flats":
+        groups = [group for scene in groups for group in _by_brightness(scene)]
     alone = [group[0].name for group in groups if len(group) == 1]
+    series = [[frame.pixels for frame in group] for group in groups if len(group) > 1]
     if not series:
         raise InputError(
             where=source,
             expected="two or more exposures of " + ("one brightness" if source == "flats" else "one part"),
             found=f"one each of {len(alone)}" if len(alone) > 1 else "one",
-            advice="expose again, or tell the noise roughly from single images with --from image",
+            advice="expose again, or measure the noise roughly from single images with --from image",
         )
-    pixels = [[frame.pixels for frame in group] for group in series]
     without_light = [frame.pixels for frame in darks]
     if source == "flats":
-        noise = measure_flats(pixels, without_light, pattern=pattern)
+        noise = measure_flats(series, without_light, pattern=pattern)
     else:
-        noise = measure_repeats(pixels, without_light)
+        noise = measure_repeats(series, without_light)
     if not alone:
         return noise
     some = ", ".join(Path(name).name for name in alone[:3])
@@ -210,21 +194,11 @@ def _of_series(
     return replace(noise, notes=(*noise.notes, note))
 
 
-def _levels(frames: Sequence[_Frame]) -> list[list[_Frame]]:
+def _by_brightness(scene: Sequence[_Frame]) -> list[list[_Frame]]:
     """Frames of about one brightness together, each group in the order given."""
-    groups = []
-    for scene in _scenes(frames):
-        means = np.array([float(frame.pixels.mean(dtype=np.float64)) for frame in scene])
-        widest = SAME_LEVEL[1] * float(np.abs(means).max())
-        if scene[0].paged and np.ptp(means) <= widest:
-            groups.append(scene)
-        else:
-            groups += [[scene[index] for index in group] for group in _alike(means)]
-    return groups
-
-
-def _alike(means: npt.NDArray[np.float64]) -> list[list[int]]:
-    """Numbers of means that lie close together, group by group, each in rising order."""
+    means = np.array([float(frame.pixels.mean(dtype=np.float64)) for frame in scene])
+    if scene[0].paged and np.ptp(means) <= SAME_LEVEL[1] * float(np.abs(means).max()):
+        return [list(scene)]
     groups: list[list[int]] = []
     for index in map(int, np.argsort(means, kind="stable")):
         mean = float(means[index])
@@ -232,22 +206,11 @@ def _alike(means: npt.NDArray[np.float64]) -> list[list[int]]:
         if abs(mean - last) > SAME_LEVEL[0] * abs(mean) or abs(mean - first) > SAME_LEVEL[1] * abs(mean):
             groups.append([])
         groups[-1].append(index)
-    return [sorted(group) for group in groups]
+    return [[scene[index] for index in sorted(group)] for group in groups]
 
 
-def _scenes(frames: Sequence[_Frame]) -> list[list[_Frame]]:
-    """The pages of every file together, and all files of one page together."""
-    groups: dict[int, list[_Frame]] = {}
-    for frame in frames:
-        groups.setdefault(frame.file if frame.paged else -1, []).append(frame)
-    return list(groups.values())
-
-
-# Single images
-
-
-def _of_images(frames: Sequence[_Frame]) -> MeasuredNoise:
-    """Medians over what each image alone tells, and how far they agree."""
+def _from_images(frames: Sequence[_Frame]) -> MeasuredNoise:
+    """Medians over the estimates of single images, and how far they agree."""
     profiles = [estimate_noise(frame.pixels) for frame in frames]
     spans = [measure_grey(frame.pixels) for frame in frames]
     level, slope, corr_x, corr_y = (
@@ -270,7 +233,7 @@ def _of_images(frames: Sequence[_Frame]) -> MeasuredNoise:
         profile=NoiseProfile(middle, sigma, tilt, along_x, along_y, origin="image"),
         sigma_error=_error(variance) / (2 * sigma),
         slope_error=_error(slope),
-        tied=0.0,
+        error_correlation=0.0,
         corr_x_error=_error(corr_x),
         corr_y_error=_error(corr_y),
         slope_x=0.0,
@@ -284,7 +247,7 @@ def _of_images(frames: Sequence[_Frame]) -> MeasuredNoise:
         pattern=None,
         frames=len(frames),
         darks=0,
-        notes=("each image told its noise alone: less sure than flats or repeats",),
+        notes=("estimated from single images: less sure than flats or repeats",),
     )
 
 
@@ -296,10 +259,7 @@ def _error(values: npt.NDArray[np.float64]) -> float:
     return 1.2533 * apart / len(values) ** 0.5
 
 
-# The file
-
-
-def _document(
+def _calibration(
     noise: MeasuredNoise,
     source: Source,
     *,
@@ -308,7 +268,7 @@ def _document(
     exposure_s: float | None,
     files: tuple[FileTable, ...],
 ) -> NoiseCalibration:
-    profile, still = noise.profile, noise.pattern
+    profile = noise.profile
     known = noise.slope_error is not None
     return NoiseCalibration(
         machine=machine,
@@ -320,7 +280,7 @@ def _document(
             sigma_error=_known(noise.sigma_error),
             slope=profile.slope if known else None,
             slope_error=_known(noise.slope_error),
-            tied=noise.tied,
+            error_correlation=noise.error_correlation,
             corr_x=profile.corr_x,
             corr_x_error=_known(noise.corr_x_error),
             corr_y=profile.corr_y,
@@ -328,7 +288,7 @@ def _document(
             slope_x=noise.slope_x if known and source != "image" else None,
             slope_y=noise.slope_y if known and source != "image" else None,
         ),
-        pattern=None if still is None else PatternTable(**vars(still)),
+        pattern=None if noise.pattern is None else PatternTable(**vars(noise.pattern)),
         measured=MeasuredTable(
             source=source,
             grey=noise.grey,

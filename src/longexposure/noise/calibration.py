@@ -1,8 +1,8 @@
-"""A machine's fingerprint: its noise, measured once and kept in a small TOML file.
+"""The noise calibration of a machine: measured once and kept in a small TOML file.
 
 The file says how the noise goes with the grey value, how sure each number is, from what it was measured and
-for which grey values it holds. A fingerprint is a function of the grey value, so it applies as it is to every
-image of the same grey scale; what lies outside of what was measured is told, and what cannot be is refused.
+for which grey values it holds. It is a function of the grey value, so it applies as it is to every image of
+the same grey scale; images beyond what was measured cause a warning, those of another type or scale an error.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import math
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, model_validator
 from longexposure.config import parsed
 from longexposure.errors import InputError, LongExposureError
 from longexposure.grey import GreyMap
+from longexposure.io import write_whole
 from longexposure.noise.estimator import estimate_noise
 from longexposure.noise.profile import NoiseProfile
 from longexposure.radiograph import Pixels
@@ -27,11 +28,11 @@ from longexposure.radiograph import Pixels
 FORMAT = 1
 LARGEST_BYTES = 1 << 20
 WIDENED = 0.1
-"""A fingerprint holds for grey values beyond the measured ones by this fraction of their span."""
+"""A calibration holds for grey values beyond the measured ones by this fraction of their span."""
 UNSURE = 0.3
-"""A profile is told as unsure when the standard error of its variance is above this fraction."""
+"""Warn where the standard error of a variance is above this fraction of it."""
 OTHERWISE = 2.0
-"""An image whose own noise seems more than so many times that of the fingerprint, or less, is told."""
+"""Warn of an image whose own noise seems more than so many times that of the calibration, or less."""
 
 Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
@@ -40,17 +41,19 @@ Source = Literal["flats", "repeats", "image"]
 
 _MEASURED_ON = {"flats": "flats", "repeats": "repeated exposures", "image": "single images"}
 
-_CONFIG = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+class _Table(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
-class NoiseTable(BaseModel):
+class NoiseTable(_Table):
     """The noise that differs from frame to frame; each number with its standard error where it is known.
 
     Attributes:
         level: grey value at which sigma holds.
         sigma: standard deviation of the noise there, in grey values.
         slope: change of the variance per grey value; absent where only one grey value was seen.
-        tied: correlation of the errors of variance and slope.
+        error_correlation: correlation of the errors of variance and slope.
         corr_x: lag-1 autocorrelation along x.
         corr_y: the same along y.
         slope_x: change of the covariance of neighbours along x per grey value; without it the correlation
@@ -58,14 +61,12 @@ class NoiseTable(BaseModel):
         slope_y: the same along y.
     """
 
-    model_config = _CONFIG
-
     level: float
     sigma: Positive
     sigma_error: NotNegative | None = None
     slope: float | None = None
     slope_error: NotNegative | None = None
-    tied: Correlation = 0.0
+    error_correlation: Correlation = 0.0
     corr_x: Correlation
     corr_x_error: NotNegative | None = None
     corr_y: Correlation
@@ -79,12 +80,12 @@ class NoiseTable(BaseModel):
         for corr, slope in ((self.corr_x, self.slope_x), (self.corr_y, self.slope_y)):
             at_level = corr * self.sigma**2
             change = 0.0 if slope is None else slope * (grey - self.level)
-            told = corr if slope is None or variance <= 0 else (at_level + change) / variance
-            found.append(min(max(told, -1.0), 1.0))
+            value = corr if slope is None or variance <= 0 else (at_level + change) / variance
+            found.append(min(max(value, -1.0), 1.0))
         return found[0], found[1]
 
 
-class PatternTable(BaseModel):
+class PatternTable(_Table):
     """The fixed pattern, which stands still from frame to frame and counts as noise of a single image.
 
     Attributes:
@@ -95,8 +96,6 @@ class PatternTable(BaseModel):
         dark: grey value without signal.
     """
 
-    model_config = _CONFIG
-
     fraction: NotNegative
     fraction_error: NotNegative | None = None
     corr_x: Correlation = 0.0
@@ -104,7 +103,7 @@ class PatternTable(BaseModel):
     dark: float = 0.0
 
 
-class MeasuredTable(BaseModel):
+class MeasuredTable(_Table):
     """How the numbers came about, and for what they hold.
 
     Attributes:
@@ -120,8 +119,6 @@ class MeasuredTable(BaseModel):
         date: day, as 2026-01-31.
     """
 
-    model_config = _CONFIG
-
     source: Source
     grey: tuple[float, float]
     frames: int = Field(ge=1)
@@ -134,18 +131,16 @@ class MeasuredTable(BaseModel):
     date: str = Field(pattern=r"^\d{4}-\d{2}-\d{2}$", description="a day like 2026-01-31")
 
 
-class FileTable(BaseModel):
+class FileTable(_Table):
     """A file that was measured."""
-
-    model_config = _CONFIG
 
     name: str
     role: Literal["flats", "repeats", "image", "darks"]
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$", description="64 hexadecimal digits")
 
 
-class NoiseCalibration(BaseModel):
-    """The noise of a machine, as a fingerprint file tells it.
+class NoiseCalibration(_Table):
+    """The noise of a machine.
 
     Attributes:
         format: version of the file's layout.
@@ -157,8 +152,6 @@ class NoiseCalibration(BaseModel):
         measured: how all this came about.
         files: what was measured.
     """
-
-    model_config = _CONFIG
 
     format: Literal[1] = 1
     machine: str = ""
@@ -201,26 +194,23 @@ class NoiseCalibration(BaseModel):
 
     def profile_at(self, grey: float) -> NoiseProfile:
         """The profile around a grey value: temporal noise and, where it is known, the fixed pattern."""
-        still_at, temporal = (
-            self.pattern or PatternTable(fraction=0.0, corr_x=0.0, corr_y=0.0),
-            self._temporal,
-        )
-        own = float(temporal.variance(grey))
-        signal = max(grey - still_at.dark, 0.0)
-        still = (still_at.fraction * signal) ** 2
-        weight = still / (own + still) if own + still > 0 else 0.0
-        corr_x, corr_y = self.noise.correlations(grey, own)
+        pattern, temporal = self.pattern or PatternTable(fraction=0.0), self._temporal
+        variance = float(temporal.variance(grey))
+        signal = max(grey - pattern.dark, 0.0)
+        fixed = (pattern.fraction * signal) ** 2
+        weight = fixed / (variance + fixed) if variance + fixed > 0 else 0.0
+        corr_x, corr_y = self.noise.correlations(grey, variance)
         return NoiseProfile(
             level=grey,
-            sigma=(own + still) ** 0.5,
-            slope=temporal.slope + 2 * still_at.fraction**2 * signal,
-            corr_x=(1 - weight) * corr_x + weight * still_at.corr_x,
-            corr_y=(1 - weight) * corr_y + weight * still_at.corr_y,
+            sigma=(variance + fixed) ** 0.5,
+            slope=temporal.slope + 2 * pattern.fraction**2 * signal,
+            corr_x=(1 - weight) * corr_x + weight * pattern.corr_x,
+            corr_y=(1 - weight) * corr_y + weight * pattern.corr_y,
             origin=self.measured.source,
         )
 
     def profile_of(self, pixels: Pixels, grey: GreyMap) -> tuple[NoiseProfile, tuple[str, ...]]:
-        """The profile of an image (H, W) of this machine, and what speaks against it, a line each.
+        """The profile of an image (H, W) of this machine, and warnings, a line each.
 
         Args:
             pixels: the image.
@@ -230,24 +220,22 @@ class NoiseCalibration(BaseModel):
             InputError: another type of grey values, none of those that were measured, or no noise there.
         """
         if pixels.dtype.name != self.dtype:
-            raise self._other(f"{self.dtype} images, as it was measured on", pixels.dtype.name)
+            raise self._unfit(f"{self.dtype} images, as it was measured on", pixels.dtype.name)
         low, high = (float((unit - grey.offset) / grey.scale) for unit in (0.0, 1.0))
         first, last = self.measured.grey
         if high < first - self._margin or low > last + self._margin:
-            raise self._other(
+            raise self._unfit(
                 f"grey values between {first:.4g} and {last:.4g}, where it was measured",
                 f"{low:.4g} to {high:.4g}",
             )
         profile = self.profile_at(0.5 * (low + high))
         if profile.sigma == 0:
-            raise self._other("grey values at which it knows of noise", f"{low:.4g} to {high:.4g}")
-        return profile, tuple(self._cautions(pixels, profile, low, high))
+            raise self._unfit("grey values at which it has noise", f"{low:.4g} to {high:.4g}")
+        return profile, tuple(self._warnings(pixels, profile, low, high))
 
-    def _cautions(self, pixels: Pixels, profile: NoiseProfile, low: float, high: float) -> Iterator[str]:
+    def _warnings(self, pixels: Pixels, profile: NoiseProfile, low: float, high: float) -> Iterator[str]:
         first, last = self.measured.grey
-        tail = (
-            2.33 * profile.sigma
-        )  # a hundredth of noise lies further out, as of the image beyond low and high
+        tail = 2.33 * profile.sigma  # as much of noise lies further out as of the image beyond low and high
         if min(low + tail, profile.level) < first - self._margin or (
             max(high - tail, profile.level) > last + self._margin
         ):
@@ -255,7 +243,11 @@ class NoiseCalibration(BaseModel):
                 f"grey values {low:.4g} to {high:.4g} go beyond {first:.4g} to {last:.4g}, "
                 f"where the noise of {self.name} was measured"
             )
-        error = self._variance_error(profile.level) / profile.sigma**2
+        noise = self.noise
+        height = 2 * noise.sigma * (noise.sigma_error or 0.0)
+        tilt = (noise.slope_error or 0.0) * (profile.level - noise.level)
+        together = 2 * noise.error_correlation * height * tilt
+        error = max(height**2 + tilt**2 + together, 0.0) ** 0.5 / profile.sigma**2
         if error > UNSURE:
             yield f"sigma of {self.name} is unsure by {0.5 * error:.0%} at grey value {profile.level:.4g}"
         seen = float(estimate_noise(pixels).variance(profile.level)) ** 0.5
@@ -265,14 +257,7 @@ class NoiseCalibration(BaseModel):
                 f"{profile.sigma:.3g}; was it exposed or corrected in another way?"
             )
 
-    def _variance_error(self, grey: float) -> float:
-        """Standard error of the variance at a grey value, as far as it is known."""
-        noise = self.noise
-        height = 2 * noise.sigma * (noise.sigma_error or 0.0)
-        tilt = (noise.slope_error or 0.0) * (grey - noise.level)
-        return max(height**2 + tilt**2 + 2 * noise.tied * height * tilt, 0.0) ** 0.5
-
-    def _other(self, expected: str, found: str) -> InputError:
+    def _unfit(self, expected: str, found: str) -> InputError:
         return InputError(
             where=f"noise of {self.name}",
             expected=expected,
@@ -281,7 +266,7 @@ class NoiseCalibration(BaseModel):
         )
 
     def reference(self) -> dict[str, Any]:
-        """What the history of an image says of it."""
+        """Which calibration it is, for the history of an image."""
         return {
             "file": self._file,
             "machine": self.machine,
@@ -292,33 +277,32 @@ class NoiseCalibration(BaseModel):
 
     def facts(self) -> dict[str, Any]:
         """What a person wants to know of it, numbers with their uncertainty as text."""
-        noise, still, measured = self.noise, self.pattern, self.measured
+        noise, pattern, measured = self.noise, self.pattern, self.measured
         first, last = measured.grey
         slope = "unknown: measured at one grey value only"
+        if noise.slope is not None:
+            slope = _with_error(noise.slope, noise.slope_error)
         facts = {
             "machine": self.machine,
             "exposure_s": self.exposure_s,
             "holds for": f"{self.dtype}, grey values {first:.4g} to {last:.4g}",
-            "sigma": f"{_sure(noise.sigma, noise.sigma_error)} at grey value {noise.level:.4g}",
-            "variance per grey value": slope
-            if noise.slope is None
-            else _sure(noise.slope, noise.slope_error),
-            "correlation along rows": _sure(noise.corr_x, noise.corr_x_error),
-            "correlation along columns": _sure(noise.corr_y, noise.corr_y_error),
+            "sigma": f"{_with_error(noise.sigma, noise.sigma_error)} at grey value {noise.level:.4g}",
+            "variance per grey value": slope,
+            "correlation along rows": _with_error(noise.corr_x, noise.corr_x_error),
+            "correlation along columns": _with_error(noise.corr_y, noise.corr_y_error),
             "fixed pattern": "unknown" if measured.source != "flats" else "none seen, or not asked for",
             "measured on": f"{measured.frames} {_MEASURED_ON[measured.source]}, {measured.darks} darks, "
             f"{measured.size_px[0]} x {measured.size_px[1]} px, {measured.date}",
         }
-        if still is not None:
-            facts["fixed pattern"] = (
-                f"{_sure(still.fraction, still.fraction_error)} of what lies above {still.dark:.4g}"
-            )
+        if pattern is not None:
+            fraction = _with_error(pattern.fraction, pattern.fraction_error)
+            facts["fixed pattern"] = f"{fraction} of what lies above {pattern.dark:.4g}"
         if measured.misfit > 0:
             facts["off a straight line by"] = f"{measured.misfit:.1%} of the variance"
         return {**facts, **{f"note {number}": note for number, note in enumerate(measured.notes, start=1)}}
 
 
-def _sure(value: float, error: float | None) -> str:
+def _with_error(value: float, error: float | None) -> str:
     """A number to the digits that its error leaves."""
     if error is None:
         return f"{value:.4g}"
@@ -329,10 +313,10 @@ def _sure(value: float, error: float | None) -> str:
 
 
 def read_calibration(path: str | Path) -> NoiseCalibration:
-    """Read a fingerprint file and check everything in it.
+    """Read a calibration file and check everything in it.
 
     Raises:
-        InputError: not readable, no fingerprint, of another format, or with a value that cannot be.
+        InputError: not readable, no calibration, of another format, or with a value that cannot be.
     """
     path = Path(path)
     try:
@@ -351,27 +335,34 @@ def read_calibration(path: str | Path) -> NoiseCalibration:
         raise _unusable(path, "a TOML file of another kind")
     if values.get("format") != FORMAT:
         raise _unusable(path, f"format {values.get('format')} instead of {FORMAT}")
-    calibration = _checked(values, where=str(path))
+    try:
+        calibration = parsed(NoiseCalibration, values, where=str(path))
+    except LongExposureError as error:
+        raise InputError(
+            where=error.where,
+            expected=error.expected,
+            found=error.found,
+            advice="correct the file, or measure again with `longexposure noise machine --from ...`",
+        ) from error
     calibration._file = path.name
     calibration._sha256 = hashlib.sha256(content).hexdigest()
     return calibration
 
 
+def write_calibration(calibration: NoiseCalibration, path: Path, *, overwrite: bool = False) -> None:
+    """Write a calibration file, whole or not at all; missing folders are made.
+
+    Raises:
+        OutputError: the file exists and may not be overwritten, or cannot be written.
+    """
+    write_whole(path, calibration_text(calibration).encode(), overwrite=overwrite, parents=True)
+
+
 def calibration_text(calibration: NoiseCalibration) -> str:
-    """The content of a fingerprint file, TOML; numbers have eight digits that count."""
+    """The content of a calibration file, TOML; numbers have eight digits that count."""
     values = calibration.model_dump(mode="json", exclude_none=True)
     title = f"# Noise of a machine, measured with longexposure {calibration.measured.version}.\n\n"
     return title + tomli_w.dumps(_rounded(values))
-
-
-def _checked(values: Mapping[str, Any], *, where: str) -> NoiseCalibration:
-    try:
-        return parsed(NoiseCalibration, values, where=where)
-    except LongExposureError as error:
-        advice = "correct the file, or measure again with `longexposure noise machine --from ...`"
-        raise InputError(
-            where=error.where, expected=error.expected, found=error.found, advice=advice
-        ) from error
 
 
 def _rounded(value: Any) -> Any:
@@ -388,7 +379,7 @@ def _rounded(value: Any) -> Any:
 def _unusable(path: Path, found: str) -> InputError:
     return InputError(
         where=str(path),
-        expected="a fingerprint that `longexposure noise machine --from ... --out FILE.toml` wrote",
+        expected="a noise calibration that `longexposure noise machine --from ... --out FILE.toml` wrote",
         found=found,
         advice="check the path, or measure again",
     )

@@ -34,7 +34,7 @@ class MeasuredNoise:
     Attributes:
         profile: of the temporal noise, which differs from frame to frame.
         sigma_error: standard error of `profile.sigma`.
-        tied: correlation of the errors of variance and slope.
+        error_correlation: correlation of the errors of variance and slope.
         slope_error: of `profile.slope`; None where only one brightness was seen, so that the slope is
             unknown and stands as 0.
         corr_x_error: of `profile.corr_x`.
@@ -55,7 +55,7 @@ class MeasuredNoise:
     profile: NoiseProfile
     sigma_error: float
     slope_error: float | None
-    tied: float
+    error_correlation: float
     corr_x_error: float
     corr_y_error: float
     slope_x: float
@@ -147,7 +147,7 @@ def _transferred(
     bright = slice(0, sum(len(each.sums.count) for each in scenes))
     middle = float(np.average(level[bright], weights=count[bright]))
     found = _line(sums, np.ones(GROUPS), middle=middle)
-    errors, tied = _jackknife(sums, found, middle=middle)
+    errors, error_correlation = _jackknife(sums, found, middle=middle)
     variance, error = found[6:], errors[6:]
     sigma = max(float(found[0]), 0.0) ** 0.5
     line = found[0] + found[1] * (level - middle)
@@ -157,7 +157,7 @@ def _transferred(
         profile=NoiseProfile(middle, sigma, float(found[1]), corr_x, corr_y, origin=source),
         sigma_error=float(errors[0]) / max(2 * sigma, 1e-12),
         slope_error=float(errors[1]) if len(level) > 1 else None,
-        tied=tied,
+        error_correlation=error_correlation,
         corr_x_error=float(errors[2]),
         corr_y_error=float(errors[3]),
         slope_x=float(found[4]),

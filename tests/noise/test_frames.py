@@ -93,7 +93,7 @@ def test_several_parts_count_together() -> None:
     assert np.abs(away(both)).max() < 4
 
 
-def test_a_part_that_creeps_by_a_tenth_of_a_pixel_is_told_and_does_not_count_as_noise() -> None:
+def test_a_part_that_creeps_by_a_tenth_of_a_pixel_is_noted_and_does_not_count_as_noise() -> None:
     random = np.random.default_rng(3)
     scenes = [ndimage.shift(part(), (0.1 * k, 0.05 * k), order=3, mode="nearest") for k in range(4)]
     noise = measure_repeats([[exposed(random, scene) for scene in scenes]])
@@ -194,8 +194,8 @@ REFUSED = {
 
 @pytest.mark.parametrize("name", REFUSED)
 def test_what_are_no_repeats_is_refused_in_one_line(name: str) -> None:
-    frames, told = REFUSED[name]
-    with pytest.raises(InputError, match=told) as caught:
+    frames, message = REFUSED[name]
+    with pytest.raises(InputError, match=message) as caught:
         measure_repeats([frames()])
     assert str(caught.value).startswith("repeats: expected ")
     assert "\n" not in str(caught.value)

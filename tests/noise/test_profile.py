@@ -1,4 +1,4 @@
-"""The profile's own arithmetic: variance, rescaling, and what a network is told."""
+"""The profile's own arithmetic: variance, rescaling, and the numbers that networks take."""
 
 import dataclasses
 import json
@@ -41,8 +41,7 @@ def test_condition_of_quantum_noise_has_signal_fraction_one():
     noise_condition = NoiseProfile(level=0.0, sigma=0.0, slope=2 * 0.04**2, corr_x=0.3).noise_condition()
     assert len(noise_condition) == len(NOISE_CONDITION)
     assert noise_condition.dtype == np.float32
-    told = dict(zip(NOISE_CONDITION, noise_condition.tolist(), strict=True))
-    assert told == pytest.approx(
+    assert dict(zip(NOISE_CONDITION, noise_condition.tolist(), strict=True)) == pytest.approx(
         {
             "sigma": 0.04,
             "log_sigma": (np.log2(0.04) + 6) / 6,
@@ -54,9 +53,9 @@ def test_condition_of_quantum_noise_has_signal_fraction_one():
     )
 
 
-@pytest.mark.parametrize(("sigma", "told"), [(1 / 64, 0.0), (1 / 8, 0.5), (1.0, 1.0)])
-def test_log_sigma_runs_from_0_at_a_64th_to_1_at_1(sigma, told):
-    assert NoiseProfile(level=0.5, sigma=sigma).noise_condition()[1] == pytest.approx(told, abs=1e-6)
+@pytest.mark.parametrize(("sigma", "log_sigma"), [(1 / 64, 0.0), (1 / 8, 0.5), (1.0, 1.0)])
+def test_log_sigma_runs_from_0_at_a_64th_to_1_at_1(sigma, log_sigma):
+    assert NoiseProfile(level=0.5, sigma=sigma).noise_condition()[1] == pytest.approx(log_sigma, abs=1e-6)
 
 
 def test_condition_of_no_noise_is_finite():

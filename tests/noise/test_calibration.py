@@ -1,4 +1,4 @@
-"""NoiseCalibration files: what is written is what is read, what is wrong is told, and where one applies."""
+"""Calibration files: what is written is what is read, what is wrong is said, and where one applies."""
 
 from __future__ import annotations
 
@@ -13,10 +13,8 @@ import pytest
 
 from longexposure.enhance.enhancer import examine, load_enhancer
 from longexposure.errors import InputError
-from longexposure.grey import GreyMap, measure_grey
-from longexposure.noise import NoiseProfile
+from longexposure.grey import measure_grey
 from longexposure.noise.calibration import NoiseCalibration, calibration_text, read_calibration
-from longexposure.noise.words import in_words
 from longexposure.radiograph import Radiograph
 
 GAIN, READ, DARK = 2.0, 10.0, 300.0
@@ -26,7 +24,7 @@ Values = dict[str, Any]
 
 
 def values(**changes: Any) -> Values:
-    """A fingerprint of a machine with this noise, measured between 300 and 20300."""
+    """A calibration of a machine with this noise, measured between 300 and 20300."""
     level = 10300.0
     document: Values = {
         "format": 1,
@@ -39,7 +37,7 @@ def values(**changes: Any) -> Values:
             "sigma_error": 0.2,
             "slope": GAIN,
             "slope_error": 0.01,
-            "tied": 0.0,
+            "error_correlation": 0.0,
             "corr_x": 0.3,
             "corr_x_error": 0.01,
             "corr_y": 0.1,
@@ -144,15 +142,15 @@ WRONG: dict[str, tuple[Values, str]] = {
 
 
 @pytest.mark.parametrize("name", WRONG)
-def test_a_wrong_value_is_told_in_one_line_with_its_place(name: str, tmp_path: Path) -> None:
-    changes, told = WRONG[name]
+def test_a_wrong_value_is_refused_in_one_line_with_its_place(name: str, tmp_path: Path) -> None:
+    changes, message = WRONG[name]
     path = tmp_path / "wrong.toml"
     path.write_text(toml_of(values(**changes)), encoding="utf-8")
     with pytest.raises(InputError) as caught:
         read_calibration(path)
     line = str(caught.value)
     assert line.startswith(str(path))
-    assert told in line
+    assert message in line
     assert "measure again" in line
     assert "\n" not in line
 
@@ -181,7 +179,7 @@ def inline(value: Any) -> str:
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "message"),
     [
         (b"", "a TOML file of another kind"),
         (b"name = 'tiny'\n[network]\nkind = 'fast'\n", "a TOML file of another kind"),
@@ -192,18 +190,18 @@ def inline(value: Any) -> str:
         (b"a = " + b"[" * 5000, "no TOML"),
     ],
 )
-def test_what_is_no_calibration_is_refused(content: bytes, told: str, tmp_path: Path) -> None:
+def test_what_is_no_calibration_is_refused(content: bytes, message: str, tmp_path: Path) -> None:
     path = tmp_path / "no.toml"
     path.write_bytes(content)
-    with pytest.raises(InputError, match=told) as caught:
+    with pytest.raises(InputError, match=message) as caught:
         read_calibration(path)
     assert "\n" not in str(caught.value)
 
 
-def test_a_missing_file_is_told(tmp_path: Path) -> None:
+def test_a_missing_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="No such file"):
         read_calibration(tmp_path / "none.toml")
-    with pytest.raises(InputError, match="a fingerprint that"):
+    with pytest.raises(InputError, match="a noise calibration that"):
         read_calibration(tmp_path)
 
 
@@ -250,7 +248,7 @@ def test_correlation_follows_the_fraction_of_coloured_noise() -> None:
 
 
 @pytest.mark.parametrize(
-    ("pixels", "told"),
+    ("pixels", "message"),
     [
         (image(100, 200, dtype=np.uint8), "expected uint16 images, as it was measured on, found uint8"),
         (image(4000, 9000).astype(np.float32), "found float32"),
@@ -258,15 +256,15 @@ def test_correlation_follows_the_fraction_of_coloured_noise() -> None:
     ],
     ids=["8 bits", "float", "another grey scale"],
 )
-def test_other_images_are_refused(pixels: np.ndarray, told: str) -> None:
+def test_other_images_are_refused(pixels: np.ndarray, message: str) -> None:
     with pytest.raises(InputError) as caught:
         load_enhancer("identity").enhance(pixels, noise=calibration())
     assert str(caught.value).startswith("noise of AXI 3: expected")
-    assert told in str(caught.value)
+    assert message in str(caught.value)
     assert "leave --noise out" in str(caught.value)
 
 
-CAUTIONS: dict[str, tuple[Callable[[], tuple[NoiseCalibration, np.ndarray]], str]] = {
+WARNED: dict[str, tuple[Callable[[], tuple[NoiseCalibration, np.ndarray]], str]] = {
     "beyond": (
         lambda: (calibration(), image(15000, 30000)),
         "go beyond 300 to 2.03e+04, where the noise of AXI 3",
@@ -287,23 +285,23 @@ CAUTIONS: dict[str, tuple[Callable[[], tuple[NoiseCalibration, np.ndarray]], str
 }
 
 
-@pytest.mark.parametrize("name", CAUTIONS)
-def test_what_speaks_against_it_is_a_warning(name: str) -> None:
-    make, told = CAUTIONS[name]
+@pytest.mark.parametrize("name", WARNED)
+def test_an_image_that_does_not_fit_causes_a_warning(name: str) -> None:
+    make, message = WARNED[name]
     found, pixels = make()
     (warning,) = examine(pixels, found).warnings
-    assert told in warning
+    assert message in warning
     assert "\n" not in warning
 
 
-def test_errors_of_height_and_slope_that_belong_together_cancel() -> None:
+def test_correlated_errors_of_height_and_slope_cancel() -> None:
     """At the dark level the line is known well, though its slope is not: the darks pin it there."""
     apart = 10000.0
     height = 0.1 * apart / (2 * calibration().noise.sigma)
-    tied = {"noise__slope_error": 0.1, "noise__sigma_error": height}
+    errors = {"noise__slope_error": 0.1, "noise__sigma_error": height}
     pixels = image(500, 900)
-    assert examine(pixels, calibration(**tied, noise__tied=1.0)).warnings == ()
-    (warning,) = examine(pixels, calibration(**tied)).warnings
+    assert examine(pixels, calibration(**errors, noise__error_correlation=1.0)).warnings == ()
+    (warning,) = examine(pixels, calibration(**errors)).warnings
     assert "unsure" in warning
 
 
@@ -335,9 +333,6 @@ def test_pages_of_a_stack_each_take_it_at_their_own_brightness() -> None:
     assert sigmas == pytest.approx(expected, rel=0.02)
 
 
-# In words
-
-
 def test_facts_have_each_number_to_the_digits_that_its_error_leaves() -> None:
     facts = calibration(pattern={"fraction": 0.01234, "fraction_error": 0.00061, "dark": DARK}).facts()
     assert facts["sigma"] == "141.77 +- 0.20 at grey value 1.03e+04"
@@ -345,24 +340,3 @@ def test_facts_have_each_number_to_the_digits_that_its_error_leaves() -> None:
     assert facts["fixed pattern"] == "0.01234 +- 0.00061 of what lies above 300"
     assert facts["holds for"] == "uint16, grey values 300 to 2.03e+04"
     assert facts["note 1"].startswith("brightness changed")
-
-
-@pytest.mark.parametrize(
-    ("noise", "told"),
-    [
-        (NoiseProfile(500, 10, slope=0.2), "more in bright places (mostly quanta); white; given by hand"),
-        (NoiseProfile(500, 10, slope=0.1), "more in bright places (partly quanta)"),
-        (NoiseProfile(500, 10, corr_x=0.65, corr_y=0.4), "neighbours correlate by 0.65 along rows and 0.40"),
-        (
-            NoiseProfile(500, 10, slope=-0.2, origin="repeats"),
-            "less in bright places; white; known from repeated",
-        ),
-        (
-            NoiseProfile(500, 10),
-            "sigma 10 at grey value 500, 1.00% of the contrast; about the same in dark and",
-        ),
-        (NoiseProfile(500, 0, origin="estimated"), "no noise, measured on this image alone"),
-    ],
-)
-def test_a_profile_in_words(noise: NoiseProfile, told: str) -> None:
-    assert told in in_words(noise, GreyMap(scale=0.001, offset=0.0))

@@ -1,17 +1,21 @@
-"""The estimator on noise that is known: drawn here, or measured in repeats of a real detector."""
+"""The estimator on known noise: drawn here, of simulated machines, or from repeats of a real detector."""
 
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tifffile
+from estimator import errors, loss_db
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage, signal
 from skimage import data, transform
 
+from longexposure import load_enhancer
 from longexposure.noise import estimate_noise
 from longexposure.noise.estimator import FEWEST_BLOCKS
+from longexposure.simulation.exposure import draw_pair
+from longexposure.simulation.machine import load_machine
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 EXAMPLES = Path(__file__).parents[2] / "examples" / "radiographs"
@@ -417,7 +421,7 @@ def test_any_image_gives_a_finite_profile(image):
     assert abs(profile.corr_y) <= 1
 
 
-# A real detector, whose noise repeats tell
+# A real detector, whose noise is known from repeats
 
 
 @pytest.fixture(scope="module")
@@ -463,7 +467,7 @@ def test_read_noise_of_the_real_detector_is_measured_in_one_image(detector):
     assert _sigma_at(profile, 99.2) == pytest.approx(image.std(), rel=0.2)
 
 
-def test_neighbours_in_one_real_flat_tell_temporal_noise_and_fixed_pattern(detector):
+def test_one_real_flat_shows_temporal_noise_and_fixed_pattern(detector):
     """Independent truth: temporal variance from differences in time, pattern from the mean of 100 frames.
 
     The pattern counts by its neighbours' differences, as it does in one frame, taken robustly: a few
@@ -477,3 +481,38 @@ def test_neighbours_in_one_real_flat_tell_temporal_noise_and_fixed_pattern(detec
     for frame in flats[::10].astype(np.uint16):
         profile = estimate_noise(frame)
         assert profile.sigma == pytest.approx(np.sqrt(temporal + pattern), rel=0.12)
+
+
+# Simulated machines, on scenes it did not learn from
+
+
+MACHINES = ("wide", "S1", "S2", "S3")
+
+
+def _pairs(name, count, *, side_px=192):
+    machine = load_machine(name)
+    return (draw_pair(machine, seed=31, index=index, size_px=(side_px, side_px)) for index in range(count))
+
+
+@pytest.mark.parametrize("name", MACHINES)
+def test_sigma_is_right_in_the_median_and_correlations_are_near(name):
+    rows = np.array([row for pair in _pairs(name, 12) if (row := errors(pair)) is not None])
+    assert len(rows) >= 8
+    assert 0.92 < np.exp(np.median(rows[:, 0])) < 1.08
+    assert np.median(np.abs(rows[:, 1:])) < 0.08
+
+
+def test_line_correlated_noise_is_not_taken_for_texture():
+    """S2, whose noise correlates by 0.6 along lines: every image within a quarter of the truth."""
+    ratios = np.exp([row[0] for pair in _pairs("S2", 8) if (row := errors(pair)) is not None])
+    assert ratios.min() > 0.8
+    assert ratios.max() < 1.25
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "most_db"), [("wide", 0.2), ("S1", 0.1), ("S2", 0.2), ("S3", 0.2)])
+def test_estimating_the_noise_costs_little_in_the_median(name, most_db):
+    """The mean, which single images far off take above the aim on `wide`, is in benchmarks/estimator.json."""
+    enhancer = load_enhancer()
+    losses = [loss_db(pair, enhancer) for pair in _pairs(name, 6) if errors(pair) is not None]
+    assert np.median(losses) < most_db
