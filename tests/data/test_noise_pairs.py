@@ -18,8 +18,10 @@ from scipy.ndimage import gaussian_filter
 from typer.testing import CliRunner
 
 from longexposure.cli.app import app
-from longexposure.data.noise_pairs import Analysis, NoiseAnalysis, analyse_noise, meaning, write_analysis
+from longexposure.data.noise_pairs import analyse_noise
 from longexposure.errors import InputError, OutputError
+from longexposure.noise.pair_statistics import NoiseAnalysis, SetAnalysis
+from longexposure.report.noise_pairs import meaning, write_analysis
 
 Array = npt.NDArray[Any]
 SIZE = 160
@@ -58,7 +60,7 @@ def quantum(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return quantum_set(tmp_path_factory.mktemp("quantum"))
 
 
-def only(analysis: Analysis) -> NoiseAnalysis:
+def only(analysis: SetAnalysis) -> NoiseAnalysis:
     (noise,) = analysis.machines
     return noise
 
@@ -186,9 +188,9 @@ def test_page_table_json_and_charts_are_written_together_and_say_the_same(
     files = write_analysis(analysis, tmp_path / "out")
     names = {file.name for file in files}
     assert {"noise.html", "noise.md", "noise.json", "S1-histogram.svg", "S1-spectrum-2d.svg"} <= names
-    told = json.loads((tmp_path / "out" / "noise.json").read_text())["machines"]["S1"]
-    assert told["sd"] == only(analysis).moments.sd
-    assert told["meaning"] == meaning(only(analysis))
+    written = json.loads((tmp_path / "out" / "noise.json").read_text())["machines"]["S1"]
+    assert written["sd"] == only(analysis).moments.sd
+    assert written["meaning"] == meaning(only(analysis))
     page, text = ((tmp_path / "out" / name).read_text() for name in ("noise.html", "noise.md"))
     for name in names:
         if name.endswith(".svg"):
@@ -218,10 +220,12 @@ def test_one_pair_of_equal_images_is_no_error(tmp_path: Path) -> None:
 
 
 def test_the_command_writes_the_page_and_prints_the_table(quantum: Path, tmp_path: Path) -> None:
-    result = CliRunner().invoke(app, ["noise", str(quantum), "--out", str(tmp_path / "o"), "--pairs", "3"])
+    result = CliRunner().invoke(
+        app, ["noise", "pairs", str(quantum), "--out", str(tmp_path / "o"), "--pairs", "3"]
+    )
     assert result.exit_code == 0, result.output
     assert (tmp_path / "o" / "noise.html").is_file()
     assert "S1" in result.stdout
     assert "Noise2Noise needs a zero mean" in result.stdout
-    again = CliRunner().invoke(app, ["noise", str(quantum), "--out", str(tmp_path / "o")])
+    again = CliRunner().invoke(app, ["noise", "pairs", str(quantum), "--out", str(tmp_path / "o")])
     assert again.exit_code == 4

@@ -24,7 +24,8 @@ def pairs_(
     overwrite: OverwriteOption = False,
 ) -> None:
     """Analyse the noise between short and long exposures, by machine type."""
-    from longexposure.data.noise_pairs import analyse_noise, meaning, write_analysis
+    from longexposure.data.noise_pairs import analyse_noise
+    from longexposure.report.noise_pairs import meaning, table_rows, write_analysis
 
     refuse_target(out / "noise.html", suffixes=(".html",), overwrite=overwrite)
     with progress("analysing", total=None, every_s=10.0) as shown_progress:
@@ -37,7 +38,7 @@ def pairs_(
         for why in analysis.left_out.values():
             shown_progress.say(f"left out: {why}")
     files = write_analysis(analysis, out, overwrite=overwrite)
-    print_table(analysis.rows())
+    print_table(table_rows(analysis))
     for found in analysis.machines:
         typer.echo(f"{found.machine}: {' '.join(meaning(found))}")
     typer.echo(str(files[0]))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from longexposure.data.noise_pairs import analyse_noise, charts_of, file_name, meaning
+from longexposure.data.noise_pairs import analyse_noise
 from longexposure.format import shown
+from longexposure.report.noise_pairs import analysis_dict, charts_of, file_name, meaning, table_rows
 from longexposure.study.result import Figure, StudyResult, Table
 from longexposure.study.sets import Stock
 from longexposure.study.workbench import Workbench
@@ -33,7 +34,7 @@ def run(bench: Workbench, stock: Stock) -> StudyResult:
         include=include,
         on_pair=lambda done, total, name: bench.tell(f"analysing {name}, {done} of {total}"),
     )
-    rows = analysis.rows()
+    rows = table_rows(analysis)
     columns = tuple(dict.fromkeys(title for row in rows for title in row))
     return StudyResult(
         name="noise",
@@ -57,7 +58,7 @@ def run(bench: Workbench, stock: Stock) -> StudyResult:
             for noise in analysis.machines
             for name, svg in charts_of(noise).items()
         ],
-        results=analysis.as_dict(),
+        results=analysis_dict(analysis),
         limits=[line for line in stock.limits() if "WHFL" not in line],
         data=stock.facts(),
     )
