@@ -130,7 +130,7 @@ ABOVE_0 = "greater than 0 and less than or equal to 9"
         (ROUND | {"part": {"kind": "round", "radius": -1}}, "part.radius", ABOVE_0, "-1"),
         (SQUARE | {"part": {"kind": "square", "side": 0}}, "part.side", "greater than or equal to 1", "0"),
         (ROUND | {"holes": [{}, {"radius": 10}]}, "holes.1.radius", ABOVE_0, "10"),
-        (ROUND | {"angles": [0, 360]}, "angles.1", "less than 360", "360"),
+        (ROUND | {"angles": [0, 360]}, "angles.1", "greater than or equal to 0 and less than 360", "360"),
         ({"name": "pl"}, "name", "three letters or more", "'pl'"),
         (ROUND | {"part": {"kind": "round", "radius": "2"}}, "part.radius", "a valid number", "'2'"),
         (SQUARE | {"part": {"kind": "square", "side": 1.5}}, "part.side", "a valid integer", "1.5"),

@@ -106,21 +106,17 @@ def ssim(image: Image, reference: Image, *, data_range: float) -> float:
             advice="use psnr for smaller images",
         )
     total, count = 0.0, 0
+    c1, c2 = (_K1 * data_range) ** 2, (_K2 * data_range) ** 2
     for a, b in _strips(image, reference, overlap=SSIM_WINDOW - 1):
-        values = _ssim_map(a, b, data_range)
+        mean_a, mean_b = _blur(a), _blur(b)
+        product = mean_a * mean_b
+        squares = mean_a**2 + mean_b**2
+        variances = _blur(a**2 + b**2) - squares
+        covariance = _blur(a * b) - product
+        values = ((2 * product + c1) * (2 * covariance + c2)) / ((squares + c1) * (variances + c2))
         total += float(values.sum())
         count += values.size
     return total / count
-
-
-def _ssim_map(a: _Strip, b: _Strip, data_range: float) -> _Strip:
-    mean_a, mean_b = _blur(a), _blur(b)
-    product = mean_a * mean_b
-    squares = mean_a**2 + mean_b**2
-    variances = _blur(a**2 + b**2) - squares
-    covariance = _blur(a * b) - product
-    c1, c2 = (_K1 * data_range) ** 2, (_K2 * data_range) ** 2
-    return ((2 * product + c1) * (2 * covariance + c2)) / ((squares + c1) * (variances + c2))
 
 
 def _blur(image: _Strip) -> _Strip:

@@ -105,34 +105,28 @@ def host_facts() -> dict[str, Any]:
     """
     import torch
 
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    processor = {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+    instructions = [name for name in INSTRUCTIONS if name in processor.get("flags", "").split()]
+    name = processor.get("model name") or platform.processor() or platform.machine()
     versions = {"python": platform.python_version()}
-    for name in PACKAGES:
+    for package in PACKAGES:
         with contextlib.suppress(PackageNotFoundError):
-            versions[name] = version(name)
-    commit = _git("rev-parse", "HEAD")
+            versions[package] = version(package)
     changes = _git("status", "--porcelain", "--untracked-files=no", "--", "src", "recipes")
     return {
-        "processor": _processor(),
+        "processor": f"{name} ({', '.join(instructions)})" if instructions else name,
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "system": platform.platform(),
         "versions": versions,
-        "commit": commit,
+        "commit": _git("rev-parse", "HEAD"),
         "dirty": None if changes is None else bool(changes),
     }
-
-
-def _processor() -> str:
-    """Name and the instructions that matter here, where the system tells them."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        lines = []
-    facts = {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
-    known = [name for name in INSTRUCTIONS if name in facts.get("flags", "").split()]
-    name = facts.get("model name") or platform.processor() or platform.machine()
-    return f"{name} ({', '.join(known)})" if known else name
 
 
 def _git(*arguments: str) -> str | None:

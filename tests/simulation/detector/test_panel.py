@@ -12,7 +12,6 @@ from scipy import ndimage
 from longexposure.errors import InputError, RecipeError
 from longexposure.simulation.detector.panel import (
     LINE,
-    REAL_BAD_PIXELS,
     BadPixelConfig,
     Panel,
     PanelConfig,
@@ -512,7 +511,8 @@ def _sizes(kinds):
 def test_bad_pixels_are_as_dense_as_on_a_real_panel():
     random = np.random.default_rng(0)
     panels, side = 40, 1000
-    maps = [draw_bad_pixels(REAL_BAD_PIXELS, (side, side), random) for _ in range(panels)]
+    real = BadPixelConfig(single=212 / 4e6, small=26 / 4e6, lines=17 / 4000, edge_groups=8 / 8000)
+    maps = [draw_bad_pixels(real, (side, side), random) for _ in range(panels)]
     sizes = np.concatenate([_sizes(kinds) for kinds in maps])
     megapixels = panels * side * side / 1e6
     # The real map of 4 megapixels: 212 groups of 1, 26 of 2 to 4, 8 of 6 to 230 at its rim of 8000 pixels.

@@ -44,7 +44,10 @@ DEAD, HOT, NOISY, LINE = 1, 2, 3, 4
 
 
 class BadPixelConfig(BaseModel):
-    """Bad pixels of one panel, none by default; `REAL_BAD_PIXELS` has the numbers of a real one.
+    """Bad pixels of one panel, none by default.
+
+    A real one, of PerkinElmer with 2000 x 2000 px (map of the DetectorChecker project), had 212 lone ones, 26
+    small groups, 17 broken lines and 8 groups of 6 to 230 px at its edge.
 
     Attributes:
         single: lone bad pixels, as a fraction of all.
@@ -77,12 +80,6 @@ class BadPixelConfig(BaseModel):
     def any(self) -> bool:
         """Whether there are bad pixels at all."""
         return max(self.single, self.small, self.lines, self.edge_groups) > 0
-
-
-REAL_BAD_PIXELS = BadPixelConfig(single=212 / 4e6, small=26 / 4e6, lines=17 / 4000, edge_groups=8 / 8000)
-"""A PerkinElmer panel of 2000 x 2000 px (map of the DetectorChecker project): 9,451 bad pixels in 212 lone
-ones, 26 small groups, 17 broken lines that reach up to 1000 px to the middle, 8 groups of 6 to 230 px at the
-edge. The map does not tell hot from dead."""
 
 
 class PanelConfig(BaseModel):
