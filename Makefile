@@ -6,7 +6,7 @@
 #   check   lint, format, types, layer rule
 #   bench   speed on this machine; `make quality` scores the default on simulated pairs and at the limit (20 minutes)
 #   weights train all weights that ship anew, into runs/ (over three hours on two cores; a run that was stopped goes on)
-#   docs    write the results pages from benchmarks/*.json, check the links between documents
+#   docs    write the reference from the code and the results from benchmarks/*.json, check links
 #   clean   remove what the other targets made, except .venv
 
 # The Python that makes .venv; empty: the first of these that is new enough.
@@ -72,8 +72,9 @@ weights: $(READY)
 	done
 
 docs: $(READY)
+	$(BIN)/python scripts/reference.py
 	$(BIN)/python benchmarks/tables.py
-	$(BIN)/python -m pytest -q tests/test_project.py -k markdown
+	$(BIN)/python -m pytest -q tests/project/test_project.py -k markdown
 
 clean:
 	rm -rf build dist demo .coverage .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -1,4 +1,4 @@
-"""The page of machine recipes is what the code says, and the guide names every scene and defect."""
+"""The page of machine recipes is what the code says, and the reference names every scene and defect."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from longexposure.simulation.machine import MachineParameters, machine_names, re
 from longexposure.simulation.scenes.catalogue import SCENES
 
 ROOT = Path(__file__).resolve().parents[2]
-SCRIPT = ROOT / "scripts" / "machine_reference.py"
+SCRIPT = ROOT / "scripts" / "reference.py"
 PAGE = (ROOT / "docs" / "machine-recipes.md").read_text(encoding="utf-8")
 
 
@@ -61,7 +61,7 @@ def test_the_page_tells_ranges_and_defaults() -> None:
     assert set(headings()["Top level"]) == set(MachineParameters.model_fields)
 
 
-def test_the_guide_names_every_scene_and_every_defect() -> None:
-    guide = (ROOT / "docs" / "simulation.md").read_text(encoding="utf-8")
-    assert [kind for kind in DEFECTS if f"| {kind} |" not in guide] == []
+def test_the_reference_names_every_scene_and_every_defect() -> None:
+    reference = (ROOT / "docs" / "reference.md").read_text(encoding="utf-8")
+    assert [kind for kind in DEFECTS if f"| {kind} |" not in reference] == []
     assert headings()["[scenes]"] == list(SCENES)

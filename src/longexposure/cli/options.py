@@ -22,14 +22,17 @@ INTERRUPTION = (
 )
 """What is said after Ctrl-C."""
 
-DeviceOption = Annotated[Literal["auto", "cpu", "cuda"], typer.Option(help="Where to compute.")]
+DeviceOption = Annotated[
+    Literal["auto", "cpu", "cuda"],
+    typer.Option(help="Where to compute: cpu, cuda; auto: CUDA where there is one."),
+]
 PrecisionOption = Annotated[
     Literal["auto", "f32", "bf16"],
-    typer.Option(help="Arithmetic; bf16 is faster where the processor has it, f32 is exact."),
+    typer.Option(help="Arithmetic: f32, exact, which auto is; bf16, faster where the processor has it."),
 ]
 EngineOption = Annotated[
     Literal["auto", "torch", "openvino", "onnx"],
-    typer.Option(help="What computes; auto: a GPU, else the first of openvino, onnx, torch that is exact."),
+    typer.Option(help="What computes: torch, openvino, onnx; auto: a GPU, else the first that is exact."),
 ]
 IncludeOption = Annotated[list[str] | None, typer.Option(help="Pattern of pairs to take; repeatable.")]
 JsonOption = Annotated[

@@ -42,11 +42,11 @@ QUANTA_RANGE = (0.5, 1e9)
 """Quanta in an open pixel of the short exposure; exact Poisson numbers reach that far."""
 MOST_PAIRS = 100_000
 """Pairs of a set; their names have five digits."""
-WITHOUT_SPANS = ("name", "summary", "image", "set")
+WITHOUT_RANGES = ("name", "summary", "image", "set")
 """What is the same in all images of a machine."""
 TRIED = 16
 """Settings that are drawn when a recipe is loaded."""
-_FOLLOWS = {"gain": "detector.open_fraction", "reference_s": "exposures.short_s", "swank": "scintillator"}
+FOLLOWS = {"gain": "detector.open_fraction", "reference_s": "exposures.short_s", "swank": "scintillator"}
 
 
 class RecipeTable(BaseModel):
@@ -327,7 +327,7 @@ class Machine:
     document: Mapping[str, Any]
 
     def __post_init__(self) -> None:
-        for key in WITHOUT_SPANS:
+        for key in WITHOUT_RANGES:
             if ranges := list(range_keys(self.document.get(key), f"{key}.")):
                 raise RecipeError(
                     where=f"{self.where}: {ranges[0]}",
@@ -413,7 +413,7 @@ def _parsed(values: dict[str, Any], *, where: str) -> MachineParameters:
                     expected="nothing, because it follows from other values"
                     + (" unless detector.open_fraction is 0" if key == "gain" else ""),
                     found=f"{panel[key]}",
-                    advice=f"leave it out; {_FOLLOWS[key]} decides",
+                    advice=f"leave it out; {FOLLOWS[key]} decides",
                 )
         if fraction == 0 and "gain" not in panel:
             raise RecipeError(
