@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from longexposure.simulation.scenes.bonds import Loop, loop_points
 
 from longexposure.cli.terminal import print_table
 from longexposure.enhance.enhancer import FileResult, enhance_files, load_enhancer
@@ -41,7 +42,6 @@ from longexposure.simulation.geometry.primitives import (
 )
 from longexposure.simulation.machine import MachineParameters, load_machine
 from longexposure.simulation.random_source import NumpyRandom
-from longexposure.simulation.scenes.bonds import Loop, loop_points
 
 FULL_SCALE = 65535.0
 EXAMPLES = Path(__file__).resolve().parent / "radiographs"
