@@ -69,7 +69,7 @@ def test_frames_of_one_brightness_are_found_among_single_files_and_stacks(
     assert float(found.profile_at(OFFSET).sigma) == pytest.approx(READ, rel=0.05)
     by_hand = [[tifffile.imread(file) for file in flats[start::2]] for start in (1, 2)]
     expected = measure_flats([list(tifffile.imread(flats[0])), *by_hand], list(tifffile.imread(darks[0])))
-    assert found.noise.sigma == pytest.approx(expected.profile.sigma, rel=1e-6)
+    assert found.noise.sigma == pytest.approx(expected.noise.sigma, rel=1e-6)
 
 
 def test_the_file_says_how_it_was_made(flats: list[Path], darks: list[Path]) -> None:

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
-from datetime import datetime
-from importlib import metadata
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -20,16 +18,15 @@ from longexposure.errors import InputError, ResourceError
 from longexposure.grey import measure_grey
 from longexposure.io import read_radiograph
 from longexposure.io.checks import check_finite
-from longexposure.noise import NoiseProfile, estimate_noise
+from longexposure.noise import estimate_noise
 from longexposure.noise.calibration import (
     FileTable,
     MeasuredTable,
     NoiseCalibration,
     NoiseTable,
-    PatternTable,
     Source,
 )
-from longexposure.noise.photon_transfer import MeasuredNoise, measure_flats, measure_repeats
+from longexposure.noise.photon_transfer import measure_flats, measure_repeats
 from longexposure.radiograph import Pixels
 
 SAME_LEVEL = (0.05, 0.3)
@@ -98,7 +95,7 @@ def measure_calibration(
         bright, dark = _read(files, source, on_file), _read(darks, "darks", on_file)
         _check_frames([*bright.frames, *dark.frames])
         if source == "image":
-            noise = _from_images(bright.frames)
+            noise = measure_images([frame.pixels for frame in bright.frames])
         else:
             noise = _from_series(bright.frames, dark.frames, source=source, pattern=pattern)
     except MemoryError as error:
@@ -108,15 +105,10 @@ def measure_calibration(
             found="too little",
             advice="give fewer frames; ten of each brightness are plenty",
         ) from error
-    seconds = bright.exposures_s if len(bright.exposures_s) == 1 else set()
-    return _calibration(
-        noise,
-        source,
-        like=bright.frames[0].pixels,
-        machine=machine,
-        exposure_s=exposure_s if exposure_s is not None else next(iter(seconds), None),
-        files=(*bright.files, *dark.files),
-    )
+    if exposure_s is None and len(bright.exposures_s) == 1:
+        (exposure_s,) = bright.exposures_s
+    facts = {"machine": machine, "exposure_s": exposure_s, "files": (*bright.files, *dark.files)}
+    return NoiseCalibration.model_validate({**dict(noise), **facts})
 
 
 def _read(files: Iterable[Path], role: str, on_file: Callable[[str], None] | None) -> _Exposures:
@@ -166,7 +158,7 @@ def _check_frames(frames: Sequence[_Frame]) -> None:
 
 def _from_series(
     frames: Sequence[_Frame], darks: Sequence[_Frame], *, source: Source, pattern: bool
-) -> MeasuredNoise:
+) -> NoiseCalibration:
     scenes: dict[int, list[_Frame]] = {}  # the pages of every file, and all files of one page together
     for frame in frames:
         scenes.setdefault(frame.file if frame.paged else -1, []).append(frame)
@@ -191,7 +183,8 @@ def _from_series(
         return noise
     some = ", ".join(Path(name).name for name in alone[:3])
     note = f"{len(alone)} left out for want of a second exposure like it: {some}"
-    return replace(noise, notes=(*noise.notes, note))
+    measured = noise.measured.model_copy(update={"notes": (*noise.measured.notes, note)})
+    return noise.model_copy(update={"measured": measured})
 
 
 def _by_brightness(scene: Sequence[_Frame]) -> list[list[_Frame]]:
@@ -209,10 +202,14 @@ def _by_brightness(scene: Sequence[_Frame]) -> list[list[_Frame]]:
     return [[scene[index] for index in sorted(group)] for group in groups]
 
 
-def _from_images(frames: Sequence[_Frame]) -> MeasuredNoise:
-    """Medians over the estimates of single images, and how far they agree."""
-    profiles = [estimate_noise(frame.pixels) for frame in frames]
-    spans = [measure_grey(frame.pixels) for frame in frames]
+def measure_images(images: Sequence[Pixels]) -> NoiseCalibration:
+    """Medians over the estimates of single images (H, W) of a machine, and how far they agree.
+
+    Raises:
+        InputError: images without noise.
+    """
+    profiles = [estimate_noise(image) for image in images]
+    spans = [measure_grey(image) for image in images]
     level, slope, corr_x, corr_y = (
         np.array([getattr(profile, name) for profile in profiles])
         for name in ("level", "slope", "corr_x", "corr_y")
@@ -227,83 +224,37 @@ def _from_images(frames: Sequence[_Frame]) -> MeasuredNoise:
             found="none",
             advice="give images as the machine takes them, neither drawn nor denoised",
         )
-    sigma = at_middle**0.5
-    along_x, along_y = float(np.median(corr_x)), float(np.median(corr_y))
-    return MeasuredNoise(
-        profile=NoiseProfile(middle, sigma, tilt, along_x, along_y, origin="image"),
-        sigma_error=_error(variance) / (2 * sigma),
-        slope_error=_error(slope),
-        error_correlation=0.0,
-        corr_x_error=_error(corr_x),
-        corr_y_error=_error(corr_y),
-        slope_x=0.0,
-        slope_y=0.0,
-        grey=(
-            float(min(-grey.offset / grey.scale for grey in spans)),
-            float(max((1 - grey.offset) / grey.scale for grey in spans)),
+    variance_error, slope_error, corr_x_error, corr_y_error = map(_error, (variance, slope, corr_x, corr_y))
+    first, sigma = images[0], at_middle**0.5
+    return NoiseCalibration(
+        dtype=first.dtype.name,  # type: ignore[arg-type]  # checked by the model
+        noise=NoiseTable(
+            level=middle,
+            sigma=sigma,
+            sigma_error=None if variance_error is None else variance_error / (2 * sigma),
+            slope=tilt,
+            slope_error=slope_error,
+            corr_x=float(np.median(corr_x)),
+            corr_x_error=corr_x_error,
+            corr_y=float(np.median(corr_y)),
+            corr_y_error=corr_y_error,
         ),
-        points=np.zeros((0, 3)),
-        misfit=0.0,
-        pattern=None,
-        frames=len(frames),
-        darks=0,
-        notes=("estimated from single images: less sure than flats or repeats",),
+        measured=MeasuredTable.today(
+            source="image",
+            grey=(
+                float(min(-grey.offset / grey.scale for grey in spans)),
+                float(max((1 - grey.offset) / grey.scale for grey in spans)),
+            ),
+            frames=len(images),
+            size_px=(first.shape[0], first.shape[1]),
+            notes=("estimated from single images: less sure than flats or repeats",),
+        ),
     )
 
 
-def _error(values: npt.NDArray[np.float64]) -> float:
-    """Standard error of the median, from the median deviation; NaN for fewer than three."""
+def _error(values: npt.NDArray[np.float64]) -> float | None:
+    """Standard error of the median, from the median deviation; None for fewer than three."""
     if len(values) < FEWEST_IMAGES:
-        return float("nan")
+        return None
     apart = 1.4826 * float(np.median(np.abs(values - np.median(values))))
     return 1.2533 * apart / len(values) ** 0.5
-
-
-def _calibration(
-    noise: MeasuredNoise,
-    source: Source,
-    *,
-    like: Pixels,
-    machine: str,
-    exposure_s: float | None,
-    files: tuple[FileTable, ...],
-) -> NoiseCalibration:
-    profile = noise.profile
-    known = noise.slope_error is not None
-    return NoiseCalibration(
-        machine=machine,
-        dtype=like.dtype.name,  # type: ignore[arg-type]  # one of them, or it could not have been read
-        exposure_s=exposure_s,
-        noise=NoiseTable(
-            level=profile.level,
-            sigma=profile.sigma,
-            sigma_error=_known(noise.sigma_error),
-            slope=profile.slope if known else None,
-            slope_error=_known(noise.slope_error),
-            error_correlation=noise.error_correlation,
-            corr_x=profile.corr_x,
-            corr_x_error=_known(noise.corr_x_error),
-            corr_y=profile.corr_y,
-            corr_y_error=_known(noise.corr_y_error),
-            slope_x=noise.slope_x if known and source != "image" else None,
-            slope_y=noise.slope_y if known and source != "image" else None,
-        ),
-        pattern=None if noise.pattern is None else PatternTable(**vars(noise.pattern)),
-        measured=MeasuredTable(
-            source=source,
-            grey=noise.grey,
-            frames=noise.frames,
-            darks=noise.darks,
-            size_px=(like.shape[0], like.shape[1]),
-            misfit=noise.misfit,
-            points=tuple((float(a), float(b), float(c)) for a, b, c in noise.points),
-            notes=noise.notes,
-            version=metadata.version("longexposure"),
-            date=datetime.now().astimezone().strftime("%Y-%m-%d"),
-        ),
-        files=files,
-    )
-
-
-def _known(error: float | None) -> float | None:
-    return error if error is not None and np.isfinite(error) else None

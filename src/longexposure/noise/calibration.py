@@ -11,6 +11,8 @@ import hashlib
 import math
 import tomllib
 from collections.abc import Iterator
+from datetime import datetime
+from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -85,7 +87,7 @@ class NoiseTable(_Table):
         return found[0], found[1]
 
 
-class PatternTable(_Table):
+class FixedPattern(_Table):
     """The fixed pattern, which stands still from frame to frame and counts as noise of a single image.
 
     Attributes:
@@ -130,6 +132,12 @@ class MeasuredTable(_Table):
     version: str
     date: str = Field(pattern=r"^\d{4}-\d{2}-\d{2}$", description="a day like 2026-01-31")
 
+    @classmethod
+    def today(cls, **facts: Any) -> MeasuredTable:
+        """What was measured now, by this version."""
+        date = datetime.now().astimezone().strftime("%Y-%m-%d")
+        return cls(version=metadata.version("longexposure"), date=date, **facts)
+
 
 class FileTable(_Table):
     """A file that was measured."""
@@ -158,7 +166,7 @@ class NoiseCalibration(_Table):
     dtype: Literal["uint8", "uint16", "float32"]
     exposure_s: Positive | None = None
     noise: NoiseTable
-    pattern: PatternTable | None = None
+    pattern: FixedPattern | None = None
     measured: MeasuredTable
     files: tuple[FileTable, ...] = ()
 
@@ -172,7 +180,7 @@ class NoiseCalibration(_Table):
             raise ValueError("measured.grey with the lower grey value first")
         if not low - self._margin <= self.noise.level <= high + self._margin:
             raise ValueError(f"noise.level between the measured grey values {low:g} and {high:g}")
-        if float(self._temporal.variance(0.5 * (low + high))) <= 0:
+        if float(self.temporal.variance(0.5 * (low + high))) <= 0:
             raise ValueError("a variance above 0 at the measured grey values")
         return self
 
@@ -187,14 +195,15 @@ class NoiseCalibration(_Table):
         return WIDENED * max(high - low, 0.5 * abs(self.noise.level))
 
     @property
-    def _temporal(self) -> NoiseProfile:
+    def temporal(self) -> NoiseProfile:
+        """The profile of what differs from frame to frame, without the fixed pattern."""
         noise, origin = self.noise, self.measured.source
         slope = noise.slope or 0.0
         return NoiseProfile(noise.level, noise.sigma, slope, noise.corr_x, noise.corr_y, origin=origin)
 
     def profile_at(self, grey: float) -> NoiseProfile:
         """The profile around a grey value: temporal noise and, where it is known, the fixed pattern."""
-        pattern, temporal = self.pattern or PatternTable(fraction=0.0), self._temporal
+        pattern, temporal = self.pattern or FixedPattern(fraction=0.0), self.temporal
         variance = float(temporal.variance(grey))
         signal = max(grey - pattern.dark, 0.0)
         fixed = (pattern.fraction * signal) ** 2

@@ -168,7 +168,9 @@ def noise_pixels(scene: Scene, sums: FrameDifferences, where: str, *, uniform: b
         if not uniform:
             jitter = max(jitter, _edge_jitter(power, here, edges, inside, freedom=freedom))
         ratio = power / np.maximum(np.maximum(here, variance_at(scene.mean)), 1e-12)
-        limit, limit_around = (_upper_limit(freedom * pixels) for pixels in (1, SMOOTH_PX**2))
+        # what chi squared over its mean hardly ever exceeds (Wilson and Hilferty 1931)
+        spreads = 2 / (9 * freedom), 2 / (9 * (freedom * SMOOTH_PX**2))
+        limit, limit_around = ((1 - spread + OUTLIER * spread**0.5) ** 3 for spread in spreads)
         around = ndimage.uniform_filter(np.minimum(ratio, max(NOISY, limit)), SMOOTH_PX, mode="nearest")
         kept = inside & (jitter * edges <= EDGE_EXCESS * here)
         kept &= (ratio <= max(NOISY, limit)) & (around <= max(NOISY / 2, limit_around))
@@ -194,12 +196,6 @@ def part_moved(where: str, found: str) -> InputError:
         found=found,
         advice="fix part and stage and wait until the tube is steady, or measure from flats",
     )
-
-
-def _upper_limit(freedom: float) -> float:
-    """What chi squared over its mean hardly ever exceeds (Wilson and Hilferty 1931)."""
-    spread = 2 / (9 * freedom)
-    return (1 - spread + OUTLIER * spread**0.5) ** 3
 
 
 def _variance_by_brightness(

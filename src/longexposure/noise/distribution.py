@@ -160,7 +160,7 @@ def normality(moments: Moments, histogram: Histogram) -> Normality | None:
         return None
     from scipy.special import ndtr
 
-    k2 = _k2(moments)
+    k2 = dagostino_k2(moments)
     first = histogram.centres[0] - 0.5 * histogram.width
     edges = np.concatenate([[first], histogram.centres + 0.5 * histogram.width])
     standard = (edges - moments.mean) / moments.sd
@@ -185,8 +185,8 @@ def gaussian(at: Numbers, *, mean: float, sd: float) -> Numbers:
     return np.exp(-0.5 * ((at - mean) / sd) ** 2) / (sd * math.sqrt(2 * math.pi))
 
 
-def _k2(moments: Moments) -> float:
-    """Sum of squares of skewness and kurtosis as standard normal variables.
+def dagostino_k2(moments: Moments) -> float:
+    """D'Agostino and Pearson's K2: squares of skewness and kurtosis as standard normal variables, added.
 
     Source: D'Agostino 1970 for the skewness, Anscombe and Glynn 1983 for the kurtosis.
     """

@@ -7,12 +7,12 @@ pixel, once shading and the rest of the temporal noise are taken off. It goes wi
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
+from longexposure.noise.calibration import FixedPattern
 from longexposure.noise.differences import GROUPS, blocks_of
 from longexposure.noise.frames import FrameSeries
 from longexposure.noise.scene import neighbours
@@ -31,25 +31,6 @@ _TAKEN = 2 / _AREA - SMOOTH_PX * (SMOOTH_PX - 1) / _AREA**2
 """What it takes off the product of neighbours."""
 
 Numbers = npt.NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class FixedPattern:
-    """A fixed pattern.
-
-    Attributes:
-        fraction: its standard deviation from pixel to pixel, as a fraction of the signal above `dark`.
-        fraction_error: standard error of that.
-        corr_x: its autocorrelation at lag 1 along x.
-        corr_y: the same along y.
-        dark: grey value without signal.
-    """
-
-    fraction: float
-    fraction_error: float
-    corr_x: float
-    corr_y: float
-    dark: float
 
 
 def measure_pattern(flats: Sequence[FrameSeries], dark: FrameSeries | None) -> FixedPattern | None:
@@ -72,7 +53,13 @@ def measure_pattern(flats: Sequence[FrameSeries], dark: FrameSeries | None) -> F
     fraction = float(found[0]) ** 0.5
     lags = np.clip(found[1:] / found[0], -1, 1)
     level = 0.0 if dark is None else float(dark.level[dark.kept].mean())
-    return FixedPattern(fraction, error / (2 * fraction), float(lags[0]), float(lags[1]), level)
+    return FixedPattern(
+        fraction=fraction,
+        fraction_error=error / (2 * fraction),
+        corr_x=float(lags[0]),
+        corr_y=float(lags[1]),
+        dark=level,
+    )
 
 
 def _sums(flat: FrameSeries, dark: FrameSeries | None) -> Numbers:

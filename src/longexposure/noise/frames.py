@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -58,6 +59,33 @@ class FrameSums:
     variances: Numbers
     neighbours: Numbers
     covariances: Numbers
+
+    @classmethod
+    def of(cls, scene: Scene, differences: FrameDifferences, kept: Mask) -> FrameSums:
+        """Of the kept pixels; what fitting took off their covariance is given back."""
+        edges = brightness_edges(scene.level[kept], scene.reliability)
+        place = np.searchsorted(edges, scene.level[kept])
+        middle = float(scene.mean[kept].mean())
+        level = middle + scene.reliability * (scene.mean[kept] - middle)
+        size = (len(edges) + 1) * GROUPS
+        own, shared = np.zeros((3, size)), np.zeros((2, 2, size))
+        for piece, pairs in enumerate(differences.pairs):
+            group = (blocks_of(kept.shape) * len(differences.pairs) + piece) % GROUPS
+            at = place * GROUPS + group[kept]
+            squares = differences.squares[piece]
+            own += _binned(at, pairs, pairs * level, squares[kept] * (0.5 * scene.slack), size=size)
+            for axis in (0, 1):
+                both = neighbours(kept, axis, 0) & neighbours(kept, axis, 1)
+                one, other = (neighbours(squares, axis, which)[both] for which in (0, 1))
+                lost = scene.lost_covariance(axis) * 0.25 * scene.slack
+                covariance = 0.5 * differences.along[axis][piece][both] + lost * (one + other)
+                first = np.zeros(kept.shape, dtype=bool)
+                neighbours(first, axis, 0)[...] = both
+                shared[axis] += _binned(at[first[kept]], pairs, covariance, size=size)
+        filled = own[0].reshape(-1, GROUPS).any(axis=1)
+        count, levels, variances = own.reshape(3, -1, GROUPS)[:, filled]
+        pairs, covariances = shared.swapaxes(0, 1).reshape(2, 2, -1, GROUPS)[:, :, filled]
+        return cls(count, levels, variances, neighbours=pairs, covariances=covariances)
 
     @classmethod
     def concatenated(cls, parts: Sequence[FrameSums]) -> FrameSums:
@@ -160,42 +188,41 @@ def compare_frames(frames: Sequence[Pixels], *, where: str, uniform: bool = Fals
         halves=scene.halves,
         level=scene.level,
         kept=kept,
-        sums=_summed(scene, differences, kept),
+        sums=FrameSums.of(scene, differences, kept),
         notes=tuple(f"{where}: {note}" for note in notes),
     )
-
-
-def _summed(scene: Scene, differences: FrameDifferences, kept: Mask) -> FrameSums:
-    """Variances and covariances of the kept pixels, by brightness and group of pixels.
-
-    What fitting took off the covariance is given back.
-    """
-    edges = brightness_edges(scene.level[kept], scene.reliability)
-    place = np.searchsorted(edges, scene.level[kept])
-    middle = float(scene.mean[kept].mean())
-    level = middle + scene.reliability * (scene.mean[kept] - middle)
-    size = (len(edges) + 1) * GROUPS
-    own, shared = np.zeros((3, size)), np.zeros((2, 2, size))
-    for piece, pairs in enumerate(differences.pairs):
-        group = (blocks_of(kept.shape) * len(differences.pairs) + piece) % GROUPS
-        at = place * GROUPS + group[kept]
-        squares = differences.squares[piece]
-        own += _binned(at, pairs, pairs * level, squares[kept] * (0.5 * scene.slack), size=size)
-        for axis in (0, 1):
-            both = neighbours(kept, axis, 0) & neighbours(kept, axis, 1)
-            one, other = (neighbours(squares, axis, which)[both] for which in (0, 1))
-            lost = scene.lost_covariance(axis) * 0.25 * scene.slack
-            covariance = 0.5 * differences.along[axis][piece][both] + lost * (one + other)
-            first = np.zeros(kept.shape, dtype=bool)
-            neighbours(first, axis, 0)[...] = both
-            shared[axis] += _binned(at[first[kept]], pairs, covariance, size=size)
-    filled = own[0].reshape(-1, GROUPS).any(axis=1)
-    count, levels, variances = own.reshape(3, -1, GROUPS)[:, filled]
-    pairs, covariances = shared.swapaxes(0, 1).reshape(2, 2, -1, GROUPS)[:, :, filled]
-    return FrameSums(count, levels, variances, neighbours=pairs, covariances=covariances)
 
 
 def _binned(at: npt.NDArray[np.intp], *values: Numbers | float, size: int) -> Numbers:
     """Sums (N, size) of each of N values over the places `at`."""
     every = [np.broadcast_to(np.asarray(value, dtype=np.float64), at.shape) for value in values]
     return np.stack([np.bincount(at, value, minlength=size) for value in every])
+
+
+def compare_series(
+    scenes: Sequence[Sequence[Pixels]], darks: Sequence[Pixels], *, source: Literal["flats", "repeats"]
+) -> tuple[list[FrameSeries], FrameSeries | None, list[str]]:
+    """Compare the frames of several scenes and of the dark; those that cannot be measured are left out.
+
+    Returns:
+        The scenes, the dark where there is one, and a note for each that was left out.
+
+    Raises:
+        InputError: see `compare_frames`, where no scene can be measured.
+    """
+    series = {
+        source if len(scenes) == 1 else f"{source}, series {n}": s for n, s in enumerate(scenes, start=1)
+    }
+    if len(darks):
+        series["darks"] = darks
+    notes: list[str] = []
+    found: dict[str, FrameSeries] = {}
+    for number, (where, frames) in enumerate(series.items(), start=1):
+        try:
+            found[where] = compare_frames(frames, where=where, uniform=source == "flats" or where == "darks")
+        except InputError as error:
+            if number == len(scenes) and not found:
+                raise
+            notes.append(f"{error.where} left out: expected {error.expected}, found {error.found}")
+    dark = found.pop("darks", None)
+    return list(found.values()), dark, notes

@@ -8,70 +8,28 @@ Points come from every series of frames and every brightness in it, and count by
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from longexposure.errors import InputError
+from longexposure.noise.calibration import MeasuredTable, NoiseCalibration, NoiseTable
 from longexposure.noise.differences import GROUPS
-from longexposure.noise.fixed_pattern import FixedPattern, measure_pattern
-from longexposure.noise.frames import FrameSeries, FrameSums, compare_frames
-from longexposure.noise.profile import NoiseProfile
+from longexposure.noise.fixed_pattern import measure_pattern
+from longexposure.noise.frames import FrameSeries, FrameSums, compare_series
 from longexposure.radiograph import Pixels
 
 MISFIT = 0.15
-"""From this fraction of the variance on, a line that misses its points is noted, and leaves the dark out."""
+"""From this fraction of the variance on, a misfit is noted, and the dark is left out.
+
+A misfit is the largest deviation of a point from the line beyond three of its own errors."""
 
 Numbers = npt.NDArray[np.float64]
 
 
-@dataclass(frozen=True, eq=False)
-class MeasuredNoise:
-    """The noise that repeated exposures show, each number with its standard error.
-
-    Attributes:
-        profile: of the temporal noise, which differs from frame to frame.
-        sigma_error: standard error of `profile.sigma`.
-        error_correlation: correlation of the errors of variance and slope.
-        slope_error: of `profile.slope`; None where only one brightness was seen, so that the slope is
-            unknown and stands as 0.
-        corr_x_error: of `profile.corr_x`.
-        corr_y_error: of `profile.corr_y`.
-        slope_x: change of the covariance of neighbours along x per grey value: quanta behind a screen are
-            coloured, electronics are not. 0 where the slope is unknown.
-        slope_y: the same along y.
-        grey: lowest and highest brightness that was seen, the dark included.
-        points: (P, 3) brightness, variance there and its standard error.
-        misfit: largest deviation of a point from the line beyond its own error, as a fraction of the
-            variance.
-        pattern: the fixed pattern, which flats alone show; None where there is none or it cannot be known.
-        frames: exposures that were used, darks apart.
-        darks: dark frames that were used.
-        notes: what a person should know, a sentence each.
-    """
-
-    profile: NoiseProfile
-    sigma_error: float
-    slope_error: float | None
-    error_correlation: float
-    corr_x_error: float
-    corr_y_error: float
-    slope_x: float
-    slope_y: float
-    grey: tuple[float, float]
-    points: Numbers
-    misfit: float
-    pattern: FixedPattern | None
-    frames: int
-    darks: int
-    notes: tuple[str, ...] = ()
-
-
 def measure_flats(
     levels: Sequence[Sequence[Pixels]], darks: Sequence[Pixels] = (), *, pattern: bool = True
-) -> MeasuredNoise:
+) -> NoiseCalibration:
     """The noise from flats: exposures of the open beam or of something uniform.
 
     Args:
@@ -86,7 +44,7 @@ def measure_flats(
     return _measured(levels, darks, source="flats", pattern=pattern)
 
 
-def measure_repeats(scenes: Sequence[Sequence[Pixels]], darks: Sequence[Pixels] = ()) -> MeasuredNoise:
+def measure_repeats(scenes: Sequence[Sequence[Pixels]], darks: Sequence[Pixels] = ()) -> NoiseCalibration:
     """The noise from repeated exposures of any part that does not move.
 
     The fixed pattern of the detector stands still as the part does and is not seen.
@@ -108,68 +66,82 @@ def _measured(
     *,
     source: Literal["flats", "repeats"],
     pattern: bool,
-) -> MeasuredNoise:
-    series = {
-        source if len(scenes) == 1 else f"{source}, series {n}": s for n, s in enumerate(scenes, start=1)
-    }
-    if len(darks):
-        series["darks"] = darks
-    notes: list[str] = []
-    found: dict[str, FrameSeries] = {}
-    for number, (where, frames) in enumerate(series.items(), start=1):
-        try:
-            found[where] = compare_frames(frames, where=where, uniform=source == "flats" or where == "darks")
-        except InputError as error:
-            if number == len(scenes) and not found:
-                raise
-            notes.append(f"{error.where} left out: expected {error.expected}, found {error.found}")
-    dark, bright = found.pop("darks", None), list(found.values())
-    noise = _transferred(bright, dark, source)
-    if dark is not None and noise.misfit > MISFIT:
-        noise = _transferred(bright, None, source)
+) -> NoiseCalibration:
+    bright, dark, notes = compare_series(scenes, darks, source=source)
+    used = bright if dark is None else [*bright, dark]
+    fit = _fit(used, bright)
+    if dark is not None and fit.misfit > MISFIT:
+        used, fit = bright, _fit(bright, bright)
         notes.append("the noise in the dark lies off the line of the rest and was left out")
-    if noise.misfit > MISFIT:
-        notes.append(f"variance against grey value is no straight line: off by up to {noise.misfit:.0%}")
-    return replace(
-        noise,
-        notes=(*noise.notes, *notes),
+    if fit.misfit > MISFIT:
+        notes.append(f"variance against grey value is no straight line: off by up to {fit.misfit:.0%}")
+    variance, slope, corr_x, corr_y, slope_x, slope_y, *variances = fit.numbers.tolist()
+    variance_error, slope_error, corr_x_error, corr_y_error, _, _, *errors = fit.errors.tolist()
+    sigma = max(variance, 0.0) ** 0.5
+    sloped = len(fit.level) > 1
+    first = scenes[0][0]
+    return NoiseCalibration(
+        dtype=first.dtype.name,  # type: ignore[arg-type]  # checked by the model
+        noise=NoiseTable(
+            level=fit.middle,
+            sigma=sigma,
+            sigma_error=variance_error / max(2 * sigma, 1e-12),
+            slope=slope if sloped else None,
+            slope_error=slope_error if sloped else None,
+            error_correlation=fit.error_correlation,
+            corr_x=min(max(corr_x, -1.0), 1.0),
+            corr_x_error=corr_x_error,
+            corr_y=min(max(corr_y, -1.0), 1.0),
+            corr_y_error=corr_y_error,
+            slope_x=slope_x if sloped else None,
+            slope_y=slope_y if sloped else None,
+        ),
         pattern=measure_pattern(bright, dark) if pattern else None,
+        measured=MeasuredTable.today(
+            source=source,
+            grey=(float(fit.level.min()), float(fit.level.max())),
+            frames=sum(each.frames for each in bright),
+            darks=sum(each.frames for each in used) - sum(each.frames for each in bright),
+            size_px=(first.shape[0], first.shape[1]),
+            misfit=fit.misfit,
+            points=tuple(zip(fit.level.tolist(), variances, errors, strict=True)),
+            notes=(*dict.fromkeys(note for each in used for note in each.notes), *notes),
+        ),
     )
 
 
-def _transferred(
-    scenes: Sequence[FrameSeries], dark: FrameSeries | None, source: Literal["flats", "repeats"]
-) -> MeasuredNoise:
-    """The straight line of variance against grey value, with its errors."""
-    every = [*scenes, *([] if dark is None else [dark])]
-    sums = FrameSums.concatenated([each.sums for each in every])
+class _Fit(NamedTuple):
+    """Numbers of `_line` (6 + P,), their errors, and grey values: (P,), and the mean of bright ones."""
+
+    numbers: Numbers
+    errors: Numbers
+    error_correlation: float
+    level: Numbers
+    middle: float
+    misfit: float
+
+
+def _fit(series: Sequence[FrameSeries], bright: Sequence[FrameSeries]) -> _Fit:
+    """The lines through all series; errors by leaving out one group of pixels after the other (Tukey 1958).
+
+    Args:
+        series: what lines are fitted to, first those of `bright`.
+        bright: all but the dark.
+    """
+    sums = FrameSums.concatenated([each.sums for each in series])
     level, count, _ = sums.means(np.ones(GROUPS))
-    bright = slice(0, sum(len(each.sums.count) for each in scenes))
-    middle = float(np.average(level[bright], weights=count[bright]))
-    found = _line(sums, np.ones(GROUPS), middle=middle)
-    errors, error_correlation = _jackknife(sums, found, middle=middle)
-    variance, error = found[6:], errors[6:]
-    sigma = max(float(found[0]), 0.0) ** 0.5
-    line = found[0] + found[1] * (level - middle)
-    off = (np.abs(variance - line) - 3 * error) / np.maximum(line, 1e-12)
-    corr_x, corr_y = (float(np.clip(corr, -1, 1)) for corr in found[2:4])
-    return MeasuredNoise(
-        profile=NoiseProfile(middle, sigma, float(found[1]), corr_x, corr_y, origin=source),
-        sigma_error=float(errors[0]) / max(2 * sigma, 1e-12),
-        slope_error=float(errors[1]) if len(level) > 1 else None,
-        error_correlation=error_correlation,
-        corr_x_error=float(errors[2]),
-        corr_y_error=float(errors[3]),
-        slope_x=float(found[4]),
-        slope_y=float(found[5]),
-        grey=(float(level.min()), float(level.max())),
-        points=np.stack([level, variance, error], axis=1),
-        misfit=max(0.0, float(off.max())),
-        pattern=None,
-        frames=sum(each.frames for each in scenes),
-        darks=0 if dark is None else dark.frames,
-        notes=tuple(dict.fromkeys(note for each in every for note in each.notes)),
-    )
+    lit = slice(0, sum(len(each.sums.count) for each in bright))
+    middle = float(np.average(level[lit], weights=count[lit]))
+    numbers = _line(sums, np.ones(GROUPS), middle=middle)
+    groups, every = np.flatnonzero(sums.count.sum(axis=0)), np.arange(GROUPS)
+    apart = np.array([_line(sums, 1.0 - (every == group), middle=middle) for group in groups]) - numbers
+    errors = np.sqrt((len(groups) - 1) / len(groups) * (apart**2).sum(axis=0))
+    size = float(np.sqrt((apart[:, 0] ** 2).sum() * (apart[:, 1] ** 2).sum()))
+    together = float(apart[:, 0] @ apart[:, 1]) / size if size > 0 else 0.0
+    line = numbers[0] + numbers[1] * (level - middle)
+    off = (np.abs(numbers[6:] - line) - 3 * errors[6:]) / np.maximum(line, 1e-12)
+    misfit = max(0.0, float(off.max()))
+    return _Fit(numbers, errors, min(max(together, -1.0), 1.0), level, middle, misfit)
 
 
 def _line(sums: FrameSums, weights: Numbers, *, middle: float) -> Numbers:
@@ -200,17 +172,3 @@ def _line(sums: FrameSums, weights: Numbers, *, middle: float) -> Numbers:
         expected = np.maximum(heights[0] + slopes[0] * away, 0.1 * expected)
     correlations = heights[1:] / max(heights[0], 1e-12)
     return np.concatenate([[heights[0], slopes[0]], correlations, slopes[1:], points[0]])
-
-
-def _jackknife(sums: FrameSums, found: Numbers, *, middle: float) -> tuple[Numbers, float]:
-    """Standard errors by leaving out one group of pixels after the other (Tukey 1958).
-
-    Returns:
-        The errors, and the correlation of the first two.
-    """
-    groups = np.flatnonzero(sums.count.sum(axis=0))
-    every = np.arange(GROUPS)
-    apart = np.array([_line(sums, 1.0 - (every == group), middle=middle) for group in groups]) - found
-    errors = np.sqrt((len(groups) - 1) / len(groups) * (apart**2).sum(axis=0))
-    size = float(np.sqrt((apart[:, 0] ** 2).sum() * (apart[:, 1] ** 2).sum()))
-    return errors, float(apart[:, 0] @ apart[:, 1]) / size if size > 0 else 0.0

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-PATCH_PX = 128
 AXIS_LINES = 3
 """An axis profile averages so many lines on either side of the axis, and the axis itself."""
 
@@ -57,7 +56,7 @@ class NoisePowerSpectrum:
         right = slice(middle + 1, None)
         return self.frequencies[right], self.power[near, right].mean(0), self.power[right, near].mean(1)
 
-    def autocorrelation(self, *, lags: int = 4) -> Numbers:
+    def autocorrelation(self, *, lags: int) -> Numbers:
         """(2 lags + 1, 2 lags + 1), 1 in the middle."""
         covariance = np.fft.fftshift(np.fft.ifft2(np.fft.ifftshift(self.power)).real)
         middle = len(self.power) // 2
@@ -73,7 +72,7 @@ class SpectrumSum:
         patch_px: side of the square patches, which overlap by half.
     """
 
-    def __init__(self, patch_px: int = PATCH_PX) -> None:
+    def __init__(self, patch_px: int) -> None:
         self.patch_px = patch_px
         hann = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(patch_px) / patch_px)  # shifted copies add up to 1
         self._window = np.outer(hann, hann)

@@ -12,8 +12,8 @@ from longexposure.study.workbench import Workbench
 QUESTION = (
     "The paper plots histograms of HQ - LQ of 100 training pairs of each machine type and calls them "
     "Gaussian. Here with moments, distance from a Gaussian, dependence on the signal, the noise power "
-    "spectrum, and whether the mean is zero, which Noise2Noise needs. `longexposure noise pairs` gives the same "
-    "for any folder of pairs."
+    "spectrum, and whether the mean is zero, which Noise2Noise needs. `longexposure noise pairs` gives the "
+    "same for any folder of pairs."
 )
 CAPTIONS = {
     "histogram": "histogram of HQ - LQ beside a Gaussian",
