@@ -74,6 +74,7 @@ class Compiled:
     content: bytes
     spec: ModelSpec
     seen: list[Given] | None = None
+    info: None = None
     request: Any = field(init=False)
 
     def __post_init__(self) -> None:
@@ -162,7 +163,7 @@ def ways(weights: Path, tiles: list[Given]) -> Iterator[tuple[str, Engine]]:
             try:
                 yield (
                     f"{name} {precision}",
-                    load_engine(weights, engine=name, device="cpu", precision=precision).engine,
+                    load_engine(weights, engine=name, device="cpu", precision=precision),
                 )
             except ResourceError as error:
                 print(error)
@@ -187,8 +188,8 @@ def run(*, scenes: int, size: int) -> dict[str, Any]:
     weights = shipped_weights()["fast"]
     radiographs = [read_radiograph(path).pixels for path in sorted(RADIOGRAPHS.glob("*.tif"))]
     test = drawn(count=scenes, size=size, seed=50_000)
-    exact = load_engine(weights, engine="torch", device="cpu").engine
-    beside = load_engine(weights, engine="openvino").engine
+    exact = load_engine(weights, engine="torch", device="cpu")
+    beside = load_engine(weights, engine="openvino")
     exactly = {name: enhanced(exact, [pair.lq for pair in pairs]) for name, pairs in test.items()}
     really = enhanced(exact, radiographs)
     tiles = calibration(weights)

@@ -308,6 +308,8 @@ class Median:
 
     size_px: int = 3
 
+    info = None
+
     @property
     def spec(self) -> ModelSpec:
         return ModelSpec(size_multiple=1, receptive_field=self.size_px // 2, conditioned=False)
@@ -325,6 +327,8 @@ class TotalVariation:
     """
 
     strength: float = 1.0
+
+    info = None
 
     @property
     def spec(self) -> ModelSpec:

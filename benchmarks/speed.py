@@ -36,7 +36,8 @@ from longexposure import load_enhancer, write_radiograph
 from longexposure.engines.base import ENGINES, Engine
 from longexposure.engines.choice import open_exported
 from longexposure.engines.torch import TorchEngine
-from longexposure.enhance.enhancer import Enhancer, examine
+from longexposure.enhance.enhancer import Enhancer
+from longexposure.enhance.statistics import examine
 from longexposure.errors import ResourceError
 from longexposure.export.benchmark import bench
 from longexposure.export.exporter import checkpoint_of, convert
@@ -84,6 +85,8 @@ def median_s(work: Callable[[], object], runs: int) -> float:
 class Identity:
     """A network that does nothing: what is left of a run is the enhance path's own."""
 
+    info = None
+
     @property
     def spec(self) -> ModelSpec:
         return ModelSpec(size_multiple=1, receptive_field=0, conditioned=False)
@@ -123,7 +126,7 @@ def enhance_figures(image: np.ndarray, *, runs: int) -> dict[str, dict[str, floa
             except ResourceError as error:
                 print(error)
     best = load_enhancer("best")
-    enhancers[f"best, enhance, {best.engine_name}"] = best
+    enhancers[f"best, enhance, {best.engine.info}"] = best
     enhancers["nothing, enhance"] = Enhancer(Identity(), name="nothing")
     filters = {
         "median": Enhancer(Median(), name="median"),

@@ -22,7 +22,8 @@ import numpy as np
 from longexposure.simulation.scenes.bonds import Loop, loop_points
 
 from longexposure.cli.terminal import print_table
-from longexposure.enhance.enhancer import FileResult, enhance_files, load_enhancer
+from longexposure.enhance.enhancer import load_enhancer
+from longexposure.enhance.files import FileResult, enhance_files
 from longexposure.errors import InputError, LongExposureError
 from longexposure.io import check_writable_folder, write_radiograph
 from longexposure.metrics import psnr, ssim

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from longexposure import load_enhancer
-from longexposure.enhance.enhancer import enhance_files
+from longexposure.enhance.files import enhance_files
 from longexposure.io import expand_inputs
 from longexposure.report.comparison import Comparison, comparisons_of, write_report
 

@@ -6,7 +6,8 @@ import numpy as np
 import onnxruntime
 import tifffile
 
-session = onnxruntime.InferenceSession(str(files("longexposure") / "models" / "weights" / "fast.onnx"))  # or your export
+model = files("longexposure") / "models" / "weights" / "fast.onnx"  # or your export
+session = onnxruntime.InferenceSession(str(model))
 grey = tifffile.imread("examples/radiographs/ic_5s_view4.tif").astype(np.float64)
 low, high = np.percentile(grey, (1, 99))
 sigma, slope = 7.0, 0.3  # of the noise in grey values, as `longexposure info` tells them

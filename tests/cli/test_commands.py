@@ -23,6 +23,7 @@ from longexposure.cli import app as cli
 from longexposure.cli import images
 from longexposure.engines import choice as loading
 from longexposure.enhance import enhancer as enhancing
+from longexposure.enhance import files as enhancing_files
 from longexposure.errors import InputError
 from longexposure.models.checkpoint import Header, checkpoint_bytes
 from longexposure.models.fast import Fast, FastConfig
@@ -147,7 +148,7 @@ def test_default_settings_are_those_of_the_library() -> None:
     assert [ours[name].default for name in ("model", "device", "precision")] == [
         theirs[name].default for name in ("model", "device", "precision")
     ]
-    files = inspect.signature(enhancing.enhance_files).parameters
+    files = inspect.signature(enhancing_files.enhance_files).parameters
     for name in ("strength", "overwrite", "sidecar"):
         assert ours[name].default == files[name].default
 
@@ -361,17 +362,17 @@ def test_sidecar_is_written_beside_each_image(folder: Path, tmp_path: Path) -> N
 def test_pixels_are_let_go_file_by_file(
     reported: bool, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = enhancing.enhance_files
+    real = enhancing_files.enhance_files
     alive: list[weakref.ref[Any]] = []
 
-    def watched(*arguments: Any, **options: Any) -> Iterator[enhancing.FileResult]:
+    def watched(*arguments: Any, **options: Any) -> Iterator[enhancing_files.FileResult]:
         for result in real(*arguments, **options):
             alive.append(weakref.ref(result.before))
             yield result
             del result
             assert [ref() for ref in alive[:-1]] == [None] * (len(alive) - 1)
 
-    monkeypatch.setattr(enhancing, "enhance_files", watched)
+    monkeypatch.setattr(enhancing_files, "enhance_files", watched)
     report = ("--report", tmp_path / "report.html") if reported else ()
     outcome = run("enhance", folder, "--out", tmp_path / "out", "--model", "identity", *report)
     assert outcome.code == 0, outcome.stderr
@@ -411,13 +412,13 @@ def test_file_name_cannot_command_the_terminal(tmp_path: Path) -> None:
 def test_interrupt_keeps_what_was_finished_and_ends_with_130(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = enhancing.enhance_files
+    real = enhancing_files.enhance_files
 
-    def interrupted(*arguments: Any, **options: Any) -> Iterator[enhancing.FileResult]:
+    def interrupted(*arguments: Any, **options: Any) -> Iterator[enhancing_files.FileResult]:
         yield next(real(*arguments, **options))
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(enhancing, "enhance_files", interrupted)
+    monkeypatch.setattr(enhancing_files, "enhance_files", interrupted)
     outcome = run("enhance", folder, "--out", tmp_path / "out", "--model", "identity")
     assert outcome.code == 130
     assert outcome.stderr.splitlines()[-1].startswith("interrupted")

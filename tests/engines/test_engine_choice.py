@@ -32,7 +32,8 @@ needs_no_gpu = pytest.mark.skipif(torch.cuda.is_available(), reason="auto takes 
 def checkpoint(tmp_path: Path) -> Path:
     """A copy of the default model, exported."""
     source = shipped_weights()[DEFAULT]
-    shutil.copy(source.with_suffix(".onnx"), tmp_path / "m.onnx")
+    for suffix in (".onnx", ".json"):
+        shutil.copy(source.with_suffix(suffix), (tmp_path / "m").with_suffix(suffix))
     return Path(shutil.copy(source, tmp_path / "m.safetensors"))
 
 
@@ -48,8 +49,7 @@ def without(monkeypatch: pytest.MonkeyPatch):
 
 
 def chosen(checkpoint: Path, **settings: str) -> str:
-    told = load_engine(checkpoint, **settings).settings
-    return f"{told['engine']} {told['precision']}"
+    return str(load_engine(checkpoint, **settings).info)
 
 
 @needs_no_gpu
@@ -215,11 +215,11 @@ def test_history_tells_engine_version_and_precision(checkpoint, name):
     assert (told["engine"], told["precision"], told["device"]) == (name, "f32", "cpu")
     assert told["engine_version"][0].isdigit()
     assert told["weights_sha256"] == sha256_of(checkpoint)
-    assert enhancer.engine_name == f"{name} f32"
+    assert str(enhancer.engine.info) == f"{name} f32"
 
 
 def test_a_classical_model_has_no_engine():
-    assert load_enhancer("gaussian", engine="openvino").engine_name is None
+    assert load_enhancer("gaussian", engine="openvino").engine.info is None
 
 
 def _allocate(said: str):
@@ -273,7 +273,7 @@ def gpu(monkeypatch):
 @pytest.mark.parametrize("precision", ["f32", "bf16"])
 def test_a_gpu_that_passes_the_gate_is_taken(checkpoint, gpu, caplog, precision):
     with caplog.at_level(logging.WARNING):
-        assert load_engine(checkpoint, precision=precision).settings["device"] == "cuda"
+        assert load_engine(checkpoint, precision=precision).info.device == "cuda"
     assert caplog.messages == []
 
 
@@ -288,7 +288,7 @@ def test_a_gpu_that_is_full_or_computes_wrongly_is_left_out_in_a_line(
 
     monkeypatch.setattr(gpu, "run", run)
     with caplog.at_level(logging.WARNING):
-        assert load_engine(checkpoint).settings["device"] == "cpu"
+        assert load_engine(checkpoint).info.device == "cpu"
     (line,) = caplog.messages
     assert line.startswith("the GPU is left out: engine torch")
     assert ("memory for the model" in line) == (fault == "full")
@@ -299,4 +299,4 @@ def test_a_gpu_that_is_full_or_computes_wrongly_is_left_out_in_a_line(
 def test_a_checkpoint_without_an_export_has_no_gate(checkpoint, gpu, monkeypatch):
     checkpoint.with_suffix(".onnx").unlink()
     monkeypatch.setattr(gpu, "run", lambda *_: pytest.fail("was asked"))
-    assert load_engine(checkpoint, device="cuda").settings["device"] == "cuda"
+    assert load_engine(checkpoint, device="cuda").info.device == "cuda"

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import logging
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from longexposure.engines.base import EngineInfo
 from longexposure.engines.exported import (
     COUNTS,
     FORMAT,
@@ -17,16 +21,12 @@ from longexposure.engines.exported import (
     check_parity,
     deviation,
     find_exported,
-    metadata_of,
-    parse_exported,
     read_exported,
 )
 from longexposure.errors import CheckpointError, ResourceError
 from longexposure.models.base import ModelSpec
 from longexposure.models.checkpoint import sha256_of
 from longexposure.models.registry import shipped_weights
-
-onnx = pytest.importorskip("onnx", reason="onnx writes the files of these tests")
 
 SPEC = ModelSpec(size_multiple=4, receptive_field=9, conditioned=True, bytes_per_px=77)
 
@@ -37,28 +37,29 @@ def a_probe(seed: int = 0, error_left: float = 0.02) -> Probe:
     return Probe(tile, random.random(5, np.float32), expected, error_left)
 
 
-def a_file(metadata: dict[str, str], *, operator: str = "Identity") -> bytes:
-    """An ONNX file of one node, with a weight of some size before the metadata."""
-    shape = ["batch", 1, "rows", "columns"]
-    ends = [onnx.helper.make_tensor_value_info(name, 1, shape) for name in ("image", "enhanced")]
-    weight = onnx.numpy_helper.from_array(np.arange(1000, dtype=np.float32), "weight")
-    node = onnx.helper.make_node(operator, ["image"], ["enhanced"])
-    graph = onnx.helper.make_graph([node], "g", ends[:1], ends[1:], [weight])
-    model = onnx.helper.make_model(graph, ir_version=10, opset_imports=[onnx.helper.make_opsetid("", 20)])
-    onnx.helper.set_model_props(model, metadata)
-    return model.SerializeToString()
+CONTENT = np.random.default_rng(1).bytes(5000)
 
 
-def metadata(**changes: str) -> dict[str, str]:
-    entries = metadata_of(weights_sha256="ab" * 32, spec=SPEC, probes=(a_probe(0), a_probe(1)))
-    return entries | {f"longexposure.{name}": text for name, text in changes.items()}
+@pytest.fixture
+def written(tmp_path: Path) -> Path:
+    """An ONNX file and the JSON beside it."""
+    model = Exported(CONTENT, "m.onnx", "ab" * 32, SPEC, (a_probe(0), a_probe(1)))
+    (tmp_path / "m.json").write_bytes(model.as_json())
+    (tmp_path / "m.onnx").write_bytes(CONTENT)
+    return tmp_path / "m.onnx"
 
 
-def test_what_is_written_is_read_back_to_the_bit(tmp_path: Path) -> None:
-    (tmp_path / "m.onnx").write_bytes(a_file(metadata() | {"empty": "", "other": "é" * 300}))
-    found = read_exported(tmp_path / "m.onnx")
-    assert (found.weights_sha256, found.spec) == ("ab" * 32, SPEC)
-    assert found.content == (tmp_path / "m.onnx").read_bytes()
+def refused(path: Path, found: str) -> None:
+    with pytest.raises(
+        CheckpointError, match=f"m.onnx: expected .*found .*({found}).*export the model anew"
+    ) as caught:
+        read_exported(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_what_is_written_is_read_back_to_the_bit(written: Path) -> None:
+    found = read_exported(written)
+    assert (found.weights_sha256, found.spec, found.content) == ("ab" * 32, SPEC, CONTENT)
     for probe, original in zip(found.probes, (a_probe(0), a_probe(1)), strict=True):
         for name in ("tile", "noise_condition", "expected"):
             ours, theirs = getattr(probe, name), getattr(original, name)
@@ -67,57 +68,65 @@ def test_what_is_written_is_read_back_to_the_bit(tmp_path: Path) -> None:
         assert probe.error_left == original.error_left
 
 
-@pytest.mark.parametrize("cut", [1, 2, 5, 50, 2000, 4300, -1, -40])
-def test_a_file_cut_short_is_refused(cut: int) -> None:
-    with pytest.raises(CheckpointError, match=r"m\.onnx: expected an ONNX file written by this version"):
-        parse_exported(a_file(metadata())[:cut], where="m.onnx")
+@pytest.mark.parametrize("cut", [0, 1, 2, 50, 4300, -1])
+def test_a_file_cut_short_is_refused(written: Path, cut: int) -> None:
+    written.write_bytes(CONTENT[:cut])
+    refused(written, r"another ONNX file, or a damaged one, than m\.json describes")
+    written.write_bytes(CONTENT)
+    beside = written.with_suffix(".json")
+    beside.write_bytes(beside.read_bytes().rstrip()[:cut])
+    refused(written, r"a damaged m\.json")
 
 
 @pytest.mark.parametrize(
-    ("content", "found"),
+    ("change", "found"),
     [
-        (b"", "another tool"),
-        (b"\x89PNG\r\n\x1a\n" + bytes(50), "no ONNX file|another tool"),
-        (b"\xff" * 64, "no ONNX file"),
-        (b"PK\x03\x04" + bytes(99), "no ONNX file|another tool"),
-        (a_file({}), "another tool"),
-        (a_file(metadata(format=str(FORMAT + 1))), f"format {FORMAT + 1}"),
-        (a_file(metadata(spec="{}")), "damaged metadata"),
-        (a_file(metadata(spec="nothing")), "damaged metadata"),
-        (a_file(metadata(probes='[{"shape": [1, 4, 4]}]')), "damaged metadata"),
-        (a_file(metadata(probes=metadata()["longexposure.probes"].replace("8, 12", "8, 13"))), "damaged"),
+        (lambda values: values.update(format=FORMAT + 1), f"format {FORMAT + 1} in m.json"),
+        (lambda values: values.update(spec={}), "damaged"),
+        (lambda values: values.update(spec="nothing"), "damaged"),
+        (lambda values: values.update(onnx_sha256="00"), "another ONNX file"),
+        (lambda values: values.update(probes=[{"shape": [1, 4, 4]}]), "damaged"),
+        (lambda values: values["probes"][0].update(shape=[2, 8, 13]), "damaged"),
+        (lambda values: values["probes"][0].update(tile="?"), "damaged"),
+        (dict.clear, "damaged m.json .KeyError: 'format'"),
     ],
 )
-def test_what_is_no_exported_model_is_refused_in_one_line(content: bytes, found: str) -> None:
-    with pytest.raises(CheckpointError, match=f"found .*({found}).*export the model anew") as caught:
-        parse_exported(content, where="m.onnx")
-    assert "\n" not in str(caught.value)
+def test_what_is_no_exported_model_is_refused_in_one_line(
+    written: Path, change: Callable[[dict[str, Any]], None], found: str
+) -> None:
+    values = json.loads(written.with_suffix(".json").read_bytes())
+    change(values)
+    written.with_suffix(".json").write_text(json.dumps(values))
+    refused(written, found)
 
 
-def test_random_bytes_never_do_anything_but_fail() -> None:
+@pytest.mark.parametrize("content", [b"", b"[]", b"null", b"\x89PNG\r\n\x1a\n", b"\xff" * 64, b"[" * 100_000])
+def test_what_is_no_json_of_ours_is_refused_in_one_line(written: Path, content: bytes) -> None:
+    written.with_suffix(".json").write_bytes(content)
+    refused(written, "damaged")
+
+
+def test_a_single_changed_byte_of_the_model_is_noticed(written: Path) -> None:
     random = np.random.default_rng(3)
-    whole = a_file(metadata())
-    for _ in range(200):
-        damaged = bytearray(whole)
-        damaged[random.integers(0, 40)] = random.integers(0, 256)
-        try:
-            parse_exported(bytes(damaged), where="m.onnx")
-        except CheckpointError:
-            continue
+    for place in random.integers(0, len(CONTENT), 50):
+        damaged = bytearray(CONTENT)
+        damaged[place] ^= 1 << random.integers(0, 8)
+        written.write_bytes(damaged)
+        refused(written, "a damaged one")
 
 
-def test_a_missing_file_is_a_checkpoint_error(tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match="No such file"):
-        read_exported(tmp_path / "none.onnx")
+@pytest.mark.parametrize("suffix", [".onnx", ".json"])
+def test_a_missing_file_is_a_checkpoint_error_that_names_it(written: Path, suffix: str) -> None:
+    written.with_suffix(suffix).unlink()
+    refused(written, rf"No such file or directory .*m\{suffix}")
 
 
 def test_a_file_of_other_weights_is_left_out_and_told(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+    written: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    checkpoint = tmp_path / "m.safetensors"
-    assert find_exported(checkpoint, "ab" * 32) is None
+    checkpoint = written.with_suffix(".safetensors")
+    assert find_exported(checkpoint.with_stem("other"), "ab" * 32) is None
     assert caplog.messages == []
-    (tmp_path / "m.onnx").write_bytes(a_file(metadata()))
     with caplog.at_level(logging.WARNING):
         assert find_exported(checkpoint, "cd" * 32) is None
     (line,) = caplog.messages
@@ -140,8 +149,9 @@ class Off:
 
     spec = SPEC
 
-    def __init__(self, probe: Probe, counts: float) -> None:
+    def __init__(self, probe: Probe, counts: float, *, exact: bool = True) -> None:
         self.probe, self.counts = probe, counts
+        self.info = EngineInfo("x", "1", "cuda", "f32" if exact else "bf16")
 
     def run(self, tile: np.ndarray, noise_condition: np.ndarray) -> np.ndarray:
         assert np.array_equal(tile, self.probe.tile)
@@ -156,7 +166,7 @@ def exported(probe: Probe) -> Exported:
 
 
 def test_deviation_is_told_in_counts() -> None:
-    found = deviation(Off(a_probe(), 4.0), a_probe(), exact=True)
+    found = deviation(Off(a_probe(), 4.0), a_probe())
     assert found.largest == pytest.approx(4.0, abs=0.02)
     assert found.rms == pytest.approx(4.0 / (2 * 8 * 12) ** 0.5, rel=0.01)
 
@@ -166,12 +176,13 @@ def test_deviation_is_told_in_counts() -> None:
     [(True, 0.9, True), (True, 1.1, False), (True, float("nan"), False), (False, 1.1, True)],
 )
 def test_gate_in_f32_is_one_count_at_any_pixel(exact: bool, counts: float, passes: bool) -> None:
-    engine = Off(a_probe(), counts)
+    engine = Off(a_probe(), counts, exact=exact)
     if passes:
-        check_parity(engine, exported(a_probe()), name="engine x", exact=exact)
+        check_parity(engine, exported(a_probe()))
         return
-    with pytest.raises(ResourceError, match="engine x: expected the results of torch in f32 within 1 count"):
-        check_parity(engine, exported(a_probe()), name="engine x", exact=exact)
+    said = "engine x f32 on cuda: expected the results of torch in f32 within 1 count"
+    with pytest.raises(ResourceError, match=said):
+        check_parity(engine, exported(a_probe()))
 
 
 @pytest.mark.parametrize(("fraction", "passes"), [(0.09, True), (0.11, False)])
@@ -179,8 +190,9 @@ def test_gate_in_bf16_is_a_tenth_of_the_error_that_is_left(fraction: float, pass
     left = 0.001
     counts = fraction * left * COUNTS * (2 * 8 * 12) ** 0.5
     probe = dataclasses.replace(a_probe(), error_left=left)
+    engine = Off(probe, counts, exact=False)
     if passes:
-        check_parity(Off(probe, counts), exported(probe), name="engine x", exact=False)
+        check_parity(engine, exported(probe))
         return
     with pytest.raises(ResourceError, match=r"within 6\.55 counts rms of 65535"):
-        check_parity(Off(probe, counts), exported(probe), name="engine x", exact=False)
+        check_parity(engine, exported(probe))

@@ -120,7 +120,7 @@ def test_a_later_run_does_not_touch_an_earlier_result(engine):
 
 
 def test_same_input_gives_the_same_bytes_also_after_other_sizes_and_a_reload(engine, exported):
-    name = engine.settings["engine"]
+    name = engine.info.engine
     first = engine.run(tiles((1, 40, 52)), noise_condition()).tobytes()
     engine.run(tiles((2, 64, 64)), noise_condition())
     assert engine.run(tiles((1, 40, 52)), noise_condition()).tobytes() == first
@@ -144,7 +144,7 @@ def test_a_real_radiograph_is_enhanced_as_torch_does(engine, torch_engine):
 @pytest.mark.parametrize("count", ["1", "2"])
 def test_number_of_threads_changes_no_more_than_a_count(engine, exported, monkeypatch, count):
     monkeypatch.setenv("OMP_NUM_THREADS", count)
-    other = open_exported(engine.settings["engine"], exported)
+    other = open_exported(engine.info.engine, exported)
     tile = tiles((1, 132, 76))
     assert counts(other.run(tile, noise_condition()), engine.run(tile, noise_condition())) <= 0.25
 
@@ -259,8 +259,8 @@ def precisions_of(compiled: Any) -> set[str]:
 
 def test_openvino_computes_in_the_precision_that_is_asked_for(exported):
     vino = pytest.importorskip("longexposure.engines.openvino")
-    assert precisions_of(vino.OpenVinoEngine(exported)._parts._body.get_compiled_model()) == {"f32"}
-    assert precisions_of(bf16(exported)._parts._body.get_compiled_model()) == {"bf16"}
+    assert precisions_of(vino.OpenVinoEngine(exported)._body.get_compiled_model()) == {"f32"}
+    assert precisions_of(bf16(exported)._body.get_compiled_model()) == {"bf16"}
 
 
 def test_bf16_stays_within_a_tenth_of_the_error_that_is_left(exported):
@@ -268,7 +268,7 @@ def test_bf16_stays_within_a_tenth_of_the_error_that_is_left(exported):
     for probe in exported.probes:
         difference = engine.run(probe.tile, probe.noise_condition) - probe.expected
         assert 0 < np.sqrt(np.square(difference).mean()) < 0.1 * probe.error_left
-    assert engine.settings["precision"] == "bf16"
+    assert engine.info.precision == "bf16"
 
 
 def test_bf16_takes_differences_of_grey_values_in_f32(exported, torch_engine):
@@ -326,7 +326,7 @@ def test_a_network_that_takes_the_image_itself_needs_no_head(exported):
     graph = onnx.helper.make_graph([node], "g", ends[:1], ends[1:], [kernel])
     proto = onnx.helper.make_model(graph, ir_version=10, opset_imports=[onnx.helper.make_opsetid("", 20)])
     engine = bf16(dataclasses.replace(exported, content=proto.SerializeToString(), probes=()))
-    assert engine._parts._head is None
+    assert engine._head is None
     tile = tiles((1, 24, 32))
     expected = 0.9 * uniform_filter(tile, (1, 3, 3), mode="constant")
     assert 1e-5 < np.abs(engine.run(tile, noise_condition()) - expected).max() < 0.01

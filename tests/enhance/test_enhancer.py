@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,11 +14,12 @@ import torch
 from scipy.ndimage import gaussian_filter
 
 from longexposure import __version__
-from longexposure.engines.choice import Loaded
+from longexposure.engines.base import EngineInfo, FallbackEngine
 from longexposure.engines.torch import TorchEngine
 from longexposure.enhance import enhancer as enhancing
 from longexposure.enhance.bad_pixels import find_bad_pixels
-from longexposure.enhance.enhancer import Enhancer, ImageStatistics, examine, load_enhancer
+from longexposure.enhance.enhancer import Enhancer, load_enhancer
+from longexposure.enhance.statistics import ImageStatistics, examine
 from longexposure.errors import CheckpointError, InputError, RecipeError, ResourceError
 from longexposure.grey import measure_grey
 from longexposure.io import read_radiograph
@@ -25,7 +27,6 @@ from longexposure.models.base import ModelSpec
 from longexposure.models.checkpoint import FORMAT, Header, checkpoint_bytes
 from longexposure.models.classical import Gaussian, Identity
 from longexposure.models.fast import Fast, FastConfig
-from longexposure.models.noise_range import Conditions
 from longexposure.models.registry import CLASSICAL
 from longexposure.noise import NoiseProfile, estimate_noise, flat_blocks, flat_deviation
 from longexposure.radiograph import Radiograph, Step
@@ -64,8 +65,8 @@ def enhancer(checkpoint: Path) -> Enhancer:
 class Scripted:
     """An engine that does what a function says, and notes the sizes of its tiles."""
 
-    def __init__(self, script, spec: ModelSpec | None = None) -> None:
-        self.script = script
+    def __init__(self, script, spec: ModelSpec | None = None, info: EngineInfo | None = None) -> None:
+        self.script, self.info = script, info
         self.spec = spec or ModelSpec(size_multiple=4, receptive_field=6, conditioned=True)
         self.sizes: list[tuple[int, ...]] = []
         self.told: list[np.ndarray] = []
@@ -149,7 +150,7 @@ def test_cuda_without_cuda_is_a_resource_error(checkpoint, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(ResourceError, match="use --device auto or cpu"):
         load_enhancer(checkpoint, device="cuda")
-    assert load_enhancer(checkpoint, device="auto").settings["device"] == "cpu"
+    assert load_enhancer(checkpoint, device="auto").engine.info.device == "cpu"
 
 
 def test_a_model_is_found_by_name_file_text_and_run_folder(checkpoint):
@@ -244,10 +245,10 @@ def test_an_image_without_noise_never_reaches_the_engine():
     assert np.array_equal(enhancer.enhance(np.full((9, 9), 7, np.uint8)), np.full((9, 9), 7, np.uint8))
 
 
-def _findings(sigma: float, trained: Conditions | None) -> ImageStatistics:
+def statistics(sigma: float) -> ImageStatistics:
     image = noisy()
     profile = NoiseProfile(level=22000, sigma=sigma / measure_grey(image).scale)
-    return dataclasses.replace(examine(image, trained=trained), noise=profile)
+    return dataclasses.replace(examine(image), noise=profile)
 
 
 def test_the_default_states_the_noise_that_it_was_trained_for(default_enhancer):
@@ -260,7 +261,7 @@ def test_the_default_states_the_noise_that_it_was_trained_for(default_enhancer):
 @pytest.mark.parametrize(("end", "factor", "kind"), [(0, 0.5, "fainter"), (1, 2, "stronger")])
 def test_noise_outside_the_range_of_the_default_gives_a_warning(default_enhancer, end, factor, kind):
     sigma = factor * default_enhancer.trained.sigma[end]
-    (text,) = _findings(sigma, default_enhancer.trained).warnings
+    (text,) = statistics(sigma).warnings(default_enhancer.trained)
     assert f"noise is {sigma:.4f}" in text
     assert kind in text
     assert text.endswith("that fast was trained for")
@@ -269,12 +270,12 @@ def test_noise_outside_the_range_of_the_default_gives_a_warning(default_enhancer
 def test_noise_inside_the_range_of_the_default_gives_none(default_enhancer):
     low, high = default_enhancer.trained.sigma
     for sigma in (1.01 * low, 0.05, 0.99 * high, 0.0):
-        assert _findings(sigma, default_enhancer.trained).warnings == ()
+        assert statistics(sigma).warnings(default_enhancer.trained) == ()
 
 
 def test_a_model_that_states_no_range_warns_of_no_noise():
     for sigma in (1e-6, 0.05, 30.0):
-        assert _findings(sigma, None).warnings == ()
+        assert statistics(sigma).warnings(None) == ()
     assert Enhancer(Identity(), name="identity").trained is None
     assert load_enhancer("nlm").trained is None
 
@@ -382,9 +383,8 @@ def test_strips_change_nothing(monkeypatch, strip_px, strength, core_px):
     assert np.array_equal(enhanced, np.rint(expected))
 
 
-def loaded(script, device: str = "cpu") -> Loaded:
-    settings = {"engine": "spare", "engine_version": "1", "device": device, "precision": "f32"}
-    return Loaded(Scripted(script), settings, "0" * 64)
+def on_device(script, device: str = "cpu") -> Scripted:
+    return Scripted(script, info=EngineInfo("spare" if device == "cpu" else "torch", "1", device, "f32"))
 
 
 def test_a_device_without_memory_left_gives_way_to_the_spare_for_good_and_in_a_line(caplog):
@@ -394,14 +394,13 @@ def test_a_device_without_memory_left_gives_way_to_the_spare_for_good_and_in_a_l
         raise RuntimeError("CUDA out of memory. Tried to allocate 2 GiB")
 
     calls = [True]
-    spares: list[Loaded] = []
+    spares: list[Scripted] = []
 
-    def spare() -> Loaded:
-        spares.append(loaded(lambda tile: tile + np.float32(0.1)))
+    def spare() -> Scripted:
+        spares.append(on_device(lambda tile: tile + np.float32(0.1)))
         return spares[-1]
 
-    settings = {"engine": "torch", "device": "cuda", "precision": "f32"}
-    enhancer = Enhancer(Scripted(full), name="m", settings=settings, spare=spare)
+    enhancer = Enhancer(FallbackEngine(on_device(full, "cuda"), spare), name="m")
     steady = scripted(lambda tile: tile + np.float32(0.1))
     for seed in range(3):  # the first on the GPU, which is full half-way through the second
         assert np.array_equal(enhancer.enhance(noisy(seed)), steady.enhance(noisy(seed)))
@@ -412,11 +411,39 @@ def test_a_device_without_memory_left_gives_way_to_the_spare_for_good_and_in_a_l
     assert after.history[-1].settings["device"] == "cpu"
 
 
+def test_a_tile_that_can_be_cut_smaller_is_before_the_spare_is_loaded():
+    def short_of_memory(tile: np.ndarray) -> np.ndarray:
+        if tile.shape[-1] > 90:
+            raise MemoryError
+        return tile + np.float32(0.1)
+
+    fallback = FallbackEngine(on_device(short_of_memory, "cuda"), lambda: pytest.fail("was loaded"))
+    image = noisy(shape=(150, 300))
+    enhanced = Enhancer(fallback, name="m", core_px=512).enhance(image)
+    assert np.array_equal(enhanced, scripted(lambda tile: tile + np.float32(0.1)).enhance(image))
+    assert fallback.info.device == "cuda"
+
+
+def test_a_page_is_of_one_engine_where_the_device_is_full_in_the_midst_of_it():
+    def full_on_the_third(tile: np.ndarray) -> np.ndarray:
+        calls.append(1)
+        if len(calls) > 2:
+            raise MemoryError
+        return tile + np.float32(0.2)
+
+    calls: list[int] = []
+    spare = on_device(lambda tile: tile + np.float32(0.1))
+    fallback = FallbackEngine(on_device(full_on_the_third, "cuda"), lambda: spare)
+    image = noisy(shape=(150, 300))
+    enhanced = Enhancer(fallback, name="m", core_px=64).enhance(image)
+    assert np.array_equal(enhanced, scripted(lambda tile: tile + np.float32(0.1)).enhance(image))
+
+
 def test_a_spare_without_memory_is_a_resource_error_too():
     def full(tile: np.ndarray) -> np.ndarray:
         raise MemoryError
 
-    enhancer = Enhancer(Scripted(full), name="m", spare=lambda: loaded(full))
+    enhancer = Enhancer(FallbackEngine(on_device(full, "cuda"), lambda: on_device(full)), name="m")
     for _ in range(2):
         with pytest.raises(ResourceError, match="tile of 64 px"):
             enhancer.enhance(noisy())
@@ -430,9 +457,9 @@ def test_only_a_gpu_that_nobody_asked_for_has_the_cpu_as_spare(checkpoint, monke
     real = enhancing.load_engine
     asked: list[str] = []
 
-    def load(weights: Path, **options: str) -> Loaded:
+    def load(weights: Path, **options: str) -> Any:
         asked.append(options["device"])
-        return real(weights, **options) if options["device"] == "cpu" else loaded(full, "cuda")
+        return real(weights, **options) if options["device"] == "cpu" else on_device(full, "cuda")
 
     monkeypatch.setattr(enhancing, "load_engine", load)
     enhancer = load_enhancer(checkpoint, engine="torch", device=device)

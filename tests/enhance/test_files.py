@@ -16,8 +16,9 @@ import tifffile
 from PIL import Image
 from quick import noisy
 
-from longexposure.enhance import job
-from longexposure.enhance.enhancer import Enhancer, FileResult, enhance_files, load_enhancer
+from longexposure.enhance import files as pipeline
+from longexposure.enhance.enhancer import Enhancer, load_enhancer
+from longexposure.enhance.files import FileResult, enhance_files
 from longexposure.errors import InputError, OutputError, RecipeError, ResourceError
 from longexposure.io import read_radiograph, sidecar_path, write_radiograph
 from longexposure.models.noise_range import Conditions
@@ -160,7 +161,7 @@ def test_the_folder_of_an_input_is_refused_as_output_before_any_work(
         (other / "z.tif").symlink_to(folder / "b.tif")
         inputs = [write_radiograph(Radiograph(noisy(9)), other / "b.tif"), other / "z.tif"]
     before = content(folder)
-    monkeypatch.setattr(job, "read_radiograph", lambda path: pytest.fail("was read"))
+    monkeypatch.setattr(pipeline, "read_radiograph", lambda path: pytest.fail("was read"))
     with pytest.raises(OutputError, match="an output folder that holds none of the inputs"):
         run(inputs, target, overwrite=overwrite)
     assert content(folder) == before
@@ -274,14 +275,14 @@ def test_a_full_disk_leaves_no_partial_file_and_the_others_go_on(folder, out, mo
 
 
 def test_too_little_memory_for_one_image_does_not_stop_the_others(folder, out, monkeypatch):
-    original, sick = job.examine, noisy(1)
+    original, sick = pipeline.examine, noisy(1)
 
     def short(pixels: np.ndarray, *arguments: object) -> object:
         if np.array_equal(pixels, sick):
             raise MemoryError
         return original(pixels, *arguments)
 
-    monkeypatch.setattr(job, "examine", short)
+    monkeypatch.setattr(pipeline, "examine", short)
     results = run(files(folder), out)
     assert [type(result.error) for result in results] == [type(None), ResourceError, type(None)]
     assert "b.tif: expected memory for the whole image" in str(results[1].error)

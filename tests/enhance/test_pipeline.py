@@ -20,8 +20,9 @@ from PIL import Image
 from quick import noisy
 
 from longexposure.enhance import enhancer as enhancing
-from longexposure.enhance import job, pipeline
-from longexposure.enhance.enhancer import Enhancer, FileResult, enhance_files, load_enhancer
+from longexposure.enhance import files as pipeline
+from longexposure.enhance.enhancer import Enhancer, load_enhancer
+from longexposure.enhance.files import FileResult, enhance_files
 from longexposure.errors import CheckpointError, InputError, OutputError, ResourceError
 from longexposure.io import write_radiograph
 from longexposure.models.base import ModelSpec
@@ -53,6 +54,7 @@ class Watched:
     """An engine that smooths nothing, after it has called `before` with the number of its image."""
 
     spec = ModelSpec(size_multiple=1, receptive_field=0, conditioned=False)
+    info = None
 
     def __init__(self, before: Callable[[int], object] = lambda number: None) -> None:
         self._before = before
@@ -72,7 +74,7 @@ def enhancer(before: Callable[[int], object] = lambda number: None) -> Enhancer:
 def events(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What is read and written, in the order in which it begins (read) or ends (write)."""
     seen: list[str] = []
-    read, write = job.read_radiograph, job.write_radiograph
+    read, write = pipeline.read_radiograph, pipeline.write_radiograph
 
     def reading(path: Path) -> Radiograph:
         seen.append(f"read {path.stem}")
@@ -83,8 +85,8 @@ def events(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         seen.append(f"written {path.stem}")
         return written
 
-    monkeypatch.setattr(job, "read_radiograph", reading)
-    monkeypatch.setattr(job, "write_radiograph", writing)
+    monkeypatch.setattr(pipeline, "read_radiograph", reading)
+    monkeypatch.setattr(pipeline, "write_radiograph", writing)
     return seen
 
 
@@ -171,7 +173,7 @@ def test_bytes_order_and_messages_are_those_of_one_file_at_a_time(folder, out, t
 
 def test_no_more_than_three_images_are_in_memory_however_many_files(folder, out, monkeypatch):
     alive: list[weakref.ref] = []
-    read = job.read_radiograph
+    read = pipeline.read_radiograph
 
     def reading(path: Path) -> Radiograph:
         radiograph = read(path)
@@ -181,7 +183,7 @@ def test_no_more_than_three_images_are_in_memory_however_many_files(folder, out,
     def living() -> int:
         return sum(reference() is not None for reference in list(alive))
 
-    monkeypatch.setattr(job, "read_radiograph", reading)
+    monkeypatch.setattr(pipeline, "read_radiograph", reading)
     most = []
     for seed in range(5, 12):
         write_radiograph(Radiograph(noisy(seed)), folder / f"{seed}.tif")
@@ -194,7 +196,7 @@ def test_no_more_than_three_images_are_in_memory_however_many_files(folder, out,
 
 def test_what_failed_for_memory_beside_others_is_done_again_alone(folder, out, monkeypatch):
     """The second file cannot be read beside another, the fourth not be computed."""
-    read = job.read_radiograph
+    read = pipeline.read_radiograph
     tried: list[str] = []
 
     def reading(path: Path) -> Radiograph:
@@ -208,7 +210,7 @@ def test_what_failed_for_memory_beside_others_is_done_again_alone(folder, out, m
             wait_for("4", tried)
             raise MemoryError
 
-    monkeypatch.setattr(job, "read_radiograph", reading)
+    monkeypatch.setattr(pipeline, "read_radiograph", reading)
     monkeypatch.setattr(enhancing, "with_smaller_cores", lambda core, multiple, attempt: attempt(core))
     results = list(enhance_files(files(folder), out, enhancer(during)))
     assert [result.error for result in results] == [None] * 5
@@ -245,7 +247,7 @@ def test_memory_that_is_never_enough_is_the_error_of_its_file_alone(folder, out,
 
 
 def test_a_file_that_cannot_be_written_stops_nothing_and_keeps_its_place(folder, out, monkeypatch):
-    write = job.write_radiograph
+    write = pipeline.write_radiograph
 
     def full(radiograph: Radiograph, path: Path, **options: bool) -> Path:
         if path.stem in "13":
@@ -253,7 +255,7 @@ def test_a_file_that_cannot_be_written_stops_nothing_and_keeps_its_place(folder,
             raise OutputError(where=str(path), expected="room", found="a full disk", advice="make room")
         return write(radiograph, path, **options)
 
-    monkeypatch.setattr(job, "write_radiograph", full)
+    monkeypatch.setattr(pipeline, "write_radiograph", full)
     results = list(enhance_files(files(folder), out, enhancer()))
     assert [result.source.stem for result in results] == list("01234")
     assert [result.error is None for result in results] == [True, False, True, False, True]
@@ -262,7 +264,7 @@ def test_a_file_that_cannot_be_written_stops_nothing_and_keeps_its_place(folder,
 
 def test_a_name_is_free_again_when_the_file_that_had_it_could_not_be_written(folder, out, monkeypatch):
     (folder / "0.TIFF").write_bytes((folder / "1.tif").read_bytes())
-    write = job.write_radiograph
+    write = pipeline.write_radiograph
     calls: list[Path] = []
 
     def first_fails(radiograph: Radiograph, path: Path, **options: bool) -> Path:
@@ -272,7 +274,7 @@ def test_a_name_is_free_again_when_the_file_that_had_it_could_not_be_written(fol
             raise OutputError(where=str(path), expected="room", found="a full disk", advice="make room")
         return write(radiograph, path, **options)
 
-    monkeypatch.setattr(job, "write_radiograph", first_fails)
+    monkeypatch.setattr(pipeline, "write_radiograph", first_fails)
     results = list(enhance_files([folder / "0.tif", folder / "0.TIFF"], out, enhancer()))
     assert [result.error is None for result in results] == [False, True]
     assert np.array_equal(results[1].before.pixels, noisy(1))
@@ -340,7 +342,7 @@ def test_a_model_that_cannot_be_loaded_leaves_neither_folder_nor_thread(folder, 
 
 def test_errors_keep_no_image_alive(folder, out, monkeypatch):
     alive: list[weakref.ref] = []
-    read = job.read_radiograph
+    read = pipeline.read_radiograph
 
     def reading(path: Path) -> Radiograph:
         radiograph = read(path)
@@ -350,8 +352,8 @@ def test_errors_keep_no_image_alive(folder, out, monkeypatch):
     def refused(*_: object, **__: object) -> None:
         raise InputError(where="x", expected="y", found="z", advice="a")
 
-    monkeypatch.setattr(job, "read_radiograph", reading)
-    monkeypatch.setattr(job, "examine", refused)
+    monkeypatch.setattr(pipeline, "read_radiograph", reading)
+    monkeypatch.setattr(pipeline, "examine", refused)
     results = list(enhance_files(files(folder), out, enhancer()))
     gc.collect()
     assert [type(result.error) for result in results] == [InputError] * 5

@@ -107,7 +107,7 @@ def test_plain_stacks_compute_the_same_in_every_engine(quick):
     weights = random.standard_normal((2, 64, 64, 3, 3), np.float32) / 24
     from longexposure.engines.onnx import open_session
 
-    (ours,) = open_session(benching._plain_onnx(weights)).run(None, {"x0": image})
+    (ours,) = open_session(benching.plain_onnx(weights)).run(None, {"x0": image})
     expected = torch.from_numpy(image)
     for kernel in weights:
         expected = torch.nn.functional.conv2d(expected, torch.from_numpy(kernel), padding=1)

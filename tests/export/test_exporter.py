@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 from pathlib import Path
@@ -15,7 +16,7 @@ from typer.testing import CliRunner
 from longexposure.cli import app as cli
 from longexposure.engines.base import ENGINES
 from longexposure.engines.choice import load_engine, open_exported
-from longexposure.engines.exported import COUNTS, Exported, parse_exported, read_exported
+from longexposure.engines.exported import COUNTS, Exported, read_exported
 from longexposure.engines.torch import TorchEngine
 from longexposure.errors import CheckpointError, OutputError, ResourceError
 from longexposure.export import exporter as exporting
@@ -90,7 +91,7 @@ def at_once(monkeypatch: pytest.MonkeyPatch, converted: Exported) -> None:
 
     def same(network: Any, header: Header, *, weights_sha256: str, where: str) -> Exported:
         content = converted.content.replace(b"0" * 64, weights_sha256.encode())
-        return parse_exported(content, where=where)
+        return dataclasses.replace(converted, content=content, weights_sha256=weights_sha256, where=where)
 
     monkeypatch.setattr(exporting, "convert", same)
 
@@ -119,14 +120,14 @@ def test_command_exports_what_the_engine_then_finds(run_folder, tmp_path):
     (advised,) = re.findall(r"run `longexposure (.*)`", str(caught.value))
     result = CliRunner().invoke(cli.app, advised.split())
     assert result.exit_code == 0, result.stderr
-    assert result.stdout.splitlines()[0] == str(tmp_path / "m.onnx")
+    assert result.stdout.splitlines()[:2] == [str(tmp_path / "m.onnx"), str(tmp_path / "m.json")]
     assert sha256_of(checkpoint) in result.stdout
     assert "largest difference, openvino" in result.stdout
     tile = np.random.default_rng(0).normal(0.5, 0.1, (2, 24, 36)).astype(np.float32)
     told = NoiseProfile(level=0.5, sigma=0.1).noise_condition()
-    expected = load_engine(checkpoint, engine="torch").engine.run(tile, told)
+    expected = load_engine(checkpoint, engine="torch").run(tile, told)
     for name in ("openvino", "onnx"):
-        ours = load_engine(checkpoint, engine=name).engine.run(tile, told)
+        ours = load_engine(checkpoint, engine=name).run(tile, told)
         assert np.abs(ours - expected).max() * COUNTS < 0.5
     assert np.abs(expected - tile).max() * COUNTS > 20
 
@@ -266,7 +267,7 @@ def test_classical_models_and_unknown_ones_are_refused(tmp_path):
         export("fsat", tmp_path / "m.onnx")
 
 
-def test_reading_back_needs_nothing_but_the_file(run_folder, tmp_path, at_once):
+def test_reading_back_needs_nothing_but_the_two_files(run_folder, tmp_path, at_once):
     written = export(run_folder, tmp_path / "deep" / "m.onnx")
     exported = read_exported(tmp_path / "deep" / "m.onnx")
     assert exported.weights_sha256 == written.weights_sha256

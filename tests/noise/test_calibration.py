@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from longexposure.enhance.enhancer import examine, load_enhancer
+from longexposure.enhance.enhancer import load_enhancer
+from longexposure.enhance.statistics import examine
 from longexposure.errors import InputError
 from longexposure.grey import measure_grey
 from longexposure.noise.calibration import NoiseCalibration, calibration_text, read_calibration
@@ -289,7 +290,7 @@ WARNED: dict[str, tuple[Callable[[], tuple[NoiseCalibration, np.ndarray]], str]]
 def test_an_image_that_does_not_fit_causes_a_warning(name: str) -> None:
     make, message = WARNED[name]
     found, pixels = make()
-    (warning,) = examine(pixels, found).warnings
+    (warning,) = examine(pixels, found).warnings(None)
     assert message in warning
     assert "\n" not in warning
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from longexposure.enhance.enhancer import FileResult
+from longexposure.enhance.files import FileResult
 from longexposure.errors import InputError
 from longexposure.radiograph import Radiograph, Step
 from longexposure.report.comparison import PAGES, Comparison, comparisons_of, row_of, write_report

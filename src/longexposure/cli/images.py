@@ -30,7 +30,7 @@ from longexposure.errors import LongExposureError
 from longexposure.format import json_text
 
 if TYPE_CHECKING:
-    from longexposure.enhance.enhancer import FileResult
+    from longexposure.enhance.files import FileResult
 
 PERCENTILES = (0, 1, 25, 50, 75, 99, 100)
 """Marks of the grey values that `info` tells."""
@@ -67,7 +67,8 @@ def enhance(
     json_file: JsonOption = None,
 ) -> None:
     """Enhance radiographs: noise gone, structures and grey values kept."""
-    from longexposure.enhance.enhancer import enhance_files, load_enhancer
+    from longexposure.enhance.enhancer import load_enhancer
+    from longexposure.enhance.files import enhance_files
     from longexposure.io import expand_inputs
     from longexposure.noise.calibration import read_calibration
 
@@ -112,7 +113,7 @@ def _image_facts(path: Path) -> dict[str, Any]:
     """Facts of the file, and of its first page's grey values; warnings are those of the default model."""
     import numpy as np
 
-    from longexposure.enhance.enhancer import examine
+    from longexposure.enhance.statistics import examine
     from longexposure.io import read_radiograph
     from longexposure.models.checkpoint import read_header
     from longexposure.models.noise_range import conditions_of
@@ -121,7 +122,8 @@ def _image_facts(path: Path) -> dict[str, Any]:
 
     radiograph = read_radiograph(path)
     page = radiograph.pixels if radiograph.pixels.ndim == 2 else radiograph.pixels[0]
-    found = examine(page, trained=conditions_of(read_header(find_weights(DEFAULT)), model=DEFAULT))
+    found = examine(page)
+    trained = conditions_of(read_header(find_weights(DEFAULT)), model=DEFAULT)
     source = radiograph.source
     return {
         "file": str(path),
@@ -142,7 +144,7 @@ def _image_facts(path: Path) -> dict[str, Any]:
             "noise": found.noise.as_dict(),
             "bad pixels": len(found.bad_pixels),
             "grey map": dataclasses.asdict(found.grey),
-            "warnings": found.warnings,
+            "warnings": found.warnings(trained),
         },
     }
 

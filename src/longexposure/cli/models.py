@@ -39,7 +39,7 @@ def export(
     model: Annotated[str, typer.Argument(help="A name that `longexposure models` lists, a file or a run.")],
     *,
     out: Annotated[
-        Path, typer.Option("--out", "-o", metavar="FILE", help=".onnx, or .xml with a .bin beside it.")
+        Path, typer.Option("--out", "-o", metavar="FILE", help=".onnx with a .json, or .xml with a .bin.")
     ],
     format: Annotated[  # noqa: A002
         Literal["onnx", "openvino"], typer.Option(help="ONNX, or OpenVINO's own format.")

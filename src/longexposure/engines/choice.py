@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from longexposure.engines.base import ENGINES, Engine
 from longexposure.engines.exported import Exported, check_parity, exported_path, find_exported
@@ -16,29 +12,15 @@ from longexposure.errors import CheckpointError, LongExposureError, RecipeError,
 from longexposure.models.checkpoint import read_checkpoint, read_header, sha256_of
 from longexposure.system import is_out_of_memory
 
-if TYPE_CHECKING:
-    from longexposure.engines.onnx import OnnxEngine
-    from longexposure.engines.openvino import OpenVinoEngine
-    from longexposure.engines.torch import TorchEngine
-
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Loaded:
-    """An engine that is ready, and what the history tells of it: engine, its version, device, precision."""
-
-    engine: Engine
-    settings: Mapping[str, Any]
-    weights_sha256: str
 
 
 def load_engine(
     checkpoint: Path, *, engine: str = "auto", device: str = "auto", precision: str = "auto"
-) -> Loaded:
+) -> Engine:
     """Load a checkpoint into an engine.
 
-    "auto" is a rule and not a race, so that the same machine gives the same bytes every time: torch where
+    "auto" is a rule and not a race, so that the same host gives the same bytes every time: torch where
     CUDA is asked for or there, and where the checkpoint has no exported file; else the first of `ENGINES`
     that is installed, computes in the precision and passes the parity gate. A GPU that nobody asked for and
     that has no room, or does not pass the gate, is left out in a line.
@@ -55,29 +37,26 @@ def load_engine(
         RecipeError: an engine that cannot compute there or so.
     """
     read_header(checkpoint)
-    sha256 = sha256_of(checkpoint)
     wanted = "f32" if precision == "auto" else precision
-    loaded = None
+    loaded: Engine | None = None
     if engine == "auto":
-        loaded = None if _cuda(device) else _first_that_passes(checkpoint, sha256, wanted)
+        loaded = None if _cuda(device) else _first_that_passes(checkpoint, wanted)
     else:
-        _check_possible(engine, device, wanted)
-        if engine != "torch":
-            exported = _exported_or_advice(engine, checkpoint, sha256)
-            loaded = _loaded(open_exported(engine, exported, wanted), sha256)
+        loaded = _asked_for(engine, checkpoint, device, wanted)
     if loaded is None:
         try:
-            loaded = _load_torch(checkpoint, sha256, device, wanted)
+            loaded = _load_torch(checkpoint, device, wanted)
         except ResourceError as error:
             if device != "auto" or not _cuda(device):
                 raise
             logger.warning("the GPU is left out: %s", error)
             return load_engine(checkpoint, engine=engine, device="cpu", precision=precision)
-    logger.info("computing with %s", " ".join(map(str, loaded.settings.values())))
+    if loaded.info:
+        logger.info("computing with %s", " ".join(vars(loaded.info).values()))
     return loaded
 
 
-def open_exported(name: str, exported: Exported, precision: str = "f32") -> OpenVinoEngine | OnnxEngine:
+def open_exported(name: str, exported: Exported, precision: str = "f32") -> Engine:
     """Load an exported model into an engine, which proves itself on the model's probes.
 
     Args:
@@ -90,7 +69,13 @@ def open_exported(name: str, exported: Exported, precision: str = "f32") -> Open
         ResourceError: the engine cannot be imported, has no room, or its results are not torch's.
     """
     try:
-        return _open(name, exported, precision)
+        if name == "openvino":
+            from longexposure.engines.openvino import OpenVinoEngine
+
+            return OpenVinoEngine(exported, precision=precision)  # type: ignore[arg-type]
+        from longexposure.engines.onnx import OnnxEngine
+
+        return OnnxEngine(exported)
     except LongExposureError:
         raise
     except ImportError as error:
@@ -116,32 +101,22 @@ def check_installed(name: str) -> None:
         raise _not_there(name, "none")
 
 
-def _first_that_passes(checkpoint: Path, sha256: str, precision: str) -> Loaded | None:
-    """The first engine other than torch that can be used; what is left out for a fault is told in a line."""
-    able = [
-        name
-        for name, kind in ENGINES.items()
-        if name != "torch" and kind.installed and precision in kind.precisions
-    ]
-    if not able:
+def _asked_for(engine: str, checkpoint: Path, device: str, precision: str) -> Engine | None:
+    """An engine by name, if it can compute there and so; None for torch, which needs no exported file."""
+    check_installed(engine)
+    offers = {"device": (device, ("auto", *ENGINES[engine].devices))}
+    offers["precision"] = precision, ENGINES[engine].precisions
+    for name, (value, offered) in offers.items():
+        if value not in offered:
+            raise RecipeError(
+                where=f"--{name} {value}",
+                expected=f"{' or '.join(offered)} with --engine {engine}",
+                found=value,
+                advice="choose one of these, or --engine torch",
+            )
+    if engine == "torch":
         return None
-    try:
-        exported = find_exported(checkpoint, sha256)
-    except CheckpointError as error:
-        logger.warning("computing with torch: %s", error)
-        return None
-    if exported is None:
-        return None
-    for name in able:
-        try:
-            return _loaded(open_exported(name, exported, precision), sha256)
-        except LongExposureError as error:
-            logger.warning("engine %s is left out: %s", name, error)
-    return None
-
-
-def _exported_or_advice(engine: str, checkpoint: Path, sha256: str) -> Exported:
-    exported = find_exported(checkpoint, sha256)
+    exported = find_exported(checkpoint, sha256_of(checkpoint))
     if exported is None:
         target = exported_path(checkpoint)
         raise CheckpointError(
@@ -150,26 +125,29 @@ def _exported_or_advice(engine: str, checkpoint: Path, sha256: str) -> Exported:
             found="a file of other weights" if target.exists() else "none",
             advice=f"run `longexposure export {checkpoint} --out {target} --overwrite`, or use torch",
         )
-    return exported
+    return open_exported(engine, exported, precision)
 
 
-def _open(name: str, exported: Exported, precision: str) -> OpenVinoEngine | OnnxEngine:
-    if name == "openvino":
-        from longexposure.engines.openvino import OpenVinoEngine
+def _first_that_passes(checkpoint: Path, precision: str) -> Engine | None:
+    """The first engine other than torch that can be used; one left out for a fault is named in a line."""
+    able = [name for name, kind in ENGINES.items() if kind.installed and precision in kind.precisions]
+    able.remove("torch")
+    try:
+        exported = find_exported(checkpoint, sha256_of(checkpoint)) if able else None
+    except CheckpointError as error:
+        logger.warning("computing with torch: %s", error)
+        return None
+    for name in able:
+        try:
+            if exported is not None:
+                return open_exported(name, exported, precision)
+        except LongExposureError as error:
+            logger.warning("engine %s is left out: %s", name, error)
+    return None
 
-        return OpenVinoEngine(exported, precision=precision)  # type: ignore[arg-type]
-    from longexposure.engines.onnx import OnnxEngine
 
-    return OnnxEngine(exported)
-
-
-def _loaded(engine: OpenVinoEngine | OnnxEngine, sha256: str) -> Loaded:
-    return Loaded(engine, engine.settings, sha256)
-
-
-def _load_torch(checkpoint: Path, sha256: str, device: str, precision: str) -> Loaded:
-    import torch
-
+def _load_torch(checkpoint: Path, device: str, precision: str) -> Engine:
+    """torch, held to the parity gate, if there are probes, but on the CPU in f32, which defines the gate."""
     from longexposure.engines.torch import TorchEngine
     from longexposure.models.networks import restore_network
 
@@ -178,28 +156,17 @@ def _load_torch(checkpoint: Path, sha256: str, device: str, precision: str) -> L
         network = restore_network(header, weights, where=str(checkpoint))
         engine = TorchEngine(network, device=device, precision=precision)  # type: ignore[arg-type]
         if (engine.device.type, engine.precision) != ("cpu", "f32"):
-            _check_torch(engine, checkpoint, sha256)
+            try:
+                exported = find_exported(checkpoint, sha256_of(checkpoint))
+            except CheckpointError:  # a damaged file is reported where it would be used
+                exported = None
+            if exported is not None:
+                check_parity(engine, exported)
+        return engine
     except (MemoryError, RuntimeError) as error:
         if is_out_of_memory(error):
             raise _no_room("engine torch") from error
         raise
-    settings = {
-        "engine": "torch",
-        "engine_version": str(torch.__version__),
-        "device": engine.device.type,
-        "precision": engine.precision,
-    }
-    return Loaded(engine, settings, sha256)
-
-
-def _check_torch(engine: TorchEngine, checkpoint: Path, sha256: str) -> None:
-    """The parity gate for torch elsewhere than on the CPU in f32, which it defines; for what was exported."""
-    exported = None
-    with contextlib.suppress(CheckpointError):  # a damaged file is told of where it would be used
-        exported = find_exported(checkpoint, sha256)
-    if exported is not None:
-        name = f"engine torch {engine.precision} on {engine.device.type}"
-        check_parity(engine, exported, name=name, exact=engine.precision == "f32")
 
 
 def _cuda(device: str) -> bool:
@@ -212,12 +179,6 @@ def _cuda(device: str) -> bool:
     from longexposure.engines.torch import choose_device
 
     return choose_device("auto").type == "cuda"
-
-
-def _check_possible(engine: str, device: str, precision: str) -> None:
-    check_installed(engine)
-    _check_offered(engine, "device", device, ("auto", *ENGINES[engine].devices))
-    _check_offered(engine, "precision", precision, ENGINES[engine].precisions)
 
 
 def _not_there(engine: str, found: str) -> ResourceError:
@@ -237,13 +198,3 @@ def _no_room(where: str) -> ResourceError:
         found="none left",
         advice="close other programs, or use --device cpu or a smaller model",
     )
-
-
-def _check_offered(engine: str, name: str, value: str, offered: Sequence[str]) -> None:
-    if value not in offered:
-        raise RecipeError(
-            where=f"--{name} {value}",
-            expected=f"{' or '.join(offered)} with --engine {engine}",
-            found=value,
-            advice="choose one of these, or --engine torch",
-        )

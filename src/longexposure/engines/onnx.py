@@ -7,9 +7,8 @@ from typing import Any
 import numpy as np
 import onnxruntime
 
-from longexposure.engines.base import Unit, threads
+from longexposure.engines.base import EngineInfo, Unit, threads
 from longexposure.engines.exported import Exported, check_parity
-from longexposure.models.base import ModelSpec
 from longexposure.system import as_memory_error
 
 ERRORS_ONLY = 3
@@ -19,29 +18,20 @@ class OnnxEngine:
     """An exported model in ONNX Runtime.
 
     Raises:
-        ResourceError: its results are not torch's on this machine.
+        ResourceError: its results are not torch's on this host.
     """
 
     def __init__(self, exported: Exported) -> None:
-        self.settings = {
-            "engine": "onnx",
-            "engine_version": onnxruntime.__version__,
-            "device": "cpu",
-            "precision": "f32",
-        }
-        self._spec = exported.spec
+        self.info = EngineInfo("onnx", onnxruntime.__version__, "cpu", "f32")
+        self.spec = exported.spec
         self._session = open_session(exported.content)
         self._inputs = {node.name for node in self._session.get_inputs()}
-        check_parity(self, exported, name="engine onnx f32", exact=True)
-
-    @property
-    def spec(self) -> ModelSpec:
-        return self._spec
+        check_parity(self, exported)
 
     def run(self, tile: Unit, noise_condition: Unit) -> Unit:
         """See `Engine.run`."""
-        told = np.ascontiguousarray(np.tile(noise_condition, (len(tile), 1)), np.float32)
-        given = {"image": np.ascontiguousarray(tile[:, None], np.float32), "noise": told}
+        conditions = np.ascontiguousarray(np.tile(noise_condition, (len(tile), 1)), np.float32)
+        given = {"image": np.ascontiguousarray(tile[:, None], np.float32), "noise": conditions}
         with as_memory_error():
             (output,) = self._session.run(None, {name: given[name] for name in self._inputs})
         result: Unit = output[:, 0]

@@ -1,6 +1,6 @@
 """The OpenVINO engine: exported models on the CPU, in f32 or bf16, without torch.
 
-The precision is always told: left alone, OpenVINO takes bf16 wherever the processor has it. In bf16 what
+The precision is always asked for: left alone, OpenVINO takes bf16 wherever the processor has it. In bf16 what
 no convolution comes before is computed in f32 by a model of its own, because it takes differences of
 grey values that are large beside the noise; what comes after the last one, the correction's addition to the
 image above all, OpenVINO leaves in f32 by itself, which the parity gate holds it to.
@@ -8,39 +8,29 @@ image above all, OpenVINO leaves in f32 by itself, which the parity gate holds i
 
 from __future__ import annotations
 
-import contextlib
 import sys
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
-from longexposure.engines.base import Unit, threads
+from longexposure.engines.base import EngineInfo, Unit, threads
 from longexposure.engines.exported import Exported, check_parity
 from longexposure.errors import ResourceError
-from longexposure.models.base import ModelSpec
 from longexposure.system import as_memory_error
 
-
-@contextlib.contextmanager
-def _left_out(module: str) -> Iterator[None]:
-    """Let the import of a module fail inside, as if it were not installed; one that is loaded stays."""
-    absent = module not in sys.modules
-    if absent:
-        sys.modules[module] = None  # type: ignore[assignment]
-    try:
-        yield
-    finally:
-        if absent:
-            del sys.modules[module]
-
-
-with _left_out("openvino.tools.ovc"):
-    # Its converter of models, which nothing here needs, reports every import to its maker over the network,
-    # from a process that it forks for that, and takes longer to load than all the rest.
+OVC = "openvino.tools.ovc"
+"""OpenVINO's converter of models, which nothing here needs. It reports every import to its maker over the
+network, from a process that it forks for that, and takes longer to load than all the rest: it is kept out."""
+if OVC in sys.modules:
     import openvino
+else:
+    sys.modules[OVC] = None  # type: ignore[assignment]
+    try:
+        import openvino
+    finally:
+        del sys.modules[OVC]
 
 FloatPrecision = Literal["f32", "bf16"]
 CONVOLUTIONS = ("Convolution", "GroupConvolution", "ConvolutionBackpropData", "GroupConvolutionBackpropData")
@@ -74,44 +64,25 @@ class OpenVinoEngine:
                 found="one without",
                 advice="use --precision f32, which is as fast there and exact",
             )
-        self.settings = {
-            "engine": "openvino",
-            "engine_version": openvino.get_version().split("-")[0],
-            "device": "cpu",
-            "precision": precision,
-        }
-        self._spec = exported.spec
-        self._parts = _Parts(read_graph(exported.content) if graph is None else graph, precision)
-        check_parity(self, exported, name=f"engine openvino {precision}", exact=precision == "f32")
-
-    @property
-    def spec(self) -> ModelSpec:
-        return self._spec
-
-    def run(self, tile: Unit, noise_condition: Unit) -> Unit:
-        """See `Engine.run`."""
-        told = np.ascontiguousarray(np.tile(noise_condition, (len(tile), 1)), np.float32)
-        image = np.ascontiguousarray(tile[:, None], np.float32)
-        with as_memory_error():
-            result: Unit = self._parts({"image": image, "noise": told})[:, 0]
-        return result
-
-
-class _Parts:
-    """One compiled model in f32; in bf16 two, what no convolution comes before in f32 for itself."""
-
-    def __init__(self, graph: openvino.Model, precision: FloatPrecision) -> None:
-        head = _cut_head(graph) if precision == "bf16" else None
+        self.info = EngineInfo("openvino", openvino.get_version().split("-")[0], "cpu", precision)
+        self.spec = exported.spec
+        graph = read_graph(exported.content) if graph is None else graph
+        head = cut_head(graph) if precision == "bf16" else None
         self._head = None if head is None else compile_graph(head, "f32").create_infer_request()
         self._body = compile_graph(graph, precision).create_infer_request()
         self._lock = threading.Lock()  # a request computes one thing at a time
+        check_parity(self, exported)
 
-    def __call__(self, given: dict[str, Any]) -> Unit:
-        with self._lock:
+    def run(self, tile: Unit, noise_condition: Unit) -> Unit:
+        """See `Engine.run`."""
+        conditions = np.ascontiguousarray(np.tile(noise_condition, (len(tile), 1)), np.float32)
+        given = {"image": np.ascontiguousarray(tile[:, None], np.float32), "noise": conditions}
+        with as_memory_error(), self._lock:
             if self._head is not None:
                 before = compute_all(self._head, given)
-                given = {**given, **{f"before_{number}": value for number, value in enumerate(before)}}
-            return compute(self._body, given)
+                given |= {f"before_{number}": value for number, value in enumerate(before)}
+            result: Unit = compute(self._body, given)[:, 0]
+        return result
 
 
 def read_graph(content: bytes, weights: bytes | None = None) -> openvino.Model:
@@ -132,12 +103,12 @@ def compile_graph(graph: openvino.Model, precision: FloatPrecision) -> Any:
         "ENABLE_CPU_PINNING": False,
     }
     compiled = CORE.compile_model(graph, "CPU", settings)
-    taken = compiled.get_property("INFERENCE_PRECISION_HINT").to_string()
-    if taken != precision:
+    found = compiled.get_property("INFERENCE_PRECISION_HINT").to_string()
+    if found != precision:
         raise ResourceError(
             where="engine openvino",
             expected=f"arithmetic in {precision}",
-            found=taken,
+            found=found,
             advice="use --engine torch, or another version of openvino",
         )
     return compiled
@@ -172,7 +143,7 @@ def native_bf16() -> bool:
     return "bf16" in flags
 
 
-def _cut_head(graph: openvino.Model) -> openvino.Model | None:
+def cut_head(graph: openvino.Model) -> openvino.Model | None:
     """Cut off what no convolution comes before; `graph` is changed to take its results as inputs.
 
     Returns:
@@ -180,33 +151,26 @@ def _cut_head(graph: openvino.Model) -> openvino.Model | None:
         and so on; None where the convolutions take the image itself.
     """
     behind: set[str] = set()
-    taken: dict[str, list[Any]] = {}
-    sources: dict[str, Any] = {}
+    cuts: dict[str, tuple[Any, list[Any]]] = {}
     for node in graph.get_ordered_ops():
-        convolution = node.get_type_name() in CONVOLUTIONS
-        given = [(entry, entry.get_source_output()) for entry in node.inputs()]
-        if convolution or any(source.get_node().get_name() in behind for _, source in given):
+        inputs = [(entry, entry.get_source_output()) for entry in node.inputs()]
+        follows = any(source.get_node().get_name() in behind for _, source in inputs)
+        if follows or node.get_type_name() in CONVOLUTIONS:
             behind.add(node.get_name())
-            for entry, source in given:
-                if source.get_node().get_name() not in behind and _is_computed(source):
+            for entry, source in inputs:
+                # no constant, no shape and not the image or the noise itself, but what was computed from them
+                constant = source.get_node().get_type_name() in ("Parameter", "Constant")
+                computed = not constant and source.get_element_type() == openvino.Type.f32
+                if computed and source.get_node().get_name() not in behind:
                     key = f"{source.get_node().get_name()}:{source.get_index()}"
-                    sources[key] = source
-                    taken.setdefault(key, []).append(entry)
+                    cuts.setdefault(key, (source, []))[1].append(entry)
     outputs = []
-    for number, (key, source) in enumerate(sources.items()):
-        name = f"before_{number}"
-        given_now = openvino.opset13.parameter(
-            source.get_partial_shape(), source.get_element_type(), name=name
-        )
-        given_now.output(0).set_names({name})
-        for entry in taken[key]:
-            entry.replace_source_output(given_now.output(0))
+    for number, (source, entries) in enumerate(cuts.values()):
+        name, shape = f"before_{number}", source.get_partial_shape()
+        parameter = openvino.opset13.parameter(shape, source.get_element_type(), name=name)
+        parameter.output(0).set_names({name})
+        for entry in entries:
+            entry.replace_source_output(parameter.output(0))
         outputs.append(openvino.opset13.result(source, name=name))
-        graph.add_parameters([given_now])
+        graph.add_parameters([parameter])
     return openvino.Model(outputs, graph.get_parameters()[: -len(outputs)], "head") if outputs else None
-
-
-def _is_computed(source: Any) -> bool:
-    """Whether this is grey values or noise that something was done to, no input, constant or shape."""
-    known = source.get_node().get_type_name() in ("Parameter", "Constant")
-    return not known and source.get_element_type() == openvino.Type.f32

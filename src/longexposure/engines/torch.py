@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 import torch
 
-from longexposure.engines.base import Unit
+from longexposure.engines.base import EngineInfo, Unit
 from longexposure.errors import ResourceError
 from longexposure.models.base import ModelSpec
 from longexposure.models.networks import Network
@@ -24,8 +24,10 @@ class TorchEngine:
     rescaling of the grey values to the last count only there.
     """
 
-    def __init__(self, network: Network, *, device: Device = "auto", precision: Precision = "auto") -> None:
-        self.device = choose_device(device)
+    def __init__(
+        self, network: Network, *, device: Device | torch.device = "auto", precision: Precision = "auto"
+    ) -> None:
+        self.device = device if isinstance(device, torch.device) else choose_device(device)
         self.precision: Literal["f32", "bf16"] = "f32" if precision == "auto" else precision
         self._network = network.eval().to(self.device)
         self._network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -35,17 +37,20 @@ class TorchEngine:
         spec: ModelSpec = self._network.spec
         return spec
 
+    @property
+    def info(self) -> EngineInfo:
+        return EngineInfo("torch", str(torch.__version__), self.device.type, self.precision)
+
     def run(self, tile: Unit, noise_condition: Unit) -> Unit:
         """See `Engine.run`."""
-        half = self.precision == "bf16"
         image = torch.tensor(np.ascontiguousarray(tile), device=self.device)[:, None]
-        told = torch.tensor(np.tile(noise_condition, (len(tile), 1)), device=self.device)
+        conditions = torch.tensor(np.tile(noise_condition, (len(tile), 1)), device=self.device)
         with (
             torch.inference_mode(),
             torch.backends.cudnn.flags(enabled=True, allow_tf32=False),
-            torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=half),
+            torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.precision == "bf16"),
         ):
-            output = self._network(image.contiguous(memory_format=torch.channels_last), told)
+            output = self._network(image.contiguous(memory_format=torch.channels_last), conditions)
         result: Unit = output[:, 0].float().cpu().numpy()
         return result
 

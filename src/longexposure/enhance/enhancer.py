@@ -1,50 +1,37 @@
 """Enhancing: the one path from a radiograph to an enhanced radiograph.
 
 Every use of a model goes through `Enhancer.enhance`: command line, evaluation, reports. An image is
-examined once as a whole (grey map, noise, faulty pixels); then it is computed tile by tile, each told the
-same, so that tiles meet without a seam. What a model changes is added to the original grey values, so
-nothing is lost to the arithmetic in between.
-
-Of several files, the next is read and examined and the one before is written while one is computed.
+measured once as a whole (grey map, noise, faulty pixels); then it is computed tile by tile, each with the
+same statistics, so that tiles meet without a seam. What a model changes is added to the original grey values,
+so nothing is lost to the arithmetic in between.
 """
 
 from __future__ import annotations
 
-import contextlib
-import dataclasses
 import functools
-import logging
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, overload
 
 import numpy as np
 import numpy.typing as npt
 
-from longexposure.engines.base import ENGINES, Engine
-from longexposure.engines.choice import Loaded, load_engine
+from longexposure.engines.base import ENGINES, Engine, FallbackEngine, run_any_size
+from longexposure.engines.choice import load_engine
 from longexposure.enhance.bad_pixels import BadPixels
-from longexposure.enhance.job import Enhanced, Examined, Job
-from longexposure.enhance.pipeline import Pipeline
-from longexposure.enhance.result import FileResult
 from longexposure.enhance.statistics import ImageStatistics, examine, pages_of
 from longexposure.enhance.tiles import Tile, core_size, plan, with_smaller_cores
-from longexposure.errors import RecipeError, ResourceError
-from longexposure.grey import GreyMap, to_type
-from longexposure.io import check_writable_folder
+from longexposure.errors import RecipeError
+from longexposure.grey import to_type
 from longexposure.io.checks import check_finite
-from longexposure.models.checkpoint import read_header
+from longexposure.models.checkpoint import read_header, sha256_of
 from longexposure.models.noise_range import Conditions, conditions_of
 from longexposure.models.registry import CLASSICAL, DEFAULT, find_weights
 from longexposure.noise import NoiseProfile
 from longexposure.noise.calibration import NoiseCalibration
 from longexposure.radiograph import Pixels, Radiograph, Step, check_pixels
 from longexposure.system import free_memory
-
-__all__ = ["Enhancer", "FileResult", "ImageStatistics", "enhance_files", "examine", "load_enhancer"]
-
-logger = logging.getLogger(__name__)
 
 STRIP_PX = 1 << 17
 """Grey values are mapped there and back in strips of about so many pixels, which stay in the cache."""
@@ -57,11 +44,9 @@ class Enhancer:
         engine: what computes.
         name: the model's name or file, for the history.
         weights_sha256: SHA-256 of the checkpoint, None for models without weights.
-        settings: further settings for the history (engine, device, precision).
         core_px: side of a tile without its halo; None chooses it from the memory there is.
         trained: the noise that the model was trained for; images with other noise get a warning. None is
             for models that do not say, and warns of nothing.
-        spare: loads what computes from where not even the smallest tile fits into the device's memory.
     """
 
     def __init__(
@@ -70,29 +55,19 @@ class Enhancer:
         *,
         name: str,
         weights_sha256: str | None = None,
-        settings: dict[str, Any] | None = None,
         core_px: int | None = None,
         trained: Conditions | None = None,
-        spare: Callable[[], Loaded] | None = None,
     ) -> None:
         self.engine = engine
         self.name = name
         self.weights_sha256 = weights_sha256
-        self.settings = dict(settings or {})
         self.core_px = core_px
         self.trained = trained
-        self._spare = spare
-
-    @property
-    def engine_name(self) -> str | None:
-        """What computes and in which precision, in two words; None for models without an engine."""
-        if "engine" not in self.settings:
-            return None
-        return f"{self.settings['engine']} {self.settings['precision']}"
 
     def describe(self) -> dict[str, Any]:
         """What is written into the history of every image."""
-        return {"model": self.name, "weights_sha256": self.weights_sha256, **self.settings}
+        engine = asdict(self.engine.info) if self.engine.info else {}
+        return {"model": self.name, "weights_sha256": self.weights_sha256, **engine}
 
     @overload
     def enhance(
@@ -115,11 +90,11 @@ class Enhancer:
             image: a radiograph, or an array (H, W) or (N, H, W) of uint8, uint16 or float32. Each page
                 of a stack is measured and enhanced for itself.
             noise: its noise, where it is known better than one image can tell, in its grey values; or the
-                fingerprint of its machine (`longexposure.noise.calibration.read_calibration`).
+                calibration of its machine (`longexposure.noise.calibration.read_calibration`).
             strength: 0 gives the input back to the bit, 1 the full enhancement, between mixes the two.
 
         Raises:
-            InputError: wrong type or shape, NaN or infinity, or a fingerprint of other images.
+            InputError: wrong type or shape, NaN or infinity, or a calibration for other images.
             RecipeError: strength outside 0..1.
             ResourceError: not even the smallest tile fits into memory.
         """
@@ -136,17 +111,17 @@ class Enhancer:
         strength: float = 1.0,
         statistics: Sequence[ImageStatistics] | None = None,
     ) -> tuple[Pixels, Sequence[ImageStatistics]]:
-        """`enhance` for arrays, with what was found on each page; findings already there are used."""
+        """`enhance` for arrays, with the statistics of each page, measured where they are not given."""
         check_pixels(pixels, where="image")
         check_finite(pixels, "image")
-        _check_strength(strength)
+        check_strength(strength)
         pages = pages_of(pixels)
-        found = [examine(page, noise) for page in pages] if statistics is None else statistics
-        found = [dataclasses.replace(of_page, trained=self.trained) for of_page in found]
+        if statistics is None:
+            statistics = [examine(page, noise) for page in pages]
         result = np.empty_like(pages)
-        for page, of_page, out in zip(pages, found, result, strict=True):
-            self._compute(page, of_page, strength=strength, out=out)
-        return result.reshape(pixels.shape), found
+        for page, found, out in zip(pages, statistics, result, strict=True):
+            self._compute(page, found, strength=strength, out=out)
+        return result.reshape(pixels.shape), statistics
 
     def step(self, statistics: Sequence[ImageStatistics], *, strength: float) -> Step:
         """The history's entry for an enhancement."""
@@ -192,31 +167,20 @@ class Enhancer:
             for tile in plan(*page.shape, core_px=core_px, halo_px=spec.halo):
                 self._tile(page, found, tile, strength=strength, out=out)
 
-        try:
-            with_smaller_cores(core, spec.size_multiple, attempt)
-        except ResourceError:
-            if not self._go_on_with_spare():
-                raise
+        engine = self.engine.info
+        with_smaller_cores(core, spec.size_multiple, attempt)
+        if self.engine.info != engine:  # which fell back in the midst of it: a page is of one engine
             self._compute(page, found, strength=strength, out=out)
-
-    def _go_on_with_spare(self) -> bool:
-        """Take what computes where the device has no memory left, if there is such a thing."""
-        if self._spare is None:
-            return False
-        load, self._spare = self._spare, None
-        spare, full = load(), self.settings.get("device")
-        self.engine, self.settings = spare.engine, dict(spare.settings)
-        device = self.settings.get("device")
-        logger.warning("no memory left on %s: going on with %s on %s", full, self.engine_name, device)
-        return True
 
     def _tile(
         self, page: Pixels, found: ImageStatistics, tile: Tile, *, strength: float, out: Pixels
     ) -> None:
         """Compute one tile and put its core in its place."""
         window, bad = page[tile.window], found.bad_pixels.within(tile.window)
-        unit = self._unit(window, found.grey, bad)
-        output = self.engine.run(unit[None], found.noise_condition)[0]
+        unit = np.empty(window.shape, np.float32)
+        for strip in _strips(slice(0, len(window)), window.shape[1]):
+            unit[strip] = found.grey.to_unit(_replaced(window, bad, strip))
+        output = run_any_size(self.engine, unit, found.noise_condition)
         rows, columns = tile.inside
         core = out[tile.core]
         for strip in _strips(rows, window.shape[1]):
@@ -227,17 +191,6 @@ class Enhancer:
                 given = window[strip, columns]
                 enhanced = given + strength * (enhanced - given)
             core[strip.start - rows.start : strip.stop - rows.start] = to_type(enhanced, page.dtype)
-
-    def _unit(self, window: Pixels, grey: GreyMap, bad: BadPixels) -> npt.NDArray[np.float32]:
-        """A window in the unit domain, its last row and column repeated up to the model's grid."""
-        multiple = self.engine.spec.size_multiple
-        height, width = window.shape
-        unit = np.empty((height + -height % multiple, width + -width % multiple), np.float32)
-        for strip in _strips(slice(0, height), width):
-            unit[strip, :width] = grey.to_unit(_replaced(window, bad, strip))
-        unit[:height, width:] = unit[:height, width - 1 : width]
-        unit[height:] = unit[height - 1]
-        return unit
 
 
 def _strips(rows: slice, width: int) -> Iterator[slice]:
@@ -279,91 +232,38 @@ def load_enhancer(
         ResourceError: no such engine or device, or an engine whose results are not torch's.
         RecipeError: an unknown engine, device or precision, or ones that contradict each other.
     """
-    _check_choice("engine", engine, ("auto", *ENGINES))
-    _check_choice("device", device, ("auto", "cpu", "cuda"))
-    _check_choice("precision", precision, ("auto", "f32", "bf16"))
+    choices = {
+        "engine": (engine, ("auto", *ENGINES)),
+        "device": (device, ("auto", "cpu", "cuda")),
+        "precision": (precision, ("auto", "f32", "bf16")),
+    }
+    for choice, (value, known) in choices.items():
+        if value not in known:
+            raise RecipeError(
+                where=choice, expected=" or ".join(known), found=repr(value), advice="choose one of these"
+            )
     if str(model) in CLASSICAL:
         return Enhancer(CLASSICAL[str(model)], name=str(model), core_px=core_px)
     weights = find_weights(model)
-    loaded = load_engine(weights, engine=engine, device=device, precision=precision)
-    on_cpu = functools.partial(load_engine, weights, engine=engine, device="cpu", precision=precision)
+    load = functools.partial(load_engine, weights, engine=engine, precision=precision)
+    loaded = load(device=device)
+    if device == "auto" and loaded.info and loaded.info.device != "cpu":
+        loaded = FallbackEngine(loaded, functools.partial(load, device="cpu"))
     return Enhancer(
-        loaded.engine,
+        loaded,
         name=str(model),
-        weights_sha256=loaded.weights_sha256,
-        settings=dict(loaded.settings),
+        weights_sha256=sha256_of(weights),
         core_px=core_px,
         trained=conditions_of(read_header(weights), model=str(model)),
-        spare=on_cpu if device == "auto" and loaded.settings["device"] != "cpu" else None,
     )
 
 
-def enhance_files(
-    inputs: Sequence[Path],
-    out: Path,
-    enhancer: Enhancer | Callable[[], Enhancer],
-    *,
-    noise: NoiseProfile | NoiseCalibration | None = None,
-    strength: float = 1.0,
-    overwrite: bool = False,
-    sidecar: bool = False,
-) -> Iterator[FileResult]:
-    """Enhance files into a folder, in their order; a bad file is reported and the others go on.
-
-    An enhanced file keeps its name; formats that cannot be written (.xrm, .txrm) become TIFF. While a file
-    is computed, the next one is read and the one before is written, where there is memory for that; a file
-    is there when its result is, and the results are those of one file at a time.
-
-    Args:
-        inputs: image files.
-        out: output folder, made where it is missing; never the folder of an input.
-        enhancer: the model, or what loads it, which is called while the first file is read.
-        noise: see `Enhancer.enhance`; None measures it on every image.
-        strength: see `Enhancer.enhance`.
-        overwrite: replace enhanced files from an earlier run, which their history tells; nothing else is
-            ever replaced.
-        sidecar: write each history beside the image too, as JSON.
-
-    Raises:
-        OutputError: the folder cannot be made or written, or holds an input.
-        RecipeError: strength outside 0..1.
-    """
-    _check_strength(strength)
-    sources = [Path(source) for source in inputs]
-    job = Job(Path(out), noise=noise, overwrite=overwrite, sidecar=sidecar)
-    job.check_apart(sources)
-    with contextlib.closing(Pipeline(job)) as pipeline:
-        if sources:
-            pipeline.read_ahead(sources[0])
-        loaded = enhancer if isinstance(enhancer, Enhancer) else enhancer()
-        check_writable_folder(job.out)
-        yield from pipeline.results(sources, functools.partial(_enhanced, enhancer=loaded, strength=strength))
-
-
-def _enhanced(examined: Examined, *, enhancer: Enhancer, strength: float) -> Enhanced:
-    """Enhance what was read."""
-    started = time.perf_counter()
-    pixels, statistics = enhancer.enhance_pages(
-        examined.before.pixels, strength=strength, statistics=examined.statistics
-    )
-    step = enhancer.step(statistics, strength=strength)
-    seconds = examined.seconds + time.perf_counter() - started
-    after = examined.before.with_pixels(pixels, step)
-    return Enhanced(examined, after, statistics, enhancer.engine_name, seconds)
-
-
-def _check_strength(strength: float) -> None:
+def check_strength(strength: float) -> None:
+    """Refuse what is no fraction (raises RecipeError)."""
     if not 0.0 <= strength <= 1.0:
         raise RecipeError(
             where="strength",
             expected="a number from 0 to 1",
             found=str(strength),
             advice="choose one of these",
-        )
-
-
-def _check_choice(name: str, value: str, choices: Sequence[str]) -> None:
-    if value not in choices:
-        raise RecipeError(
-            where=name, expected=" or ".join(choices), found=repr(value), advice="choose one of these"
         )

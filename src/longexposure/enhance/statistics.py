@@ -25,7 +25,6 @@ class ImageStatistics:
         bad_pixels: its faulty pixels.
         calibration: what the noise was taken from, where it was not measured on the image.
         cautions: what speaks against that.
-        trained: the noise that the network was trained for; None where that is not known.
     """
 
     grey: GreyMap
@@ -33,11 +32,10 @@ class ImageStatistics:
     bad_pixels: BadPixels
     calibration: NoiseCalibration | None = None
     cautions: tuple[str, ...] = ()
-    trained: Conditions | None = None
 
     @property
     def noise_condition(self) -> npt.NDArray[np.float32]:
-        """What a conditioned network is told."""
+        """The noise as a network takes it, (5,), in the unit domain."""
         return self.noise.mapped(scale=self.grey.scale, offset=self.grey.offset).noise_condition()
 
     @property
@@ -45,42 +43,31 @@ class ImageStatistics:
         """Whether there is nothing to take away."""
         return self.noise.sigma == 0 and self.noise.slope == 0
 
-    @property
-    def warnings(self) -> tuple[str, ...]:
-        """Where the image lies outside what the network was trained for, and what else speaks against it."""
-        if self.trained is None or self.noiseless:
+    def warnings(self, trained: Conditions | None) -> tuple[str, ...]:
+        """Where the noise lies outside what a network was trained for, if that is known, and the cautions."""
+        if trained is None or self.noiseless:
             return self.cautions
         unit = self.noise.mapped(scale=self.grey.scale, offset=self.grey.offset)
-        return (*self.trained.outside(unit), *self.cautions)
+        return (*trained.outside(unit), *self.cautions)
 
 
-def examine(
-    pixels: Pixels, noise: NoiseProfile | NoiseCalibration | None = None, *, trained: Conditions | None = None
-) -> ImageStatistics:
-    """Measure one image (H, W); a given noise profile is taken as it is, a fingerprint where it applies.
+def examine(pixels: Pixels, noise: NoiseProfile | NoiseCalibration | None = None) -> ImageStatistics:
+    """Measure one image (H, W); a given noise profile is taken as it is, a calibration where it applies.
 
     Args:
         pixels: the image.
         noise: its noise; None measures it.
-        trained: the noise that a network was trained for, to warn of other noise; None warns of none.
 
     Raises:
-        InputError: a fingerprint of images of another type or of other grey values.
+        InputError: a calibration of images of another type or of other grey values.
     """
     grey = measure_grey(pixels)
     cautions: tuple[str, ...] = ()
+    calibration = noise if isinstance(noise, NoiseCalibration) else None
     if isinstance(noise, NoiseCalibration):
-        profile, cautions = noise.profile_of(pixels, grey)
-    else:
-        profile = estimate_noise(pixels, grey) if noise is None else noise
-    return ImageStatistics(
-        grey=grey,
-        noise=profile,
-        bad_pixels=find_bad_pixels(pixels, profile),
-        calibration=noise if isinstance(noise, NoiseCalibration) else None,
-        cautions=cautions,
-        trained=trained,
-    )
+        noise, cautions = noise.profile_of(pixels, grey)
+    profile = estimate_noise(pixels, grey) if noise is None else noise
+    return ImageStatistics(grey, profile, find_bad_pixels(pixels, profile), calibration, cautions)
 
 
 def pages_of(pixels: Pixels) -> Pixels:

@@ -11,12 +11,12 @@ import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from longexposure.engines.base import SMALLEST_PX
 from longexposure.errors import ResourceError
 from longexposure.system import is_out_of_memory
 
 logger = logging.getLogger(__name__)
 
-SMALLEST_PX = 64
 LARGEST_PX = 2048
 HUGE_PX, LARGEST_OF_HUGE_PX = 16384, 1024
 """Images with a longer side than the first have cores of at most the second: theirs and their result's pixels

@@ -1,16 +1,17 @@
-"""Benching: how fast every installed engine computes a model on this machine, and how exactly.
+"""Benching: how fast every installed engine computes a model on this host, and how exactly.
 
-All engines and precisions take turns on the same tile, so that a machine that is busy with other things
+All engines and precisions take turns on the same tile, so that a host that is busy with other things
 slows them alike; figures are medians over the rounds. Beside each runs a plain stack of 3x3 convolutions in
-the same engine and precision: what this machine can do at most, of which the network reaches a fraction.
+the same engine and precision: what this host can do at most, of which the network reaches a fraction.
 """
 
 from __future__ import annotations
 
+import functools
 import statistics
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -19,11 +20,18 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from longexposure.engines.base import ENGINES, Engine, Unit, threads
+from longexposure.engines.base import ENGINES, Engine, EngineInfo, Unit, threads
 from longexposure.engines.choice import check_installed, load_engine, open_exported
 from longexposure.engines.exported import COUNTS, find_exported
 from longexposure.errors import LongExposureError, RecipeError
-from longexposure.export.exporter import OPSET, check_can_convert, checkpoint_of, convert, probe_scene
+from longexposure.export.exporter import (
+    OPSET,
+    check_can_convert,
+    checkpoint_of,
+    convert,
+    on_grid,
+    probe_scene,
+)
 from longexposure.models.checkpoint import Header, read_checkpoint, sha256_of
 from longexposure.models.networks import Network, restore_network
 from longexposure.models.registry import DEFAULT
@@ -112,27 +120,15 @@ class Bench:
 
 @dataclass(frozen=True, eq=False)
 class _Runner:
-    """An engine that is ready, and what it is asked to do in each round."""
+    """An engine that is ready, what it does in each round, and the seconds that took."""
 
-    settings: Mapping[str, Any]
     engine: Engine
+    info: EngineInfo
     work: Work
     plain: Work | None
     chosen: bool
-
-
-@dataclass(frozen=True, eq=False)
-class _Exactness:
-    """What torch in f32 made of the tile, and how much error is left in that, in counts."""
-
-    tile: Unit
-    noise_condition: Unit
-    reference: Unit
-    left: float
-
-    def of(self, engine: Engine) -> npt.NDArray[np.float64]:
-        """Difference of an engine's output, in counts."""
-        return COUNTS * (engine.run(self.tile, self.noise_condition).astype(np.float64) - self.reference)
+    seconds: list[float] = field(default_factory=list)
+    plain_seconds: list[float] = field(default_factory=list)
 
 
 def bench(
@@ -159,26 +155,49 @@ def bench(
     path = checkpoint_of(model)
     header, weights = read_checkpoint(path)
     network = restore_network(header, weights, where=str(path))
-    side = -(-size_px // network.spec.size_multiple) * network.spec.size_multiple
-    clean, tile, noise_condition = probe_scene((1, side, side), sigma=SIGMA, seed=5)
+    shape = on_grid((1, size_px, size_px), network.spec.size_multiple)
+    clean, tile, noise_condition = probe_scene(shape, sigma=SIGMA, seed=5)
     left_out: dict[str, str] = {}
     runners = _runners(path, header, network, (tile, noise_condition), left_out)
-    times = _measure(runners, rounds, on_round)
+    for number in range(rounds + 1):  # the first is not counted
+        for runner in runners:
+            runner.seconds.append(_seconds(runner.work))
+            if runner.plain is not None:
+                runner.plain_seconds.append(_seconds(runner.plain))
+        if on_round is not None and number > 0:
+            on_round(number)
     reference = runners[0].engine.run(tile, noise_condition)
-    exactness = _Exactness(tile, noise_condition, reference, left=COUNTS * _rms(reference - clean))
-    operations = operations_per_px(network) * side * side
-    lines = tuple(
-        _line(runner, measured, times[0], exactness=exactness, operations=operations)
-        for runner, measured in zip(runners, times, strict=True)
-    )
+    operations = operations_per_px(network)
+    lines = []
+    for runner in runners:
+        difference = COUNTS * (runner.engine.run(tile, noise_condition).astype(np.float64) - reference)
+        seconds = statistics.median(runner.seconds[1:])
+        gflops = operations * tile.size / seconds / 1e9
+        plain = None
+        if runner.plain_seconds:
+            plain = PLAIN_OPERATIONS / statistics.median(runner.plain_seconds[1:]) / 1e9
+        ratios = [torchs / own for torchs, own in zip(runners[0].seconds, runner.seconds, strict=True)]
+        line = Line(
+            **asdict(runner.info),
+            s_per_mpx=seconds / (tile.size / 1e6),
+            speed=statistics.median(ratios[1:]),
+            gflops=gflops,
+            plain_gflops=plain,
+            fraction=None if plain is None else gflops / plain,
+            largest=float(np.abs(difference).max()),
+            rms=_rms(difference),
+            error_left=COUNTS * _rms(reference - clean),
+            chosen=runner.chosen,
+        )
+        lines.append(line)
     setting = {
         **host_facts(),
         "engine_threads": threads(),
-        "side_px": side,
+        "side_px": shape[1],
         "rounds": rounds,
-        "operations_per_px": operations / side**2,
+        "operations_per_px": operations,
     }
-    return Bench(str(model), sha256_of(path), lines, left_out, setting)
+    return Bench(str(model), sha256_of(path), tuple(lines), left_out, setting)
 
 
 def operations_per_px(network: Network) -> float:
@@ -204,72 +223,34 @@ def operations_per_px(network: Network) -> float:
 def _runners(
     path: Path, header: Header, network: Network, task: tuple[Unit, Unit], left_out: dict[str, str]
 ) -> list[_Runner]:
-    """Every engine, precision and device that there is, torch in f32 on the CPU first."""
+    """Every engine, precision and device that there is, torch in f32 on the CPU first.
+
+    A model without an exported file is exported for the occasion.
+    """
     devices = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
     wanted = [("torch", precision, device) for device in devices for precision in ENGINES["torch"].precisions]
     wanted += [(n, precision, "cpu") for n in ENGINES if n != "torch" for precision in ENGINES[n].precisions]
-    automatic = {precision: _chosen(path, precision) for precision in ("f32", "bf16")}
-    found = []
+    automatic = [load_engine(path, precision=precision).info for precision in ("f32", "bf16")]
+    sha256, runners = sha256_of(path), []
     for name, precision, device in wanted:
         try:
-            engine, settings = _load(name, precision, device, (path, header, network))
+            if name == "torch":
+                engine = load_engine(path, engine=name, device=device, precision=precision)
+            else:
+                check_installed(name)
+                exported = find_exported(path, sha256)
+                if exported is None:
+                    check_can_convert()
+                    exported = convert(network, header, weights_sha256=sha256, where=str(path))
+                engine = open_exported(name, exported, precision)
         except LongExposureError as error:
             left_out[f"{name} {precision}"] = str(error)
             continue
-        found.append(
-            _Runner(
-                settings=settings,
-                engine=engine,
-                work=_on(engine, task),
-                plain=_plain(name, precision, device),
-                chosen=automatic[precision] == (name, device),
-            )
-        )
-    return found
-
-
-def _on(engine: Engine, task: tuple[Unit, Unit]) -> Work:
-    return lambda: engine.run(*task)
-
-
-def _chosen(path: Path, precision: str) -> tuple[str, str]:
-    """Engine and device that `auto` takes."""
-    settings = load_engine(path, precision=precision).settings
-    return settings["engine"], settings["device"]
-
-
-def _load(
-    name: str, precision: str, device: str, model: tuple[Path, Header, Network]
-) -> tuple[Engine, Mapping[str, Any]]:
-    """An engine that is ready; a model without an exported file is exported for the occasion."""
-    path, header, network = model
-    if name == "torch":
-        loaded = load_engine(path, engine=name, device=device, precision=precision)
-        return loaded.engine, loaded.settings
-    check_installed(name)
-    sha256 = sha256_of(path)
-    exported = find_exported(path, sha256)
-    if exported is None:
-        check_can_convert()
-        exported = convert(network, header, weights_sha256=sha256, where=str(path))
-    engine = open_exported(name, exported, precision)
-    return engine, engine.settings
-
-
-def _measure(
-    runners: Sequence[_Runner], rounds: int, on_round: Callable[[int], None] | None
-) -> list[list[tuple[float, float | None]]]:
-    """Seconds of network and plain stack, by runner and round; a first round is not counted."""
-    times: list[list[tuple[float, float | None]]] = [[] for _ in runners]
-    for number in range(rounds + 1):
-        for runner, measured in zip(runners, times, strict=True):
-            seconds = _seconds(runner.work)
-            plain_seconds = None if runner.plain is None else _seconds(runner.plain)
-            if number > 0:
-                measured.append((seconds, plain_seconds))
-        if on_round is not None and number > 0:
-            on_round(number)
-    return times
+        if engine.info is not None:
+            work = functools.partial(engine.run, *task)
+            plain = plain_stack(name, precision, device)
+            runners.append(_Runner(engine, engine.info, work, plain, chosen=engine.info in automatic))
+    return runners
 
 
 def _seconds(work: Work) -> float:
@@ -278,48 +259,32 @@ def _seconds(work: Work) -> float:
     return time.perf_counter() - started
 
 
-def _line(
-    runner: _Runner,
-    measured: Sequence[tuple[float, float | None]],
-    baseline: Sequence[tuple[float, float | None]],
-    *,
-    exactness: _Exactness,
-    operations: float,
-) -> Line:
-    difference = exactness.of(runner.engine)
-    seconds = statistics.median(network for network, _ in measured)
-    gflops = operations / seconds / 1e9
-    plain_times = [plain for _, plain in measured if plain is not None]
-    plain = PLAIN_OPERATIONS / statistics.median(plain_times) / 1e9 if plain_times else None
-    return Line(
-        engine=runner.settings["engine"],
-        engine_version=runner.settings["engine_version"],
-        precision=runner.settings["precision"],
-        device=runner.settings["device"],
-        s_per_mpx=seconds / (exactness.tile.size / 1e6),
-        speed=statistics.median(
-            theirs / ours for (ours, _), (theirs, _) in zip(measured, baseline, strict=True)
-        ),
-        gflops=gflops,
-        plain_gflops=plain,
-        fraction=None if plain is None else gflops / plain,
-        largest=float(np.abs(difference).max()),
-        rms=_rms(difference),
-        error_left=exactness.left,
-        chosen=runner.chosen,
-    )
-
-
-def _plain(name: str, precision: str, device: str) -> Work | None:
+def plain_stack(name: str, precision: str, device: str) -> Work | None:
     """The plain stack in an engine; None where the package that describes it to the engine is missing."""
     random = np.random.default_rng(0)
     image = random.standard_normal((1, CHANNELS, SIDE_PX, SIDE_PX), np.float32)
     weights = random.standard_normal((DEPTH, CHANNELS, CHANNELS, 3, 3), np.float32) / (3 * CHANNELS**0.5)
     if name == "torch":
-        return _plain_torch(image, weights, precision, torch.device(device))
+        entry, *kernels = (
+            torch.from_numpy(array).to(device).contiguous(memory_format=torch.channels_last)
+            for array in (image, *weights)
+        )
+
+        def work() -> None:
+            with (
+                torch.inference_mode(),
+                torch.backends.cudnn.flags(enabled=True, allow_tf32=False),
+                torch.autocast(device, dtype=torch.bfloat16, enabled=precision == "bf16"),
+            ):
+                x = entry
+                for kernel in kernels:
+                    x = torch.nn.functional.conv2d(x, kernel, padding=1)
+                x[0, 0, 0, 0].item()  # waits for a GPU
+
+        return work
     if find_spec("onnx") is None:
         return None
-    content = _plain_onnx(weights)
+    content = plain_onnx(weights)
     if name == "onnx":
         from longexposure.engines.onnx import open_session
 
@@ -331,26 +296,8 @@ def _plain(name: str, precision: str, device: str) -> Work | None:
     return lambda: compute(request, {"x0": image})
 
 
-def _plain_torch(image: Unit, weights: Unit, precision: str, device: torch.device) -> Work:
-    last = torch.channels_last
-    entry = torch.from_numpy(image).to(device).contiguous(memory_format=last)
-    kernels = [torch.from_numpy(kernel).to(device).contiguous(memory_format=last) for kernel in weights]
-
-    def work() -> None:
-        with (
-            torch.inference_mode(),
-            torch.backends.cudnn.flags(enabled=True, allow_tf32=False),
-            torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16"),
-        ):
-            x = entry
-            for kernel in kernels:
-                x = torch.nn.functional.conv2d(x, kernel, padding=1)
-            x[0, 0, 0, 0].item()  # waits for a GPU
-
-    return work
-
-
-def _plain_onnx(weights: Unit) -> bytes:
+def plain_onnx(weights: Unit) -> bytes:
+    """3x3 convolutions with weights (depth, channels, channels, 3, 3), from "x0" on, as an ONNX file."""
     from onnx import TensorProto, helper, numpy_helper
 
     nodes = [

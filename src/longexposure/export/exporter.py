@@ -6,13 +6,12 @@ tiles of several sizes and on whole images of odd sizes.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import logging
 import tempfile
 import warnings
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
@@ -22,15 +21,7 @@ import torch
 
 from longexposure.engines.base import ENGINES, Engine, Unit
 from longexposure.engines.choice import check_installed, open_exported
-from longexposure.engines.exported import (
-    COUNTS,
-    MOST_COUNTS,
-    PREFIX,
-    Exported,
-    Probe,
-    metadata_of,
-    parse_exported,
-)
+from longexposure.engines.exported import COUNTS, MOST_COUNTS, Exported, Probe
 from longexposure.engines.torch import TorchEngine
 from longexposure.enhance.enhancer import Enhancer
 from longexposure.errors import CheckpointError, OutputError, ResourceError
@@ -72,7 +63,7 @@ class Export:
     """What was written.
 
     Attributes:
-        files: the file, or the two of OpenVINO's format.
+        files: the ONNX file and the JSON beside it, or the two of OpenVINO's format.
         weights_sha256: SHA-256 of the checkpoint.
         largest: by engine and version, the largest difference from torch in f32, in counts of 65535.
     """
@@ -87,9 +78,9 @@ def export(model: str | Path, out: Path, *, format: Format = "onnx", overwrite: 
 
     Args:
         model: a name, a .safetensors file or the folder of a run, as for `load_enhancer`.
-        out: the file, .onnx or .xml; beside an .xml comes a .bin.
+        out: the file, .onnx or .xml; beside an .onnx comes a .json, beside an .xml a .bin.
         format: "onnx" or "openvino".
-        overwrite: replace a file that exists.
+        overwrite: replace files that exist.
 
     Raises:
         CheckpointError: no such model, one without weights, or one that ONNX cannot express.
@@ -97,7 +88,14 @@ def export(model: str | Path, out: Path, *, format: Format = "onnx", overwrite: 
         ResourceError: a package is missing, or an engine's results are not torch's.
     """
     out = Path(out)
-    targets = _targets(out, format)
+    if out.suffix.lower() != SUFFIXES[format]:
+        raise OutputError(
+            where=str(out),
+            expected=f"a name that ends in {SUFFIXES[format]} for --format {format}",
+            found=repr(out.suffix),
+            advice="choose such a name",
+        )
+    targets = out, out.with_suffix(".json" if format == "onnx" else ".bin")
     for target in targets:
         refuse_taken(target, overwrite=overwrite)
     check_can_convert()
@@ -106,21 +104,32 @@ def export(model: str | Path, out: Path, *, format: Format = "onnx", overwrite: 
     path = checkpoint_of(model)
     header, weights = read_checkpoint(path)
     network = restore_network(header, weights, where=str(path))
-    sha256 = sha256_of(path)
-    exported = convert(network, header, weights_sha256=sha256, where=str(model))
+    exported = convert(network, header, weights_sha256=sha256_of(path), where=str(model))
     if format == "onnx":
-        contents = [exported.content]
+        contents = [exported.content, exported.as_json()]
         names = [name for name in ("openvino", "onnx") if ENGINES[name].installed]
         largest = {name: check_export(open_exported(name, exported), network) for name in names}
     else:
-        contents = _openvino_files(exported)
-        largest = {"openvino": check_export(_openvino_engine(exported, *contents), network)}
+        import onnx
+        import openvino
+
+        from longexposure.engines.openvino import OpenVinoEngine, read_graph
+
+        graph = read_graph(exported.content)
+        for entry in onnx.load_from_string(exported.content).metadata_props:
+            graph.set_rt_info(entry.value, entry.key.split("."))
+        with tempfile.TemporaryDirectory() as folder:
+            files = [Path(folder) / name for name in ("graph.xml", "graph.bin")]
+            openvino.serialize(graph, *files)
+            contents = [file.read_bytes() for file in files]
+        engine = OpenVinoEngine(exported, graph=read_graph(*contents))
+        largest = {"openvino": check_export(engine, network)}
     write_together(dict(zip(targets, contents, strict=True)), overwrite=overwrite, parents=True)
-    return Export(files=tuple(targets), weights_sha256=sha256, largest=largest)
+    return Export(files=targets, weights_sha256=exported.weights_sha256, largest=largest)
 
 
 def convert(network: Network, header: Header, *, weights_sha256: str, where: str) -> Exported:
-    """A network as the bytes of an ONNX file with all its metadata, not yet checked.
+    """A network as an ONNX file, which says in its metadata what another program must know, not yet checked.
 
     Args:
         network: with its weights.
@@ -133,8 +142,14 @@ def convert(network: Network, header: Header, *, weights_sha256: str, where: str
     """
     import onnx
 
+    from longexposure import __version__
+
+    log = logging.getLogger("torch.onnx")
+    level = log.level
+    log.setLevel(logging.ERROR)  # the exporter reports on its own inner workings
     try:
-        with _quiet():
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
             proto = _traced(network)
             onnx.checker.check_model(proto)
     except Exception as error:
@@ -144,13 +159,62 @@ def convert(network: Network, header: Header, *, weights_sha256: str, where: str
             found=str(error).strip().split("\n")[0][:200] or type(error).__name__,
             advice="use the torch engine for this model",
         ) from error
-    _forget_origins(proto.graph)
-    engine = TorchEngine(network, device="cpu")
-    probes = tuple(_probe(engine, shape, sigma, seed) for seed, (shape, sigma) in enumerate(PROBES))
-    told = metadata_of(weights_sha256=weights_sha256, spec=network.spec, probes=probes)
-    onnx.helper.set_model_props(proto, {**told, **_told(network, header)})
+    finally:
+        log.setLevel(level)
+    graph, spec = proto.graph, network.spec
+    for part in (*graph.node, *graph.input, *graph.output, *graph.value_info, *graph.initializer, graph):
+        del part.metadata_props[:]  # where in the source each node came from: it names folders of this host
+        part.doc_string = ""
+    numbers = {"multiple": spec.size_multiple, "halo": spec.halo}
+    texts = {
+        "weights_sha256": weights_sha256,
+        "spec": json.dumps(asdict(spec), sort_keys=True),
+        "version": __version__,
+        "summary": header.summary,
+        "trained_on": header.trained_on,
+        "licence": header.licence,
+        "inputs": json.dumps({name: text.format(**numbers) for name, text in INPUTS.items()}),
+        "outputs": json.dumps(OUTPUTS),
+        "header": header.model_dump_json(),
+    }
+    onnx.helper.set_model_props(proto, {f"longexposure.{name}": text for name, text in texts.items()})
     proto.doc_string = header.summary
-    return parse_exported(proto.SerializeToString(deterministic=True), where=where)
+    engine = TorchEngine(network, device="cpu")
+    probes = []
+    for seed, (shape, sigma) in enumerate(PROBES):
+        clean, tile, noise_condition = probe_scene(on_grid(shape, spec.size_multiple), sigma=sigma, seed=seed)
+        expected = engine.run(tile, noise_condition)
+        left = float(np.sqrt(np.square(expected - clean).mean()))
+        probes.append(Probe(tile, noise_condition, expected, error_left=left))
+    return Exported(
+        content=proto.SerializeToString(deterministic=True),
+        where=where,
+        weights_sha256=weights_sha256,
+        spec=spec,
+        probes=tuple(probes),
+    )
+
+
+def _traced(network: Network) -> Any:
+    """The graph, for any batch and any height and width on the network's grid."""
+    multiple = network.spec.size_multiple
+    batch, rows, columns = (torch.export.Dim(name, min=1) for name in ("batch", "rows", "columns"))
+    height, width = (multiple * rows, multiple * columns) if multiple > 1 else (rows, columns)
+    shape = on_grid((2, 64, 72), multiple)
+    image = torch.rand(shape[0], 1, *shape[1:])
+    program = torch.onnx.export(
+        network.eval(),
+        (image, torch.full((shape[0], len(NOISE_CONDITION)), 0.1)),
+        dynamic_shapes=({0: batch, 2: height, 3: width}, {0: batch}),
+        input_names=list(INPUTS),
+        output_names=list(OUTPUTS),
+        opset_version=OPSET,
+        dynamo=True,
+        external_data=False,
+        verbose=False,
+    )
+    assert program is not None  # noqa: S101 (only for dynamo=False)
+    return program.model_proto
 
 
 def check_export(engine: Engine, network: Network) -> float:
@@ -166,7 +230,7 @@ def check_export(engine: Engine, network: Network) -> float:
     random = np.random.default_rng(0)
     differences = []
     for batch, height, width in CHECKED_TILES:
-        shape = _on_grid((batch, height, width), network.spec.size_multiple)
+        shape = on_grid((batch, height, width), network.spec.size_multiple)
         _, tile, noise_condition = probe_scene(shape, sigma=float(random.uniform(0.01, 0.3)), seed=height)
         found = engine.run(tile, noise_condition).astype(np.float64) - torch_engine.run(tile, noise_condition)
         differences.append(COUNTS * float(np.abs(found).max()))
@@ -187,63 +251,8 @@ def check_export(engine: Engine, network: Network) -> float:
     return max(differences)
 
 
-def _traced(network: Network) -> Any:
-    """The graph, for any batch and any height and width on the network's grid."""
-    multiple = network.spec.size_multiple
-    batch, rows, columns = (torch.export.Dim(name, min=1) for name in ("batch", "rows", "columns"))
-    height, width = (multiple * rows, multiple * columns) if multiple > 1 else (rows, columns)
-    shape = _on_grid((2, 64, 72), multiple)
-    image = torch.rand(shape[0], 1, *shape[1:])
-    program = torch.onnx.export(
-        network.eval(),
-        (image, torch.full((shape[0], len(NOISE_CONDITION)), 0.1)),
-        dynamic_shapes=({0: batch, 2: height, 3: width}, {0: batch}),
-        input_names=list(INPUTS),
-        output_names=list(OUTPUTS),
-        opset_version=OPSET,
-        dynamo=True,
-        external_data=False,
-        verbose=False,
-    )
-    assert program is not None  # noqa: S101 (only for dynamo=False)
-    return program.model_proto
-
-
-def _forget_origins(graph: Any) -> None:
-    """Take out where in the source each node came from: it names folders of this machine."""
-    for part in (*graph.node, *graph.input, *graph.output, *graph.value_info, *graph.initializer, graph):
-        del part.metadata_props[:]
-        part.doc_string = ""
-
-
-def _told(network: Network, header: Header) -> dict[str, str]:
-    """What a reader of the file should know, in words and in JSON."""
-    from longexposure import __version__
-
-    spec = network.spec
-    words = {"multiple": spec.size_multiple, "halo": spec.halo}
-    texts = {
-        "version": __version__,
-        "summary": header.summary,
-        "trained_on": header.trained_on,
-        "licence": header.licence,
-        "inputs": json.dumps({name: text.format(**words) for name, text in INPUTS.items()}),
-        "outputs": json.dumps(OUTPUTS),
-        "header": header.model_dump_json(),
-    }
-    return {PREFIX + name: text for name, text in texts.items()}
-
-
-def _probe(engine: TorchEngine, shape: tuple[int, int, int], sigma: float, seed: int) -> Probe:
-    shape = _on_grid(shape, engine.spec.size_multiple)
-    clean, tile, noise_condition = probe_scene(shape, sigma=sigma, seed=seed)
-    expected = engine.run(tile, noise_condition)
-    left = float(np.sqrt(np.square(expected - clean).mean()))
-    return Probe(tile=tile, noise_condition=noise_condition, expected=expected, error_left=left)
-
-
 def probe_scene(shape: tuple[int, int, int], *, sigma: float, seed: int) -> tuple[Unit, Unit, Unit]:
-    """Chequers, shading and discs without noise and with white noise, and what a network is told of it."""
+    """Chequers, shading and discs (B, H, W) without and with white noise, and its noise condition (5,)."""
     random = np.random.default_rng(seed)
     _, height, width = shape
     y, x = np.mgrid[:height, :width].astype(float)
@@ -259,43 +268,10 @@ def probe_scene(shape: tuple[int, int, int], *, sigma: float, seed: int) -> tupl
     return clean.astype(np.float32), noisy.astype(np.float32), noise_condition
 
 
-def _on_grid(shape: tuple[int, int, int], multiple: int) -> tuple[int, int, int]:
+def on_grid(shape: tuple[int, int, int], multiple: int) -> tuple[int, int, int]:
     """Batch, and height and width rounded up to multiples."""
     batch, height, width = shape
     return batch, -(-height // multiple) * multiple, -(-width // multiple) * multiple
-
-
-def _openvino_files(exported: Exported) -> list[bytes]:
-    """The .xml and .bin of OpenVINO's own format, f32, with the metadata among its runtime information."""
-    import onnx
-    import openvino
-
-    from longexposure.engines.openvino import read_graph
-
-    graph = read_graph(exported.content)
-    for entry in onnx.load_from_string(exported.content).metadata_props:
-        graph.set_rt_info(entry.value, entry.key.split("."))
-    with tempfile.TemporaryDirectory() as folder:
-        files = [Path(folder) / name for name in ("graph.xml", "graph.bin")]
-        openvino.serialize(graph, *files)
-        return [file.read_bytes() for file in files]
-
-
-def _openvino_engine(exported: Exported, xml: bytes, weights: bytes) -> Engine:
-    from longexposure.engines.openvino import OpenVinoEngine, read_graph
-
-    return OpenVinoEngine(exported, graph=read_graph(xml, weights))
-
-
-def _targets(out: Path, format: Format) -> list[Path]:  # noqa: A002
-    if out.suffix.lower() != SUFFIXES[format]:
-        raise OutputError(
-            where=str(out),
-            expected=f"a name that ends in {SUFFIXES[format]} for --format {format}",
-            found=repr(out.suffix),
-            advice="choose such a name",
-        )
-    return [out] if format == "onnx" else [out, out.with_suffix(".bin")]
 
 
 def checkpoint_of(model: str | Path) -> Path:
@@ -328,17 +304,3 @@ def check_can_convert() -> None:
             found=f"no {' and no '.join(missing)}",
             advice="run `pip install 'longexposure[export]'`",
         )
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep to ourselves what the exporter says of its own inner workings."""
-    log = logging.getLogger("torch.onnx")
-    level = log.level
-    log.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        log.setLevel(level)

@@ -19,7 +19,7 @@ from longexposure.models.base import ModelSpec
 Tile = npt.NDArray[np.float32]
 """A batch of tiles (B, H, W) in the unit domain."""
 Condition = npt.NDArray[np.float32]
-"""The noise, five numbers, see `longexposure.noise.NOISE_CONDITION`; the first is its sigma in the tile's units."""
+"""The noise, five numbers, see `longexposure.noise.NOISE_CONDITION`; the first is sigma, in tile units."""
 
 _TRUNCATE = 4.0
 
@@ -27,6 +27,8 @@ _TRUNCATE = 4.0
 @dataclass(frozen=True)
 class Identity:
     """Leaves every pixel as it is."""
+
+    info = None
 
     @property
     def spec(self) -> ModelSpec:
@@ -59,6 +61,8 @@ class Gaussian:
                 found=str(self.sigma_px),
                 advice="use about 1, or the identity to smooth nothing",
             )
+
+    info = None
 
     @property
     def spec(self) -> ModelSpec:
@@ -105,6 +109,8 @@ class NonLocalMeans:
                 found=f"strength {self.strength}, patch_px {self.patch_px}, distance_px {self.distance_px}",
                 advice="start from the defaults 0.8, 5 and 6",
             )
+
+    info = None
 
     @property
     def spec(self) -> ModelSpec:

@@ -144,6 +144,43 @@ class Fast(nn.Module):
         return functional.pixel_shuffle(self.fine_tail(fine).float(), FINE)
 
 
+def can_grow(small: FastConfig, large: FastConfig) -> bool:
+    """Whether a network of the larger size can begin as one of the smaller."""
+    same = (small.scale, small.told) == (large.scale, large.told)
+    sizes = ("width", "blocks", "fine_width", "fine_blocks")
+    return same and all(getattr(small, size) <= getattr(large, size) for size in sizes)
+
+
+@torch.no_grad()
+def grow(small: Fast, large: Fast) -> None:
+    """Give the larger network weights with which it computes what the smaller one does, with room to learn.
+
+    New channels begin at random and no old one takes them in; new residual blocks and a new second look
+    add 0.
+    Source of the idea: Chen, Goodfellow and Shlens, Net2Net, ICLR 2016.
+
+    Args:
+        small: a trained network.
+        large: a network whose size it `can_grow` to, with first weights, which its new channels keep.
+    """
+    known = small.state_dict()
+    for name, weights in large.state_dict().items():
+        if name in known:
+            old = known[name]
+            outputs = len(old)
+            if old.ndim > 1:
+                weights[:outputs, old.shape[1] :] = 0
+                weights[:outputs, : old.shape[1]] = old
+            else:
+                weights[:outputs] = old
+    blocks = list(large.body)[small.config.blocks :]
+    if large.config.fine_width:
+        blocks += list(large.fine_body)[small.config.fine_blocks :]
+    for block in blocks:
+        for parameter in block.get_submodule("second").parameters():
+            parameter.zero_()
+
+
 def _silent(width: int, channels: int) -> nn.Conv2d:
     """A convolution that gives 0 until it is trained."""
     convolution = nn.Conv2d(width, channels, 3, padding=1)

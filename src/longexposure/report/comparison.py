@@ -23,7 +23,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from longexposure.enhance.enhancer import FileResult
+from longexposure.enhance.files import FileResult
 from longexposure.errors import InputError
 from longexposure.format import shown
 from longexposure.io.writing import failing_as_output_error, refuse_taken, write_whole

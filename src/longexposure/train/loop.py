@@ -31,8 +31,7 @@ from longexposure.data.simulated_patches import ExposedBatches, ExposedImages, E
 from longexposure.data.workers import start_worker
 from longexposure.errors import CheckpointError, RecipeError, ResourceError
 from longexposure.models.checkpoint import read_checkpoint, read_header
-from longexposure.models.fast import Fast
-from longexposure.models.growth import can_grow, grow
+from longexposure.models.fast import Fast, can_grow, grow
 from longexposure.models.networks import build_network, restore_network
 from longexposure.models.registry import find_weights
 from longexposure.train.losses import training_loss
@@ -215,7 +214,7 @@ def datasets(recipe: Recipe) -> tuple[Samples, Samples]:
 def first_network(recipe: Recipe) -> nn.Module:
     """The network with its first weights: drawn from the recipe's seed, or those of `start_from`.
 
-    A network of kind "fast" may start from a smaller one, see `longexposure.models.growth`.
+    A network of kind "fast" may start from a smaller one, see `longexposure.models.fast.grow`.
 
     Raises:
         CheckpointError: `start_from` cannot be read, or is another kind or size of network.

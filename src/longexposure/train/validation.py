@@ -5,14 +5,15 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import nn
-from torch.nn import functional
 
+from longexposure.engines.base import run_any_size
+from longexposure.engines.torch import TorchEngine
 from longexposure.metrics import psnr, ssim
 
 if TYPE_CHECKING:
@@ -63,23 +64,16 @@ def validate(network: nn.Module, images: Samples, *, fabric: Fabric) -> Scores:
     return {**_means(rows), "images": len(rows), "by_sigma": groups}
 
 
-@torch.inference_mode()
 def enhanced(
     network: nn.Module, noisy: torch.Tensor, noise_condition: torch.Tensor, *, fabric: Fabric
 ) -> npt.NDArray[np.float32]:
-    """One image (1, H, W) of any size through the network, as an array (H, W) in the unit domain."""
-    spec: Any = network.spec
-    height, width = noisy.shape[-2:]
-    down, right = -height % spec.size_multiple, -width % spec.size_multiple
-    image = fabric.to_device(noisy[None].float())
-    padded = functional.pad(image, (0, right, 0, down), mode="replicate")
-    with fabric.autocast():
-        output = network(
-            padded.contiguous(memory_format=torch.channels_last),
-            fabric.to_device(noise_condition)[None].float() if spec.conditioned else None,
-        )
-    found: npt.NDArray[np.float32] = output[0, 0, :height, :width].float().cpu().numpy()
-    return found
+    """One image (1, H, W) of any size through the network, as `enhance` does it; (H, W), unit domain."""
+    engine = TorchEngine(
+        cast(Any, network),
+        device=fabric.device,
+        precision="bf16" if fabric.strategy.precision.precision == "bf16-mixed" else "f32",
+    )
+    return run_any_size(engine, noisy[0].float().numpy(), noise_condition.float().numpy())
 
 
 def _means(rows: list[dict[str, float]]) -> dict[str, float | None]:
