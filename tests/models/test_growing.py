@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
-from longexposure.models.growth import can_grow, grow
 
-from longexposure.models.fast import Fast, FastConfig
+from longexposure.models.fast import Fast, FastConfig, can_grow, grow
 from longexposure.noise import NoiseProfile
 
 ONE_LOOK = FastConfig(width=8, blocks=0, fine_width=0, fine_blocks=0)

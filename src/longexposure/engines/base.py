@@ -62,7 +62,7 @@ class Engine(Protocol):
 
 
 def run_any_size(engine: Engine, tile: Unit, noise_condition: Unit) -> Unit:
-    """One tile (H, W) of any size: its last row and column are repeated up to the model's grid, and cut off."""
+    """One tile (H, W) of any size: last row and column are repeated to the model's grid and cut off."""
     height, width = tile.shape
     multiple = engine.spec.size_multiple
     down, right = -height % multiple, -width % multiple
