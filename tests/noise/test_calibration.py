@@ -301,8 +301,8 @@ def test_correlated_errors_of_height_and_slope_cancel() -> None:
     height = 0.1 * apart / (2 * calibration().noise.sigma)
     errors = {"noise__slope_error": 0.1, "noise__sigma_error": height}
     pixels = image(500, 900)
-    assert examine(pixels, calibration(**errors, noise__error_correlation=1.0)).warnings == ()
-    (warning,) = examine(pixels, calibration(**errors)).warnings
+    assert examine(pixels, calibration(**errors, noise__error_correlation=1.0)).warnings(None) == ()
+    (warning,) = examine(pixels, calibration(**errors)).warnings(None)
     assert "unsure" in warning
 
 
