@@ -49,6 +49,7 @@ from PIL import Image, ImageDraw, ImageFont
 from quality import along_lines, described, filters, shipped
 
 from longexposure.enhance.enhancer import Enhancer
+from longexposure.io import png_bytes
 from longexposure.noise import NoiseProfile
 from longexposure.system import host_facts
 
@@ -585,7 +586,7 @@ def figure(models: dict[str, Enhancer], file: Path, *, cnr: float = 3.0) -> None
         for row, pictures in enumerate(rows):
             grey = np.kron(np.rint(255 * pictures[column]).astype(np.uint8), np.ones((zoom, zoom), np.uint8))
             sheet.paste(Image.fromarray(grey), (column * (side + gap), head + row * (side + gap)))
-    sheet.save(file, optimize=True)
+    file.write_bytes(png_bytes(np.asarray(sheet)))
 
 
 def main() -> None:

@@ -52,19 +52,6 @@ def as_memory_error() -> Iterator[None]:
         raise
 
 
-def free_memory() -> int:
-    """Bytes of main memory that can be had now, within the limits of container and process, if any."""
-    left = [psutil.virtual_memory().available, *_left_in_groups()]
-    process = psutil.Process()
-    if hasattr(process, "rlimit"):  # where the system has limits for a process (`ulimit -v` or `-d`)
-        used = process.memory_info()
-        for kind, taken in ((psutil.RLIMIT_AS, used.vms), (psutil.RLIMIT_DATA, used.data)):
-            limit = process.rlimit(kind)[0]
-            if limit != psutil.RLIM_INFINITY:
-                left.append(limit - taken)
-    return max(min(left), 0)
-
-
 _GROUPS = (
     ("", "/sys/fs/cgroup", "memory.max", "memory.current", ("active_file", "inactive_file")),
     (
@@ -80,9 +67,17 @@ _GROUPS = (
 what it has, and which of the latter, by memory.stat, are files: counted as used, given back when needed."""
 
 
-def _left_in_groups() -> Iterator[int]:
-    """Bytes left in each control group with a limit that this process is in."""
-    for name, root, limit, used, cached in _GROUPS:
+def free_memory() -> int:
+    """Bytes of main memory that can be had now, within the limits of container and process, if any."""
+    left = [psutil.virtual_memory().available]
+    process = psutil.Process()
+    if hasattr(process, "rlimit"):  # where the system has limits for a process (`ulimit -v` or `-d`)
+        held = process.memory_info()
+        for kind, size in ((psutil.RLIMIT_AS, held.vms), (psutil.RLIMIT_DATA, held.data)):
+            limit = process.rlimit(kind)[0]
+            if limit != psutil.RLIM_INFINITY:
+                left.append(limit - size)
+    for name, root, most, used, cached in _GROUPS:
         inside = Path()
         with contextlib.suppress(OSError, ValueError):
             for line in Path("/proc/self/cgroup").read_text().splitlines():
@@ -91,10 +86,11 @@ def _left_in_groups() -> Iterator[int]:
                     inside = Path(path.lstrip("/"))
         for folder in (root / group for group in dict.fromkeys((inside, *inside.parents))):
             with contextlib.suppress(OSError, ValueError):  # no such group, or one without a limit
-                most = int((folder / limit).read_text())
+                limit = int((folder / most).read_text())
                 stat = map(str.split, (folder / "memory.stat").read_text().splitlines())
                 files = sum(int(value) for kind, value in stat if kind in cached)
-                yield most - int((folder / used).read_text()) + files
+                left.append(limit - int((folder / used).read_text()) + files)
+    return max(min(left), 0)
 
 
 def host_facts() -> dict[str, Any]:

@@ -8,7 +8,7 @@ import pytest
 
 from longexposure.errors import OutputError
 from longexposure.io import check_writable_folder, write_whole
-from longexposure.io.writing import failing_as_output_error, refuse_taken, write_together
+from longexposure.io.writing import failing_as_output_error, refuse_existing, write_together
 
 FAILURES = [
     OSError(errno.ENOSPC, "No space left on device"),
@@ -96,8 +96,8 @@ def test_a_folder_of_that_name_is_refused(tmp_path, overwrite):
 def test_a_link_that_leads_nowhere_counts_as_a_file(tmp_path):
     (tmp_path / "a").symlink_to(tmp_path / "nowhere")
     with pytest.raises(OutputError, match="existing file"):
-        refuse_taken(tmp_path / "a", overwrite=False)
-    refuse_taken(tmp_path / "a", overwrite=True)
+        refuse_existing(tmp_path / "a", overwrite=False)
+    refuse_existing(tmp_path / "a", overwrite=True)
 
 
 def test_a_file_that_appears_while_writing_is_kept(tmp_path):

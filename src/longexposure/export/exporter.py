@@ -25,7 +25,7 @@ from longexposure.engines.exported import COUNTS, MOST_COUNTS, Exported, Probe
 from longexposure.engines.torch import TorchEngine
 from longexposure.enhance.enhancer import Enhancer
 from longexposure.errors import CheckpointError, OutputError, ResourceError
-from longexposure.io.writing import refuse_taken, write_together
+from longexposure.io.writing import refuse_existing, write_together
 from longexposure.models.checkpoint import Header, read_checkpoint, sha256_of
 from longexposure.models.networks import Network, restore_network
 from longexposure.models.registry import CLASSICAL, find_weights
@@ -97,7 +97,7 @@ def export(model: str | Path, out: Path, *, format: Format = "onnx", overwrite: 
         )
     targets = out, out.with_suffix(".json" if format == "onnx" else ".bin")
     for target in targets:
-        refuse_taken(target, overwrite=overwrite)
+        refuse_existing(target, overwrite=overwrite)
     check_can_convert()
     if format == "openvino" or not ENGINES["onnx"].installed:
         check_installed("openvino")  # to check what is written

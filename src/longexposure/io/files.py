@@ -12,9 +12,9 @@ from pathlib import Path
 
 from longexposure.errors import InputError, LongExposureError, OutputError, ResourceError
 from longexposure.io.checks import damaged, reason_of
-from longexposure.io.formats import FORMATS, format_of_suffix
+from longexposure.io.formats import FORMATS, format_of_suffix, writer_for
 from longexposure.io.record import record_fields
-from longexposure.io.writing import Content, refuse_taken, write_together
+from longexposure.io.writing import Content, write_together
 from longexposure.radiograph import Radiograph, Source
 
 _FOREIGN = {
@@ -82,21 +82,25 @@ def write_radiograph(
         OutputError: the file exists, is the source, cannot be written, or the format cannot hold it.
     """
     path = Path(path)
-    form = format_of_suffix(path.suffix)
-    if form is None or form.write is None:
-        suffixes = [suffix for each in FORMATS.values() if each.writes for suffix in each.suffixes]
-        raise OutputError(
-            where=str(path),
-            expected=f"a name that ends with {', '.join(suffixes)}",
-            found=f"{path.suffix!r}",
-            advice="choose .tif, which holds everything",
-        )
-    contents: dict[Path, Content] = {path: functools.partial(form.write, radiograph)}
+    contents: dict[Path, Content] = {path: functools.partial(writer_for(path), radiograph)}
     if sidecar:
         values = {"description": radiograph.description, "longexposure": record_fields(radiograph)}
         contents[sidecar_path(path)] = (json.dumps(values, indent=2) + "\n").encode("ascii")
     for target in contents:
-        _check_target(target, radiograph.source, overwrite=overwrite)
+        if radiograph.source is not None and _same_file(target, Path(radiograph.source.path)):
+            raise OutputError(
+                where=str(target),
+                expected="an output other than the input",
+                found="the file the radiograph was read from",
+                advice="choose another folder or name; sources are never overwritten",
+            )
+    if not os.path.isdir(path.parent):  # noqa: PTH112 (never raises)
+        raise OutputError(
+            where=str(path),
+            expected="an existing folder",
+            found=f"no folder {path.parent}",
+            advice="create it first",
+        )
     try:
         write_together(contents, overwrite=overwrite)
     except LongExposureError as error:
@@ -126,13 +130,46 @@ def expand_inputs(paths: Sequence[str | Path]) -> list[Path]:
     """
     files: dict[Path, None] = {}
     for path in map(Path, paths):
-        found = _images_in(path) if os.path.isdir(path) else [path]  # noqa: PTH112 (never raises)
-        files.update(dict.fromkeys(found))
+        if not os.path.isdir(path):  # noqa: PTH112 (never raises)
+            files[path] = None
+            continue
+        try:
+            known = [file for file in path.iterdir() if format_of_suffix(file.suffix)]
+            found = [file for file in known if not file.name.startswith(".") and not file.is_dir()]
+        except OSError as error:
+            raise InputError(
+                where=str(path),
+                expected="a folder that can be listed",
+                found=reason_of(error),
+                advice="check its permissions",
+            ) from error
+        if not found:
+            suffixes = ", ".join(suffix for form in FORMATS.values() for suffix in form.suffixes)
+            raise InputError(
+                where=str(path),
+                expected=f"a folder with images ({suffixes})",
+                found="none",
+                advice="name the folder that holds them; folders inside it are not searched",
+            )
+        files.update(dict.fromkeys(sorted(found, key=natural_order)))
     if not files:
         raise InputError(
             where="input", expected="at least one file or folder", found="none", advice="name some"
         )
     return list(files)
+
+
+def _same_file(path: Path, source: Path) -> bool:
+    try:
+        return path.samefile(source)
+    except OSError:  # one of them is not there
+        return path.absolute() == source.absolute()
+
+
+def natural_order(path: Path) -> tuple[list[int | str], str]:
+    """Sort key by a file's name under which the numbers in it count as numbers."""
+    parts = re.split(r"(\d+)", path.name.lower())  # text and number in turn
+    return [int(part) if part.isdecimal() else part for part in parts], path.name
 
 
 def _content(path: Path) -> bytes:
@@ -177,57 +214,3 @@ def _foreign(path: Path, data: bytes) -> InputError:
         found=found,
         advice="export the radiograph as 8- or 16-bit greyscale TIFF",
     )
-
-
-def _check_target(path: Path, source: Source | None, *, overwrite: bool) -> None:
-    """Refuse to write over the source, over a file that must stay, or into a folder that is not there."""
-    try:
-        is_source = source is not None and path.samefile(source.path)
-    except OSError:
-        is_source = source is not None and path.absolute() == Path(source.path).absolute()
-    if is_source:
-        raise OutputError(
-            where=str(path),
-            expected="an output other than the input",
-            found="the file the radiograph was read from",
-            advice="choose another folder or name; sources are never overwritten",
-        )
-    refuse_taken(path, overwrite=overwrite)
-    if not os.path.isdir(path.parent):  # noqa: PTH112
-        raise OutputError(
-            where=str(path),
-            expected="an existing folder",
-            found=f"no folder {path.parent}",
-            advice="create it first",
-        )
-
-
-def _images_in(folder: Path) -> list[Path]:
-    """The images of a folder, ordered with numbers in their names taken as numbers."""
-    try:
-        files = [
-            path
-            for path in folder.iterdir()
-            if format_of_suffix(path.suffix) and not path.name.startswith(".") and not path.is_dir()
-        ]
-    except OSError as error:
-        raise InputError(
-            where=str(folder),
-            expected="a folder that can be listed",
-            found=reason_of(error),
-            advice="check its permissions",
-        ) from error
-    if not files:
-        known = ", ".join(suffix for form in FORMATS.values() for suffix in form.suffixes)
-        raise InputError(
-            where=str(folder),
-            expected=f"a folder with images ({known})",
-            found="none",
-            advice="name the folder that holds them; folders inside it are not searched",
-        )
-
-    def natural(path: Path) -> tuple[list[tuple[int, int, str]], str]:
-        parts = re.findall(r"\d+|\D+", path.name.lower())
-        return [(0, int(p), "") if p.isdecimal() and p.isascii() else (1, 0, p) for p in parts], path.name
-
-    return sorted(files, key=natural)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from longexposure.errors import OutputError
 from longexposure.io.png import is_png, read_png, write_png
 from longexposure.io.tiff import is_tiff, read_tiff, write_tiff
 from longexposure.io.xrm import is_xrm, read_xrm
@@ -51,6 +52,24 @@ FORMATS: dict[str, Format] = {
 def format_of_suffix(suffix: str) -> Format | None:
     """The format whose files end so, in upper or lower case; None for a suffix nobody claims."""
     return next((form for form in FORMATS.values() if suffix.lower() in form.suffixes), None)
+
+
+def writer_for(path: Path) -> Callable[[Radiograph, BinaryIO], None]:
+    """What writes a file of this name, told by its suffix.
+
+    Raises:
+        OutputError: no format that is written has it.
+    """
+    form = format_of_suffix(path.suffix)
+    if form is not None and form.write is not None:
+        return form.write
+    suffixes = [suffix for each in FORMATS.values() if each.writes for suffix in each.suffixes]
+    raise OutputError(
+        where=str(path),
+        expected=f"a name that ends with {', '.join(suffixes)}",
+        found=repr(path.suffix),
+        advice="choose .tif, which holds everything",
+    )
 
 
 def writable_suffix(of: str | Path) -> str:

@@ -15,7 +15,7 @@ import numpy as np
 from longexposure.errors import InputError
 from longexposure.io.checks import check_finite, check_plausible, damaged, one_channel, upright, wrong_type
 from longexposure.io.record import radiograph_of, record_text, stated_resolution
-from longexposure.radiograph import Pixels, Radiograph, Resolution, Source
+from longexposure.radiograph import Pixels, Polarity, Radiograph, Resolution, Source
 
 if TYPE_CHECKING:
     import tifffile
@@ -57,31 +57,22 @@ def read_tiff(data: bytes, source: Source) -> Radiograph:
         tif = stack.enter_context(tifffile.TiffFile(io.BytesIO(data)))
         if len(tif.pages) != count:
             raise damaged(where, expected=f"{count} pages", found=f"{len(tif.pages)} that can be read")
-        pages: list[Any] = [tif.pages.get(index) for index in range(count)]
-        pages = [page for page in pages if not page.subfiletype & _REDUCED_OR_MASK] or pages
-        planes, first = _planes_promised(tif, where), pages[0]
+        pages = [_Page(tif.pages.get(index), where) for index in range(count)]
+        pages = [page for page in pages if not page.is_reduced_or_mask] or pages
+        planes = _planes_promised(tif, where)
         _check_pages(pages, data, where)
-        if planes > len(pages):
-            pixels = _virtual_stack(pages, data, planes, where)
-        else:
-            pixels = _read_page(first, where)
-        if len(pages) > 1:
-            image, pixels = pixels, np.empty((len(pages), *pixels.shape), pixels.dtype)
-            pixels[0] = image
-            for index, page in enumerate(pages[1:], start=1):
-                pixels[index] = _read_page(page, where)
-        text = str(first.description)
-        shaped = first.is_shaped and text == first.shaped_description
-        resolution = _from_tags(tuple(first.tags.valueof(code) for code in (282, 283, 296)))
+        pixels = _stack(pages, data, planes, where)
+        first = pages[0]
+        text, resolution = first.text, first.resolution
     check_finite(pixels, where)
     return radiograph_of(
         pixels,
         source,
-        text="" if shaped else text,  # the library's own note on the shape is no text of the source
+        text=text,
         resolution=resolution,
         rounded=lambda exact: _from_tags(_as_tags(exact)),
-        orientation=_orientation(first),
-        polarity="white-is-zero" if first.photometric == _MINISWHITE else "black-is-zero",
+        orientation=first.orientation,
+        polarity=first.polarity,
     )
 
 
@@ -138,10 +129,6 @@ def _unpack(layout: str, data: bytes, offset: int, where: str) -> tuple[Any, ...
     return struct.unpack_from(layout, data, offset)
 
 
-def _orientation(page: Any) -> int:
-    return int(page.tags.valueof(274) or 1)
-
-
 def _planes_promised(tif: tifffile.TiffFile, where: str) -> int:
     """How many images the metadata of ImageJ, OME, tifffile or MetaMorph speak of, 0 without such.
 
@@ -178,20 +165,18 @@ def _planes_promised(tif: tifffile.TiffFile, where: str) -> int:
     return promised
 
 
-def _check_pages(pages: list[Any], data: bytes, where: str) -> None:
+def _check_pages(pages: list[_Page], data: bytes, where: str) -> None:
     """Check every page before any pixel is read, and that all agree."""
     for page in pages:
-        _check_kind(page, where)
-    needed = sum(_check_segments(page, len(data), where) for page in pages)
-    packed = any(page.compression != 1 for page in pages)
+        page.check_kind()
+    needed = sum(page.check_segments(len(data)) for page in pages)
+    packed = any(page.page.compression != 1 for page in pages)
     check_plausible(where, needed=needed, stored=len(data), packed=packed)
-    kinds = [((page.imagelength, page.imagewidth), page.dtype.newbyteorder("=")) for page in pages]
-    views = [(page.photometric == _MINISWHITE, _orientation(page)) for page in pages]
-    for number, (kind, view) in enumerate(zip(kinds, views, strict=True), start=1):
-        if kind != kinds[0]:
-            (shape, dtype), (first_shape, first_dtype) = kind, kinds[0]
-            found = f"page {number} of {shape} {dtype} after page 1 of {first_shape} {first_dtype}"
-        elif view != views[0]:
+    first = pages[0]
+    for number, page in enumerate(pages, start=1):
+        if (page.shape, page.dtype) != (first.shape, first.dtype):
+            found = f"page {number} of {page.shape} {page.dtype} after page 1 of {first.shape} {first.dtype}"
+        elif (page.polarity, page.orientation) != (first.polarity, first.orientation):
             found = f"page {number} of another polarity or orientation than page 1"
         else:
             continue
@@ -203,96 +188,137 @@ def _check_pages(pages: list[Any], data: bytes, where: str) -> None:
         )
 
 
-def _check_kind(page: Any, where: str) -> None:
-    """Refuse sample types, colour models and volumes that are no greyscale image."""
-    bits, kind = page.bitspersample, int(page.sampleformat)
-    unsigned = kind in (1, 4) and bits in (8, 10, 12, 14, 16)
-    if page.dtype is None or not (unsigned or (kind == 3 and bits == 32)):
-        names = {1: "unsigned integer", 2: "signed integer", 3: "floating-point", 5: "complex", 6: "complex"}
-        raise wrong_type(where, f"{bits}-bit {names.get(kind, f'format {kind}')} samples")
-    if int(page.photometric) not in _PHOTOMETRIC:
-        raise InputError(
-            where=where,
-            expected="greyscale",
-            found=f"photometric interpretation {int(page.photometric)}",
-            advice="save it as greyscale",
-        )
-    if page.imagedepth != 1:
-        raise InputError(
-            where=where,
-            expected="one image a page",
-            found=f"a volume of depth {page.imagedepth} in one page",
-            advice="save it with one slice a page",
-        )
-    if 0 in page.shape:
-        raise damaged(where, expected="at least one pixel", found=f"a page of shape {page.shape}")
+def _stack(pages: list[_Page], data: bytes, planes: int, where: str) -> Pixels:
+    """All images upright: (H, W) for one, (N, H, W) for more.
 
-
-def _check_segments(page: Any, size: int, where: str) -> int:
-    """Check that all strips or tiles lie in the file; returns the bytes of the unpacked page."""
-    expected = math.prod(page.chunked)
-    offsets, counts = page.dataoffsets, page.databytecounts
-    present = min(len(offsets), len(counts))
-    if present < expected:
-        raise damaged(where, expected=f"{expected} strips or tiles of pixels", found=str(present))
-    ends = [o + c for o, c in zip(offsets[:expected], counts, strict=False)]
-    if min(offsets[:expected]) <= 0 or min(counts[:expected]) <= 0:
-        raise damaged(where, expected="strips or tiles with data", found="one without")
-    if max(ends) > size:
-        raise damaged(
-            where,
-            expected=f"pixels up to byte {max(ends)}",
-            found=f"a file of {size} bytes, cut off",
-        )
-    samples, bits = int(page.samplesperpixel), int(page.bitspersample)
-    if page.is_tiled:
-        samples = samples if page.planarconfig == 1 else 1
-        needed = -(-expected * int(page.tilewidth) * int(page.tilelength) * samples * bits // 8)
-    else:
-        needed = -(-int(page.imagewidth) * samples * bits // 8) * int(page.imagelength)
-    stored = min(sum(counts[:expected]), size)
-    check_plausible(where, needed=needed, stored=stored, packed=page.compression != 1)
-    return needed
-
-
-def _read_page(page: Any, where: str) -> Pixels:
-    """One page upright, (H, W) in native byte order."""
-    pixels = page.asarray(maxworkers=1)
-    if page.photometric == _PALETTE:
-        colours = np.asarray(page.colormap)
-        if pixels.ndim != 2 or colours.ndim != 2 or not np.all(colours == colours[0]):
-            raise InputError(
-                where=where,
-                expected="greyscale",
-                found="a palette of colours",
-                advice="save it as greyscale without a colour table",
-            )
-        grey = colours[0].astype(np.uint16)
-        high = grey >> 8
-        if np.array_equal(grey, high << 8) or np.array_equal(grey, high * 257):
-            grey = high.astype(np.uint8)  # an 8-bit palette; TIFF has only 16-bit colour tables
-        pixels = grey[pixels]
-    elif "S" in page.axes:
-        samples = np.moveaxis(pixels, 0, -1) if page.axes == "SYX" else pixels
-        pixels = one_channel(samples, where, extra=len(page.extrasamples))
-    pixels = pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
-    return upright(pixels, _orientation(page))
-
-
-def _virtual_stack(pages: list[Any], data: bytes, planes: int, where: str) -> Pixels:
-    """Images behind one another after a single page, as ImageJ writes stacks of many gigabytes."""
-    page = pages[0]
+    Where the metadata promise more `planes` than there are pages, they lie behind one another after a single
+    page, as ImageJ writes stacks of many gigabytes.
+    """
+    first = pages[0]
+    if planes <= len(pages):
+        image = first.read()
+        if len(pages) == 1:
+            return image
+        pixels = np.empty((len(pages), *image.shape), image.dtype)
+        pixels[0] = image
+        for index, page in enumerate(pages[1:], start=1):
+            pixels[index] = page.read()
+        return pixels
+    page = first.page
     simple = page.compression == 1 and page.predictor == 1 and page.fillorder == 1
     simple = simple and page.samplesperpixel == 1 and page.photometric != _PALETTE
     if len(pages) > 1 or page.is_tiled or page.bitspersample not in (8, 16, 32) or not simple:
         raise damaged(where, expected=f"{planes} planes, as its metadata say", found=f"{len(pages)} pages")
-    shape = (planes, page.imagelength, page.imagewidth)
+    shape = (planes, *first.shape)
     dtype = page.dtype.newbyteorder(page.parent.byteorder)
     start, count = page.dataoffsets[0], math.prod(shape)
     check_plausible(where, needed=count * dtype.itemsize, stored=len(data) - start, packed=False)
-    stack = np.frombuffer(data, dtype=dtype, count=count, offset=start).reshape(shape)
-    stack = stack.astype(dtype.newbyteorder("="))
-    return np.stack([upright(image, _orientation(page)) for image in stack])
+    stored = np.frombuffer(data, dtype=dtype, count=count, offset=start).reshape(shape)
+    return np.stack([upright(image, first.orientation) for image in stored.astype(first.dtype)])
+
+
+class _Page:
+    """One page of an opened file: what it holds, whether it lies whole in the file, and its pixels."""
+
+    def __init__(self, page: Any, where: str) -> None:
+        self.page = page
+        self.where = where
+        self.is_reduced_or_mask = bool(page.subfiletype & _REDUCED_OR_MASK)
+        self.orientation = int(page.tags.valueof(274) or 1)
+        self.polarity: Polarity = "white-is-zero" if page.photometric == _MINISWHITE else "black-is-zero"
+        self.shape = (page.imagelength, page.imagewidth)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Of the stored samples, in native byte order."""
+        dtype: np.dtype[Any] = self.page.dtype.newbyteorder("=")
+        return dtype
+
+    @property
+    def text(self) -> str:
+        """The first description; the library's own note on the shape is no text of the source."""
+        text = str(self.page.description)
+        return "" if self.page.is_shaped and text == self.page.shaped_description else text
+
+    @property
+    def resolution(self) -> Resolution | None:
+        """As the tags say."""
+        x, y, unit = (self.page.tags.valueof(code) for code in (282, 283, 296))
+        return _from_tags((x, y, unit))
+
+    def check_kind(self) -> None:
+        """Refuse sample types, colour models and volumes that are no greyscale image."""
+        page = self.page
+        bits, kind = page.bitspersample, int(page.sampleformat)
+        unsigned = kind in (1, 4) and bits in (8, 10, 12, 14, 16)
+        if page.dtype is None or not (unsigned or (kind == 3 and bits == 32)):
+            names = {1: "unsigned integer", 2: "signed integer", 3: "floating-point"}
+            names |= {5: "complex", 6: "complex"}
+            raise wrong_type(self.where, f"{bits}-bit {names.get(kind, f'format {kind}')} samples")
+        if int(page.photometric) not in _PHOTOMETRIC:
+            raise InputError(
+                where=self.where,
+                expected="greyscale",
+                found=f"photometric interpretation {int(page.photometric)}",
+                advice="save it as greyscale",
+            )
+        if page.imagedepth != 1:
+            raise InputError(
+                where=self.where,
+                expected="one image a page",
+                found=f"a volume of depth {page.imagedepth} in one page",
+                advice="save it with one slice a page",
+            )
+        if 0 in page.shape:
+            raise damaged(self.where, expected="at least one pixel", found=f"a page of shape {page.shape}")
+
+    def check_segments(self, size: int) -> int:
+        """Check that all strips or tiles lie in the file; returns the bytes of the unpacked page."""
+        page = self.page
+        expected = math.prod(page.chunked)
+        offsets, counts = page.dataoffsets[:expected], page.databytecounts[:expected]
+        present = min(len(offsets), len(counts))
+        if present < expected:
+            raise damaged(self.where, expected=f"{expected} strips or tiles of pixels", found=str(present))
+        if min(offsets) <= 0 or min(counts) <= 0:
+            raise damaged(self.where, expected="strips or tiles with data", found="one without")
+        end = max(map(sum, zip(offsets, counts, strict=True)))
+        if end > size:
+            found = f"a file of {size} bytes, cut off"
+            raise damaged(self.where, expected=f"pixels up to byte {end}", found=found)
+        samples, bits = int(page.samplesperpixel), int(page.bitspersample)
+        if page.is_tiled:
+            samples = samples if page.planarconfig == 1 else 1
+            needed = -(-expected * int(page.tilewidth) * int(page.tilelength) * samples * bits // 8)
+        else:
+            needed = -(-int(page.imagewidth) * samples * bits // 8) * int(page.imagelength)
+        stored = min(sum(counts), size)
+        check_plausible(self.where, needed=needed, stored=stored, packed=page.compression != 1)
+        return needed
+
+    def read(self) -> Pixels:
+        """The pixels upright, (H, W) in native byte order."""
+        page = self.page
+        pixels = page.asarray(maxworkers=1)
+        if page.photometric == _PALETTE:
+            colours = np.asarray(page.colormap)
+            if pixels.ndim != 2 or colours.ndim != 2 or not np.all(colours == colours[0]):
+                raise InputError(
+                    where=self.where,
+                    expected="greyscale",
+                    found="a palette of colours",
+                    advice="save it as greyscale without a colour table",
+                )
+            grey = colours[0].astype(np.uint16)
+            high = grey >> 8
+            if np.array_equal(grey, high << 8) or np.array_equal(grey, high * 257):
+                grey = high.astype(np.uint8)  # an 8-bit palette; TIFF has only 16-bit colour tables
+            pixels = grey[pixels]
+        elif "S" in page.axes:
+            samples = np.moveaxis(pixels, 0, -1) if page.axes == "SYX" else pixels
+            pixels = one_channel(samples, self.where, extra=len(page.extrasamples))
+        pixels = pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
+        return upright(pixels, self.orientation)
 
 
 _Tags = tuple[tuple[int, int], tuple[int, int], int]

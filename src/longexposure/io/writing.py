@@ -41,7 +41,7 @@ def write_together(
         OutputError: a file exists, a folder is in the way, or one cannot be written.
     """
     for path in contents:
-        refuse_taken(path, overwrite=overwrite)
+        refuse_existing(path, overwrite=overwrite)
     written: dict[Path, Path] = {}
     placed: list[Path] = []
     try:
@@ -58,7 +58,7 @@ def write_together(
                     file.flush()
                     os.fsync(file.fileno())
         for path, temporary in written.items():
-            refuse_taken(path, overwrite=overwrite)
+            refuse_existing(path, overwrite=overwrite)
             with failing_as_output_error(path):
                 temporary.replace(path)
             placed.append(path)
@@ -69,7 +69,7 @@ def write_together(
         raise
 
 
-def refuse_taken(path: Path, *, overwrite: bool) -> None:
+def refuse_existing(path: Path, *, overwrite: bool) -> None:
     """Refuse a name that must not be written to; a link that leads nowhere counts as a file.
 
     Raises:

@@ -64,12 +64,23 @@ class _File:
             )
 
     def images(self, size: int) -> Pixels:
-        """All images: (H, W) for one, (N, H, W) for more."""
+        """All images, as many as planned, or as made where the file says that a scan was stopped.
+
+        (H, W) for one, (N, H, W) for more, of a file of `size` bytes.
+        """
         width, height = self.whole("ImageInfo/ImageWidth"), self.whole("ImageInfo/ImageHeight")
         kind = self.whole("ImageInfo/DataType") if self.ole.exists("ImageInfo/DataType") else 5
         if kind not in _TYPES:
             raise wrong_type(self.where, f"data type {kind}")
-        count, dtype = self.count(), np.dtype(_TYPES[kind])
+        counts = ("ImageInfo/NoOfImages", "ImageInfo/ImagesTaken")
+        stated = [self.whole(name) for name in counts if self.ole.exists(name)]
+        count = 0
+        while self.ole.exists(_image_name(count)):
+            count += 1
+        if count == 0 or (stated and count not in stated):
+            promised = " or ".join(map(str, stated)) or "at least one"
+            raise damaged(self.where, expected=f"{promised} image(s)", found=str(count))
+        dtype = np.dtype(_TYPES[kind])
         needed = width * height * dtype.itemsize
         if needed <= 0:
             raise damaged(self.where, expected="at least one pixel", found=f"{width} x {height}")
@@ -78,48 +89,26 @@ class _File:
         for index in range(count):
             stored = self.stream(_image_name(index))
             if len(stored) != needed:
-                raise damaged(
-                    self.where,
-                    expected=f"{needed} bytes in image {index + 1}",
-                    found=str(len(stored)),
-                )
+                expected = f"{needed} bytes in image {index + 1}"
+                raise damaged(self.where, expected=expected, found=str(len(stored)))
             pixels[index] = np.frombuffer(stored, dtype).reshape(height, width)
         return pixels[0] if count == 1 else pixels
 
-    def count(self) -> int:
-        """Number of images: as planned, or as taken where the file says that a scan was stopped."""
-        present = 0
-        while self.ole.exists(_image_name(present)):
-            present += 1
-        stated = [
-            self.whole(name)
-            for name in ("ImageInfo/NoOfImages", "ImageInfo/ImagesTaken")
-            if self.ole.exists(name)
-        ]
-        if present == 0 or (stated and present not in stated):
-            promised = " or ".join(str(number) for number in stated) or "at least one"
-            raise damaged(self.where, expected=f"{promised} image(s)", found=str(present))
-        return present
-
     def exposure(self, count: int) -> dict[str, Any]:
-        """What the file tells of the exposure, keys only where it tells something."""
+        """What the file says of the exposure, keys only where it says something."""
         energy = self.number("ImageInfo/Energy")
+        stored = self.stream("ImageInfo/Date") if self.ole.exists("ImageInfo/Date") else b""
+        length = len(stored) // count
+        dates = [
+            stored[i * length : (i + 1) * length].split(b"\0")[0].decode("latin-1") for i in range(count)
+        ]
         values = {
             "exposure_s": _common(self.numbers("ImageInfo/ExpTimes", count)),
             "energy_kev": round(energy / 1000.0, 6) if energy is not None and energy >= 1000.0 else None,
             "angle_deg": _common(self.numbers("ImageInfo/Angles", count)),
-            "acquired": _common(self.dates(count)),
+            "acquired": _common(dates if all(d and d.isascii() and d.isprintable() for d in dates) else []),
         }
         return {name: value for name, value in values.items() if value is not None}
-
-    def dates(self, count: int) -> list[str]:
-        """Date and time of each image as the instrument wrote them, month first."""
-        name = "ImageInfo/Date"
-        stored = self.stream(name) if self.ole.exists(name) else b""
-        length = len(stored) // count
-        texts = [stored[i * length : (i + 1) * length].split(b"\0")[0] for i in range(count)]
-        plain = all(text and text.isascii() and text.decode("ascii").isprintable() for text in texts)
-        return [text.decode("ascii") for text in texts] if plain else []
 
     def whole(self, name: str) -> int:
         """One 32-bit integer, which must be there."""

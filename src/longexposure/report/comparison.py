@@ -26,7 +26,7 @@ import numpy as np
 from longexposure.enhance.files import FileResult
 from longexposure.errors import InputError
 from longexposure.format import shown
-from longexposure.io.writing import failing_as_output_error, refuse_taken, write_whole
+from longexposure.io.writing import failing_as_output_error, refuse_existing, write_whole
 from longexposure.radiograph import Pixels, check_pixels
 
 CROP_PX = 2048
@@ -149,7 +149,7 @@ def write_report(
         OutputError: the file exists and may not be overwritten, or cannot be written.
         InputError: from a comparison that is made while they are taken.
     """
-    refuse_taken(path, overwrite=overwrite)
+    refuse_existing(path, overwrite=overwrite)
     rows: list[tuple[str, Mapping[str, str]]] = []
     with failing_as_output_error(path):
         records = tempfile.TemporaryFile(dir=path.parent)  # noqa: SIM115 (closing it may fail too)
