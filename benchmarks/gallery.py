@@ -18,7 +18,8 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from quality import panel, with_quanta
 
-from longexposure.simulation.defects.catalogue import DEFECTS, SeenDefect, add_defects, see_all
+from longexposure.simulation.defects.catalogue import DEFECTS, add_defects
+from longexposure.simulation.defects.visibility import SeenDefect, see_all
 from longexposure.simulation.exposure import SimulatedPair, draw_pair, prepare_acquisition
 from longexposure.simulation.geometry.primitives import Scene
 from longexposure.simulation.geometry.thickness import thickness_maps

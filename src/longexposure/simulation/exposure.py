@@ -19,7 +19,8 @@ from scipy import ndimage
 
 from longexposure.errors import RecipeError
 from longexposure.noise.profile import NoiseProfile
-from longexposure.simulation.defects.catalogue import SeenDefect, add_defects, mask_of, see_all
+from longexposure.simulation.defects.catalogue import add_defects
+from longexposure.simulation.defects.visibility import SeenDefect, mask_of, see_all
 from longexposure.simulation.detector.panel import Panel, PanelConfig
 from longexposure.simulation.detector.video import VideoConfig
 from longexposure.simulation.geometry.primitives import Scene

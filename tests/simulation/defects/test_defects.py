@@ -10,7 +10,8 @@ import pytest
 from scipy import stats
 
 from longexposure.errors import RecipeError
-from longexposure.simulation.defects.catalogue import DEFECTS, add_defects, mask_of, see, see_all
+from longexposure.simulation.defects.catalogue import DEFECTS, add_defects
+from longexposure.simulation.defects.visibility import mask_of, see_all
 from longexposure.simulation.geometry.primitives import (
     Ball,
     Cylinder,
@@ -42,6 +43,11 @@ BALL_KINDS += ["head-in-pillow", "non-wet"]
 def mono(maps):
     """Transmission of a beam of one energy."""
     return np.exp(-sum(MU.get(name, 1e-4) * np.asarray(map_, np.float64) for name, map_ in maps.items()))
+
+
+def see(defect, view, **scene):
+    """What the view shows of one defect."""
+    return see_all((defect,), view, **scene)[0]
 
 
 def ball(x, y):

@@ -1,4 +1,8 @@
-"""Defects with truth: which there are, and putting them into a scene."""
+"""Defects with truth: which there are, and putting them into a scene.
+
+A new one is a maker (see `kind.Maker`) in the module of what it happens to, and an entry of `DEFECTS`; what
+an image shows of it follows from the primitives that it removes and adds (`visibility`).
+"""
 
 from __future__ import annotations
 
@@ -7,23 +11,50 @@ from dataclasses import replace
 from math import dist
 
 from longexposure.errors import RecipeError
-from longexposure.simulation.defects.cracks import CRACK_DEFECTS
-from longexposure.simulation.defects.joints import JOINT_DEFECTS
-from longexposure.simulation.defects.kind import BORDER, MOST, Defect, DefectKind, well_inside
-from longexposure.simulation.defects.lines import LINE_DEFECTS
-from longexposure.simulation.defects.visibility import SeenDefect, mask_of, see, see_all
-from longexposure.simulation.defects.voids import VOID_DEFECTS
+from longexposure.simulation.defects.bridges import bridge
+from longexposure.simulation.defects.cracks import crack, particle, via_void
+from longexposure.simulation.defects.joints import deformed, head_in_pillow, missing, non_wet, shifted, small
+from longexposure.simulation.defects.kind import BORDER, MOST, ROUND, Defect, DefectKind, well_inside
+from longexposure.simulation.defects.lines import (
+    broken_wire,
+    lifted_wire,
+    open_trace,
+    shorted_trace,
+    swept_wire,
+)
+from longexposure.simulation.defects.voids import interface_void, void, voids
 from longexposure.simulation.geometry.frame import Sight
 from longexposure.simulation.geometry.primitives import Feature, Scene
 from longexposure.simulation.geometry.view import View
-from longexposure.simulation.scenes.draws import Random, uniform
+from longexposure.simulation.scenes.draws import Random, bernoulli, choice, uniform
 
-__all__ = ["DEFECTS", "Defect", "DefectKind", "SeenDefect", "add_defects", "mask_of", "see", "see_all"]
+_BALLS = ("ball", "bump")
+_JOINTS = (*ROUND, "joint")
+_SOLDERED = (*ROUND, "thermal pad", "joint")
 
-DEFECTS: Mapping[str, DefectKind] = {**VOID_DEFECTS, **JOINT_DEFECTS, **LINE_DEFECTS, **CRACK_DEFECTS}
-"""All kinds of defects, by the name that recipes write."""
+DEFECTS: Mapping[str, DefectKind] = {
+    "void": DefectKind(void, _SOLDERED, "a bubble of gas in the solder"),
+    "voids": DefectKind(voids, _SOLDERED, "many bubbles in the solder"),
+    "interface void": DefectKind(interface_void, _SOLDERED, "flat gas on the pad or below the package"),
+    "missing": DefectKind(missing, _JOINTS, "no solder at all"),
+    "shifted": DefectKind(shifted, ROUND, "solder beside its place"),
+    "small": DefectKind(small, _JOINTS, "too little solder"),
+    "deformed": DefectKind(deformed, ROUND, "an oval joint"),
+    "bridge": DefectKind(bridge, _JOINTS, "solder between two joints"),
+    "head-in-pillow": DefectKind(head_in_pillow, _BALLS, "a ball that rests on the paste without joining it"),
+    "non-wet": DefectKind(non_wet, (*_BALLS, "joint"), "solder that has not wetted pad or lead"),
+    "broken wire": DefectKind(broken_wire, ("wire",), "a wire with a gap"),
+    "swept wire": DefectKind(swept_wire, ("wire",), "a wire pushed sideways"),
+    "lifted wire": DefectKind(lifted_wire, ("wire",), "a wire's end off its bond"),
+    "open trace": DefectKind(open_trace, ("trace",), "a trace with a gap"),
+    "shorted trace": DefectKind(shorted_trace, ("trace",), "copper between two traces"),
+    "via void": DefectKind(via_void, ("via",), "a barrel or filling with a hole"),
+    "crack": DefectKind(crack, ("die", "body", "joint", "via"), "a crack of die, part, fillet or barrel"),
+    "particle": DefectKind(particle, ("",), "debris: a solder ball, a chip of metal, a fibre"),
+}
+"""All kinds of defects, by the name that recipes write; their order is part of what a seed draws."""
 
-_USUAL_SHARE = 0.03
+_USUAL_FRACTION = 0.03
 _TRIES = 12
 _EXTENDED = ("thermal pad", "wire", "trace", "die", "body")
 """Kinds of features that may be seen in part; for others their middle decides."""
@@ -56,9 +87,13 @@ def add_defects(
         RecipeError: an unknown kind, or a count below 0 or above `MOST`.
     """
     wanted = _checked(kinds, count)
-    seen = [i for i, feature in enumerate(scene.features) if _shown(feature, view)]
+    seen = [
+        i
+        for i, feature in enumerate(scene.features)
+        if feature.primitives and (feature.kind in _EXTENDED or well_inside(view, feature.at))
+    ]
     if count is None:
-        most = min(max(2, round(_USUAL_SHARE * len(seen))), MOST)
+        most = min(max(2, round(_USUAL_FRACTION * len(seen))), MOST)
         count = int(random.integers(1, most + 1))
     pool = {name: [i for i in seen if scene.features[i].kind in DEFECTS[name].features] for name in wanted}
     free = {name for name in wanted if "" in DEFECTS[name].features}
@@ -67,8 +102,8 @@ def add_defects(
         allowed = [name for name in wanted if pool[name] or name in free]
         if not allowed:
             break
-        name = allowed[int(random.integers(len(allowed)))]
-        made = _drawn(name, scene, random, view=view, pool=pool, found=found)
+        name = choice(random, allowed)
+        made = _drawn(name, scene, random, view=view, pool=pool[name], found=found)
         if made is None:
             free.discard(name)
             continue
@@ -77,8 +112,13 @@ def add_defects(
         if index is None:
             loose += defect.added
         else:
-            features[index] = _with(features[index], defect)
-        _retire(pool, scene, defect, index)
+            primitives = list(features[index].primitives)
+            for primitive in defect.removed:
+                primitives.remove(primitive)
+            features[index] = replace(features[index], primitives=(*primitives, *defect.added))
+        # no other defect in its feature, nor in compact ones that it touches, as a bridge does
+        for numbers in pool.values():
+            numbers[:] = [i for i in numbers if i != index and not _touches(defect, scene.features[i])]
     return replace(scene, features=tuple(features), surroundings=tuple(loose)), tuple(found)
 
 
@@ -104,68 +144,29 @@ def _checked(kinds: Sequence[str] | None, count: int | None) -> list[str]:
 
 
 def _drawn(
-    name: str,
-    scene: Scene,
-    random: Random,
-    *,
-    view: View,
-    pool: dict[str, list[int]],
-    found: Sequence[Defect],
+    name: str, scene: Scene, random: Random, *, view: View, pool: list[int], found: Sequence[Defect]
 ) -> tuple[Defect, int | None] | None:
     """A defect of this kind and the number of its feature, or None; features once tried leave the pool."""
     for _ in range(_TRIES):
         index: int | None = None
-        if pool[name]:
-            index = pool[name].pop(int(random.integers(len(pool[name]))))
+        if pool:
+            index = pool.pop(int(random.integers(len(pool))))
             feature = scene.features[index]
         elif "" in DEFECTS[name].features:
-            feature = _free_place(scene, random, view)
+            # somewhere in the image, on the highest of the surfaces where things lie, or on any
+            levels = [0.0, *(each.about["top_um"] for each in scene.features if "top_um" in each.about)]
+            z = max(levels) if bernoulli(random, 0.5) else choice(random, levels)
+            inner, (width, height) = 0.5 - 1.2 * BORDER, view.extent_um
+            image = width * uniform(random, -inner, inner), height * uniform(random, -inner, inner)
+            feature = Feature("", (*Sight(view).behind(image, z), z), 0.0, (), {})
         else:
             return None
         defect = DEFECTS[name].make(feature, scene, random, view=view)
-        if defect is not None and well_inside(view, defect.at_um) and _clear(defect, found):
+        if defect is None or not well_inside(view, defect.at_um):
+            continue
+        if all(dist(defect.at_um[:2], d.at_um[:2]) > (defect.size_um + d.size_um) / 2 for d in found):
             return defect, index
     return None
-
-
-def _free_place(scene: Scene, random: Random, view: View) -> Feature:
-    """A place without a feature, somewhere in the image, on one of the surfaces where things lie."""
-    levels = [0.0, *(feature.about["top_um"] for feature in scene.features if "top_um" in feature.about)]
-    z = _level(random, levels)
-    width, height = view.extent_um
-    inner = 0.5 - 1.2 * BORDER
-    image = width * uniform(random, -inner, inner), height * uniform(random, -inner, inner)
-    return Feature("", (*Sight(view).behind(image, z), z), 0.0, (), {})
-
-
-def _level(random: Random, levels: Sequence[float]) -> float:
-    """The highest of the surfaces, or any."""
-    return max(levels) if random.random() < 0.5 else levels[int(random.integers(len(levels)))]
-
-
-def _clear(defect: Defect, found: Sequence[Defect]) -> bool:
-    """Whether it lies apart from those that are there."""
-    return all(
-        dist(defect.at_um[:2], other.at_um[:2]) > (defect.size_um + other.size_um) / 2 for other in found
-    )
-
-
-def _shown(feature: Feature, view: View) -> bool:
-    """Whether the image may show a defect of the feature."""
-    return bool(feature.primitives) and (feature.kind in _EXTENDED or well_inside(view, feature.at))
-
-
-def _with(feature: Feature, defect: Defect) -> Feature:
-    primitives = list(feature.primitives)
-    for primitive in defect.removed:
-        primitives.remove(primitive)
-    return replace(feature, primitives=(*primitives, *defect.added))
-
-
-def _retire(pool: dict[str, list[int]], scene: Scene, defect: Defect, index: int | None) -> None:
-    """Take the defect's feature, and compact ones that it touches, as a bridge does, out of the pools."""
-    for numbers in pool.values():
-        numbers[:] = [i for i in numbers if i != index and not _touches(defect, scene.features[i])]
 
 
 def _touches(defect: Defect, feature: Feature) -> bool:

@@ -6,7 +6,6 @@ debris of 20 to 200 um.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from math import cos, pi, radians, sin, tan
 
@@ -15,17 +14,14 @@ import numpy as np
 from longexposure.simulation.defects.kind import (
     LEAST_PX,
     Defect,
-    DefectKind,
-    Numbers,
     as_point,
     as_points,
     drawn_um,
-    is_body,
     seen_place,
-    span,
     ways_along,
     well_inside,
 )
+from longexposure.simulation.geometry.extent import Body, span
 from longexposure.simulation.geometry.frame import Frame, as_places, rotated
 from longexposure.simulation.geometry.primitives import (
     Ball,
@@ -40,7 +36,7 @@ from longexposure.simulation.geometry.primitives import (
     Wedge,
     Wire,
 )
-from longexposure.simulation.geometry.view import View
+from longexposure.simulation.geometry.view import Numbers, View
 from longexposure.simulation.scenes.draws import Random, choice, log_uniform, uniform
 
 _TRIES = 24
@@ -69,67 +65,66 @@ def crack(feature: Feature, scene: Scene, random: Random, *, view: View) -> Defe
     """A thin, jagged line along which die, body or fillet is parted; a barrel breaks across."""
     main = feature.primitives[0]
     if isinstance(main, Slab):
-        return _split(feature, main, random, view)
+        return plate_crack(feature, main, random, view)
     if isinstance(main, Wedge):
-        return _parted(feature, main, random, view)
-    if isinstance(main, Cylinder) and feature.kind == "via":
-        return _ring(feature, main, random, view)
-    return None
+        return fillet_crack(feature, main, random, view)
+    if not isinstance(main, Cylinder) or feature.kind != "via":
+        return None
+    # seen obliquely only
+    lean = tan(radians(view.tilt_deg))
+    wide = max(log_uniform(random, 4.0, 25.0), LEAST_PX * view.pixel_um / max(lean, 1e-9))
+    if lean < 0.3 or wide > 0.1 * (main.top - main.bottom):
+        return None
+    z = uniform(random, main.bottom + wide, main.top - wide)
+    gap = replace(main, amount=-main.amount, bottom=z - wide / 2, top=z + wide / 2)
+    return Defect("crack", "via", (*main.at, z), wide, removed=(), added=(gap,))
 
 
-def _split(feature: Feature, main: Slab, random: Random, view: View) -> Defect | None:
+def plate_crack(feature: Feature, main: Slab, random: Random, view: View) -> Defect | None:
     """A crack of a die or a ceramic body from face to face."""
-    layers = [
-        primitive
-        for primitive in feature.primitives
-        if isinstance(primitive, Slab) and (primitive.material == main.material or 0 < primitive.amount < 1)
-    ]
-    frame = Frame(main.at, main.turn_deg)
+    middle = (main.bottom + main.top) / 2
     wide = max(log_uniform(random, 2.0, 15.0), 0.7 * view.pixel_um)
     most = 0.7 * min(view.extent_um)
     long = drawn_um(random, view, 0.4 * min(*main.sides, most), most=min(most, 0.9 * max(main.sides)))
-    place = _seen_within(main, random, view)
-    if long is None or long < 6 * wide or place is None:
+    for _ in range(_TRIES):
+        place = seen_place(random, view, main, middle)
+        if _thickness_um(main, place) > 0 and well_inside(view, (*place, middle)):
+            break
+    else:
         return None
-    mine = [layer for layer in layers if _contains(layer, place)]
-    start = rotated(place - np.array(main.at), -main.turn_deg)
-    box = _common(mine, frame, wide)
-    path = _jagged(random, start.clip(*box), long, wide, box=box)
+    if long is None or long < 6 * wide:
+        return None
+    layers = [
+        s
+        for s in feature.primitives
+        if isinstance(s, Slab)
+        and (s.material == main.material or 0 < s.amount < 1)
+        and _thickness_um(s, place) > 0
+    ]
+    # what the layers have in common, in the die's own axes, less half a crack's width
+    away = rotated([np.subtract(layer.at, main.at) for layer in layers], -main.turn_deg)
+    half = np.array([layer.sides for layer in layers]) / 2 - wide / 2
+    box = (away - half).max(axis=0), (away + half).min(axis=0)
+    start = rotated(np.subtract(place, main.at), -main.turn_deg).clip(*box)
+    path = _jagged(random, start, long, wide, box=box)
     long = float(ways_along(path)[-1])
     if len(path) < 3 or long < 4 * wide:
         return None
+    frame = Frame(main.at, main.turn_deg)
     line = frame.places(as_places(path))
     added = tuple(
         Track(material=s.material, amount=-s.amount, points=line, width=wide, bottom=s.bottom, top=s.top)
-        for s in mine
+        for s in layers
     )
-    at = frame.place(*path.mean(axis=0).tolist())
-    return Defect("crack", feature.kind, (*at, (main.bottom + main.top) / 2), long, removed=(), added=added)
+    x, y = path.mean(axis=0).tolist()
+    at = frame.point(x, y, middle)
+    return Defect("crack", feature.kind, at, long, removed=(), added=added)
 
 
-def _seen_within(main: Slab, random: Random, view: View) -> Place | None:
-    """A place above the slab that is seen."""
-    middle = (main.bottom + main.top) / 2
-    for _ in range(_TRIES):
-        place = seen_place(random, view, main, middle)
-        if _contains(main, place) and well_inside(view, (*place, middle)):
-            return place
-    return None
-
-
-def _contains(layer: Slab, place: Place) -> bool:
-    low, high = span(layer, [place])
-    return bool(high[0] > low[0])
-
-
-def _common(layers: list[Slab], frame: Frame, wide: float) -> tuple[Numbers, Numbers]:
-    """Corners of what layers of one turn have in common, in the frame's axes, less half a crack's width."""
-    turn = radians(-frame.turn_deg)
-    c, s = cos(turn), sin(turn)
-    away = [np.subtract(layer.at, frame.at) for layer in layers]
-    middles = np.array([(c * x - s * y, s * x + c * y) for x, y in away])
-    half = np.array([layer.sides for layer in layers]) / 2 - wide / 2
-    return (middles - half).max(axis=0), (middles + half).min(axis=0)
+def _thickness_um(body: Body, place: Place) -> float:
+    """Height of the body above a place, 0 where it is not."""
+    low, high = span(body, [place])
+    return float(high[0] - low[0])
 
 
 def _jagged(
@@ -139,7 +134,7 @@ def _jagged(
     heading, step = uniform(random, 0, 2 * pi), max(long / 18, 2.0 * wide)
     branches = []
     for way in (heading, heading + pi):
-        points, turn, at = [], way, start
+        points, at = [], start
         for _ in range(int(long / 2 / step) + 1):
             turn = way + 0.6 * float(random.standard_normal())
             by = step * uniform(random, 0.4, 1.6) * np.array([cos(turn), sin(turn)])
@@ -153,58 +148,38 @@ def _jagged(
     return np.array([*branches[0][::-1], start, *branches[1]])
 
 
-def _parted(feature: Feature, main: Wedge, random: Random, view: View) -> Defect | None:
+def fillet_crack(feature: Feature, main: Wedge, random: Random, view: View) -> Defect | None:
     """A crack across a fillet, as deep as the solder is high at each place."""
     wide = max(log_uniform(random, 3.0, 15.0), 0.7 * view.pixel_um)
     reach, across = main.sides
     if reach < 4 * wide or across < LEAST_PX * view.pixel_um:
         return None
+    solder = [
+        s for s in feature.primitives if isinstance(s, Body) and s.material == main.material and s.amount > 0
+    ]
     frame = Frame(main.at, main.turn_deg)
     x, lean = uniform(random, -0.35, 0.2) * reach, uniform(random, -0.3, 0.3)
     count = max(int(across / max(2 * wide, view.pixel_um)), 3)
-    added: list[Primitive] = []
+    added = []
     for index in range(count):
         y = ((index + 0.5) / count - 0.5) * across
         jag = x + lean * y + 0.5 * wide * float(random.standard_normal())
         place = frame.place(min(max(jag, -0.45 * reach), 0.45 * reach), y)
-        sides = wide, across / count
-        added += _sawn(feature, place, sides, main.turn_deg)
+        for body in solder:
+            low, high = span(body, [place])
+            if high[0] - low[0] > 1e-3:
+                gap = Slab(
+                    material=body.material,
+                    amount=-body.amount,
+                    at=place,
+                    sides=(wide, across / count),
+                    bottom=float(low[0]),
+                    top=float(high[0]),
+                    turn_deg=main.turn_deg,
+                )
+                added.append(gap)
     at = frame.point(x, 0.0, (main.bottom + main.top) / 2)
     return Defect("crack", "joint", at, across, removed=(), added=tuple(added))
-
-
-def _sawn(feature: Feature, place: Place, sides: Place, turn_deg: float) -> Iterator[Slab]:
-    """Slabs that take away the solder above a place."""
-    for primitive in feature.primitives:
-        if (
-            primitive.material != feature.primitives[0].material
-            or primitive.amount <= 0
-            or not is_body(primitive)
-        ):
-            continue
-        low, high = span(primitive, [place])
-        if high[0] - low[0] > 1e-3:
-            bottom, top = float(low[0]), float(high[0])
-            yield Slab(
-                material=primitive.material,
-                amount=-primitive.amount,
-                at=place,
-                sides=sides,
-                bottom=bottom,
-                top=top,
-                turn_deg=turn_deg,
-            )
-
-
-def _ring(feature: Feature, main: Cylinder, random: Random, view: View) -> Defect | None:
-    """A barrel that is broken across, seen obliquely only."""
-    lean = tan(radians(view.tilt_deg))
-    wide = max(log_uniform(random, 4.0, 25.0), LEAST_PX * view.pixel_um / max(lean, 1e-9))
-    if lean < 0.3 or wide > 0.1 * (main.top - main.bottom):
-        return None
-    z = uniform(random, main.bottom + wide, main.top - wide)
-    gap = replace(main, amount=-main.amount, bottom=z - wide / 2, top=z + wide / 2)
-    return Defect("crack", "via", (*main.at, z), wide, removed=(), added=(gap,))
 
 
 def particle(feature: Feature, scene: Scene, random: Random, *, view: View) -> Defect | None:
@@ -216,10 +191,11 @@ def particle(feature: Feature, scene: Scene, random: Random, *, view: View) -> D
         return None
     primitive: Primitive
     x, y, z = feature.at
+    at = x, y, z + size / 2
     metal = choice(random, ("Cu", "Al", "Sn") if size > 50 else ("Cu", "Sn"))
     if kind < 0.45:
         solder = choice(random, ("SAC305", "SAC305", "Sn63Pb37"))
-        primitive = Ball(material=solder, at=(x, y, z + size / 2), radius=size / 2)
+        primitive = Ball(material=solder, at=at, radius=size / 2)
     elif kind < 0.75:
         sides = size, size * uniform(random, 0.3, 0.9)
         turn = uniform(random, 0, 360)
@@ -228,26 +204,13 @@ def particle(feature: Feature, scene: Scene, random: Random, *, view: View) -> D
     else:
         wide = max(min(log_uniform(random, 8.0, 40.0), 0.2 * size), 0.8 * view.pixel_um)
         size = max(min(5 * size, 3 * most), 4 * wide)
-        points = _curl(random, size) + np.array([x, y, z + wide / 2])
+        # a fibre that lies flat in a wandering curve
+        count = 14
+        bend = np.cumsum(random.normal(uniform(random, -0.12, 0.12), 0.15, count))
+        course = uniform(random, 0, 2 * pi) + bend
+        steps = size / count * np.column_stack([np.cos(course), np.sin(course), np.zeros(count)])
+        points = np.vstack([np.zeros(3), np.cumsum(steps, axis=0)])
+        points = points - points.mean(axis=0) + np.array([x, y, z + wide / 2])
+        at = as_point(points.mean(axis=0))
         primitive = Wire(material=metal, points=as_points(points), diameter=wide)
-        return Defect("particle", "", as_point(points.mean(axis=0)), size, removed=(), added=(primitive,))
-    return Defect("particle", "", (x, y, z + size / 2), size, removed=(), added=(primitive,))
-
-
-def _curl(random: Random, long: float) -> Numbers:
-    """A fibre that lies flat about the origin in a wandering curve."""
-    count = 14
-    bend = np.cumsum(random.normal(uniform(random, -0.12, 0.12), 0.15, count))
-    turn = uniform(random, 0, 2 * pi) + bend
-    steps = long / count * np.column_stack([np.cos(turn), np.sin(turn), np.zeros(count)])
-    points = np.vstack([np.zeros(3), np.cumsum(steps, axis=0)])
-    centred: Numbers = points - points.mean(axis=0)
-    return centred
-
-
-CRACK_DEFECTS: Mapping[str, DefectKind] = {
-    "via void": DefectKind(via_void, ("via",), "a barrel or filling with a hole"),
-    "crack": DefectKind(crack, ("die", "body", "joint", "via"), "a crack of die, part, fillet or barrel"),
-    "particle": DefectKind(particle, ("",), "debris: a solder ball, a chip of metal, a fibre"),
-}
-"""What can be wrong with vias and bodies, and what does not belong there, by name."""
+    return Defect("particle", "", at, size, removed=(), added=(primitive,))

@@ -6,38 +6,33 @@ or two widths.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from itertools import pairwise
-from math import atan2, cos, degrees, dist, hypot, pi, radians, sin, sqrt
+from math import atan2, degrees, dist, hypot, pi, sqrt
 
 import numpy as np
 
 from longexposure.simulation.defects.kind import (
     Defect,
-    DefectKind,
-    Numbers,
     as_point,
     as_points,
     drawn_um,
-    finer,
-    on_line,
-    part_of,
     ways_along,
     well_inside,
 )
-from longexposure.simulation.geometry.frame import Frame
+from longexposure.simulation.geometry.frame import Frame, rotated
 from longexposure.simulation.geometry.primitives import (
     Ball,
     Ellipsoid,
     Feature,
+    Place,
     Point,
     Scene,
     Slab,
     Track,
     Wire,
 )
-from longexposure.simulation.geometry.view import View
+from longexposure.simulation.geometry.view import Numbers, View
 from longexposure.simulation.scenes.draws import Random, choice, uniform
 
 _TRIES = 24
@@ -47,48 +42,43 @@ _TRIES = 24
 
 
 def broken_wire(feature: Feature, scene: Scene, random: Random, *, view: View) -> Defect | None:
-    """A gap, most often near one of the bonds; the free end has sprung aside."""
+    """A gap, most often near one of the bonds; the free end has sprung aside by up to a wire's width."""
     wire: Wire = feature.primitives[0]  # type: ignore[assignment]
     points, wide = np.array(wire.points), wire.diameter
-    total = float(ways_along(points)[-1])
+    ways = ways_along(points)
+    total = float(ways[-1])
     gap = drawn_um(random, view, 2 * wide, most=0.3 * total, sigma=0.6)
     if gap is None:
         return None
-    room = (gap + wide) / 2 + wide
+    half = (gap + wide) / 2
     for _ in range(_TRIES):
         way = uniform(random, *choice(random, ((0.02, 0.15), (0.85, 0.98), (0.1, 0.9)))) * total
-        at = as_point(on_line(points, way))
-        if room < way < total - room and well_inside(view, at):
+        at = as_point(_on_line(points, way))
+        if half + wide < way < total - (half + wide) and well_inside(view, at):
             break
     else:
         return None
-    half = (gap + wide) / 2
-    pieces = [part_of(points, 0.0, way - half), part_of(points, way + half, total)]
+    pieces = [_part_of(points, 0.0, way - half), _part_of(points, way + half, total)]
+
+    # the longer piece bends across its course towards its free end
     longer = 0 if way > total / 2 else 1
-    pieces[longer] = _sprung(random, pieces[longer], wide, free=-1 if longer == 0 else 0)
-    added = tuple(replace(wire, points=as_points(piece)) for piece in pieces)
-    return Defect("broken wire", "wire", at, gap, removed=(wire,), added=added)
-
-
-def _sprung(random: Random, points: Numbers, wide: float, *, free: int) -> Numbers:
-    """The line with its free end, the first or last point, bent across its course by up to a wire's width."""
-    points = finer(points, 80)
-    ways = ways_along(points)
-    left = ways[-1] - ways if free == -1 else ways
-    course = points[-1] - points[-2] if free == -1 else points[1] - points[0]
+    long = _finer(pieces[longer], 80)
+    ways = ways_along(long)
+    left = ways if longer else ways[-1] - ways
+    course = long[1] - long[0] if longer else long[-1] - long[-2]
     course = course / np.linalg.norm(course)
     by = random.standard_normal(3)
     by -= (by @ course) * course
     by *= wide * uniform(random, 0.0, 1.0) / np.linalg.norm(by)
-    long = min(6 * wide, 0.5 * ways[-1])
-    bent: Numbers = points + by * np.maximum(1 - left / long, 0.0)[:, None] ** 2
-    return bent
+    pieces[longer] = long + by * np.maximum(1 - left / min(6 * wide, 0.5 * ways[-1]), 0.0)[:, None] ** 2
+    added = tuple(replace(wire, points=as_points(piece)) for piece in pieces)
+    return Defect("broken wire", "wire", at, gap, removed=(wire,), added=added)
 
 
 def swept_wire(feature: Feature, scene: Scene, random: Random, *, view: View) -> Defect | None:
     """The middle of a wire pushed sideways by the flowing mould compound."""
     wire: Wire = feature.primitives[0]  # type: ignore[assignment]
-    points = finer(np.array(wire.points))
+    points = _finer(np.array(wire.points))
     along = points[-1, :2] - points[0, :2]
     chord = float(np.hypot(*along))
     if chord <= 0:
@@ -99,11 +89,12 @@ def swept_wire(feature: Feature, scene: Scene, random: Random, *, view: View) ->
     side = np.array([-along[1], along[0], 0.0]) / chord * random.choice((-1.0, 1.0))
     fraction = np.clip((points[:, :2] - points[0, :2]) @ along / chord**2, 0.0, 1.0)
     bent = points + size * side * np.sin(pi * fraction)[:, None]
-    middle = on_line(points, float(np.interp(0.5, fraction, ways_along(points)))) + size / 2 * side
-    if not well_inside(view, as_point(middle)):
+    half_way = float(np.interp(0.5, fraction, ways_along(points)))
+    middle = as_point(_on_line(points, half_way) + size / 2 * side)
+    if not well_inside(view, middle):
         return None
     new = replace(wire, points=as_points(bent))
-    return Defect("swept wire", "wire", as_point(middle), size, removed=(wire,), added=(new,))
+    return Defect("swept wire", "wire", middle, size, removed=(wire,), added=(new,))
 
 
 def lifted_wire(feature: Feature, scene: Scene, random: Random, *, view: View) -> Defect | None:
@@ -113,7 +104,7 @@ def lifted_wire(feature: Feature, scene: Scene, random: Random, *, view: View) -
     if not ends:
         return None
     end = choice(random, ends)
-    points = finer(np.array(wire.points))
+    points = _finer(np.array(wire.points))
     ways = ways_along(points)
     size = drawn_um(random, view, 4 * wire.diameter, most=min(0.3 * float(ways[-1]), 12 * wire.diameter))
     if size is None:
@@ -125,16 +116,34 @@ def lifted_wire(feature: Feature, scene: Scene, random: Random, *, view: View) -
     by = 0.4 * np.array([back[0], back[1], 0.0]) + aside + np.array([0.0, 0.0, uniform(random, 0.5, 1.2)])
     by *= size / float(np.linalg.norm(by))
     bend = np.maximum((fraction - 0.4) / 0.6, 0.0)[:, None] ** 2
-    raised = points + by * bend
     at = as_point(np.average(points + by * bend / 2, axis=0, weights=bend[:, 0]))
     bonds = tuple(
-        primitive
-        for primitive in feature.primitives[1:]
-        if isinstance(primitive, Ball | Ellipsoid)
-        and dist(primitive.at, wire.points[end]) < 3 * wire.diameter
+        bond
+        for bond in feature.primitives[1:]
+        if isinstance(bond, Ball | Ellipsoid) and dist(bond.at, wire.points[end]) < 3 * wire.diameter
     )
-    new = replace(wire, points=as_points(raised))
+    new = replace(wire, points=as_points(points + by * bend))
     return Defect("lifted wire", "wire", at, size, removed=(wire, *bonds), added=(new,))
+
+
+def _on_line(points: Numbers, way: float) -> Numbers:
+    """The point after this length of way."""
+    ways = ways_along(points)
+    return np.array([np.interp(way, ways, column) for column in points.T])
+
+
+def _part_of(points: Numbers, first: float, last: float) -> Numbers:
+    """The line between two lengths of way."""
+    ways = ways_along(points)
+    inner = points[(ways > first) & (ways < last)]
+    return np.vstack([_on_line(points, first), inner, _on_line(points, last)])
+
+
+def _finer(points: Numbers, count: int = 40) -> Numbers:
+    """The same line with about this many points more."""
+    ways = ways_along(points)
+    all_ways = np.union1d(ways, np.linspace(0.0, ways[-1], count))
+    return np.column_stack([np.interp(all_ways, ways, column) for column in points.T])
 
 
 # ---- traces -----------------------------------------------------------------------------------------
@@ -156,16 +165,8 @@ def open_trace(feature: Feature, scene: Scene, random: Random, *, view: View) ->
         across = 2 * (index + 0.5) / count - 1
         round_ = wide / 2 * (1 - sqrt(1 - across**2))
         low, high = ((gap / 2 + round_ + ragged * random.random(2)) * (-1, 1)).tolist()
-        strip = Slab(
-            material=track.material,
-            amount=-track.amount,
-            at=frame.place((low + high) / 2, across * wide / 2),
-            sides=(high - low, wide / count),
-            bottom=track.bottom,
-            top=track.top,
-            turn_deg=frame.turn_deg,
-        )
-        added.append(strip)
+        middle, sides = ((low + high) / 2, across * wide / 2), (high - low, wide / count)
+        added.append(_strip(track, frame, middle, sides, amount=-track.amount))
     return Defect("open trace", "trace", at, gap, removed=(), added=tuple(added))
 
 
@@ -178,19 +179,18 @@ def shorted_trace(feature: Feature, scene: Scene, random: Random, *, view: View)
         found = _spot(feature, random, view, clear=2 * track.width)
         if found is None:
             return None
-        at, frame = found
         for side in random.permutation((-1.0, 1.0)).tolist():
-            gap = _gap_um(track, scene, frame, side)
+            gap = _gap_um(track, scene, found[1], side)
             if gap is not None and gap >= view.pixel_um:
-                return _short(feature, random, view, at=at, frame=frame, side=side, gap=gap)
+                return _short(track, random, view, spot=found, side=side, gap=gap)
     return None
 
 
 def _short(
-    feature: Feature, random: Random, view: View, *, at: Point, frame: Frame, side: float, gap: float
+    track: Track, random: Random, view: View, *, spot: tuple[Point, Frame], side: float, gap: float
 ) -> Defect | None:
     """Strips across the gap, side by side, those in the middle from trace to trace."""
-    track: Track = feature.primitives[0]  # type: ignore[assignment]
+    at, frame = spot
     long = drawn_um(random, view, 0.8 * gap, most=4 * gap + 2 * track.width, sigma=0.5)
     if long is None:
         return None
@@ -202,17 +202,23 @@ def _short(
         outer = max(2 * abs(across) - 1, 0.0)
         reach = 0.5 * gap * min((1 - outer) ** 1.5 * uniform(random, 0.8, 1.25), 0.98) if outer else gap
         for start in (0.0, gap - reach) if outer else (0.0,):
-            strip = Slab(
-                material=track.material,
-                at=frame.place(across * long / 2, side * (edge + start + reach / 2)),
-                sides=(long / count, reach),
-                bottom=track.bottom,
-                top=track.top,
-                turn_deg=frame.turn_deg,
-            )
-            strips.append(strip)
-    middle = (*frame.place(0.0, side * (edge + gap / 2)), at[2])
-    return Defect("shorted trace", "trace", middle, gap, removed=(), added=tuple(strips))
+            middle = across * long / 2, side * (edge + start + reach / 2)
+            strips.append(_strip(track, frame, middle, (long / count, reach), amount=1.0))
+    place = frame.place(0.0, side * (edge + gap / 2))
+    return Defect("shorted trace", "trace", (*place, at[2]), gap, removed=(), added=tuple(strips))
+
+
+def _strip(track: Track, frame: Frame, middle: Place, sides: Place, *, amount: float) -> Slab:
+    """A slab as high as the track, about a place of the frame and along its axes."""
+    return Slab(
+        material=track.material,
+        amount=amount,
+        at=frame.place(*middle),
+        sides=sides,
+        bottom=track.bottom,
+        top=track.top,
+        turn_deg=frame.turn_deg,
+    )
 
 
 def _spot(feature: Feature, random: Random, view: View, *, clear: float) -> tuple[Point, Frame] | None:
@@ -233,41 +239,19 @@ def _spot(feature: Feature, random: Random, view: View, *, clear: float) -> tupl
 
 
 def _gap_um(track: Track, scene: Scene, frame: Frame, side: float) -> float | None:
-    """Clear distance to a parallel trace of the same layer on one side (+1: own y), None without one.
-
-    None as well where anything else of a feature lies at that height between the two.
-    """
-    best: float | None = None
-    c, s = cos(radians(frame.turn_deg)), sin(radians(frame.turn_deg))
+    """Clear distance to a parallel trace of the same layer on one side (+1: own y), None without one near."""
+    gaps = [4 * track.width]
     for other in (primitive for feature in scene.features for primitive in feature.primitives):
         if not isinstance(other, Track) or other == track or other.material != track.material:
             continue
         if abs(other.top - track.top) > 1e-6 * abs(track.top - track.bottom):
             continue
-        line = np.array(other.points) - frame.at
-        own = np.column_stack([c * line[:, 0] + s * line[:, 1], side * (c * line[:, 1] - s * line[:, 0])])
-        for one, two in pairwise(own):
-            away = _beside(one, two, clear=2 * track.width)
-            gap = None if away is None else away - (track.width + other.width) / 2
-            if gap is not None and gap > 0 and (best is None or gap < best):
-                best = gap
-    return best if best is not None and best < 4 * track.width else None
-
-
-def _beside(one: Numbers, two: Numbers, *, clear: float) -> float | None:
-    """Distance of a piece of line from the own x axis where it runs along it, beside the origin."""
-    (x1, y1), (x2, y2) = one.tolist(), two.tolist()
-    if abs(y2 - y1) > 0.02 * abs(x2 - x1) or not min(x1, x2) < -clear < clear < max(x1, x2):
-        return None
-    away = y1 + (y2 - y1) * (0 - x1) / (x2 - x1)
-    return away if away > 0 else None
-
-
-LINE_DEFECTS: Mapping[str, DefectKind] = {
-    "broken wire": DefectKind(broken_wire, ("wire",), "a wire with a gap"),
-    "swept wire": DefectKind(swept_wire, ("wire",), "a wire pushed sideways"),
-    "lifted wire": DefectKind(lifted_wire, ("wire",), "a wire's end off its bond"),
-    "open trace": DefectKind(open_trace, ("trace",), "a trace with a gap"),
-    "shorted trace": DefectKind(shorted_trace, ("trace",), "copper between two traces"),
-}
-"""What can be wrong with wires and traces, by name."""
+        own = rotated(np.array(other.points) - frame.at, -frame.turn_deg) * (1.0, side)
+        for (x1, y1), (x2, y2) in pairwise(own.tolist()):
+            # a piece that runs along the own x axis, beside the origin
+            along = abs(y2 - y1) <= 0.02 * abs(x2 - x1)
+            if along and min(x1, x2) < -2 * track.width and 2 * track.width < max(x1, x2):
+                away = y1 + (y2 - y1) * (0 - x1) / (x2 - x1)
+                gap = away - (track.width + other.width) / 2
+                gaps += [gap] if away > 0 and gap > 0 else []
+    return min(gaps) if min(gaps) < 4 * track.width else None

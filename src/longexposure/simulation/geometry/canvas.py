@@ -1,8 +1,8 @@
 """Parts of primitives as arrays, and the canvas on which thousands of them are added up.
 
 A part is a primitive or a piece of one, in pixel coordinates of its own (see `PixelFrames`), where rays are
-parallel: a ray is (x - a t, y - b t, t), t the height. A law gives the length along t, in px, from a part's
-terms and the pixels' coordinates; parts of one law are computed together.
+parallel: a ray is (x - a t, y - b t, t), t the height. A law, a function whose name ends so, gives the length
+along t, in px, from a part's terms and the pixels' coordinates; parts of one law are computed together.
 """
 
 from __future__ import annotations

@@ -46,10 +46,10 @@ def lattice_parts(primitives: Sequence[Lattice], canvas: Canvas) -> Iterator[Par
         inner = 0.5 * (count - 1) * pitch - [pitch[0] * (shift > 0), 0] - 1
         inside = None
         if slices * grid**2 > 2 and np.all(2 * inner - np.abs(sweep) > TILE_PX):
-            inside = partial(_repeated, table=_cell_table(terms, cover, slices=slices, grid=grid))
+            inside = partial(repeated_law, table=_cell_table(terms, cover, slices=slices, grid=grid))
         yield Parts(
             frames=frames,
-            law=partial(_averaged, cover=cover, slices=min(slices, _MOST_SLICES)),
+            law=partial(averaged_law, cover=cover, slices=min(slices, _MOST_SLICES)),
             terms={name: np.array([value]) for name, value in terms.items()},
             reach=(np.abs(axes).T @ (0.5 * sides + 0.5 * np.abs(sweep)))[None],
             grid=np.array([grid]),
@@ -58,7 +58,7 @@ def lattice_parts(primitives: Sequence[Lattice], canvas: Canvas) -> Iterator[Par
         )
 
 
-def _averaged(terms: Terms, x: Image, y: Image, *, cover: Cover, slices: int) -> Image:
+def averaged_law(terms: Terms, x: Image, y: Image, *, cover: Cover, slices: int) -> Image:
     """Height times the mean coverage of heights evenly spaced between bottom and top."""
     u = terms["c"] * x + terms["s"] * y
     v = terms["c"] * y - terms["s"] * x
@@ -89,11 +89,11 @@ def _cell_table(terms: dict[str, float], cover: Cover, *, slices: int, grid: int
     offset = (np.arange(grid) + 0.5) / grid - 0.5
     for right, down in product(offset, offset):
         x, y = (u + right).astype(np.float32)[None], (v + down).astype(np.float32)[:, None]
-        total += _averaged(arrays, x, y, cover=cover, slices=min(slices, 4 * _MOST_SLICES))[0, 0]
+        total += averaged_law(arrays, x, y, cover=cover, slices=min(slices, 4 * _MOST_SLICES))[0, 0]
     return np.pad(total / np.float32(grid**2), ((0, 1), (0, 1)), mode="wrap")
 
 
-def _repeated(terms: Terms, x: Image, y: Image, *, table: Image) -> Image:
+def repeated_law(terms: Terms, x: Image, y: Image, *, table: Image) -> Image:
     """Height times the coverage that a table gives for one period, between its values linearly."""
     rows, columns = table.shape[0] - 1, table.shape[1] - 1
     period = terms["pitchv"] * (np.float32(1) + (terms["fewer"] > 0))

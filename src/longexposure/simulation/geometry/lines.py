@@ -26,7 +26,7 @@ from longexposure.simulation.geometry.canvas import (
 from longexposure.simulation.geometry.coverage import blur_of, disc_area, fraction_inside
 from longexposure.simulation.geometry.crossings import cross_themselves, draw_crossing
 from longexposure.simulation.geometry.primitives import Track, Wire
-from longexposure.simulation.geometry.prisms import disc_parts, strip_parts, strip_terms
+from longexposure.simulation.geometry.prisms import disc_parts, strip_parts
 from longexposure.simulation.geometry.quadrics import FINEST_PX, half_balls
 
 _SHARP_TRACK, _SHARP_WIRE = 2 * np.sin(np.deg2rad(25)), 2 * np.sin(np.deg2rad(10))
@@ -153,13 +153,18 @@ def track_parts(primitives: Sequence[Track], canvas: Canvas) -> Iterator[Parts]:
     go = np.einsum("nej,nj->ne", normal, sweep)
     sharp = np.any(pieces.corner != 0, axis=(1, 2))
     for chosen, edges, grid in ((~sharp, 2, 1), (sharp, 4, 2)):
-        at, inward, change = (each[chosen, :edges] for each in (depth, normal, go))
-        terms = strip_terms(
-            across[chosen], half_width[chosen], sweep[chosen], at=at, normal=inward, go=change
+        yield from strip_parts(
+            frames.pick(chosen),
+            {"height": height[chosen]},
+            across=across[chosen],
+            half=half_width[chosen],
+            sweep=sweep[chosen],
+            at=depth[chosen, :edges],
+            normal=normal[chosen, :edges],
+            go=go[chosen, :edges],
+            reach=reach[chosen],
+            grid=np.full(np.count_nonzero(chosen), grid),
         )
-        terms["height"] = height[chosen]
-        samples = np.full(len(at), grid)
-        yield from strip_parts(frames.pick(chosen), terms, reach[chosen], grid=samples)
     which, end = np.nonzero(pieces.free)
     outward = axis[which] * np.where(end == 0, -1.0, 1.0)[:, None]
     cap = frames.pick(which)
@@ -177,7 +182,7 @@ def wire_parts(primitives: Sequence[Wire], canvas: Canvas) -> Iterator[Parts]:
     sharp = np.any(pieces.corner != 0, axis=(1, 2))
     rods = _rods(pieces, frames, radius, half)
     yield rods.pick(~sharp)
-    yield rods.pick(sharp, partial(_rod, edges=4))
+    yield rods.pick(sharp, partial(rod_law, edges=4))
     which, end = np.nonzero(pieces.free)
     outward = pieces.axis[which] * np.where(end == 0, -1.0, 1.0)[:, None]
     ball = frames.pick(which)
@@ -212,10 +217,12 @@ def _rods(pieces: Pieces, frames: PixelFrames, radius: Numbers, half: Numbers) -
         terms |= {f"at{i}": depth[:, i], f"nx{i}": form[:, i, 0], f"ny{i}": form[:, i, 1]}
         terms[f"go{i}"] = np.abs(go[:, i])
     reach = half[:, None] * np.abs(seen) + 1.6 * radius[:, None] * np.sqrt(1 + frames.slope**2)
-    return Parts(frames, partial(_rod, edges=2), terms, reach, np.where(dot, 4, np.where(radius < 0.5, 2, 1)))
+    return Parts(
+        frames, partial(rod_law, edges=2), terms, reach, np.where(dot, 4, np.where(radius < 0.5, 2, 1))
+    )
 
 
-def _rod(terms: Terms, x: Image, y: Image, *, edges: int) -> Image:
+def rod_law(terms: Terms, x: Image, y: Image, *, edges: int) -> Image:
     """Mean chord over the pixel's extent across the rod, times the fraction of it between the planes."""
     across = (terms["c"] * x + terms["s"] * y) / terms["radius"]
     wide, narrow = blur_of(terms["c"] / terms["radius"], terms["s"] / terms["radius"], terms["soft"])

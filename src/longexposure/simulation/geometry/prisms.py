@@ -36,35 +36,7 @@ _QUADRATURE = {
 # ---- boxes, wedges and straight strips --------------------------------------------------------------
 
 
-def strip_terms(
-    across: Numbers, half: Numbers, sweep: Numbers, *, at: Numbers, normal: Numbers, go: Numbers
-) -> dict[str, Numbers]:
-    """Terms of straight strips with E edges across them: two ends, and bevels of sharp corners.
-
-    The depth inside an edge is at + (x, y) . normal - t go.
-
-    Args:
-        across: unit vectors (N, 2) across the strips.
-        half: (N,) half widths, px.
-        sweep: (N, 2), how far the image moves between bottom and top, px.
-        at: (N, E), depth of the strip's middle inside each edge, px.
-        normal: (N, E, 2), inward and of length 1.
-        go: (N, E), change of the depth in the sweep.
-    """
-    moves = np.sum(across * sweep, axis=1)
-    terms = {"c": across[:, 0], "s": across[:, 1], "half": half}
-    terms |= {"go": np.abs(moves), "sign": 0.5 * np.sign(moves)}
-    for i in range(at.shape[1]):
-        terms |= {
-            f"at{i}": at[:, i],
-            f"nx{i}": normal[:, i, 0],
-            f"ny{i}": normal[:, i, 1],
-            f"go{i}": go[:, i],
-        }
-    return terms
-
-
-def _strip(terms: Terms, x: Image, y: Image, *, upright: bool, edges: int) -> Image:
+def strip_law(terms: Terms, x: Image, y: Image, *, upright: bool, edges: int) -> Image:
     """Height in a strip between two ends.
 
     The strip leaves a part of the sweep, of which the ends see the middle and the length, except where the
@@ -105,20 +77,51 @@ def _strip(terms: Terms, x: Image, y: Image, *, upright: bool, edges: int) -> Im
 
 def strip_parts(
     frames: PixelFrames,
-    terms: dict[str, Numbers],
-    reach: Numbers,
+    more: dict[str, Numbers],
     *,
+    across: Numbers,
+    half: Numbers,
+    sweep: Numbers,
+    at: Numbers,
+    normal: Numbers,
+    go: Numbers,
+    reach: Numbers,
     grid: Indices,
     areas: Numbers | None = None,
 ) -> Iterator[Parts]:
-    """Strips in two lots: those whose image does not move between bottom and top, and the others."""
-    edges = sum(name.startswith("at") for name in terms)
-    moves = [terms["go"]] + [np.abs(terms[f"go{i}"]) for i in range(edges)]
-    upright = np.max(moves, axis=0) < 0.02
-    law = partial(_strip, upright=True, edges=edges)
-    strips = Parts(frames, law, terms, reach, grid, areas)
+    """Straight strips with E edges across them: two ends, and bevels of sharp corners.
+
+    Two lots: those whose image does not move between bottom and top, and the others. The depth inside an edge
+    is at + (x, y) . normal - t go.
+
+    Args:
+        frames: of N strips.
+        more: the term "height", and those of a slant.
+        across: unit vectors (N, 2) across the strips.
+        half: (N,) half widths, px.
+        sweep: (N, 2), how far the image moves between bottom and top, px.
+        at: (N, E), depth of the strip's middle inside each edge, px.
+        normal: (N, E, 2), inward and of length 1.
+        go: (N, E), change of the depth in the sweep.
+        reach: see `Parts`.
+        grid: see `Parts`.
+        areas: strips that tiles may lie outside or inside of, see `Parts`.
+    """
+    edges = at.shape[1]
+    moves = np.sum(across * sweep, axis=1)
+    terms = more | {"c": across[:, 0], "s": across[:, 1], "half": half}
+    terms |= {"go": np.abs(moves), "sign": 0.5 * np.sign(moves)}
+    for i in range(edges):
+        terms |= {
+            f"at{i}": at[:, i],
+            f"nx{i}": normal[:, i, 0],
+            f"ny{i}": normal[:, i, 1],
+            f"go{i}": go[:, i],
+        }
+    upright = np.maximum(np.abs(moves), np.abs(go).max(axis=1)) < 0.02
+    strips = Parts(frames, partial(strip_law, upright=True, edges=edges), terms, reach, grid, areas)
     yield strips.pick(upright)
-    yield strips.pick(~upright, partial(_strip, upright=False, edges=edges))
+    yield strips.pick(~upright, partial(strip_law, upright=False, edges=edges))
 
 
 def box_parts(primitives: Sequence[Slab] | Sequence[Wedge], canvas: Canvas) -> Iterator[Parts]:
@@ -138,14 +141,6 @@ def box_parts(primitives: Sequence[Slab] | Sequence[Wedge], canvas: Canvas) -> I
     order = np.argsort(-np.abs(go), axis=1, kind="stable")
     go, half = np.take_along_axis(go, order, 1), np.take_along_axis(half, order, 1)
     axes = np.take_along_axis(axes, order[:, :, None], 1)
-    terms |= strip_terms(
-        axes[:, 0],
-        half[:, 0],
-        sweep,
-        at=half[:, [1, 1]],
-        normal=np.stack([-axes[:, 1], axes[:, 1]], axis=1),
-        go=np.stack([-go[:, 1], go[:, 1]], axis=1),
-    )
     areas = np.concatenate([axes, np.stack([half, half, np.abs(go)], axis=2)], axis=2)
     reach = np.einsum("nij,ni->nj", np.abs(axes), half) + 0.5 * np.abs(sweep) + 0.25
     least = half.min(axis=1)
@@ -153,13 +148,25 @@ def box_parts(primitives: Sequence[Slab] | Sequence[Wedge], canvas: Canvas) -> I
     grid = np.where(turned, np.select([least < 0.75, least < 2.5], [4, 2], 1), 1)
     if not plain:
         grid = np.where(least < 2.5, 4, 2)
-    yield from strip_parts(frames, terms, reach, grid=grid, areas=areas if plain else None)
+    yield from strip_parts(
+        frames,
+        terms,
+        across=axes[:, 0],
+        half=half[:, 0],
+        sweep=sweep,
+        at=half[:, [1, 1]],
+        normal=np.stack([-axes[:, 1], axes[:, 1]], axis=1),
+        go=np.stack([-go[:, 1], go[:, 1]], axis=1),
+        reach=reach,
+        grid=grid,
+        areas=areas if plain else None,
+    )
 
 
 # ---- cylinders --------------------------------------------------------------------------------------
 
 
-def _tube(terms: Terms, x: Image, y: Image, *, nodes: int, upright: bool) -> Image:
+def tube_law(terms: Terms, x: Image, y: Image, *, nodes: int, upright: bool) -> Image:
     """Height in a cylinder: strips along the sweep, by quadrature across it.
 
     Terms "nx" and "ny" cut it at a plane through the disc's middle, of what the disc leaves of the sweep.
@@ -210,11 +217,11 @@ def disc_parts(
     reach = radius[:, None] + 0.5 * np.abs(sweep) + 0.25
     grid = np.where(oblique & ((radius < 2) | (go < 3) & (radius < 4)), 2, 1)
     small = (radius < 4).astype(int) + (radius < 1.5)
-    discs = Parts(frames, partial(_tube, nodes=2, upright=True), terms, reach, grid)
+    discs = Parts(frames, partial(tube_law, nodes=2, upright=True), terms, reach, grid)
     for size, nodes in enumerate((2, 3, 6)):
         for upright in (True, False):
             chosen = (small == size) & (oblique != upright)
-            yield discs.pick(chosen, partial(_tube, nodes=nodes, upright=upright))
+            yield discs.pick(chosen, partial(tube_law, nodes=nodes, upright=upright))
 
 
 def cylinder_parts(primitives: Sequence[Cylinder], canvas: Canvas) -> Iterator[Parts]:

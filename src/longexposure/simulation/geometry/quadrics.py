@@ -42,8 +42,8 @@ def ellipsoid_parts(primitives: Sequence[Ball] | Sequence[Ellipsoid], canvas: Ca
     mine = frames.pick(whole)
     terms, _, reach = _quadratic(mine, radii[whole], turn_deg[whole])
     least = _smallest(terms)
-    sampled = Parts(mine, _quadric, terms, reach, np.where(least < 6, 3, 2))
-    small = sampled.pick(least < _SMALL_PX, _small_quadric)
+    sampled = Parts(mine, quadric_law, terms, reach, np.where(least < 6, 3, 2))
+    small = sampled.pick(least < _SMALL_PX, small_quadric_law)
     # the square completed in x: size - yy' y^2 - xx (x + lean y)^2
     xx = small.terms.pop("xx")
     lean = 0.5 * small.terms.pop("xy") / xx
@@ -60,7 +60,7 @@ def ellipsoid_parts(primitives: Sequence[Ball] | Sequence[Ellipsoid], canvas: Ca
     terms, middle, reach = _quadratic(mine, radii, turn_deg[some])
     limits = np.clip(cut, -radii[:, 2:], radii[:, 2:])
     terms |= {"bottom": limits[:, 0], "top": limits[:, 1], "mx": middle[:, 0], "my": middle[:, 1]}
-    yield Parts(mine, _quadric, terms, reach, _round_grid(_smallest(terms)))
+    yield Parts(mine, quadric_law, terms, reach, _round_grid(_smallest(terms)))
 
 
 def half_balls(frames: PixelFrames, radius_px: Numbers, outward: Numbers) -> Parts:
@@ -75,7 +75,7 @@ def half_balls(frames: PixelFrames, radius_px: Numbers, outward: Numbers) -> Par
     form = outward[:, :2] + along[:, None] * middle
     form[:, 0] += np.where(np.all(form == 0, axis=1), 1e-2, 0.0)
     terms |= {"px": form[:, 0], "py": form[:, 1], "go": np.abs(along)}
-    return Parts(frames, _half_ball, terms, reach, _round_grid(radius))
+    return Parts(frames, half_ball_law, terms, reach, _round_grid(radius))
 
 
 def _quadratic(
@@ -117,7 +117,7 @@ def _half_chord(terms: Terms, x: Image, y: Image) -> Image:
     return np.sqrt(square, out=square)
 
 
-def _quadric(terms: Terms, x: Image, y: Image) -> Image:
+def quadric_law(terms: Terms, x: Image, y: Image) -> Image:
     """Chord in a quadric, whole or cut at two heights."""
     half = _half_chord(terms, x, y)
     if "bottom" not in terms:
@@ -130,7 +130,7 @@ def _quadric(terms: Terms, x: Image, y: Image) -> Image:
     return np.maximum(top, 0, out=top)
 
 
-def _small_quadric(terms: Terms, x: Image, y: Image) -> Image:
+def small_quadric_law(terms: Terms, x: Image, y: Image) -> Image:
     """Mean chord over the pixel in a whole quadric: along x in closed form, along y by quadrature."""
     low = np.clip(y - 0.5, -terms["high"], terms["high"])
     high = np.clip(y + 0.5, -terms["high"], terms["high"])
@@ -144,7 +144,8 @@ def _small_quadric(terms: Terms, x: Image, y: Image) -> Image:
     return total
 
 
-def _half_ball(terms: Terms, x: Image, y: Image) -> Image:
+def half_ball_law(terms: Terms, x: Image, y: Image) -> Image:
+    """Chord in a ball on one side of a plane through its middle."""
     chord = _half_chord(terms, x, y)
     chord += chord
     blur = blur_of(terms["px"], terms["py"], terms["soft"])
