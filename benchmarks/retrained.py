@@ -1,4 +1,4 @@
-"""Networks trained from nothing beside the default: the same exposures, the same time on the same machine.
+"""Networks trained from nothing beside the default: the same exposures, the same time on the same host.
 
 Each network gets so many minutes. A step of it is timed first, its data included, and its schedule gets the
 number of steps that fit, so that a training can be repeated step by step. Patches are those of

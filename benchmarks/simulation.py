@@ -1,4 +1,4 @@
-"""Speed of the simulator on this machine: scenes, fresh exposures of them, full pairs, crops on a GPU.
+"""Speed of the simulator on this host: scenes, fresh exposures of them, full pairs, crops on a GPU.
 
 Scenes of 256 x 256 are drawn and projected anew; fresh exposures of 256 x 256 are taken of scenes that are held,
 as a training does. Each figure is taken over many scenes of all three machines; with 2 processes as well, each

@@ -1,7 +1,7 @@
-"""Speed of the default model on this machine: seconds per megapixel, and ratios within this run.
+"""Speed of the default model on this host: seconds per megapixel, and ratios within this run.
 
 - `figures`: the default's network in every engine and precision as `longexposure bench` measures it, beside a
-  plain stack of convolutions in the same engine and precision (what this machine can do at most); the whole
+  plain stack of convolutions in the same engine and precision (what this host can do at most); the whole
   enhance path (measuring noise, finding faulty pixels, tiles, rounding) with the default in each, with `best`,
   with a network that does nothing, and with the classical filters.
 - `peers`: in the same engines, the default beside networks with random weights that are published.

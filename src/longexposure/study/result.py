@@ -139,7 +139,7 @@ def limits(document: Mapping[str, Any]) -> list[str]:
 
 
 def provenance(document: Mapping[str, Any]) -> str:
-    """Machine, versions, commit and time, in a line."""
+    """Host, versions, commit and time, in a line."""
     at = document["machine"]
     versions = ", ".join(f"{name} {number}" for name, number in at["versions"].items())
     where = at["gpu"] if at["gpu"] and document["device"] != "cpu" else at["processor"]

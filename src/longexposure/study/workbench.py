@@ -145,7 +145,7 @@ class Workbench:
         return StudyRun(name, key, folder / BEST, {**facts, "name": name})
 
     def seconds_per_step(self, kind: str, values: Document, selection: Selection) -> float:
-        """How long a step of a training takes on this machine, measured once and kept.
+        """How long a step of a training takes on this host, measured once and kept.
 
         The training is run for the budget's `timing_steps`, its data included, and thrown away; the figure is
         the median over the second half, when the images are in memory.
@@ -169,7 +169,7 @@ class Workbench:
         return self.kept("seconds of a step", kind, key, measure)
 
     def kept(self, what: str, name: str, key: str, measure: Callable[[], float]) -> float:
-        """A number that was measured once on this machine, from `OUT/measured.json` or measured now.
+        """A number that was measured once on this host, from `OUT/measured.json` or measured now.
 
         Args:
             what: kind of number.
@@ -223,7 +223,7 @@ class Workbench:
         return load_enhancer(model.checkpoint, engine="torch", device=self.device, precision="f32")
 
     def facts(self) -> dict[str, Any]:
-        """Machine, versions and time, for the JSON of a study."""
+        """Host, versions and time, for the JSON of a study."""
         return {
             "machine": host_facts(),
             "device": self.device,
