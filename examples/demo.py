@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from longexposure.simulation.scenes.bonds import Loop, loop_points
+from longexposure.simulation.scenes.components.bonds import Loop, loop_points
 
 from longexposure.cli.terminal import print_table
 from longexposure.enhance.enhancer import load_enhancer
