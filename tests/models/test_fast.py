@@ -7,7 +7,7 @@ import torch
 from pydantic import ValidationError
 
 from longexposure.models.base import ModelSpec
-from longexposure.models.fast import FAINTEST, Fast, FastConfig
+from longexposure.models.fast import FAINTEST, Fast, FastConfig, can_grow, grow
 from longexposure.noise import NOISE_CONDITION, NoiseProfile
 
 SIGMA = 0.05
@@ -265,3 +265,55 @@ def test_config_survives_json_and_does_not_change():
     assert config.kind == "fast"
     with pytest.raises(ValidationError):
         config.width = 5
+
+
+FIRST_LOOK = FastConfig(width=8, blocks=0, **ONE_LOOK)
+SMALL = FastConfig(width=8, blocks=1, fine_width=4, fine_blocks=1)
+LARGER = [
+    FastConfig(width=12, blocks=1, fine_width=4, fine_blocks=1),
+    FastConfig(width=8, blocks=3, fine_width=4, fine_blocks=1),
+    FastConfig(width=8, blocks=1, fine_width=6, fine_blocks=2),
+    FastConfig(width=16, blocks=2, fine_width=8, fine_blocks=3),
+    SMALL,
+]
+
+
+@pytest.mark.parametrize("config", LARGER, ids=name)
+@pytest.mark.parametrize("small", [SMALL, FIRST_LOOK], ids=name)
+def test_a_larger_network_begins_as_the_smaller_one(small: FastConfig, config: FastConfig) -> None:
+    start, network = randomised(small), Fast(config).double()
+    assert can_grow(small, config)
+    grow(start, network)
+    image, condition = noisy(2, 1, 32, 48), told(batch=2)
+    torch.testing.assert_close(network(image, condition), start(image, condition), rtol=0, atol=1e-12)
+    assert (start(image, condition) - image).std() > 1e-3
+
+
+@pytest.mark.parametrize("config", LARGER, ids=name)
+def test_every_new_weight_learns_within_three_steps(config: FastConfig) -> None:
+    network = Fast(config).double()
+    grow(randomised(SMALL), network)
+    first = {key: weights.clone() for key, weights in network.state_dict().items()}
+    optimiser = torch.optim.SGD(network.parameters(), lr=1e-2)
+    image, condition = noisy(2, 1, 32, 48), told(batch=2)
+    for _ in range(3):
+        optimiser.zero_grad()
+        (network(image, condition) - 0.5).square().mean().backward()
+        optimiser.step()
+    still = [key for key, weights in network.state_dict().items() if torch.equal(weights, first[key])]
+    assert still == []
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        FastConfig(width=4, blocks=1, fine_width=4, fine_blocks=1),
+        FastConfig(width=8, blocks=0, fine_width=4, fine_blocks=1),
+        FastConfig(width=8, blocks=1, fine_width=0, fine_blocks=0),
+        FastConfig(width=8, blocks=1, fine_width=4, fine_blocks=1, told=False),
+        FastConfig(width=8, blocks=1, scale=2, fine_width=0, fine_blocks=0),
+    ],
+    ids=str,
+)
+def test_what_is_smaller_or_of_another_sort_is_no_growth(other: FastConfig) -> None:
+    assert not can_grow(SMALL, other)

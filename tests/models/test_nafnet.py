@@ -15,7 +15,7 @@ from longexposure.enhance.enhancer import Enhancer
 from longexposure.errors import CheckpointError, InputError
 from longexposure.models import nafnet
 from longexposure.models.checkpoint import FORMAT, Header
-from longexposure.models.nafnet import LayerNorm2d, LocalMean, NAFNet, NAFNetConfig, grey_weights
+from longexposure.models.nafnet import LayerNorm2d, LocalMean, NAFNet, NAFNetConfig
 from longexposure.models.networks import parse_config, restore_network
 from longexposure.train.recipe import load_recipe
 
@@ -252,26 +252,6 @@ def test_an_image_larger_than_the_square_is_treated_locally_and_a_smaller_one_as
     small, large = torch.rand(1, 1, 12, 12).double(), torch.rand(1, 1, 32, 32).double()
     torch.testing.assert_close(local(small), whole(small))
     assert (local(large) - whole(large)).abs().max() > 1e-3
-
-
-def test_published_colour_weights_load_and_do_to_grey_what_they_did_to_three_copies():
-    shapes = published_shapes(width=4, down=(1, 2), middle=1, up=(1, 1), channels=3)
-    theirs = {f"module.{name}": 0.4 * torch.randn(shape).double() for name, shape in shapes.items()}
-    before = {name: tensor.clone() for name, tensor in theirs.items()}
-    network = NAFNet(SMALL).double()
-    network.load_state_dict(grey_weights(theirs))
-    image = torch.rand(1, 1, 16, 20, dtype=torch.float64)
-    colour = {name.removeprefix("module."): tensor for name, tensor in theirs.items()}
-    expected = reference(colour, image.expand(-1, 3, -1, -1), SMALL).mean(dim=1, keepdim=True)
-    torch.testing.assert_close(network(image), expected)
-    assert all(torch.equal(before[name], tensor) for name, tensor in theirs.items())
-
-
-def test_grey_weights_leave_one_channel_alone_and_refuse_other_files():
-    state = NAFNet(SMALL).state_dict()
-    assert all(torch.equal(tensor, state[name]) for name, tensor in grey_weights(state).items())
-    with pytest.raises(CheckpointError, match=r'intro\.weight among 1.*"params"'):
-        grey_weights({"params": torch.zeros(1)})
 
 
 def test_starts_with_every_block_as_the_identity():

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from longexposure.errors import InputError
+
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """A model's needs, stated by the model and obeyed by tiles, training and export.
+    """A model's needs, which tiles, training and export follow.
 
     Attributes:
         size_multiple: height and width it takes must be multiples of this many pixels.
@@ -27,3 +29,15 @@ class ModelSpec:
     def halo(self) -> int:
         """Border in pixels that a tile needs: the receptive field, rounded up to the size multiple."""
         return -(-self.receptive_field // self.size_multiple) * self.size_multiple
+
+
+def check_on_grid(shape: tuple[int, ...], multiple: int, *, where: str) -> None:
+    """Make sure that the last two sizes of a shape, height and width, are multiples (raises InputError)."""
+    height, width = shape[-2:]
+    if height % multiple or width % multiple:
+        raise InputError(
+            where=where,
+            expected=f"a height and width that are multiples of {multiple}",
+            found=f"{height} x {width} pixels",
+            advice="pad the image as its spec says, or use `longexposure enhance`, which does",
+        )

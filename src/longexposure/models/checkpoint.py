@@ -20,9 +20,6 @@ from longexposure.errors import CheckpointError
 FORMAT = 1
 KEY = "longexposure"
 
-_UNKNOWN_TYPE = (TypeError, AttributeError)
-"""What safetensors raises for a tensor of a type that NumPy has not, bfloat16 for example."""
-
 Weights = dict[str, npt.NDArray[Any]]
 
 
@@ -35,8 +32,8 @@ class Header(BaseModel):
         summary: one line for the catalogue.
         trained_on: what data it saw, in words.
         recipe: the resolved recipe it was trained with.
-        conditions: noise that it was told of in training, lowest and highest by name, see
-            `longexposure.models.noise_range`; empty for networks that are told nothing.
+        conditions: noise that it was given in training, lowest and highest by name, see
+            `longexposure.models.noise_range`; empty for networks that are not given it.
         versions: package versions at training time.
         scores: scores by name of the test.
         licence: licence of the weights.
@@ -92,7 +89,8 @@ def _open(path: Path, *, weights: bool) -> tuple[Header, Weights]:
             metadata = file.metadata() or {}
             header = _parse(path, metadata.get(KEY))
             tensors = {name: file.get_tensor(name) for name in file.keys()} if weights else {}  # noqa: SIM118
-    except (SafetensorError, OSError, ValueError, *_UNKNOWN_TYPE) as error:
+    # TypeError and AttributeError are for a tensor of a type that NumPy has not, bfloat16 for example
+    except (SafetensorError, OSError, ValueError, TypeError, AttributeError) as error:
         raise CheckpointError(
             where=str(path),
             expected="a safetensors checkpoint",

@@ -86,7 +86,7 @@ class Gaussian:
 
 @dataclass(frozen=True)
 class NonLocalMeans:
-    """Non-local means told the noise: averages pixels whose surroundings look alike.
+    """Non-local means for a known noise: averages pixels whose surroundings look alike.
 
     Source: Buades et al., CVPR 2005; Darbon et al., ISBI 2008 (integral images), as in scikit-image.
 
@@ -118,7 +118,7 @@ class NonLocalMeans:
         return ModelSpec(size_multiple=1, receptive_field=radius, conditioned=True)
 
     def run(self, tile: Tile, noise_condition: Condition) -> Tile:
-        """Denoise the tiles (B, H, W) of noise sigma `condition[0]`; sigma 0 leaves them as they are.
+        """Denoise the tiles (B, H, W) of noise sigma `noise_condition[0]`; sigma 0 leaves them as they are.
 
         Raises:
             InputError: not a batch of tiles, or a sigma that is negative or not finite.
@@ -135,20 +135,16 @@ class NonLocalMeans:
             return _checked(tile).copy()
         result = np.empty_like(_checked(tile))
         for page, denoised in zip(tile, result, strict=True):
-            denoised[:] = self._denoise(page, sigma)
+            denoised[:] = denoise_nl_means(
+                page.astype(np.float64),  # in float32 its integral images would round differently by tile
+                patch_size=self.patch_px,
+                patch_distance=self.distance_px,
+                h=self.strength * sigma,
+                sigma=sigma,
+                fast_mode=True,
+                preserve_range=True,
+            )
         return result
-
-    def _denoise(self, page: Tile, sigma: float) -> npt.NDArray[np.float64]:
-        denoised: npt.NDArray[np.float64] = denoise_nl_means(
-            page.astype(np.float64),  # in float32 the integral images would round differently in each tile
-            patch_size=self.patch_px,
-            patch_distance=self.distance_px,
-            h=self.strength * sigma,
-            sigma=sigma,
-            fast_mode=True,
-            preserve_range=True,
-        )
-        return denoised
 
 
 def _checked(tile: Tile) -> Tile:

@@ -60,7 +60,7 @@ class DnCNN(nn.Module):
         )
 
     def forward(self, image: Tensor, noise_condition: Tensor | None = None) -> Tensor:
-        """Enhance (B, 1, H, W) of any size; `noise_condition` is not looked at."""
+        """Enhance (B, 1, H, W) of any size; `noise_condition` is not used."""
         noise: Tensor = self.layers(image)
         return image - noise.to(image.dtype)
 

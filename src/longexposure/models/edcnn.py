@@ -90,7 +90,7 @@ class EDCNN(nn.Module):
         )
 
     def forward(self, image: Tensor, noise_condition: Tensor | None = None) -> Tensor:
-        """Enhance (B, 1, H, W) of any size; `noise_condition` is not looked at."""
+        """Enhance (B, 1, H, W) of any size; `noise_condition` is not used."""
         edges = torch.cat((image, self.conv_sobel(image).to(image.dtype)), dim=1)
         seen = edges
         for index in range(1, BLOCKS):

@@ -1,10 +1,10 @@
-"""The small network for CPUs: nearly all at a quarter of the resolution, told the noise, honest about grey.
+"""The small network for CPUs: nearly all at a quarter of the resolution, given the noise, true to the mean.
 
 Downsampling first is what the paper argues for, and what makes it fast: pixels are unshuffled, 4 x 4 as a
 rule, into channels, plain 3x3 convolutions work there, and the correction is shuffled back and added in
 float32. A few narrow convolutions then look at 2 x 2 blocks beside the features: gaps and wires of one or two
 pixels are finer than what a block of 4 x 4 keeps apart.
-Two things keep it trustworthy. The correction is expressed in units of the noise that the network is told,
+Two things keep it trustworthy. The correction is expressed in units of the noise that the network is given,
 so it goes to nothing with that noise. And the correction's own local mean is taken out of it, so
 the mean grey value of any area much larger than 36 pixels is the input's, whatever the weights say.
 """
@@ -26,11 +26,11 @@ CONTRAST_PX = 8
 LOCK_PX = 16
 """Reach of each of the two box means that find the correction's own local mean."""
 BLIND_SIGMA = 0.05
-"""What a network that is told nothing takes for the noise, in the unit domain."""
+"""What a network that is not given the noise takes for it, in the unit domain."""
 FINE = 2
 """Side of the blocks of pixels that the second look sees."""
 FAINTEST = 1e-4
-"""Lowest noise in the unit domain; told less, the network works as if told this."""
+"""Lowest noise in the unit domain; the network takes less for this."""
 
 
 class FastConfig(BaseModel):
@@ -42,7 +42,7 @@ class FastConfig(BaseModel):
         blocks: residual blocks of two convolutions.
         fine_width: channels of the second look, at 2 x 2 blocks, which a scale of 4 can have; 0 is none.
         fine_blocks: residual blocks of it.
-        told: whether it is told the noise; False is for measuring what telling is worth.
+        told: whether it is given the noise; False is for measuring what that is worth.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -83,7 +83,7 @@ class Fast(nn.Module):
     """Maps a noisy image in the unit domain and five numbers about its noise to a clean image.
 
     Input (B, 1, H, W) float32 with H and W multiples of the scale, condition (B, 5) as
-    `NoiseProfile.condition`, or None where it is not told; output (B, 1, H, W) float32. An untrained
+    `NoiseProfile.noise_condition`, or None where it is not given; output (B, 1, H, W) float32. An untrained
     network is the identity.
     """
 
@@ -91,17 +91,17 @@ class Fast(nn.Module):
         super().__init__()
         self.config = config
         channels = config.scale**2
-        told = len(NOISE_CONDITION) if config.told else 0
-        self.head = nn.Conv2d(channels + 2 + told, config.width, 3, padding=1)
+        conditions = len(NOISE_CONDITION) if config.told else 0
+        self.head = nn.Conv2d(channels + 2 + conditions, config.width, 3, padding=1)
         self.body = nn.Sequential(*(ResidualBlock(config.width) for _ in range(config.blocks)))
-        self.tail = _silent(config.width, channels)
+        self.tail = _zero_convolution(config.width, channels)
         if config.fine_width:
             seen = FINE**2 + config.width // FINE**2
             self.fine_head = nn.Conv2d(seen, config.fine_width, 3, padding=1)
             self.fine_body = nn.Sequential(
                 *(ResidualBlock(config.fine_width) for _ in range(config.fine_blocks))
             )
-            self.fine_tail = _silent(config.fine_width, FINE**2)
+            self.fine_tail = _zero_convolution(config.fine_width, FINE**2)
 
     @property
     def spec(self) -> ModelSpec:
@@ -118,29 +118,28 @@ class Fast(nn.Module):
 
     def forward(self, image: Tensor, noise_condition: Tensor | None = None) -> Tensor:
         scale = self.config.scale
-        told = noise_condition if self.config.told else None
         mean = functional.avg_pool2d(image, scale)
-        if told is not None:
-            sigma = told[:, 0].clamp_min(FAINTEST)[:, None, None, None]
-            planes = [told[:, :, None, None].expand(-1, -1, *mean.shape[2:])]
+        if self.config.told and noise_condition is not None:
+            sigma = noise_condition[:, 0].clamp_min(FAINTEST)[:, None, None, None]
+            planes = [noise_condition[:, :, None, None].expand(-1, -1, *mean.shape[2:])]
         else:
             sigma, planes = torch.full_like(mean[:, :, :1, :1], BLIND_SIGMA), []
-        detail = _tamed((image - _spread(mean, scale)) / sigma)
-        contrast = _tamed((mean - _box_mean(mean, CONTRAST_PX // scale)) / sigma)
+        detail = _compressed((image - _upsampled(mean, scale)) / sigma)
+        contrast = _compressed((mean - _box_mean(mean, CONTRAST_PX // scale)) / sigma)
         seen = [functional.pixel_unshuffle(detail, scale), contrast, 2.0 * mean - 1.0, *planes]
-        features = functional.relu(self.body(self.head(_stacked(seen))))
+        features = functional.relu(self.body(self.head(_concatenated(seen))))
         correction = functional.pixel_shuffle(self.tail(features).float(), scale)
         if self.config.fine_width:
             correction = correction + self._second_look(detail, features)
         correction = sigma * correction
         local_mean, lock = functional.avg_pool2d(correction, scale), LOCK_PX // scale
-        correction = correction - _spread(_box_mean(_box_mean(local_mean, lock), lock), scale)
+        correction = correction - _upsampled(_box_mean(_box_mean(local_mean, lock), lock), scale)
         return image + correction
 
     def _second_look(self, detail: Tensor, features: Tensor) -> Tensor:
         """What the first look cannot say, from 2 x 2 blocks; in units of the noise."""
         seen = [functional.pixel_unshuffle(detail, FINE), functional.pixel_shuffle(features, FINE)]
-        fine = functional.relu(self.fine_body(self.fine_head(_stacked(seen))))
+        fine = functional.relu(self.fine_body(self.fine_head(_concatenated(seen))))
         return functional.pixel_shuffle(self.fine_tail(fine).float(), FINE)
 
 
@@ -181,7 +180,7 @@ def grow(small: Fast, large: Fast) -> None:
             parameter.zero_()
 
 
-def _silent(width: int, channels: int) -> nn.Conv2d:
+def _zero_convolution(width: int, channels: int) -> nn.Conv2d:
     """A convolution that gives 0 until it is trained."""
     convolution = nn.Conv2d(width, channels, 3, padding=1)
     nn.init.zeros_(convolution.weight)
@@ -189,11 +188,11 @@ def _silent(width: int, channels: int) -> nn.Conv2d:
     return convolution
 
 
-def _stacked(seen: list[Tensor]) -> Tensor:
+def _concatenated(seen: list[Tensor]) -> Tensor:
     return torch.cat(seen, dim=1).contiguous(memory_format=torch.channels_last)
 
 
-def _spread(blocks: Tensor, side: int) -> Tensor:
+def _upsampled(blocks: Tensor, side: int) -> Tensor:
     """A value for each block, (B, 1, h, w), at all of its pixels."""
     return functional.interpolate(blocks, scale_factor=float(side), mode="nearest")
 
@@ -203,6 +202,6 @@ def _box_mean(blocks: Tensor, radius: int) -> Tensor:
     return functional.avg_pool2d(blocks, 2 * radius + 1, stride=1, padding=radius, count_include_pad=False)
 
 
-def _tamed(noise_units: Tensor) -> Tensor:
+def _compressed(noise_units: Tensor) -> Tensor:
     """The map z / sqrt(1 + |z| / 8): linear within the noise, a root on edges, so that bf16 keeps both."""
     return noise_units * torch.rsqrt(1.0 + noise_units.abs() / 8.0)

@@ -8,15 +8,17 @@ from typing import Literal
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import nn
+from torch.nn import functional
 
 from longexposure.errors import InputError
-from longexposure.models.base import ModelSpec
-from longexposure.models.bicubic import bicubic_downsample
+from longexposure.models.base import ModelSpec, check_on_grid
 
 _DENSE_LAYERS = 5
 _RESIDUAL_SCALE = 0.1
 _TRUNCATED_STD = 0.8796256610342398
 """Standard deviation of a unit normal cut at +-2, so that the cut does not shrink the weights."""
+SHARPNESS = -0.5
+"""The kernel's free parameter a; -0.5 interpolates quadratics exactly (Keys, 1981)."""
 
 
 class FrameworkConfig(BaseModel):
@@ -60,23 +62,19 @@ class Framework(nn.Module):
 
     @property
     def spec(self) -> ModelSpec:
-        radius = _receptive_field(self.config.scale, self.config.encoder)
-        return ModelSpec(size_multiple=self.config.scale, receptive_field=radius, conditioned=False)
+        return ModelSpec(
+            size_multiple=self.config.scale,
+            receptive_field=_receptive_field(self.config.scale, self.config.encoder),
+            conditioned=False,
+        )
 
     def forward(self, image: torch.Tensor, noise_condition: torch.Tensor | None = None) -> torch.Tensor:
-        """Enhance (B, 1, H, W), H and W multiples of `scale`; `noise_condition` is not looked at.
+        """Enhance (B, 1, H, W), H and W multiples of `scale`; `noise_condition` is not used.
 
         Raises:
             InputError: a height or width that is no multiple of the scale.
         """
-        height, width = image.shape[-2:]
-        if height % self.config.scale or width % self.config.scale:
-            raise InputError(
-                where="framework",
-                expected=f"a height and width that are multiples of {self.config.scale}",
-                found=f"{height} x {width} pixels",
-                advice="pad the image as its spec says, or use `longexposure enhance`, which does",
-            )
+        check_on_grid(tuple(image.shape), self.config.scale, where="framework")
         enhanced: torch.Tensor = self.decoder(self.encoder(image))
         return enhanced
 
@@ -197,31 +195,84 @@ def _halvings(scale: int) -> int:
 
 
 def _receptive_field(scale: int, encoder: str) -> int:
-    """Farthest input pixel that reaches an output pixel, over all positions of it within a coarse pixel."""
+    """Farthest input pixel that reaches an output pixel, over all positions of it within a coarse pixel.
+
+    First and last pixel that it depends on are followed back, along one axis.
+    """
     reach = 0
     for position in range(scale):
-        first, last = _decoder_reach(position, scale)
+        first, last = position - 1, position + 1  # out
+        for _ in range(_halvings(scale)):
+            first, last = first // 2 - 1, last // 2 + 1  # pixel shuffle, convolution before it
+        radius = 1 + 8 * _DENSE_LAYERS + 1  # tail, blocks, head
+        first, last = first - radius, last + radius
         if encoder == "bicubic":
             border = 3 * scale // 2 if scale > 1 else 0
             first, last = scale * first - border, scale * last + scale - 1 + border
         else:
-            first, last = _encoder_reach(first, last, scale)
+            first, last = first - 1, last + 1  # to z
+            for _ in range(_halvings(scale)):
+                first, last = 2 * (first - 4) - 1, 2 * (last + 4) + 1  # two residual blocks, stride 2
+            first, last = first - 5, last + 5  # two residual blocks, head
         reach = max(reach, position - first, last - position)
     return reach
 
 
-def _decoder_reach(position: int, scale: int) -> tuple[int, int]:
-    """First and last coarse pixel that one output pixel depends on, along one axis."""
-    first, last = position - 1, position + 1  # out
-    for _ in range(_halvings(scale)):
-        first, last = first // 2 - 1, last // 2 + 1  # pixel shuffle, convolution before it
-    radius = 1 + 8 * _DENSE_LAYERS + 1  # tail, blocks, head
-    return first - radius, last + radius
+def bicubic_downsample(image: torch.Tensor, scale: int) -> torch.Tensor:
+    """Shrink by an integer factor with the cubic kernel stretched to that factor.
+
+    The stretched kernel spans 4 * scale input pixels, so it suppresses what the coarse grid cannot
+    hold; white noise keeps 0.041 of its variance at scale 4. At the image border the kernel is cut
+    and its remaining taps scaled to sum to 1. Computed in float32 under autocast.
+
+    Args:
+        image: (B, C, H, W), H and W multiples of `scale`.
+        scale: 1 (a plain copy) or an even factor.
+
+    Returns:
+        (B, C, H / scale, W / scale).
+
+    Raises:
+        InputError: an odd scale above 1.
+    """
+    if scale == 1:
+        return image.clone()
+    with torch.autocast(image.device.type, enabled=False):
+        dtype = torch.promote_types(image.dtype, torch.float32)
+        kernel = torch.tensor(bicubic_taps(scale), dtype=dtype, device=image.device)
+        shrunk = _along_width(image.to(dtype), kernel, scale)
+        shrunk = _along_width(shrunk.transpose(-1, -2), kernel, scale).transpose(-1, -2)
+    return shrunk.to(image.dtype).contiguous()
 
 
-def _encoder_reach(first: int, last: int, scale: int) -> tuple[int, int]:
-    """First and last image pixel that these coarse pixels depend on, along one axis."""
-    first, last = first - 1, last + 1  # to z
-    for _ in range(_halvings(scale)):
-        first, last = 2 * (first - 4) - 1, 2 * (last + 4) + 1  # two residual blocks, stride 2
-    return first - 5, last + 5  # two residual blocks, head
+def bicubic_taps(scale: int) -> list[float]:
+    """The 4 * scale weights of one output pixel along one axis; they sum to 1.
+
+    The first belongs to the input pixel 1.5 * scale before the first of the output pixel's own.
+
+    Raises:
+        InputError: an odd scale.
+    """
+    if scale < 2 or scale % 2:
+        raise InputError(
+            where="bicubic downsampling",
+            expected="a scale of 1 or an even scale",
+            found=str(scale),
+            advice="use scale 2 or 4",
+        )
+    a, weights = SHARPNESS, []
+    for tap in range(4 * scale):
+        x = abs(tap + 0.5 - 2 * scale) / scale  # below 2
+        inner = (a + 2) * x**3 - (a + 3) * x**2 + 1
+        weights.append(inner if x < 1 else a * (x**3 - 5 * x**2 + 8 * x - 4))
+    return [weight / sum(weights) for weight in weights]
+
+
+def _along_width(image: torch.Tensor, kernel: torch.Tensor, scale: int) -> torch.Tensor:
+    batch, channels, height, width = image.shape
+    padding = (0, 3 * scale // 2)
+    rows = image.reshape(batch * channels, 1, height, width)
+    filtered = functional.conv2d(rows, kernel.view(1, 1, 1, -1), stride=(1, scale), padding=padding)
+    inside = image.new_ones(1, 1, 1, width)
+    covered = functional.conv2d(inside, kernel.view(1, 1, 1, -1), stride=(1, scale), padding=padding)
+    return (filtered / covered).reshape(batch, channels, height, -1)

@@ -7,7 +7,6 @@ Revisiting Global Information Aggregation", ECCV 2022.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Annotated, Literal
 
 import torch
@@ -15,8 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional
 
-from longexposure.errors import CheckpointError, InputError
-from longexposure.models.base import ModelSpec
+from longexposure.models.base import ModelSpec, check_on_grid
 
 DEEPEST = 6
 """Most levels that a config may ask for."""
@@ -67,8 +65,8 @@ class NAFNetConfig(BaseModel):
 class NAFNet(nn.Module):
     """Maps a short exposure to a long one, in the unit domain; knows no noise level.
 
-    Weights are named as in the authors' code, so that published ones load (`grey_weights`), and start as
-    there: torch's default, and every block as the identity.
+    Weights are named as in the authors' code and start as there: torch's default, and every block as the
+    identity.
     """
 
     def __init__(self, config: NAFNetConfig) -> None:
@@ -100,12 +98,12 @@ class NAFNet(nn.Module):
         )
 
     def forward(self, image: Tensor, noise_condition: Tensor | None = None) -> Tensor:
-        """Enhance (B, 1, H, W), H and W multiples of 2^levels; `noise_condition` is not looked at.
+        """Enhance (B, 1, H, W), H and W multiples of 2^levels; `noise_condition` is not used.
 
         Raises:
             InputError: a height or width that is no such multiple.
         """
-        _check_size(image, 1 << self.config.levels)
+        check_on_grid(tuple(image.shape), 1 << self.config.levels, where="nafnet")
         features = self.intro(image)
         skips = []
         for encoder, down in zip(self.encoders, self.downs, strict=True):
@@ -187,35 +185,13 @@ class LocalMean(nn.Module):
             if self.square_px >= max(height, width):
                 return x.to(dtype).mean(dim=(2, 3), keepdim=True).to(x.dtype)
             inside = _moving_mean(_moving_mean(x, self.square_px, dim=2), self.square_px, dim=3).to(x.dtype)
-        rows, columns = (_nearest(n, self.square_px, x.device) for n in (height, width))
-        return inside.index_select(2, rows).index_select(3, columns)
-
-
-def grey_weights(published: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Published weights for colour images as weights for one channel.
-
-    What they make of a grey image is the mean of the three channels that the colour network makes of
-    three copies of it. Weights for one channel pass unchanged.
-
-    Args:
-        published: the tensors by name, as under the key "params" of the authors' files.
-
-    Raises:
-        CheckpointError: not the weights of a NAFNet.
-    """
-    weights = {name.removeprefix("module."): tensor for name, tensor in published.items()}
-    missing = [name for name in ("intro.weight", "ending.weight", "ending.bias") if name not in weights]
-    if missing:
-        raise CheckpointError(
-            where="NAFNet weights",
-            expected="tensors named as in the authors' files",
-            found=f"none named {missing[0]} among {len(weights)}",
-            advice='pass what the file holds under the key "params"',
-        )
-    weights["intro.weight"] = weights["intro.weight"].sum(dim=1, keepdim=True)
-    for name in ("ending.weight", "ending.bias"):
-        weights[name] = weights[name].mean(dim=0, keepdim=True)
-    return weights
+        for dim, size in (
+            (2, height),
+            (3, width),
+        ):  # the square inside that is centred best
+            places = torch.arange(size, device=x.device) - (min(self.square_px, size) - 1) // 2
+            inside = inside.index_select(dim, places.clamp(0, max(size - self.square_px, 0)))
+        return inside
 
 
 def _blocks(count: int, channels: int, square_px: int) -> nn.Sequential:
@@ -242,45 +218,23 @@ def _moving_mean(x: Tensor, square_px: int, *, dim: int) -> Tensor:
     return (until - before) / length
 
 
-def _nearest(size: int, square_px: int, device: torch.device) -> Tensor:
-    """For each pixel of an axis, which of the squares inside the axis is nearest to being centred on it."""
-    places = torch.arange(size, device=device) - (min(square_px, size) - 1) // 2
-    return places.clamp(0, max(size - square_px, 0))
-
-
-def _check_size(image: Tensor, multiple: int) -> None:
-    height, width = image.shape[-2:]
-    if height % multiple or width % multiple:
-        raise InputError(
-            where="nafnet",
-            expected=f"a height and width that are multiples of {multiple}",
-            found=f"{height} x {width} pixels",
-            advice="pad the image as its spec says, or use `longexposure enhance`, which does",
-        )
-
-
 def _receptive_field(config: NAFNetConfig) -> int:
-    """Farthest input pixel that reaches an output pixel.
+    """Farthest input pixel that reaches an output pixel, along one axis that never ends.
 
     Reaches are largest at the border, where squares are moved inwards, so both an output pixel there and
     one far from it are followed, at every position within a pixel of the coarsest grid.
     """
     cell = 1 << config.levels
-    far = cell << 40
-    places = [*range(cell), *range(far, far + cell)]
-    farthest: int = max(_last_reached(place, config) - place for place in places)
+    far, farthest = cell << 40, 0
+    for place in (*range(cell), *range(far, far + cell)):
+        last = place + 1  # ending
+        for level, count in enumerate(reversed(config.decoder_blocks)):
+            last = _through_blocks(last, count, _square_px(config, level)) // 2
+        last = _through_blocks(last, config.middle_blocks, _square_px(config, config.levels))
+        for level in reversed(range(config.levels)):
+            last = _through_blocks(2 * last + 1, config.encoder_blocks[level], _square_px(config, level))
+        farthest = max(farthest, last + 1 - place)  # intro
     return farthest
-
-
-def _last_reached(place: int, config: NAFNetConfig) -> int:
-    """Last input pixel that the output pixel at this place depends on, along one axis that never ends."""
-    last = place + 1  # ending
-    for level, count in enumerate(reversed(config.decoder_blocks)):
-        last = _through_blocks(last, count, _square_px(config, level)) // 2
-    last = _through_blocks(last, config.middle_blocks, _square_px(config, config.levels))
-    for level in reversed(range(config.levels)):
-        last = _through_blocks(2 * last + 1, config.encoder_blocks[level], _square_px(config, level))
-    return last + 1  # intro
 
 
 def _through_blocks(last: int, count: int, square_px: int) -> int:

@@ -55,10 +55,12 @@ def restore_network(header: Header, weights: Weights, *, where: str) -> Network:
         tensors = {name: torch.tensor(array, dtype=torch.float32) for name, array in weights.items()}
         network.load_state_dict(tensors, assign=True)
     except (ValidationError, RuntimeError) as error:
+        lines = [line.strip() for line in str(error).splitlines()]
+        reason = " ".join(lines[1:3] or lines)[:300]  # the first is only a title
         raise CheckpointError(
             where=where,
             expected="the weights of a network that this version knows",
-            found=f"{_reason(error)} (header: {header.model})",
+            found=f"{reason} (header: {header.model})",
             advice="use the version of longexposure that wrote it, or train it anew",
         ) from error
     damaged = [name for name, tensor in tensors.items() if not tensor.isfinite().all()]
@@ -70,9 +72,3 @@ def restore_network(header: Header, weights: Weights, *, where: str) -> Network:
             advice="copy the file again, or train it anew with a lower learning rate",
         )
     return network.eval()
-
-
-def _reason(error: Exception) -> str:
-    """What does not fit, without the title line that says only that something does not."""
-    lines = [line.strip() for line in str(error).splitlines()]
-    return " ".join(lines[1:3] or lines)[:300]

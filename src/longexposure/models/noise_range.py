@@ -1,4 +1,4 @@
-"""Which noise a network knows: the ranges of what it was told while it was trained."""
+"""Which noise a network has seen: the ranges of the conditions that it was given while it was trained."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from longexposure.noise import NOISE_CONDITION, NoiseProfile
 Range = tuple[float, float]
 
 SLACK = {"sigma": 0.0, "signal_share": 0.2, "corr_x": 0.05, "corr_y": 0.05}
-"""What lies beyond a range by this little is not told: measuring errs by as much."""
+"""What lies beyond a range by this little gives no warning: measuring errs by as much."""
 
 _WORDS = {
     "sigma": ("noise is {:.4f} of the image's contrast", "fainter", "stronger"),
@@ -30,7 +30,7 @@ _WORDS = {
 
 
 class Conditions(BaseModel):
-    """What a network was told of the noise in training, from lowest to highest.
+    """The noise that a network has seen in training, from lowest to highest.
 
     Attributes:
         model: whose they are, for messages.
@@ -56,9 +56,9 @@ class Conditions(BaseModel):
         return limits
 
     @classmethod
-    def seen(cls, told: npt.NDArray[np.floating], *, model: str = "the network") -> Conditions:
-        """The ranges of conditions (N, 5), one row or more, that a training told: 1st to 99th percentile."""
-        low, high = np.percentile(told, (1, 99), axis=0)
+    def seen(cls, conditions: npt.NDArray[np.floating], *, model: str = "the network") -> Conditions:
+        """The ranges of the noise conditions (N, 5) of a training, one or more: 1st to 99th percentile."""
+        low, high = np.percentile(conditions, (1, 99), axis=0)
         ranges = {
             name: (float(low[k]), float(high[k])) for k, name in enumerate(NOISE_CONDITION) if name in _WORDS
         }
@@ -95,7 +95,7 @@ def conditions_of(header: Header, *, model: str) -> Conditions | None:
         model: its name, for messages.
 
     Returns:
-        The ranges; None where the header states none, as that of a network that is told nothing.
+        The ranges; None where the header states none, as that of a network that is not given the noise.
 
     Raises:
         CheckpointError: ranges that are missing, of other names, or none.

@@ -13,8 +13,7 @@ from typing import Any
 from safetensors import safe_open
 
 from longexposure.errors import CheckpointError
-from longexposure.models.base import ModelSpec as ModelSpec
-from longexposure.models.checkpoint import Header, read_header
+from longexposure.models.checkpoint import read_header
 from longexposure.models.classical import Gaussian, Identity, NonLocalMeans
 
 Classical = Identity | Gaussian | NonLocalMeans
@@ -65,7 +64,22 @@ def shipped_weights() -> Mapping[str, Path]:
 
 def catalogue() -> Sequence[Entry]:
     """Every model by name, networks first."""
-    networks = [_entry(name, file) for name, file in shipped_weights().items()]
+    networks = []
+    for name, file in shipped_weights().items():
+        header = read_header(file)
+        with safe_open(file, framework="numpy") as tensors:
+            parameters = sum(prod(tensors.get_slice(key).get_shape()) for key in tensors.keys())  # noqa: SIM118
+        entry = Entry(
+            name=name,
+            kind="network",
+            summary=header.summary,
+            trained_on=header.trained_on,
+            parameters=parameters,
+            size_bytes=file.stat().st_size,
+            licence=header.licence,
+            scores=header.scores,
+        )
+        networks.append(entry)
     classical = [
         Entry(name=name, kind="classical", summary=(type(model).__doc__ or "").splitlines()[0])
         for name, model in CLASSICAL.items()
@@ -95,20 +109,4 @@ def find_weights(model: str | Path) -> Path:
         advice="it ships without weights: train recipes/paper.toml of the repository, give the run's folder"
         if str(model) == PAPER.name
         else "choose one of the names, or check the path",
-    )
-
-
-def _entry(name: str, file: Path) -> Entry:
-    header: Header = read_header(file)
-    with safe_open(file, framework="numpy") as tensors:
-        parameters = sum(prod(tensors.get_slice(key).get_shape()) for key in tensors.keys())  # noqa: SIM118
-    return Entry(
-        name=name,
-        kind="network",
-        summary=header.summary,
-        trained_on=header.trained_on,
-        parameters=parameters,
-        size_bytes=file.stat().st_size,
-        licence=header.licence,
-        scores=header.scores,
     )
