@@ -3,7 +3,7 @@
 The pieces are of the machines' test splits and of a seed that nothing about the estimator was chosen by.
 
 - `machines`: estimated sigma over the true one at the level of the truth, and errors of the correlations.
-- `loss in dB`: what that costs, PSNR of the default model told the true profile minus told the estimated
+- `loss in dB`: what that costs, PSNR of the default model with the true profile minus with the estimated
   one, against the noise-free image. Aim: a mean below 0.2 dB on every machine.
 
     python benchmarks/estimator.py [--count 80] [--out benchmarks/estimator.json]

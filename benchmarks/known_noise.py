@@ -1,7 +1,7 @@
 """Pictures whose noise is known: exposures of simulated machines, and what files do to them.
 
-Each scene is exposed twice by one of the machines; the truth is the acquisition's own profile, that of which the
-default network is told in its training. From a scene come
+Each scene is exposed twice by one of the machines; the truth is the acquisition's own profile, the one that the
+default network is given in its training. From a scene come
 
 - exposures as the machine stores them;
 - exposures as a viewer exports them: a window, a gamma, 8 to 12 bits, what lies outside cut off;
@@ -36,7 +36,7 @@ MACHINES = {"wide": 0.7, "S1": 0.1, "S2": 0.1, "S3": 0.1}
 SIZES = (128, 160, 192, 224, 256, 256, 320, 384, 512)
 EXPOSURES = 2
 PROBED = 12
-"""Scenes that tell whether the machines still draw what is on the disk."""
+"""Scenes that show whether the machines still draw what is on the disk."""
 
 PLAIN, FINER, HOT, ENDS_CUT, PIECES = 1 / 8, 0.3, 0.15, 0.2, 0.15
 SMALLEST_PX = 40
@@ -45,7 +45,7 @@ OFTEN, SHARP = (0.5, 0.1, 0.33, 0.07), (0.6, 0, 0.4, 0)
 """Colours of the noise that is drawn here: mostly not blurred, as detectors are; `wide` blurs enough besides."""
 EXPORTED, ADDED_EXPORTED, COUNTED, ROUNDED = 0.6, 0.2, 0.25, 0.2
 CUT_OFF = (0.0, 0.0, 0.005, 0.03, 0.1)
-"""Share of the pixels beyond either end of a window."""
+"""Fraction of the pixels beyond either end of a window."""
 DEPTHS = (8, 8, 8, 10, 12)
 
 Array = np.ndarray

@@ -3,8 +3,8 @@
 Pictures whose noise is known are exposures of simulated machines and what files do to them
 (benchmarks/known_noise.py), and noise on drawn textures that are finer than any machine's
 (benchmarks/drawn_textures.py). Training takes the machines' training split; the scenes held out are of another
-seed and of the test split. What the network sees is noise/blocks.py's features of the whole image, cut to
--12..12 there, of every picture and of its transpose; what it is to say is ln(sigma / reference), both
+seed and of the test split. Its inputs are noise/blocks.py's features of the whole image, cut to
+-12..12 there, of every picture and of its transpose; its targets are ln(sigma / reference), both
 correlations and the fraction of signal, in the unit domain of the image as it would be measured. Images whose
 sigma in that domain is below FLOOR are left out: there texture and rounding outweigh the noise, and no
 enhancer of this package does anything at that level.
@@ -328,46 +328,48 @@ def main() -> None:
     parser.add_argument("--run", type=Path, default=ROOT / "runs" / "noise-estimator")
     parser.add_argument("--out", type=Path, default=PACKAGE / "noise" / "estimator.npz")
     parser.add_argument("--scores", type=Path, default=Path(__file__).with_name("noise_estimator.json"))
-    asked = parser.parse_args()
-    drawn = asked.run / f"images-{probe(asked.seed)}"
+    arguments = parser.parse_args()
+    drawn = arguments.run / f"images-{probe(arguments.seed)}"
     drawn.mkdir(parents=True, exist_ok=True)
     jobs = {}
     for split, seed, scenes, textures in (
-        ("test", asked.seed + 1, asked.held_out, asked.held_out // 2),
-        ("train", asked.seed, asked.scenes, asked.textures),
+        ("test", arguments.seed + 1, arguments.held_out, arguments.held_out // 2),
+        ("train", arguments.seed, arguments.scenes, arguments.textures),
     ):
         jobs[split] = parts(partial(scene_part, seed=seed, split=split, drawn=drawn), scenes)
-        jobs[split] += parts(partial(texture_part, seed=seed, run=asked.run), textures)
-    unseen, training = (make_examples(each, what=name, workers=asked.workers) for name, each in jobs.items())
-    if asked.draw_only:
+        jobs[split] += parts(partial(texture_part, seed=seed, run=arguments.run), textures)
+    unseen, training = (
+        make_examples(each, what=name, workers=arguments.workers) for name, each in jobs.items()
+    )
+    if arguments.draw_only:
         return
     names = ("members", "epochs", "hidden", "dropout", "decay")
-    settings = {name: getattr(asked, name) for name in names}
-    layers = fit(training, seed=asked.seed, **settings)
+    settings = {name: getattr(arguments, name) for name in names}
+    layers = fit(training, seed=arguments.seed, **settings)
     provenance = {
         "script": f"benchmarks/{Path(__file__).name}",
         "package version": longexposure.__version__,
         "date": datetime.now(UTC).date().isoformat(),
-        "seed": asked.seed,
-        "scenes": asked.scenes,
-        "textures": asked.textures,
-        "held-out scenes": asked.held_out,
-        "held-out textures": asked.held_out // 2,
+        "seed": arguments.seed,
+        "scenes": arguments.scenes,
+        "textures": arguments.textures,
+        "held-out scenes": arguments.held_out,
+        "held-out textures": arguments.held_out // 2,
         "images": len(training.inputs),
         "machines": MACHINES,
         "sizes_px": SIZES,
         **settings,
     }
-    np.savez_compressed(asked.out, **layers, provenance=np.array(json.dumps(provenance)))
+    np.savez_compressed(arguments.out, **layers, provenance=np.array(json.dumps(provenance)))
     result: dict[str, Any] = {
         "what": __doc__.split("\n")[0],
         "machine": host_facts(),
         "provenance": provenance,
-        "weights sha256": hashlib.sha256(asked.out.read_bytes()).hexdigest(),
+        "weights sha256": hashlib.sha256(arguments.out.read_bytes()).hexdigest(),
         "held-out scenes": scores(layers, unseen),
         "training scenes": scores(layers, training),
     }
-    asked.scores.write_text(json.dumps(result, indent=1) + "\n")
+    arguments.scores.write_text(json.dumps(result, indent=1) + "\n")
     print(json.dumps(result["held-out scenes"], indent=1))
 
 

@@ -1,10 +1,10 @@
 """The noise estimator's input: numbers about small blocks, the same for any grey scale.
 
 An image is cut into blocks of 8 x 8 pixels. Several differences are taken inside each block, each blind to
-some structure and sensitive to some colour of noise. What the flattest places of each brightness hold tells
-how the noise depends on the signal. With that the blocks are brought to the same noise, so that dark places,
-which quanta make quiet, do not pass for flat ones; low quantiles over all blocks then tell what is noise and
-what is structure, and the proportions of the differences in the flattest tell the noise's colour. Everything
+some structure and sensitive to some colour of noise. The flattest places of each brightness show how
+the noise depends on the signal. With that the blocks are brought to the same noise, so that dark places,
+which quanta make quiet, do not pass for flat ones; low quantiles over all blocks then separate noise
+from structure, and the proportions of the differences in the flattest show the noise's colour. Everything
 is expressed relative to one reference, the faint second differences at middle brightness but no less than the
 rounding of the grey values, so the numbers depend neither on the grey scale nor on its zero.
 """
@@ -33,28 +33,18 @@ FAINT = 0.1
 MIDDLE = 0.2
 """Distance from 0.5 of the unit domain within which the reference is mostly taken."""
 
-DIFFERENCES = (
+AT_EACH_BRIGHTNESS = (
     "second, along both axes",
-    "second, along x",
-    "second, along y",
+    "about the plane",
     "first, along x",
     "first, along y",
-    "first, along the diagonal",
-    "first, along the other diagonal",
-    "about the plane",
-    "two apart, along x",
-    "two apart, along y",
-    "three apart, along x",
-    "three apart, along y",
     "first, along both axes",
-    "second, of row means",
-    "second, of column means",
     "second, two apart, along x",
     "second, two apart, along y",
 )
-_SECOND, _PLANE = 0, 7
-AT_EACH_BRIGHTNESS = (_SECOND, _PLANE, 3, 4, 12, 15, 16)
-"""Differences whose low quantile over the blocks of each brightness is a feature."""
+"""Differences whose low quantile over the blocks of each brightness is a feature.
+
+The first sets the reference, the first two decide which blocks are flattest."""
 
 Blocks = npt.NDArray[np.float32]
 Numbers = npt.NDArray[np.float64]
@@ -86,35 +76,34 @@ def grey_step(blocks: Blocks) -> float:
     return float(np.quantile(np.diff(values), 0.1)) if len(values) > 1 else 0.0
 
 
-def energies(blocks: Blocks) -> Numbers:
-    """Mean squares (N, 17) of differences inside each block, normalised to 1 for white noise of variance 1.
+def energies(blocks: Blocks) -> dict[str, Numbers]:
+    """Mean squares (N,) of differences inside each block by name, 1 for white noise of variance 1.
 
-    In the order of `DIFFERENCES`; "about the plane" is the variance about the block's own plane.
+    "About the plane" is the variance about the block's own plane.
     """
     b = blocks
     dx, dy = b[:, :, 1:] - b[:, :, :-1], b[:, 1:] - b[:, :-1]
     ddx, ddy = dx[:, :, 1:] - dx[:, :, :-1], dy[:, 1:] - dy[:, :-1]
     rows, columns = b.mean(axis=2)[:, :, None], b.mean(axis=1)[:, None, :]
-    columns_of = [
-        _mean_square(np.diff(ddx, n=2, axis=1)) / 36,
-        _mean_square(ddx) / 6,
-        _mean_square(ddy) / 6,
-        _mean_square(dx) / 2,
-        _mean_square(dy) / 2,
-        _mean_square(b[:, 1:, 1:] - b[:, :-1, :-1]) / 2,
-        _mean_square(b[:, 1:, :-1] - b[:, :-1, 1:]) / 2,
-        about_plane(b),
-        _mean_square(b[:, :, 2:] - b[:, :, :-2]) / 2,
-        _mean_square(b[:, 2:] - b[:, :-2]) / 2,
-        _mean_square(b[:, :, 3:] - b[:, :, :-3]) / 2,
-        _mean_square(b[:, 3:] - b[:, :-3]) / 2,
-        _mean_square(dx[:, 1:] - dx[:, :-1]) / 4,
-        _mean_square(np.diff(rows, n=2, axis=1)) * (BLOCK / 6),
-        _mean_square(np.diff(columns, n=2, axis=2)) * (BLOCK / 6),
-        _mean_square(b[:, :, 4:] - 2 * b[:, :, 2:-2] + b[:, :, :-4]) / 6,
-        _mean_square(b[:, 4:] - 2 * b[:, 2:-2] + b[:, :-4]) / 6,
-    ]
-    return np.stack(columns_of, axis=1)
+    return {
+        "second, along both axes": _mean_square(np.diff(ddx, n=2, axis=1)) / 36,
+        "second, along x": _mean_square(ddx) / 6,
+        "second, along y": _mean_square(ddy) / 6,
+        "first, along x": _mean_square(dx) / 2,
+        "first, along y": _mean_square(dy) / 2,
+        "first, along the diagonal": _mean_square(b[:, 1:, 1:] - b[:, :-1, :-1]) / 2,
+        "first, along the other diagonal": _mean_square(b[:, 1:, :-1] - b[:, :-1, 1:]) / 2,
+        "about the plane": about_plane(b),
+        "two apart, along x": _mean_square(b[:, :, 2:] - b[:, :, :-2]) / 2,
+        "two apart, along y": _mean_square(b[:, 2:] - b[:, :-2]) / 2,
+        "three apart, along x": _mean_square(b[:, :, 3:] - b[:, :, :-3]) / 2,
+        "three apart, along y": _mean_square(b[:, 3:] - b[:, :-3]) / 2,
+        "first, along both axes": _mean_square(dx[:, 1:] - dx[:, :-1]) / 4,
+        "second, of row means": _mean_square(np.diff(rows, n=2, axis=1)) * (BLOCK / 6),
+        "second, of column means": _mean_square(np.diff(columns, n=2, axis=2)) * (BLOCK / 6),
+        "second, two apart, along x": _mean_square(b[:, :, 4:] - 2 * b[:, :, 2:-2] + b[:, :, :-4]) / 6,
+        "second, two apart, along y": _mean_square(b[:, 4:] - 2 * b[:, 2:-2] + b[:, :-4]) / 6,
+    }
 
 
 def features(blocks: Blocks, *, span: float, low: float) -> tuple[npt.NDArray[np.float32], float]:
@@ -126,20 +115,22 @@ def features(blocks: Blocks, *, span: float, low: float) -> tuple[npt.NDArray[np
         low: grey value of 0 of the unit domain.
     """
     floor = 1e-14 * span * span
-    power = np.ascontiguousarray(energies(blocks).T)
+    found = energies(blocks)
+    names, power = list(found), np.stack(list(found.values()))
     logs = np.log(np.maximum(power, floor))
     rounding = float(np.log(max(grey_step(blocks) ** 2 / 12, floor)))
     levels = (np.median(blocks, axis=(1, 2)).astype(np.float64) - low) / span
     groups = _by_brightness(blocks, levels)
     bright = np.array([np.median(levels[group]) for group in groups])
-    faint = np.array([np.quantile(logs[:, group][AT_EACH_BRIGHTNESS, :], FAINT, axis=1) for group in groups])
+    chosen = logs[[names.index(name) for name in AT_EACH_BRIGHTNESS]]
+    faint = np.array([np.quantile(chosen[:, group], FAINT, axis=1) for group in groups])
     near = np.exp(-0.5 * ((bright - 0.5) / MIDDLE) ** 2) + 1e-3
     reference = max(float(near @ faint[:, 0] / near.sum()), rounding)
     at_level = np.maximum(np.interp(levels, bright, faint[:, 0]), rounding)
     even, even_power = logs - at_level, power * np.exp(-at_level)
     flattest = []
-    for kind in (_SECOND, _PLANE):
-        order = np.argsort(even_power[kind], kind="stable")
+    for name in AT_EACH_BRIGHTNESS[:2]:
+        order = np.argsort(even_power[names.index(name)], kind="stable")
         for fraction in FLATTEST:
             mean = even_power[:, order[: max(2, int(fraction * len(order)))]].mean(axis=1)
             flattest.append(np.log(np.maximum(mean, 1e-12)))

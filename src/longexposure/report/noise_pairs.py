@@ -171,6 +171,7 @@ def meaning(noise: NoiseAnalysis) -> list[str]:
 
 
 def on_shape(noise: NoiseAnalysis) -> Iterator[str]:
+    """How far HQ - LQ is from a Gaussian, and whether its tails are the noise's own."""
     normal = noise.normality
     if normal is None:
         yield "HQ - LQ does not vary, so there is no distribution to speak of."
@@ -200,6 +201,7 @@ def on_shape(noise: NoiseAnalysis) -> Iterator[str]:
 
 
 def on_mean(noise: NoiseAnalysis) -> Iterator[str]:
+    """Whether the mean is zero, as Noise2Noise needs it."""
     zero = noise.zero_mean
     if not math.isfinite(zero.error):
         yield f"The mean is {zero.mean:.4g}; how sure that is takes more than one pair to tell."
@@ -217,6 +219,7 @@ def on_mean(noise: NoiseAnalysis) -> Iterator[str]:
 
 
 def on_signal(noise: NoiseAnalysis) -> Iterator[str]:
+    """How the variance goes with the signal."""
     if noise.line is None:
         return
     start, slope = noise.line
@@ -229,6 +232,7 @@ def on_signal(noise: NoiseAnalysis) -> Iterator[str]:
 
 
 def on_colour(noise: NoiseAnalysis) -> Iterator[str]:
+    """How neighbours correlate."""
     if noise.spectrum is None:
         return
     lag = noise.spectrum.autocorrelation(lags=1)
@@ -241,6 +245,7 @@ def on_colour(noise: NoiseAnalysis) -> Iterator[str]:
 
 
 def on_gain(noise: NoiseAnalysis) -> Iterator[str]:
+    """Whether both exposures are on one grey scale."""
     if noise.gain is not None and abs(noise.gain - 1) > GAIN_OFF:
         yield (
             f"The gain of HQ on LQ is {noise.gain:.3g}: the exposures are not on one grey scale, so HQ - LQ "
@@ -255,6 +260,7 @@ def charts_of(noise: NoiseAnalysis) -> dict[str, str]:
 
 
 def histogram_charts(noise: NoiseAnalysis) -> dict[str, str]:
+    """The histogram of HQ - LQ beside a Gaussian, on a linear and on a logarithmic scale."""
     moments = noise.moments
     if moments.sum2 <= 0:
         return {}
@@ -278,6 +284,7 @@ def histogram_charts(noise: NoiseAnalysis) -> dict[str, str]:
 
 
 def mean_chart(noise: NoiseAnalysis) -> dict[str, str]:
+    """Mean of HQ - LQ against the signal."""
     zero = noise.zero_mean
     error = np.where(np.isfinite(zero.error_by_level), zero.error_by_level, 0.0)
     chart = line_chart(
@@ -293,6 +300,7 @@ def mean_chart(noise: NoiseAnalysis) -> dict[str, str]:
 
 
 def variance_chart(noise: NoiseAnalysis) -> dict[str, str]:
+    """Variance of HQ - LQ and of either exposure against the signal."""
     if not len(noise.signal):
         return {}
     level, apart, lq, hq = noise.signal[:, :4].T
@@ -315,6 +323,7 @@ def variance_chart(noise: NoiseAnalysis) -> dict[str, str]:
 
 
 def spectrum_charts(noise: NoiseAnalysis) -> dict[str, str]:
+    """The noise power spectrum, along its axes and as a map."""
     machine, spectrum = noise.machine, noise.spectrum
     if spectrum is None:
         return {}
