@@ -3,6 +3,7 @@
 #   setup   create .venv with the package, its extras and the development tools (once)
 #   demo    enhance the example radiographs; tables, TIFFs and a before/after page go to demo/
 #   test    the tests, offline and on the CPU; `make test-slow` runs the long ones
+#   test-wheel   build the wheel, install it into an empty environment, use it from another folder
 #   check   lint, format, types, layer rule
 #   bench   speed on this machine; `make quality` scores the default on simulated pairs and at the limit (20 minutes)
 #   weights train all weights that ship anew, into runs/ (over three hours on two cores; a run that was stopped goes on)
@@ -22,7 +23,7 @@ READY := .venv/.ready
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: setup demo test test-slow check bench quality weights docs clean
+.PHONY: setup demo test test-slow test-wheel check bench quality weights docs clean
 
 setup: $(READY)
 
@@ -51,6 +52,9 @@ test: $(READY)
 
 test-slow: $(READY)
 	$(BIN)/python -m pytest -m 'slow and not gpu' --timeout 900
+
+test-wheel: $(READY)
+	@scripts/test_wheel.sh $(BIN)/python
 
 check: $(READY)
 	$(BIN)/ruff check

@@ -21,7 +21,7 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parents[2]
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-TARGETS = ("setup", "demo", "test", "test-slow", "check", "bench", "quality", "docs", "clean")
+TARGETS = ("setup", "demo", "test", "test-slow", "test-wheel", "check", "bench", "quality", "docs", "clean")
 PLATFORM_PARTS = ("nvidia-", "cuda-", "triton")
 """What only the CUDA builds of torch bring along; torch itself pins them."""
 
