@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from longexposure.simulation.scenes.components.bonds import Loop, loop_points
 
 from longexposure.cli.terminal import print_table
 from longexposure.enhance.enhancer import load_enhancer
@@ -43,6 +42,7 @@ from longexposure.simulation.geometry.primitives import (
 )
 from longexposure.simulation.machine import MachineParameters, load_machine
 from longexposure.simulation.random_source import NumpyRandom
+from longexposure.simulation.scenes.components.bonds import Loop, loop_points
 
 FULL_SCALE = 65535.0
 EXAMPLES = Path(__file__).resolve().parent / "radiographs"
