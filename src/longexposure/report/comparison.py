@@ -7,18 +7,12 @@ window and level, readout and statistics act on all 16 bits. It asks nothing of 
 from __future__ import annotations
 
 import base64
-import hashlib
-import shutil
 import tempfile
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import datetime
-from html import escape
-from importlib import metadata, resources
 from pathlib import Path
-from string import Template
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -28,6 +22,7 @@ from longexposure.errors import InputError
 from longexposure.format import shown
 from longexposure.io.writing import failing_as_output_error, refuse_existing, write_whole
 from longexposure.radiograph import Pixels, check_pixels
+from longexposure.report.pages import TEMPLATES
 
 CROP_PX = 2048
 """An image of more than CROP_PX * CROP_PX pixels is embedded as its central crop of this side."""
@@ -35,8 +30,8 @@ CROP_PX = 2048
 PAGES = 12
 """Pages of a stack that a report shows."""
 
-_RECORDS = "<!-- records -->"
-_SCRIPTS = ("grey.js", "drawing.js", "report.js")
+PRESETS = ("auto-lower", "auto-upper", "least", "most")
+"""Grey values that the page's buttons for the window take."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,20 +147,25 @@ def write_report(
     refuse_existing(path, overwrite=overwrite)
     rows: list[tuple[str, Mapping[str, str]]] = []
     with failing_as_output_error(path):
-        records = tempfile.TemporaryFile(dir=path.parent)  # noqa: SIM115 (closing it may fail too)
+        records = tempfile.TemporaryFile(  # noqa: SIM115 (closing it may fail too)
+            "w+", encoding="utf-8", errors="replace", newline="", dir=path.parent
+        )
     try:
+        record = TEMPLATES.get_template("record.html")
         for comparison in comparisons:
             with failing_as_output_error(path):
-                records.writelines(_record(len(rows), comparison))
+                records.writelines(record.generate(_record(len(rows), comparison)))
             rows.append((comparison.name, dict(comparison.facts)))
             del comparison  # else it would live on while the next one is made
-        head, tail = _page(title, rows).split(_RECORDS)
 
         def page(file: BinaryIO) -> None:
-            file.write(head.encode(errors="replace"))
             records.seek(0)
-            shutil.copyfileobj(records, file, 1 << 20)
-            file.write(tail.encode(errors="replace"))
+            TEMPLATES.get_template("report.html").stream(
+                title=title,
+                rows=rows,
+                labels=list(dict.fromkeys(label for _, facts in rows for label in facts)),
+                records=iter(lambda: records.read(1 << 20), ""),
+            ).dump(file, "utf-8", "replace")
 
         write_whole(path, page, overwrite=overwrite)
     finally:
@@ -174,109 +174,50 @@ def write_report(
     return path
 
 
-def _page(title: str, rows: Sequence[tuple[str, Mapping[str, str]]]) -> str:
-    style = _asset("report.css")
-    script = "\n".join(_asset(name) for name in _SCRIPTS)
-    return Template(_asset("report.html")).substitute(
-        title=escape(title),
-        date=datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %z"),
-        version=metadata.version("longexposure"),
-        table=_table(rows),
-        style=style,
-        style_hash=_csp_hash(style),
-        script=script,
-        script_hash=_csp_hash(script),
-        records=_RECORDS,
-    )
+def _record(number: int, comparison: Comparison) -> dict[str, Any]:
+    """What the template of one image takes; its pixels are encoded when they are asked for.
 
-
-def _asset(name: str) -> str:
-    return (resources.files("longexposure.report") / "assets" / name).read_text(encoding="utf-8")
-
-
-def _csp_hash(text: str) -> str:
-    """The source expression that lets a Content-Security-Policy accept exactly this inline text."""
-    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode(errors="replace")).digest()).decode()
-
-
-def _table(rows: Sequence[tuple[str, Mapping[str, str]]]) -> str:
-    if not rows:
-        return "<p>No images.</p>"
-    labels = list(dict.fromkeys(label for _, facts in rows for label in facts))
-    heads = "".join(f'<th scope="col">{escape(label)}</th>' for label in ["Image", *labels])
-    lines = []
-    for number, (name, facts) in enumerate(rows):
-        cells = "".join(f"<td>{escape(str(facts.get(label, '-')))}</td>" for label in labels)
-        link = f'<th scope="row"><a href="#image-{number}">{escape(name) or "(no name)"}</a></th>'
-        lines.append(f"<tr>{link}{cells}</tr>")
-    return f"<table><thead><tr>{heads}</tr></thead><tbody>\n" + "\n".join(lines) + "\n</tbody></table>"
-
-
-def _record(number: int, comparison: Comparison) -> Iterator[bytes]:
-    """One image's part of the page: its facts in words, then its pixels as text that is not run."""
+    Of a large image the centre is shown, its window presets are those of the whole: 0.5 to 99.5 % of the
+    original, and all values of all images.
+    """
+    images = comparison.images()
     height, width = comparison.before.shape
-    rows, columns = _shown(height, width)
-    numbers = {
-        "width": columns.stop - columns.start,
-        "height": rows.stop - rows.start,
-        "left": columns.start,
-        "top": rows.start,
-        "dtype": comparison.before.dtype.name,
-        **_grey_ranges(comparison),
-    }
-    attributes = " ".join(f'data-{key}="{value}"' for key, value in numbers.items())
-    yield f'<article class="record" id="image-{number}" {attributes}>\n'.encode(errors="replace")
-    yield f"<h2>{escape(comparison.name) or '(no name)'}</h2>\n".encode(errors="replace")
-    yield f"<p>{_kind(comparison.before)}</p>\n".encode(errors="replace")
-    if (numbers["height"], numbers["width"]) != (height, width):
-        yield f'<p class="crop">{_crop_text(rows, columns, height, width)}</p>\n'.encode(errors="replace")
-    if comparison.note:
-        yield f'<p class="note">{escape(comparison.note)}</p>\n'.encode(errors="replace")
-    yield _history(comparison.history).encode(errors="replace")
-    for role, pixels in comparison.images().items():
-        yield f'<script type="application/octet-stream" class="{role}">'.encode(errors="replace")
-        yield _encoded(pixels[rows, columns])
-        yield b"</script>\n"
-    yield b"</article>\n"
-
-
-def _encoded(pixels: Pixels) -> bytes:
-    little = np.ascontiguousarray(pixels, dtype=pixels.dtype.newbyteorder("<"))
-    return base64.b64encode(zlib.compress(little.tobytes(), 6))
-
-
-def _shown(height: int, width: int) -> tuple[slice, slice]:
-    """Rows and columns to embed: all, or the centre of an image that is too large."""
-    if height * width <= CROP_PX * CROP_PX:
-        return slice(0, height), slice(0, width)
-    top, left = max(0, (height - CROP_PX) // 2), max(0, (width - CROP_PX) // 2)
-    return slice(top, min(height, top + CROP_PX)), slice(left, min(width, left + CROP_PX))
-
-
-def _crop_text(rows: slice, columns: slice, height: int, width: int) -> str:
-    return (
-        f"Central crop, every pixel kept: columns x = {columns.start} to {columns.stop - 1}, "
-        f"rows y = {rows.start} to {rows.stop - 1} of an image of {width} x {height} pixels. "
-        "The window presets Auto and Full range are those of the whole image."
-    )
-
-
-def _grey_ranges(comparison: Comparison) -> dict[str, float | int]:
-    """Window presets from the whole image: 0.5 to 99.5 % of the original, and all values of all."""
-    before = _finite(comparison.before)
+    rows, columns = slice(0, height), slice(0, width)
+    if height * width > CROP_PX * CROP_PX:
+        top, left = max(0, (height - CROP_PX) // 2), max(0, (width - CROP_PX) // 2)
+        rows, columns = slice(top, min(height, top + CROP_PX)), slice(left, min(width, left + CROP_PX))
+    integer = comparison.before.dtype.kind == "u"
+    finite = {role: pixels if integer else pixels[np.isfinite(pixels)] for role, pixels in images.items()}
+    before, there = finite["before"], [part for part in finite.values() if part.size]
     low, high = np.percentile(before, (0.5, 99.5)) if before.size else (0.0, 1.0)
-    every = [part for part in map(_finite, comparison.images().values()) if part.size]
-    least = min((part.min() for part in every), default=0)
-    most = max((part.max() for part in every), default=1)
-    if comparison.before.dtype.kind == "u":
-        whole = (int(np.floor(low)), int(np.ceil(high)), int(least), int(most))
-        return dict(zip(("auto-lower", "auto-upper", "least", "most"), whole, strict=True))
-    parts = (float(low), float(high), float(least), float(most))
-    return dict(zip(("auto-lower", "auto-upper", "least", "most"), parts, strict=True))
+    least, most = (
+        min((part.min() for part in there), default=0),
+        max((part.max() for part in there), default=1),
+    )
+    presets = (np.floor(low), np.ceil(high), least, most) if integer else (low, high, least, most)
+    return {
+        "number": number,
+        "name": comparison.name,
+        "kind": _kind(comparison.before),
+        "width": width,
+        "height": height,
+        "data": {
+            "width": columns.stop - columns.start,
+            "height": rows.stop - rows.start,
+            "left": columns.start,
+            "top": rows.start,
+            "dtype": comparison.before.dtype.name,
+            **dict(zip(PRESETS, map(int if integer else float, presets), strict=True)),
+        },
+        "note": comparison.note,
+        "history": [list(_flat(step)) for step in comparison.history],
+        "images": ((role, _encoded(pixels[rows, columns])) for role, pixels in images.items()),
+    }
 
 
-def _finite(pixels: Pixels) -> Pixels:
-    return pixels if pixels.dtype.kind == "u" else pixels[np.isfinite(pixels)]
+def _encoded(pixels: Pixels) -> str:
+    little = np.ascontiguousarray(pixels, dtype=pixels.dtype.newbyteorder("<"))
+    return base64.b64encode(zlib.compress(little.tobytes(), 6)).decode()
 
 
 def _kind(pixels: Pixels) -> str:
@@ -284,18 +225,10 @@ def _kind(pixels: Pixels) -> str:
     return f"{size} pixels, {pixels.dtype.name}"
 
 
-def _history(steps: Sequence[Mapping[str, Any]]) -> str:
-    if not steps:
-        return "<p>No history was handed over.</p>\n"
-    items = "\n".join(f"<li><dl>{_settings(step)}</dl></li>" for step in steps)
-    return f'<details class="history"><summary>History ({len(steps)})</summary><ol>{items}</ol></details>\n'
-
-
-def _settings(step: Mapping[str, Any], prefix: str = "") -> str:
-    parts = []
+def _flat(step: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, object]]:
+    """The settings of a step, those inside a mapping under dotted names."""
     for key, value in step.items():
         if isinstance(value, Mapping):
-            parts.append(_settings(value, f"{prefix}{key}."))
+            yield from _flat(value, f"{prefix}{key}.")
         else:
-            parts.append(f"<div><dt>{escape(f'{prefix}{key}')}</dt><dd>{escape(str(value))}</dd></div>")
-    return "".join(parts)
+            yield f"{prefix}{key}", value

@@ -17,7 +17,7 @@ from longexposure.io.writing import Content, write_together
 from longexposure.noise.distribution import gaussian
 from longexposure.noise.pair_statistics import NoiseAnalysis, SetAnalysis
 from longexposure.noise.spectrum import NoisePowerSpectrum
-from longexposure.report.article import Section, page_html, page_markdown
+from longexposure.report.pages import Section, page_html, page_markdown
 from longexposure.report.plots import Series, line_chart, map_chart
 
 FEWEST_PAIRS = 4

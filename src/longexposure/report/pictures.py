@@ -54,7 +54,15 @@ def strip(
     """
     low, high = np.percentile(gaussian_filter(reference.astype(np.float64), 1.0), WINDOW)
     margin = 0.05 * max(high - low, 1.0)
-    tiles = [_tile(image, name, low - margin, high + margin, zoom) for name, image in images.items()]
+    low, high = low - margin, high + margin
+    tiles = []
+    for name, image in images.items():
+        grey = np.clip((image.astype(np.float64) - low) / (high - low), 0, 1)
+        shown = np.kron(np.rint(255 * grey).astype(np.uint8), np.ones((zoom, zoom), np.uint8))
+        label = Image.new("L", (shown.shape[1], LABEL_PX), 255)
+        ImageDraw.Draw(label).text((2, 3), name, fill=0, font=ImageFont.load_default())
+        tile = np.vstack([np.asarray(label), shown])
+        tiles.append(np.pad(tile, ((0, GAP_PX), (0, GAP_PX)), constant_values=255))
     blank = np.full_like(tiles[0], 255)
     rows = []
     for start in range(0, len(tiles), columns):
@@ -62,12 +70,3 @@ def strip(
         row += [blank] * (min(columns, len(tiles)) - len(row))
         rows.append(np.hstack(row))
     return np.vstack(rows)
-
-
-def _tile(image: Pixels, name: str, low: float, high: float, zoom: int) -> npt.NDArray[np.uint8]:
-    grey = np.clip((image.astype(np.float64) - low) / (high - low), 0, 1)
-    shown = np.kron(np.rint(255 * grey).astype(np.uint8), np.ones((zoom, zoom), np.uint8))
-    label = Image.new("L", (shown.shape[1], LABEL_PX), 255)
-    ImageDraw.Draw(label).text((2, 3), name, fill=0, font=ImageFont.load_default())
-    tile = np.vstack([np.asarray(label), shown])
-    return np.pad(tile, ((0, GAP_PX), (0, GAP_PX)), constant_values=255)

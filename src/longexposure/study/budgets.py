@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import tomllib
+from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from longexposure.config import parsed
 from longexposure.models.dncnn import DnCNNConfig
 from longexposure.models.edcnn import EDCNNConfig
 from longexposure.models.fast import FastConfig
@@ -101,21 +104,16 @@ class Budget(BudgetTable):
 
     def reductions(self) -> list[str]:
         """In words, everything that is smaller than in the full budget."""
-        full = BUDGETS["full"].model_dump(mode="json")
-        own = self.model_dump(mode="json")
-        left_out = ("name", "workers", "precision", "timing_steps", "picture_px", "memory_px", "noise2noise")
-        words = [
-            f"{key} {_words(key, own[key])} instead of {_words(key, full[key])}"
-            for key in own
-            if key not in left_out and own[key] != full[key]
-        ]
+        own, full = self.model_dump(mode="json"), BUDGETS["full"].model_dump(mode="json")
         trial, whole = own["noise2noise"], full["noise2noise"]
-        words += [
-            f"noise2noise.{key} {_words(key, trial[key])} instead of {_words(key, whole[key])}"
-            for key in trial
-            if key != "workers" and trial[key] != whole[key]
+        left_out = ("name", "workers", "precision", "timing_steps", "picture_px", "memory_px", "noise2noise")
+        pairs = {key: (own[key], full[key]) for key in own if key not in left_out}
+        pairs |= {f"noise2noise.{key}": (trial[key], whole[key]) for key in trial if key != "workers"}
+        return [
+            f"{key} {_words(key, mine)} instead of {_words(key, theirs)}"
+            for key, (mine, theirs) in pairs.items()
+            if mine != theirs
         ]
-        return words
 
 
 UNLIMITED = {
@@ -137,72 +135,10 @@ def _words(key: str, value: object) -> str:
     return str(value)
 
 
-_SMALL_NAFNET = NAFNetConfig(
-    width=8, encoder_blocks=(1, 1, 2), middle_blocks=2, decoder_blocks=(1, 1, 1), patch_px=96
-)
-_MIDDLE_NAFNET = NAFNetConfig(
-    width=16, encoder_blocks=(1, 1, 2, 4), middle_blocks=4, decoder_blocks=(1, 1, 1, 1), patch_px=128
-)
-
 BUDGETS: dict[str, Budget] = {
-    "quick": Budget(
-        name="quick",
-        train_pairs=16,
-        val_pairs=2,
-        val_px=256,
-        test_images=4,
-        test_px=512,
-        framework=FrameworkConfig(width=16, z=16),
-        fast=FastConfig(width=24, blocks=6, fine_width=0, fine_blocks=0),
-        edcnn=EDCNNConfig(width=16),
-        nafnet=_SMALL_NAFNET,
-        dncnn=DnCNNConfig(depth=8, width=16),
-        patch_px=96,
-        batch=4,
-        steps=900,
-        lr=1e-3,
-        validations=1,
-        noise_pairs=8,
-        timing_steps=40,
-        workers=0,
-        noise2noise=Noise2NoiseBudget(network=_SMALL_NAFNET),
-    ),
-    "standard": Budget(
-        name="standard",
-        train_pairs=64,
-        val_pairs=4,
-        val_px=384,
-        test_images=12,
-        framework=FrameworkConfig(width=24, z=24),
-        fast=FastConfig(width=32, blocks=8, fine_width=0, fine_blocks=0),
-        edcnn=EDCNNConfig(width=24),
-        nafnet=_MIDDLE_NAFNET,
-        dncnn=DnCNNConfig(depth=12, width=24),
-        patch_px=128,
-        batch=4,
-        steps=4000,
-        lr=6e-4,
-        validations=6,
-        noise_pairs=40,
-        timing_steps=80,
-        workers=1,
-        noise2noise=Noise2NoiseBudget(
-            train=96, test=24, size_px=384, patch_px=128, steps=2500, network=_MIDDLE_NAFNET
-        ),
-    ),
-    "full": Budget(
-        name="full",
-        val_pairs=16,
-        other_seeds=3,
-        noise2noise=Noise2NoiseBudget(
-            train=800,
-            test=100,
-            size_px=512,
-            patch_px=256,
-            batch=16,
-            steps=200_000,
-            network=FrameworkConfig(),
-        ),
-    ),
+    name: parsed(Budget, {"name": name, **values}, where="budgets.toml")
+    for name, values in tomllib.loads(
+        Path(__file__).with_name("budgets.toml").read_text(encoding="utf-8")
+    ).items()
 }
 """The budgets by name: about an hour on two cores, about a night on them, the paper's schedule on a GPU."""

@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 
-from longexposure.study.pictures import dots
+from longexposure.report.plots import dot_chart
+from longexposure.study.figures import comparison_pictures
 from longexposure.study.result import Figure, StudyResult, Table
 from longexposure.study.scores import (
     AVERAGES,
     WEIGHTED,
-    Means,
+    Scores,
+    against_best,
     as_dict,
-    both_means,
-    noise_of,
+    cell,
     s_per_mpx,
-    shown_noise,
-    verdict_on,
 )
 from longexposure.study.sets import TYPES, Stock
-from longexposure.study.views import comparison_pictures
-from longexposure.study.workbench import Workbench
+from longexposure.study.workbench import StudyRun, Workbench
 
 SCALES = (1, 2, 4)
 
@@ -35,96 +34,71 @@ def run(bench: Workbench, stock: Stock) -> StudyResult:
     """Train the bicubic row with each factor and score it."""
     selection, test = stock.selection(*TYPES), stock.tests()
     trained = {
-        f"DS {scale}x": [
-            bench.train(
-                f"bicubic, DS {scale}x, seed {seed}", bench.row("bicubic", seed=seed, scale=scale), selection
-            )
-            for seed in bench.other_seeds
-        ]
+        f"DS {scale}x": bench.trainings(
+            f"bicubic, DS {scale}x", partial(bench.row, "bicubic", scale=scale), selection
+        )
         for scale in SCALES
     }
-    records = {name: [bench.score(one, test) for one in runs] for name, runs in trained.items()}
-    found = {name: both_means(some) for name, some in records.items()}
-    speed = {name: s_per_mpx(some[0]) for name, some in records.items()}
+    found = {name: bench.scores(runs, test) for name, runs in trained.items()}
+    first: dict[str, StudyRun | str] = {name: runs[0] for name, runs in trained.items()}
+    speed = {name: s_per_mpx(bench.score(one, test)) for name, one in first.items()}
     return StudyResult(
         name="downsampling",
         title="Figure 4: the effect of downsampling",
         question=QUESTION,
         statements=statements(found),
-        tables=[_table(found, both_means([bench.score("lq", test)]), speed)],
-        figures=[
-            _plot(found),
-            *comparison_pictures(
-                bench, {name: runs[0] for name, runs in trained.items()}, test, name="downsampling"
-            ),
-        ],
+        tables=[table(found, bench.scores(["lq"], test), speed)],
+        figures=[chart(found), *comparison_pictures(bench, first, test, name="downsampling")],
         results={
-            "ours": {name: {at: as_dict(one) for at, one in both.items()} for name, both in found.items()},
+            "ours": as_dict(found),
             "s per Mpx": speed,
             "seconds of training": {
                 name: [one.facts["seconds"] for one in runs] for name, runs in trained.items()
             },
-            "hashes": {name: [one.key for one in runs] for name, runs in trained.items()},
             "seeds": list(bench.other_seeds),
         },
-        trainings=[one for runs in trained.values() for one in runs],
+        trained=trained,
         limits=stock.limits(),
         data=stock.facts(),
     )
 
 
-def statements(found: Mapping[str, Mapping[str, Means]]) -> list[str]:
+def statements(found: Mapping[str, Scores]) -> list[str]:
     """Whether shrinking by 4 is the best, as the paper says, for each type."""
     ours = f"DS {SCALES[-1]}x"
     lines = []
     for name in (*TYPES, WEIGHTED):
-        for metric, digits in (("psnr", 2), ("ssim", 4)):
-            scores = {row: both["hq"][name][metric] for row, both in found.items()}
-            best = max((row for row in scores if row != ours), key=lambda row: scores[row].mean)
-            margin, noise = scores[ours].mean - scores[best].mean, noise_of(scores[ours], scores[best])
+        for metric in ("psnr", "ssim"):
+            best, verdict, margin, spread = against_best(found, ours, name, metric)
             lines.append(
-                f"{name}, {metric.upper()}: {ours} {verdict_on(margin, noise)} the best other ({best}), "
-                f"{margin:+.{digits}f}, spread {shown_noise(noise, digits)}."
+                f"{name}, {metric.upper()}: {ours} {verdict} the best other ({best}), {margin}, "
+                f"spread {spread}."
             )
     return lines
 
 
-def _table(
-    found: Mapping[str, Mapping[str, Means]], lq: Mapping[str, Means], speed: Mapping[str, float]
-) -> Table:
-    rows = []
-    for row, both in {"LQ": lq, **found}.items():
-        for name in (*TYPES, *AVERAGES):
-            scores, clean = both["hq"][name], both["clean"].get(name)
-            rows.append(
-                (
-                    row,
-                    name,
-                    scores["psnr"].text(2),
-                    scores["ssim"].text(4),
-                    scores["psnr_bias_removed"].text(2),
-                    "" if clean is None else clean["psnr"].text(2),
-                    "" if clean is None else clean["ssim"].text(4),
-                    f"{speed[row]:.2f}" if row in speed else "",
-                )
-            )
-    columns = (
-        "input",
-        "type",
-        "PSNR",
-        "SSIM",
-        "PSNR without bias",
-        "PSNR against clean",
-        "SSIM against clean",
-        "s/Mpx",
-    )
+def table(found: Mapping[str, Scores], lq: Scores, speed: Mapping[str, float]) -> Table:
+    rows = [
+        {
+            "input": row,
+            "type": name,
+            "PSNR": cell(both["hq"], name, "psnr"),
+            "SSIM": cell(both["hq"], name, "ssim"),
+            "PSNR without bias": cell(both["hq"], name, "psnr_bias_removed"),
+            "PSNR against clean": cell(both["clean"], name, "psnr"),
+            "SSIM against clean": cell(both["clean"], name, "ssim"),
+            "s/Mpx": f"{speed[row]:.2f}" if row in speed else "",
+        }
+        for row, both in {"LQ": lq, **found}.items()
+        for name in (*TYPES, *AVERAGES)
+    ]
     note = (
         "The paper shows a picture of S1, no numbers. Against the long exposure unless a column says clean."
     )
-    return Table("Shrinking by 1, 2 and 4", columns, tuple(rows), note)
+    return Table("Shrinking by 1, 2 and 4", rows, note)
 
 
-def _plot(found: Mapping[str, Mapping[str, Means]]) -> Figure:
+def chart(found: Mapping[str, Scores]) -> Figure:
     rows = {
         name: {
             row: (both["hq"][name]["psnr"].mean, both["hq"][name]["psnr"].spread)
@@ -132,4 +106,5 @@ def _plot(found: Mapping[str, Mapping[str, Means]]) -> Figure:
         }
         for name in (*TYPES, *AVERAGES)
     }
-    return Figure("downsampling.svg", "PSNR against the long exposure.", dots(rows, unit="PSNR, dB").encode())
+    content = dot_chart(rows, unit="PSNR, dB").encode()
+    return Figure("downsampling.svg", "PSNR against the long exposure.", content)

@@ -35,20 +35,14 @@ def run(bench: Workbench, stock: Stock) -> StudyResult:
         on_pair=lambda done, total, name: bench.tell(f"analysing {name}, {done} of {total}"),
     )
     rows = table_rows(analysis)
-    columns = tuple(dict.fromkeys(title for row in rows for title in row))
+    titles = dict.fromkeys(title for row in rows for title in row)
+    shown_rows = [{title: shown(row.get(title)) for title in titles} for row in rows]
     return StudyResult(
         name="noise",
         title="Figure 2: the noise of the three machine types",
         question=QUESTION,
         statements=[f"{noise.machine}: {line}" for noise in analysis.machines for line in meaning(noise)],
-        tables=[
-            Table(
-                "HQ - LQ",
-                columns,
-                tuple(tuple(shown(row.get(title)) for title in columns) for row in rows),
-                f"{analysis.sampled}.",
-            )
-        ],
+        tables=[Table("HQ - LQ", shown_rows, f"{analysis.sampled}.")],
         figures=[
             Figure(
                 f"noise-{file_name(noise.machine)}-{name}.svg",

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 from longexposure.data.pairs import PairedFolder
 from longexposure.data.simulated_sets import SetPlan, write_set
-from longexposure.io import png_bytes
-from longexposure.report.pictures import strip
+from longexposure.report.plots import dot_chart
 from longexposure.simulation.machine import Split
-from longexposure.study.budgets import Noise2NoiseBudget
-from longexposure.study.pictures import dots
+from longexposure.study.figures import picture_strip, shown_region
 from longexposure.study.result import Figure, StudyResult, Table
-from longexposure.study.scores import Spread, means, noise_of, shown_noise
+from longexposure.study.scores import Spread, as_dict, difference, spread_text
 from longexposure.study.sets import TestSet, pairs_of_folder, short_hash
 from longexposure.study.settings import Document
-from longexposure.study.views import shown_region
 from longexposure.study.workbench import StudyRun, Workbench
 
 LIMIT_DB = 0.3
@@ -86,56 +83,63 @@ CONDITIONS: dict[str, Condition] = {
 }
 TARGETS = {"noisy": "hq", "clean": "clean"}
 
+Rows = Mapping[str, Mapping[str, Spread]]
+"""Noisy targets, clean targets and the short exposure ("LQ"), then metric: against the noise-free image."""
 
-def run(bench: Workbench) -> StudyResult:
-    """Simulate, train and score every condition."""
+
+def run(bench: Workbench, stock: object = None) -> StudyResult:
+    """Simulate, train and score every condition; it takes no pairs."""
     trial = bench.budget.noise2noise
-    found: dict[str, dict[str, dict[str, Spread]]] = {}
-    trainings: dict[str, dict[str, list[StudyRun]]] = {}
-    figures = []
-    for name, condition in CONDITIONS.items():
-        folders = {split: _simulated(bench, name, condition, split) for split in ("train", "test")}
+    size = (f"image.height={trial.size_px}", f"image.width={trial.size_px}")
+    found: dict[str, Rows] = {}
+    trained: dict[str, list[StudyRun]] = {}
+    pictures = []
+    overrides = {name: (*IDEAL, *size, *condition.overrides) for name, condition in CONDITIONS.items()}
+    for name in CONDITIONS:
+        folders = {}
+        counts: dict[Split, int] = {"train": trial.train, "test": trial.test}
+        for split, count in counts.items():
+            key = short_hash([trial.machine, overrides[name]])[:8]
+            out = bench.out / "stand-ins" / f"{name.replace(' ', '-')}-{key}-{count}"
+            bench.tell(f"simulating {name}, {split}: {count} pairs")
+            plan = SetPlan(
+                machine=trial.machine, split=split, count=count, seed=7, out=out, overrides=overrides[name]
+            )
+            folders[split] = write_set(plan, workers=trial.workers).parent
         test = TestSet(PairedFolder(folders["test"], clean=True).pairs, None)
+        machine = test.pairs[0].machine
         selection = pairs_of_folder(folders["train"], val_pairs=max(1, trial.train // 8))
-        runs = {
-            label: [
-                bench.train(
-                    f"{name}, {label} targets, seed {seed}", _document(bench, seed, target), selection
-                )
-                for seed in bench.other_seeds
-            ]
-            for label, target in TARGETS.items()
-        }
-        scores = {label: [_mean(bench, one, test) for one in some] for label, some in runs.items()}
-        scores["LQ"] = [_mean(bench, "lq", test)]
-        found[name] = {
-            label: {metric: Spread.of([one[metric] for one in some]) for metric in some[0]}
-            for label, some in scores.items()
-        }
-        trainings[name] = runs
-        figures.append(_picture(bench, name, runs, test))
+        models: dict[str, Sequence[StudyRun | str]] = {}
+        for label, target in TARGETS.items():
+            setting = f"{name}, {label} targets"
+            trained[setting] = bench.trainings(setting, partial(document, bench, target=target), selection)
+            models[label] = trained[setting]
+        models["LQ"] = ["lq"]
+        found[name] = {label: bench.scores(some, test)["clean"][machine] for label, some in models.items()}
+        _, clean, _ = shown_region(bench, test, machine)
+        images = {"LQ": bench.picture("lq", test, machine)}
+        images |= {f"{label} targets": bench.picture(models[label][0], test, machine) for label in TARGETS}
+        assert clean is not None  # noqa: S101 (every simulated pair has one)
+        file = f"noise2noise-{name.replace(' ', '-')}.png"
+        pictures.append(picture_strip(file, name, images | {"clean": clean}, reference=clean))
     return StudyResult(
         name="noise2noise",
         title="Noise2Noise: noisy targets against clean ones",
         question=QUESTION,
         statements=statements(found),
-        tables=[_table(found)],
-        figures=[_plot(found), *figures],
+        tables=[table(found)],
+        figures=[chart(found), *pictures],
         results={
             name: {
                 "condition": CONDITIONS[name].what,
-                "overrides": [*IDEAL, *_size(trial), *CONDITIONS[name].overrides],
-                "scores": {
-                    label: {metric: value.as_dict() for metric, value in row.items()}
-                    for label, row in rows.items()
-                },
-                "noisy minus clean, dB": rows["noisy"]["psnr"].mean - rows["clean"]["psnr"].mean,
-                "hashes": {label: [one.key for one in runs] for label, runs in trainings[name].items()},
+                "overrides": list(overrides[name]),
+                "scores": as_dict(rows),
+                "noisy minus clean, dB": difference(rows["noisy"]["psnr"], rows["clean"]["psnr"])[0],
             }
             for name, rows in found.items()
         }
         | {"limit, dB": LIMIT_DB, "seeds": list(bench.other_seeds)},
-        trainings=[one for runs in trainings.values() for some in runs.values() for one in some],
+        trained=trained,
         limits=[
             "Simulated exposures alone: the paper's set holds no second short exposure and no noise-free "
             "image.",
@@ -147,108 +151,58 @@ def run(bench: Workbench) -> StudyResult:
     )
 
 
-def statements(found: Mapping[str, Mapping[str, Mapping[str, Spread]]]) -> list[str]:
+def document(bench: Workbench, seed: int, *, target: str) -> Document:
+    """The recipe of a training towards a kind of target."""
+    trial = bench.budget.noise2noise
+    kind: Any = trial.network.kind
+    values = bench.document(kind, seed=seed, steps=trial.steps)
+    values["network"] = trial.network.model_dump(mode="json")
+    values["loss"] = bench.document("framework", seed=seed, steps=trial.steps)["loss"]
+    values["optimiser"]["batch"] = trial.batch
+    values["data"] |= {"patch_px": trial.patch_px, "target": target}
+    return values
+
+
+def statements(found: Mapping[str, Rows]) -> list[str]:
     """Whether noisy targets come within `LIMIT_DB` of clean ones, condition by condition."""
     lines = []
     for name, rows in found.items():
-        margin, noise = margin_of(rows)
+        margin, spread = difference(rows["noisy"]["psnr"], rows["clean"]["psnr"])
         inside = "within" if margin >= -LIMIT_DB else "NOT within"
         bias = 100 * (rows["noisy"]["bias"].mean - rows["clean"]["bias"].mean)
         lines.append(
             f"{name}: noisy targets are {margin:+.2f} dB against clean ones, {inside} {LIMIT_DB} dB, spread "
-            f"{shown_noise(noise, 2)}; they shift the brightness by {bias:+.3f} % of full scale."
+            f"{spread_text(spread, 2)}; they shift the brightness by {bias:+.3f} % of full scale."
         )
     return lines
 
 
-def margin_of(rows: Mapping[str, Mapping[str, Spread]]) -> tuple[float, float | None]:
-    """PSNR with noisy targets less PSNR with clean ones, and its spread over random starts."""
-    noisy, clean = rows["noisy"]["psnr"], rows["clean"]["psnr"]
-    return noisy.mean - clean.mean, noise_of(noisy, clean)
-
-
-def _size(trial: Noise2NoiseBudget) -> tuple[str, ...]:
-    return f"image.height={trial.size_px}", f"image.width={trial.size_px}"
-
-
-def _simulated(bench: Workbench, name: str, condition: Condition, split: Split) -> Path:
-    """The folder of a condition's pairs, simulated now or before."""
-    trial = bench.budget.noise2noise
-    overrides = (*IDEAL, *_size(trial), *condition.overrides)
-    count = trial.train if split == "train" else trial.test
-    key = short_hash([trial.machine, overrides])[:8]
-    out = bench.out / "stand-ins" / f"{name.replace(' ', '-')}-{key}-{count}"
-    bench.tell(f"simulating {name}, {split}: {count} pairs")
-    plan = SetPlan(machine=trial.machine, split=split, count=count, seed=7, out=out, overrides=overrides)
-    return write_set(plan, workers=trial.workers).parent
-
-
-def _document(bench: Workbench, seed: int, target: str) -> Document:
-    trial = bench.budget.noise2noise
-    framework = bench.document("framework", seed=seed, steps=trial.steps)
-    kind: Any = trial.network.kind
-    values = bench.document(kind, seed=seed, steps=trial.steps)
-    values["network"] = trial.network.model_dump(mode="json")
-    values["loss"] = framework["loss"]
-    values["optimiser"]["batch"] = trial.batch
-    values["data"] = {**values["data"], "patch_px": trial.patch_px, "target": target}
-    return values
-
-
-def _mean(bench: Workbench, model: StudyRun | str, test: TestSet) -> dict[str, float]:
-    """Mean scores against the noise-free image."""
-    found = means(bench.score(model, test), "clean")
-    return next(iter(found.values()))
-
-
-def _table(found: Mapping[str, Mapping[str, Mapping[str, Spread]]]) -> Table:
+def table(found: Mapping[str, Rows]) -> Table:
     rows = []
     for name, scores in found.items():
-        margin, _ = margin_of(scores)
+        margin, _ = difference(scores["noisy"]["psnr"], scores["clean"]["psnr"])
         rows.append(
-            (
-                name,
-                scores["LQ"]["psnr"].text(2),
-                scores["clean"]["psnr"].text(2),
-                scores["noisy"]["psnr"].text(2),
-                f"{margin:+.2f}",
-                "yes" if margin >= -LIMIT_DB else "no",
-                scores["clean"]["ssim"].text(4),
-                scores["noisy"]["ssim"].text(4),
-                f"{100 * scores['clean']['bias'].mean:+.3f}",
-                f"{100 * scores['noisy']['bias'].mean:+.3f}",
-            )
+            {
+                "condition": name,
+                "PSNR LQ": scores["LQ"]["psnr"].text(2),
+                "PSNR, clean targets": scores["clean"]["psnr"].text(2),
+                "PSNR, noisy targets": scores["noisy"]["psnr"].text(2),
+                "difference, dB": f"{margin:+.2f}",
+                f"within {LIMIT_DB} dB": "yes" if margin >= -LIMIT_DB else "no",
+                "SSIM, clean targets": scores["clean"]["ssim"].text(4),
+                "SSIM, noisy targets": scores["noisy"]["ssim"].text(4),
+                "bias, clean targets, %": f"{100 * scores['clean']['bias'].mean:+.3f}",
+                "bias, noisy targets, %": f"{100 * scores['noisy']['bias'].mean:+.3f}",
+            }
         )
-    columns = (
-        "condition",
-        "PSNR LQ",
-        "PSNR, clean targets",
-        "PSNR, noisy targets",
-        "difference, dB",
-        f"within {LIMIT_DB} dB",
-        "SSIM, clean targets",
-        "SSIM, noisy targets",
-        "bias, clean targets, %",
-        "bias, noisy targets, %",
-    )
     note = " ".join(f"{name.capitalize()}: {condition.what}." for name, condition in CONDITIONS.items())
-    return Table("Against the noise-free image", columns, tuple(rows), f"{note} Bias in % of full scale.")
+    return Table("Against the noise-free image", rows, f"{note} Bias in % of full scale.")
 
 
-def _plot(found: Mapping[str, Mapping[str, Mapping[str, Spread]]]) -> Figure:
-    rows: dict[str, dict[str, tuple[float, float | None]]] = {
-        name: {"noisy less clean targets": margin_of(scores)} for name, scores in found.items()
+def chart(found: Mapping[str, Rows]) -> Figure:
+    rows = {
+        name: {"noisy less clean targets": difference(scores["noisy"]["psnr"], scores["clean"]["psnr"])}
+        for name, scores in found.items()
     }
-    content = dots(rows, unit="difference in PSNR, dB", mark={f"-{LIMIT_DB} dB": -LIMIT_DB, "0": 0.0})
+    content = dot_chart(rows, unit="difference in PSNR, dB", marks={f"-{LIMIT_DB} dB": -LIMIT_DB, "0": 0.0})
     return Figure("noise2noise.svg", "What noisy targets cost, in PSNR.", content.encode())
-
-
-def _picture(bench: Workbench, name: str, runs: Mapping[str, list[StudyRun]], test: TestSet) -> Figure:
-    machine = test.pairs[0].machine
-    _, clean, _ = shown_region(bench, test, machine)
-    images = {"LQ": bench.picture("lq", test, machine)}
-    images |= {f"{label} targets": bench.picture(some[0], test, machine) for label, some in runs.items()}
-    images["clean"] = clean
-    there = {label: image for label, image in images.items() if image is not None}
-    content = png_bytes(strip(there, reference=there["clean"]))
-    return Figure(f"noise2noise-{name.replace(' ', '-')}.png", f"{name}: {', '.join(there)}.", content)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,7 @@ from longexposure.data.evaluate import FULL_SCALE
 from longexposure.errors import InputError
 from longexposure.metrics import bias_removed_psnr, psnr, ssim
 from longexposure.radiograph import Pixels
-from longexposure.study.sets import PAPER_TEST, TYPES
+from longexposure.study.sets import PAPER, TYPES
 
 Record = dict[str, Any]
 """One image: "machine", "name", "megapixels", "seconds", and a score against "hq" and "clean"."""
@@ -20,6 +20,7 @@ Record = dict[str, Any]
 EQUAL_DB = 100.0
 """PSNR that stands for the infinite one of equal images, so that means can be taken."""
 METRICS = ("psnr", "ssim", "bias", "psnr_bias_removed")
+DIGITS = {"psnr": 2, "ssim": 4, "psnr_bias_removed": 2}
 WEIGHTED, PLAIN = "image-weighted", "plain mean"
 AVERAGES = (WEIGHTED, PLAIN)
 
@@ -43,9 +44,6 @@ class Spread:
         spread = statistics.stdev(values) if len(values) > 1 else None
         return cls(statistics.fmean(values), spread, tuple(values))
 
-    def as_dict(self) -> dict[str, Any]:
-        return {"mean": self.mean, "spread": self.spread, "values": list(self.values)}
-
     def text(self, digits: int) -> str:
         """Mean and spread, as tables show them."""
         if self.spread is None:
@@ -55,6 +53,8 @@ class Spread:
 
 Means = Mapping[str, Mapping[str, Spread]]
 """Machine type or average, then metric."""
+Scores = Mapping[str, Means]
+"""Of one setting: against the long exposure ("hq") and the clean image ("clean", empty without them)."""
 
 
 def fidelity(image: Pixels, reference: Pixels, full_scale: float) -> dict[str, float]:
@@ -100,8 +100,9 @@ def means(records: Sequence[Record], reference: str) -> dict[str, dict[str, floa
         if scores and all(score is not None for score in scores):
             found[name] = {metric: statistics.fmean(score[metric] for score in scores) for metric in METRICS}
     if set(found) == set(TYPES):
+        images = PAPER["test_images"]
         weights = {
-            WEIGHTED: {name: PAPER_TEST[name] / sum(PAPER_TEST.values()) for name in TYPES},
+            WEIGHTED: {name: images[name] / sum(images.values()) for name in TYPES},
             PLAIN: {name: 1 / len(TYPES) for name in TYPES},
         }
         for average, fractions in weights.items():
@@ -111,49 +112,65 @@ def means(records: Sequence[Record], reference: str) -> dict[str, dict[str, floa
     return found
 
 
-def over_seeds(
-    runs: Sequence[Mapping[str, Mapping[str, float]]],
-) -> dict[str, dict[str, Spread]]:
-    """Mean and spread over random starts, from `means` of each of them."""
-    return {
-        name: {metric: Spread.of([run[name][metric] for run in runs]) for metric in scores}
-        for name, scores in runs[0].items()
-    }
-
-
-def s_per_mpx(records: Iterable[Record]) -> float:
+def s_per_mpx(records: Sequence[Record]) -> float:
     """Seconds a megapixel that enhancing took."""
-    records = list(records)
     return sum(record["seconds"] for record in records) / sum(record["megapixels"] for record in records)
 
 
-def both_means(records: Sequence[Sequence[Record]]) -> dict[str, Means]:
-    """Means over random starts, against the long exposure ("hq") and, where all have it, the clean image."""
-    return {
-        reference: over_seeds([means(some, reference) for some in records]) for reference in ("hq", "clean")
-    }
+def scores_of(starts: Sequence[Sequence[Record]]) -> dict[str, dict[str, dict[str, Spread]]]:
+    """Means over random starts, from the records of each, against long exposure and clean image."""
+    found = {}
+    for reference in ("hq", "clean"):
+        each = [means(records, reference) for records in starts]
+        found[reference] = {
+            name: {metric: Spread.of([one[name][metric] for one in each]) for metric in METRICS}
+            for name in each[0]
+        }
+    return found
 
 
-def noise_of(one: Spread, other: Spread) -> float | None:
-    """Spread of the difference of two numbers over random starts; None where one start alone was made."""
-    if one.spread is None or other.spread is None:
-        return None
-    return math.hypot(one.spread, other.spread)
+def difference(one: Spread, other: Spread) -> tuple[float, float | None]:
+    """One mean less the other, and the spread of that over random starts; None where one has one start."""
+    unknown = one.spread is None or other.spread is None
+    return one.mean - other.mean, None if unknown else math.hypot(one.spread or 0, other.spread or 0)
 
 
-def verdict_on(margin: float, noise: float | None) -> str:
-    """A margin in a word, with the spread between random starts in view."""
-    if noise is None:
-        return "is above" if margin > 0 else "is not above"
-    if abs(margin) <= noise:
-        return "cannot be told from"
-    return "beats" if margin > 0 else "loses to"
+def compared(one: Spread, other: Spread, digits: int) -> tuple[str, str, str]:
+    """How one number stands to another, in a word, their difference, and its spread over random starts."""
+    margin, spread = difference(one, other)
+    if spread is None:
+        verdict = "is above" if margin > 0 else "is not above"
+    elif abs(margin) <= spread:
+        verdict = "cannot be told from"
+    else:
+        verdict = "beats" if margin > 0 else "loses to"
+    return verdict, f"{margin:+.{digits}f}", spread_text(spread, digits)
 
 
-def shown_noise(noise: float | None, digits: int) -> str:
-    return "unknown (one start)" if noise is None else f"{noise:.{digits}f}"
+def against_best(found: Mapping[str, Scores], ours: str, name: str, metric: str) -> tuple[str, str, str, str]:
+    """The best of the other settings by a metric in a type or average, and how ours is `compared` with it."""
+    scores = {row: both["hq"][name][metric] for row, both in found.items()}
+    best = max((row for row in scores if row != ours), key=lambda row: scores[row].mean)
+    return best, *compared(scores[ours], scores[best], DIGITS[metric])
 
 
-def as_dict(found: Mapping[str, Mapping[str, Spread]]) -> dict[str, Any]:
-    """Ready for JSON."""
-    return {name: {metric: value.as_dict() for metric, value in row.items()} for name, row in found.items()}
+def spread_text(spread: float | None, digits: int) -> str:
+    return "unknown (one start)" if spread is None else f"{spread:.{digits}f}"
+
+
+def cell(found: Means, name: str, metric: str) -> str:
+    """What a table shows of a metric in a type or average; nothing where it has none."""
+    return found[name][metric].text(DIGITS[metric]) if name in found else ""
+
+
+def psnr_gain(both: Scores, lq: Scores, name: str) -> tuple[float, float | None]:
+    """PSNR over that of the short exposure, dB, in a type or average, and its spread."""
+    ours = both["hq"][name]["psnr"]
+    return ours.mean - lq["hq"][name]["psnr"].mean, ours.spread
+
+
+def as_dict(found: object) -> Any:
+    """Numbers over random starts in any nesting, ready for JSON."""
+    if isinstance(found, Spread):
+        return {"mean": found.mean, "spread": found.spread, "values": list(found.values)}
+    return {name: as_dict(item) for name, item in found.items()} if isinstance(found, Mapping) else found

@@ -6,7 +6,8 @@ import csv
 import hashlib
 import io
 import json
-from collections.abc import Iterable, Sequence
+import tomllib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -24,8 +25,8 @@ from longexposure.study.budgets import Budget
 
 TYPES = ("S1", "S2", "S3")
 """The paper's machine types."""
-PAPER_TEST = {"S1": 427, "S2": 200, "S3": 208}
-"""The paper's test images; its averages are weighted with them."""
+PAPER: dict[str, Any] = tomllib.loads(Path(__file__).with_name("paper.toml").read_text(encoding="utf-8"))
+"""What the paper prints: `test_images` of each type, `rows` and `lq` of its Table I."""
 FEWEST = {"train": 2, "test": 1}
 COLUMNS = ("lq", "hq", "clean", "machine", "split", "object")
 
@@ -92,15 +93,22 @@ class Selection:
 
     def manifest(self, folder: Path) -> Path:
         """Write `folder/manifest.csv`, and the crops to validate on beside it."""
-        rows = [_row(pair, pair.lq, pair.hq, pair.clean, "train") for pair in self.train]
-        for number, pair in enumerate(self.val):
-            files = (pair.lq, pair.hq, pair.clean)
-            if self.val_px is not None:
-                files = _cropped(pair, folder / "val", f"{number:05}", self.val_px)
-            rows.append(_row(pair, *files, "val"))
         text = io.StringIO(newline="")
         writer = csv.writer(text, lineterminator="\n")
-        writer.writerows([COLUMNS, *rows])
+        writer.writerow(COLUMNS)
+        for split, pairs in (("train", self.train), ("val", self.val)):
+            for number, pair in enumerate(pairs):
+                files = {"LQ": pair.lq, "HQ": pair.hq, "clean": pair.clean}
+                if split == "val" and self.val_px is not None:
+                    window = centre(pair.shape, self.val_px)
+                    for part, path in files.items():
+                        if path is not None:
+                            files[part] = crop = folder / "val" / part / f"{number:05}.tif"
+                            crop.parent.mkdir(parents=True, exist_ok=True)
+                            pixels = np.ascontiguousarray(read_radiograph(path).pixels[window])
+                            write_radiograph(Radiograph(pixels=pixels), crop, overwrite=True)
+                places = ["" if path is None else str(path.resolve()) for path in files.values()]
+                writer.writerow([*places, pair.machine, split, pair.object])
         path = folder / "manifest.csv"
         write_whole(path, text.getvalue().encode(), overwrite=True, parents=True)
         return path
@@ -135,12 +143,11 @@ class TestSet:
     def images(self, pair: ImagePair) -> tuple[Pixels, Pixels, Pixels | None]:
         """Short exposure, long exposure and clean image of a pair, cropped."""
         window = centre(pair.shape, self.crop_px)
-        lq, hq = (read_radiograph(path).pixels[window] for path in (pair.lq, pair.hq))
-        return lq, hq, None if pair.clean is None else read_radiograph(pair.clean).pixels[window]
 
-    def of(self, machine: str) -> TestSet:
-        """The images of one machine type."""
-        return TestSet(tuple(pair for pair in self.pairs if pair.machine == machine), self.crop_px)
+        def cropped(path: Path) -> Pixels:
+            return np.ascontiguousarray(read_radiograph(path).pixels[window])
+
+        return cropped(pair.lq), cropped(pair.hq), None if pair.clean is None else cropped(pair.clean)
 
 
 class Stock:
@@ -156,7 +163,12 @@ class Stock:
 
     def __init__(self, path: Path, budget: Budget) -> None:
         self.path, self.budget = path, budget
-        pairs = _pairs_in(path)
+        try:
+            pairs = PairedFolder(path).pairs
+        except PairsError as error:
+            if error.problems:
+                raise
+            raise _missing(path, "S1", "train", 0) from error
         parts = partition(pairs)
         self.train = {name: _of(name, parts["train"]) for name in TYPES}
         self.val = {name: _of(name, parts["val"]) for name in TYPES}
@@ -165,20 +177,21 @@ class Stock:
             for split, found in (("train", self.train[name]), ("test", self.test[name])):
                 if len(found) < FEWEST[split]:
                     raise _missing(path, name, split, len(found))
-        self.declared = any("train/" in f"{pair.name}" for pair in pairs if pair.split == "train")
-        pool = [
-            pair for split in (self.train, self.val, self.test) for some in split.values() for pair in some
-        ]
-        self.simulated = any((pair.lq.parent.parent / "truth").is_dir() for pair in pool)
+        self.declared = any("train/" in pair.name for pair in pairs if pair.split == "train")
+        self.simulated = any(
+            (pair.lq.parent.parent / "truth").is_dir() for pair in pairs if pair.machine in TYPES
+        )
 
     def selection(self, *types: str) -> Selection:
         """Training and validation pairs of some machine types, in the order of their names."""
         train: list[ImagePair] = []
         val: list[ImagePair] = []
         for name in types:
-            one, other = self._divided(name)
-            train += one
-            val += other
+            pairs, held = self.train[name], evenly(self.val[name], self.budget.val_pairs)
+            if not held:
+                pairs, held = _held_out(pairs, self.budget.val_pairs, path=self.path)
+            train += evenly(pairs, self.budget.train_pairs)
+            val += held
         return Selection(" + ".join(types), tuple(train), tuple(val), self.budget.val_px)
 
     def tests(self) -> TestSet:
@@ -209,24 +222,13 @@ class Stock:
 
     def limits(self) -> list[str]:
         """What no study on these pairs has measured."""
-        lines = [
-            "WHFL is a reconstruction from the paper's words; its authors' definition could not be obtained."
+        return [
+            "The paper's own data set was not measured: these are stand-ins that longexposure simulated. "
+            "Numbers printed in the paper are of other images."
+            if self.simulated
+            else "Nothing in a folder tells whether these are the images of the paper's own data set.",
+            "WHFL is a reconstruction from the paper's words; its authors' definition could not be obtained.",
         ]
-        origin = "Nothing in a folder tells whether these are the images of the paper's own data set."
-        if self.simulated:
-            origin = (
-                "The paper's own data set was not measured: these are stand-ins that longexposure simulated. "
-                "Numbers printed in the paper are of other images."
-            )
-        lines.insert(0, origin)
-        return lines
-
-    def _divided(self, name: str) -> tuple[tuple[ImagePair, ...], tuple[ImagePair, ...]]:
-        """Of one type: pairs to train on, pairs to validate on."""
-        train, val = self.train[name], evenly(self.val[name], self.budget.val_pairs)
-        if not val:
-            train, val = _held_out(train, self.budget.val_pairs, path=self.path)
-        return evenly(train, self.budget.train_pairs), val
 
 
 def pairs_of_folder(path: Path, *, val_pairs: int) -> Selection:
@@ -256,16 +258,7 @@ def short_hash(value: object) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def _pairs_in(path: Path) -> tuple[ImagePair, ...]:
-    try:
-        return PairedFolder(path).pairs
-    except PairsError as error:
-        if error.problems:
-            raise
-        raise _missing(path, "S1", "train", 0) from error
-
-
-def _of(name: str, pairs: Iterable[ImagePair]) -> tuple[ImagePair, ...]:
+def _of(name: str, pairs: Sequence[ImagePair]) -> tuple[ImagePair, ...]:
     return tuple(sorted((pair for pair in pairs if pair.machine == name), key=lambda pair: pair.name))
 
 
@@ -297,27 +290,3 @@ def _held_out(
         tuple(pair for index, pair in enumerate(pairs) if index not in held),
         evenly([pair for index, pair in enumerate(pairs) if index in held], wanted),
     )
-
-
-def _row(pair: ImagePair, lq: Path, hq: Path, clean: Path | None, split: str) -> list[str]:
-    files = [str(path.resolve()) if path is not None else "" for path in (lq, hq, clean)]
-    return [*files, pair.machine, split, pair.object]
-
-
-def _cropped(pair: ImagePair, folder: Path, name: str, side: int) -> tuple[Path, Path, Path | None]:
-    """Centre crops of a pair's images as files."""
-    window = centre(pair.shape, side)
-    files: list[Path | None] = []
-    for part, path in (("LQ", pair.lq), ("HQ", pair.hq), ("clean", pair.clean)):
-        if path is None:
-            files.append(None)
-            continue
-        target = folder / part / f"{name}.tif"
-        target.parent.mkdir(parents=True, exist_ok=True)
-        pixels = np.ascontiguousarray(read_radiograph(path).pixels[window])
-        write_radiograph(Radiograph(pixels=pixels), target, overwrite=True)
-        files.append(target)
-    lq, hq, clean = files
-    assert lq is not None  # noqa: S101 (every pair has both)
-    assert hq is not None  # noqa: S101
-    return lq, hq, clean

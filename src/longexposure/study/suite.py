@@ -7,27 +7,27 @@ shared between studies, so a study that is started again takes up where it was s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from longexposure.errors import InputError, RecipeError
-from longexposure.study import comparison, downsampling, noise, noise2noise, one_model, table1
+from longexposure.study import compare, downsampling, noise, noise2noise, one_model, table1
 from longexposure.study.budgets import BUDGETS, Budget
 from longexposure.study.result import StudyResult, write, write_page
 from longexposure.study.sets import Stock
 from longexposure.study.workbench import Workbench
 from longexposure.train.losses import PerceptualConfig
 
-STUDIES: dict[str, Callable[[Workbench, Stock], StudyResult]] = {
+STUDIES: dict[str, Callable[[Workbench, Any], StudyResult]] = {
     "noise": noise.run,
     "table1": table1.run,
     "downsampling": downsampling.run,
-    "compare": comparison.run,
-    "noise2noise": lambda bench, stock: noise2noise.run(bench),
+    "compare": compare.run,
+    "noise2noise": noise2noise.run,
     "one-model": one_model.run,
 }
-"""The studies that need pairs, by name, in the order of the page."""
+"""The studies by name, in the order of the page; those of `NEEDS_NO_PAIRS` go without a `Stock`."""
 ALL = "all"
 NEEDS_NO_PAIRS = ("noise2noise",)
 TRAINS_EDCNN = ("compare",)
@@ -67,72 +67,40 @@ def study(
         CheckpointError: weights that are not those of a ResNet-50; before anything is trained.
         RecipeError, CheckpointError, ResourceError: as `longexposure.train.loop.train`.
     """
-    names = _names(name)
-    chosen = _budget(budget)
+    names = list(STUDIES) if name == ALL else [name]
+    for what, found, choices in (("study", names[0], STUDIES), ("budget", budget, BUDGETS)):
+        if isinstance(found, str) and found not in choices:
+            raise InputError(
+                where=what,
+                expected=f"one of {', '.join([*choices, *([ALL] if what == 'study' else [])])}",
+                found=repr(found),
+                advice="choose one of these",
+            )
+    budget = BUDGETS[budget] if isinstance(budget, str) else budget
     if seeds is not None and seeds < 1:
         raise RecipeError(where="seeds", expected="1 or more", found=str(seeds), advice="correct --seeds")
-    perceptual = _perceptual(edcnn_weights, names)
-    stock = _stock(data, names, chosen)
-    bench = Workbench(Path(out), chosen, device=device, seeds=seeds, perceptual=perceptual, tell=tell)
-    documents = []
-    for each in names:
-        bench.tell(f"study {each}, budget {chosen.name}")
-        result = noise2noise.run(bench) if stock is None else STUDIES[each](bench, stock)
-        documents.append(write(result, bench.out, bench.facts()))
-    if name == ALL:
-        write_page(documents, bench.out)
-    return documents
-
-
-def _names(name: str) -> Sequence[str]:
-    if name == ALL:
-        return list(STUDIES)
-    if name not in STUDIES:
-        raise InputError(
-            where="study",
-            expected=f"one of {', '.join([*STUDIES, ALL])}",
-            found=repr(name),
-            advice="choose one of these",
-        )
-    return [name]
-
-
-def _budget(budget: str | Budget) -> Budget:
-    if isinstance(budget, Budget):
-        return budget
-    if budget not in BUDGETS:
-        raise InputError(
-            where="budget",
-            expected=f"one of {', '.join(BUDGETS)}",
-            found=repr(budget),
-            advice="choose one of these",
-        )
-    return BUDGETS[budget]
-
-
-def _perceptual(weights: Path | None, names: Sequence[str]) -> PerceptualConfig | None:
-    """The second term of EDCNN's loss, as published, its file checked."""
-    if weights is None:
-        return None
-    if not any(name in TRAINS_EDCNN for name in names):
+    if edcnn_weights is not None and not set(names) & set(TRAINS_EDCNN):
         raise RecipeError(
             where="edcnn-weights",
             expected=f"a study that trains EDCNN: {', '.join([*TRAINS_EDCNN, ALL])}",
             found=", ".join(names),
             advice="leave --edcnn-weights out",
         )
-    return PerceptualConfig(weights=str(weights))
-
-
-def _stock(data: Path | None, names: Sequence[str], budget: Budget) -> Stock | None:
-    if data is not None:
-        return Stock(Path(data), budget)
-    if all(name in NEEDS_NO_PAIRS for name in names):
-        return None
-    raise InputError(
-        where="study",
-        expected="a folder with pairs of S1, S2 and S3",
-        found="none",
-        advice="use --data; `longexposure simulate --machine S1 --count small --split train --out DIR` "
-        "makes stand-ins, for S1, S2 and S3, train and test",
-    )
+    perceptual = None if edcnn_weights is None else PerceptualConfig(weights=str(edcnn_weights))
+    if data is None and not set(names) <= set(NEEDS_NO_PAIRS):
+        raise InputError(
+            where="study",
+            expected="a folder with pairs of S1, S2 and S3",
+            found="none",
+            advice="use --data; `longexposure simulate --machine S1 --count small --split train --out DIR` "
+            "makes stand-ins, for S1, S2 and S3, train and test",
+        )
+    stock = None if data is None else Stock(Path(data), budget)
+    bench = Workbench(Path(out), budget, device=device, seeds=seeds, perceptual=perceptual, tell=tell)
+    documents = []
+    for each in names:
+        bench.tell(f"study {each}, budget {budget.name}")
+        documents.append(write(STUDIES[each](bench, stock), bench.out, bench.facts()))
+    if name == ALL:
+        write_page(documents, bench.out)
+    return documents

@@ -14,7 +14,8 @@ import platform
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -34,7 +35,7 @@ from longexposure.models.registry import CLASSICAL
 from longexposure.radiograph import Pixels
 from longexposure.report.pictures import detailed_region
 from longexposure.study.budgets import Budget
-from longexposure.study.scores import Record, fidelity, full_scale_of
+from longexposure.study.scores import Record, Spread, fidelity, full_scale_of, scores_of
 from longexposure.study.sets import Fingerprints, Selection, TestSet, short_hash
 from longexposure.study.settings import Document, Kind, document, resolved_precision, row_document
 from longexposure.system import host_facts
@@ -100,7 +101,16 @@ class Workbench:
         perceptual: PerceptualConfig | None = None,
         tell: Tell | None = None,
     ) -> None:
-        self.out = _claimed(out)
+        if out.is_dir() and any(out.iterdir()) and not (out / MARK).exists():  # nothing else is ever replaced
+            raise OutputError(
+                where=str(out),
+                expected="a folder that is new, empty, or holds studies",
+                found="other files",
+                advice="choose another --out",
+            )
+        check_writable_folder(out)
+        _write(out / MARK, {"format": 1, "made by": "longexposure study"})
+        self.out = out
         self.budget, self.device, self.perceptual = budget, device, perceptual
         self.seeds = range(1, 1 + (seeds or budget.seeds))
         self.other_seeds = range(1, 1 + (seeds or budget.other_seeds))
@@ -133,16 +143,44 @@ class Workbench:
         Raises:
             InputError, RecipeError, CheckpointError, ResourceError: as `longexposure.train.loop.train`.
         """
-        data = selection.fingerprint(self.files)
-        self.files.save()
-        recipe = self._recipe(values, selection, self.out / "sets" / data / "manifest.csv")
+        recipe, data = self._recipe(values, selection)
         key = run_key(recipe, data)
         folder = self.out / "runs" / key
         facts = _read(folder / FACTS)
         if facts is None or not (folder / BEST).exists():
             selection.manifest(self.out / "sets" / data)
-            facts = self._trained(name, recipe, folder, {"hash": key, "data": _data(selection, data)})
+            about = {
+                "selection": selection.name,
+                "fingerprint": data,
+                "training pairs": Counter(pair.machine for pair in selection.train),
+                "validation pairs": len(selection.val),
+                "validation crop px": selection.val_px,
+            }
+            facts = {"hash": key, "data": about, **self._trained(name, recipe, folder)}
+            _write(folder / FACTS, facts)
+            (folder / STATE).unlink(missing_ok=True)  # three times the weights, and only resuming needs it
         return StudyRun(name, key, folder / BEST, {**facts, "name": name})
+
+    def trainings(
+        self,
+        name: str,
+        values: Callable[..., Document],
+        selection: Selection,
+        *,
+        seeds: Sequence[int] | None = None,
+    ) -> list[StudyRun]:
+        """The trainings of a setting from every random start; see `train`.
+
+        Args:
+            name: of the setting.
+            values: gives the recipe for a `seed`.
+            selection: pairs to train on.
+            seeds: random starts; None takes those of the studies beside Table I.
+        """
+        return [
+            self.train(f"{name}, seed {seed}", values(seed=seed), selection)
+            for seed in seeds or self.other_seeds
+        ]
 
     def seconds_per_step(self, kind: str, values: Document, selection: Selection) -> float:
         """How long a step of a training takes on this host, measured once and kept.
@@ -150,21 +188,29 @@ class Workbench:
         The training is run for the budget's `timing_steps`, its data included, and thrown away; the figure is
         the median over the second half, when the images are in memory.
         """
-        data = selection.fingerprint(self.files)
-        recipe = self._recipe(values, selection, self.out / "sets" / data / "manifest.csv")
+        recipe, data = self._recipe(values, selection)
         setting: list[object] = [recipe.network, recipe.loss, recipe.optimiser.batch]
         setting += [recipe.data.patch_px, data]
         if recipe.loss.perceptual is not None:
             setting.append(recipe.loss.perceptual.model_dump(exclude={"weights"}))
-        machine = [platform.node(), torch.get_num_threads(), self.device, self.precision]
-        key = short_hash([[str(item) for item in setting], machine])
+        host = [platform.node(), torch.get_num_threads(), self.device, self.precision]
+        key = short_hash([[str(item) for item in setting], host])
 
         def measure() -> float:
             selection.manifest(self.out / "sets" / data)
             self.tell(f"timing {kind}")
-            with tempfile.TemporaryDirectory(dir=self.out) as scratch:
-                run = Path(scratch) / "run"
-                return _timed(recipe, run, steps=self.budget.timing_steps, device=self.device)
+            wanted = min(self.budget.timing_steps, recipe.validation.every_steps - 1) or 1
+            ticks = [time.perf_counter()]
+
+            def on_step(at: Progress) -> None:
+                ticks.append(time.perf_counter())
+                if at.step >= wanted:
+                    raise _Enough
+
+            with tempfile.TemporaryDirectory(dir=self.out) as scratch, suppress(_Enough):
+                train(recipe, Path(scratch) / "run", device=self.device, on_step=on_step)
+            took = np.diff(ticks)
+            return float(statistics.median(took[len(took) // 2 :]))
 
         return self.kept("seconds of a step", kind, key, measure)
 
@@ -202,12 +248,18 @@ class Workbench:
         missing = [pair for pair in test.pairs if (pair.machine, pair.name) not in done]
         if missing:
             self.tell(f"scoring {model if isinstance(model, str) else model.name} on {len(missing)} images")
-            folder.mkdir(parents=True, exist_ok=True)
-            _write_lines(path, done.values())
+            text = "".join(json.dumps(line) + "\n" for line in done.values())
+            write_whole(path, text.encode(), overwrite=True, parents=True)
             change = self._change(model, test)
             for pair in missing:
                 done[pair.machine, pair.name] = self._scored(pair, test, change, folder)
         return [done[pair.machine, pair.name] for pair in test.pairs]
+
+    def scores(
+        self, models: Sequence[StudyRun | str], test: TestSet
+    ) -> dict[str, dict[str, dict[str, Spread]]]:
+        """Means of `score` over the random starts of a setting."""
+        return scores_of([self.score(model, test) for model in models])
 
     def picture(self, model: StudyRun | str, test: TestSet, machine: str) -> Pixels | None:
         """The region of a machine type's shown image, as `score` left it; None where there is none."""
@@ -225,7 +277,7 @@ class Workbench:
     def facts(self) -> dict[str, Any]:
         """Host, versions and time, for the JSON of a study."""
         return {
-            "machine": host_facts(),
+            "host": host_facts(),
             "device": self.device,
             "training precision": self.precision,
             "budget": self.budget.model_dump(mode="json"),
@@ -233,39 +285,46 @@ class Workbench:
             "written": _now(),
         }
 
-    def _recipe(self, values: Document, selection: Selection, manifest: Path) -> Recipe:
-        data = {**values["data"], "path": str(manifest)}
-        held = {**values["validation"], "count": len(selection.val)}
-        quiet = {"every_steps": 0}
-        whole = {"preview": quiet, **values, "data": data, "validation": held}
-        return recipe_from(whole, where=values["name"])
+    def _recipe(self, values: Document, selection: Selection) -> tuple[Recipe, str]:
+        """The whole recipe, and the fingerprint of its data."""
+        data = selection.fingerprint(self.files)
+        self.files.save()
+        whole = {
+            "preview": {"every_steps": 0},
+            **values,
+            "data": {**values["data"], "path": str(self.out / "sets" / data / "manifest.csv")},
+            "validation": {**values["validation"], "count": len(selection.val)},
+        }
+        return recipe_from(whole, where=values["name"]), data
 
-    def _trained(self, name: str, recipe: Recipe, folder: Path, facts: Mapping[str, Any]) -> dict[str, Any]:
-        resume = _resumable(folder, recipe)
+    def _trained(self, name: str, recipe: Recipe, folder: Path) -> dict[str, Any]:
+        """Train, or go on with what was begun, and say how."""
+        begun = _read(folder / RECIPE)
+        if begun is not None:  # it is told where data and weights are now
+            begun["data"]["path"] = recipe.model_dump()["data"]["path"]
+            if recipe.loss.perceptual is not None:
+                begun["loss"]["perceptual"]["weights"] = recipe.loss.perceptual.weights
+            _write(folder / RECIPE, {**begun, "name": recipe.name, "summary": recipe.summary})
 
         def on_step(at: Progress) -> None:
             if at.step % max(1, at.steps // 20) == 0:
                 self.tell(f"training {name}: step {at.step} of {at.steps}, loss {at.loss:.4g}")
 
         self.tell(f"training {name}: {recipe.steps} steps")
-        checkpoint = train(recipe, folder, resume=resume, device=self.device, on_step=on_step)
+        checkpoint = train(recipe, folder, resume=begun is not None, device=self.device, on_step=on_step)
         last = [line for line in _lines(folder / LOG) if line["kind"] == "validation"][-1]
         network = build_network(recipe.network)
-        found = {
-            **facts,
+        return {
             "recipe": recipe.model_dump(mode="json", exclude=PLACES),
             "parameters": sum(weights.numel() for weights in network.parameters()),
             "seconds": last["seconds"],
             "validation": {key: last[key] for key in ("psnr", "ssim", "psnr_noisy")},
             "checkpoint_sha256": sha256_of(checkpoint),
-            "resumed": resume,
+            "resumed": begun is not None,
             "device": self.device,
-            "machine": host_facts(),
+            "host": host_facts(),
             "finished": _now(),
         }
-        _write(folder / FACTS, found)
-        (folder / STATE).unlink(missing_ok=True)  # three times the weights, and only resuming needs it
-        return found
 
     def _change(self, model: StudyRun | str, test: TestSet) -> Callable[[Pixels, Pixels | None], Pixels]:
         """What turns a short exposure, beside its clean image, into what is scored."""
@@ -284,11 +343,7 @@ class Workbench:
         change: Callable[[Pixels, Pixels | None], Pixels],
         folder: Path,
     ) -> Record:
-        lq, hq, clean = (
-            None if image is None else np.ascontiguousarray(image) for image in test.images(pair)
-        )
-        assert lq is not None  # noqa: S101 (every pair has both)
-        assert hq is not None  # noqa: S101
+        lq, hq, clean = test.images(pair)
         full = full_scale_of(lq, where=str(pair.lq))
         started = time.perf_counter()
         result = change(lq, clean)
@@ -315,20 +370,6 @@ def run_key(recipe: Recipe, data: str) -> str:
     return short_hash([{key: value for key, value in values.items() if key not in NOT_IDENTITY}, data])
 
 
-def _claimed(out: Path) -> Path:
-    """The folder, where it is new, empty or one of ours, so that nothing else is ever replaced."""
-    if out.is_dir() and any(out.iterdir()) and not (out / MARK).exists():
-        raise OutputError(
-            where=str(out),
-            expected="a folder that is new, empty, or holds studies",
-            found="other files",
-            advice="choose another --out",
-        )
-    check_writable_folder(out)
-    _write(out / MARK, {"format": 1, "made by": "longexposure study"})
-    return out
-
-
 def _clean(lq: Pixels, clean: Pixels | None) -> Pixels:
     """The noise-free image, where there is one; it is no result, so it is not scored against itself."""
     return lq if clean is None else clean
@@ -336,48 +377,6 @@ def _clean(lq: Pixels, clean: Pixels | None) -> Pixels:
 
 class _Enough(Exception):  # noqa: N818 (no error: it ends a measurement)
     """Ends a training whose steps have been timed."""
-
-
-def _timed(recipe: Recipe, folder: Path, *, steps: int, device: str) -> float:
-    """Median seconds of a step, over the second half of so many."""
-    ticks: list[float] = []
-    wanted = min(steps, recipe.validation.every_steps - 1) or 1
-
-    def on_step(at: Progress) -> None:
-        ticks.append(time.perf_counter())
-        if at.step >= wanted:
-            raise _Enough
-
-    started = time.perf_counter()
-    with suppress(_Enough):
-        train(recipe, folder, device=device, on_step=on_step)
-    took = np.diff([started, *ticks])
-    return float(statistics.median(took[len(took) // 2 :]))
-
-
-def _resumable(folder: Path, recipe: Recipe) -> bool:
-    """Whether a run of this recipe was begun here; if so, it is told where data and weights are now."""
-    values = _read(folder / RECIPE)
-    if values is None:
-        return False
-    values["data"]["path"] = recipe.data.path  # type: ignore[union-attr]
-    if recipe.loss.perceptual is not None:
-        values["loss"]["perceptual"]["weights"] = recipe.loss.perceptual.weights
-    _write(folder / RECIPE, {**values, "name": recipe.name, "summary": recipe.summary})
-    return True
-
-
-def _data(selection: Selection, fingerprint: str) -> dict[str, Any]:
-    counts: dict[str, int] = {}
-    for pair in selection.train:
-        counts[pair.machine] = counts.get(pair.machine, 0) + 1
-    return {
-        "selection": selection.name,
-        "fingerprint": fingerprint,
-        "training pairs": counts,
-        "validation pairs": len(selection.val),
-        "validation crop px": selection.val_px,
-    }
 
 
 def _lines(path: Path) -> Iterator[dict[str, Any]]:
@@ -389,11 +388,6 @@ def _lines(path: Path) -> Iterator[dict[str, Any]]:
             yield dict(json.loads(line))
         except ValueError:
             continue
-
-
-def _write_lines(path: Path, lines: Any) -> None:
-    text = "".join(json.dumps(line) + "\n" for line in lines)
-    write_whole(path, text.encode(), overwrite=True, parents=True)
 
 
 def _read(path: Path) -> dict[str, Any] | None:

@@ -23,19 +23,23 @@ def comparison_pictures(
     """For each type, the most detailed region of its first test image: LQ, every model, HQ, clean."""
     figures = []
     for machine in types:
-        hq, clean, region = shown_region(bench, test, machine)
+        hq, clean, (rows, columns) = shown_region(bench, test, machine)
         images = {"LQ": bench.picture("lq", test, machine)}
         images |= {label: bench.picture(model, test, machine) for label, model in models.items()}
-        images |= {"HQ": hq} | ({} if clean is None else {"clean": clean})
-        there = {label: image for label, image in images.items() if image is not None}
-        content = png_bytes(strip(there, reference=hq if clean is None else clean))
-        rows, columns = region
-        where = f"rows {rows.start} to {rows.stop - 1}, columns {columns.start} to {columns.stop - 1}"
-        caption = f"{machine}, test image {test.shown[machine].name.split('/')[-1]}, {where}: " + ", ".join(
-            there
+        images |= {"HQ": hq, "clean": clean}
+        what = (
+            f"{machine}, test image {test.shown[machine].name.split('/')[-1]}, rows {rows.start} to "
+            f"{rows.stop - 1}, columns {columns.start} to {columns.stop - 1}"
         )
-        figures.append(Figure(f"{name}-{machine}.png", caption + ".", content))
+        reference = hq if clean is None else clean
+        figures.append(picture_strip(f"{name}-{machine}.png", what, images, reference=reference))
     return figures
+
+
+def picture_strip(name: str, what: str, images: Mapping[str, Pixels | None], *, reference: Pixels) -> Figure:
+    """Regions side by side, those that are there, windowed by one of them (`report.pictures.strip`)."""
+    there = {label: image for label, image in images.items() if image is not None}
+    return Figure(name, f"{what}: {', '.join(there)}.", png_bytes(strip(there, reference=reference)))
 
 
 def shown_region(bench: Workbench, test: TestSet, machine: str) -> tuple[Pixels, Pixels | None, Window]:
