@@ -214,7 +214,7 @@ def _faulty(
     plain = draw_scene(np.random.default_rng((SEED, seed, 1)), view=view, kinds=parameters.scenes)
     random = np.random.default_rng((SEED, seed, 2))
     faulty, records = add_defects(plain, random, view=view, kinds=[kind], count=4)
-    law: Callable[..., Any] = partial(transmission, parameters.spectrum, response=parameters.response)
+    law: Callable[..., Any] = partial(transmission, parameters.spectrum, response=parameters.scintillator)
     seen = see_all(records, view, defect_free=thickness_maps(plain.primitives, view), transmission=law)
     return parameters, plain, faulty, seen
 

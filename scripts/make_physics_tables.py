@@ -14,7 +14,6 @@ import argparse
 import datetime
 import json
 import logging
-from importlib import resources
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,6 @@ from typing import Any
 import numpy as np
 import spekpy
 import xraydb
-from scipy.interpolate import CubicSpline
 
 log = logging.getLogger("make_physics_tables")
 
@@ -67,8 +65,6 @@ def materials(date: str) -> dict[str, Any]:
     sources = {
         "mass_attenuation_cm2_g": "Elam, Ravel, Sieber, Radiat. Phys. Chem. 63 (2002) 121, by xraydb.mu_elam"
         " (total: photoelectric, coherent and incoherent)",
-        "air_energy_absorption_cm2_g": "Hubbell and Seltzer, NISTIR 5632 (1995), dry air, in spekpy's copy;"
-        " log-log cubic between its points",
         "edges": "xraydb.xray_edges (Elam et al.)",
     }
     return {
@@ -76,9 +72,7 @@ def materials(date: str) -> dict[str, Any]:
         "first_row": np.array(first_rows, np.int32),
         "energy_kev": np.concatenate(energies),
         "mass_attenuation_cm2_g": np.concatenate(totals).astype(np.float32),
-        "air_energy_kev": _regular(),
-        "air_energy_absorption_cm2_g": _air_energy_absorption(_regular()).astype(np.float32),
-        "provenance": np.array(_provenance(date, sources, "xraydb", "spekpy", "scipy")),
+        "provenance": np.array(_provenance(date, sources, "xraydb")),
     }
 
 
@@ -116,7 +110,8 @@ def _rows(element: str) -> tuple[np.ndarray, np.ndarray]:
     """Energies in keV, every edge twice, and the coefficients on either side of it."""
     edges = sorted({edge.energy / 1e3 for edge in xraydb.xray_edges(element).values()})
     edges = [edge for edge in edges if LOWEST_KEV < edge < HIGHEST_KEV]
-    energy = _regular()
+    energy = np.geomspace(LOWEST_KEV, HIGHEST_KEV, STEPS + 1)
+    energy[[0, -1]] = LOWEST_KEV, HIGHEST_KEV
     for edge in edges:
         energy = energy[np.abs(energy / edge - 1) > BESIDE_EDGE]
     total = xraydb.mu_elam(element, energy * 1e3, kind="total")
@@ -130,21 +125,6 @@ def _rows(element: str) -> tuple[np.ndarray, np.ndarray]:
         energy = np.insert(energy, at, [edge, edge])
         total = np.insert(total, at, below_and_above)
     return energy, total
-
-
-def _regular() -> np.ndarray:
-    energy = np.geomspace(LOWEST_KEV, HIGHEST_KEV, STEPS + 1)
-    energy[[0, -1]] = LOWEST_KEV, HIGHEST_KEV
-    return energy
-
-
-def _air_energy_absorption(energy_kev: np.ndarray) -> np.ndarray:
-    data = resources.files(spekpy) / "data" / "tables" / "nist_muen_air.dat"
-    table = json.loads(data.read_text())
-    points, values = np.array(table["photon energy"]) * 1e3, np.array(table["muen_over_rho_air"])
-    smooth = points > 3.21  # the K edge of argon, the only one
-    spline = CubicSpline(np.log(points[smooth]), np.log(values[smooth]))
-    return np.exp(spline(np.log(energy_kev)))
 
 
 def _provenance(date: str, sources: dict[str, str], *packages: str) -> str:

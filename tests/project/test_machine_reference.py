@@ -31,7 +31,7 @@ def headings() -> dict[str, list[str]]:
 
 
 def keys(table: dict[str, Any], name: str = "") -> Iterator[tuple[str, str]]:
-    """Tables and keys of a document; spans are values."""
+    """Tables and keys of a document; ranges are values."""
     for key, value in table.items():
         yield name, key
         if isinstance(value, dict) and not {"uniform", "log", "one_of"} & set(value):

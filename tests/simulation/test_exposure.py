@@ -119,7 +119,7 @@ def test_equal_arguments_give_equal_pairs_and_others_give_others(plain: Machine)
         assert not np.array_equal(other.clean, first.clean)
 
 
-def test_train_and_test_never_fraction_a_scene(plain: Machine) -> None:
+def test_train_and_test_never_have_a_scene_in_common(plain: Machine) -> None:
     scenes = [
         draw_acquisition(plain, key=(0, split, index), size_px=(16, 16)).scene
         for split in (0, 1)
@@ -214,7 +214,7 @@ def test_the_shift_moves_the_long_exposure_by_exactly_that(tmp_path: Path) -> No
     assert np.abs(short[0] - acquisition.clean)[inner].mean() < 0.1 * missed(0, 0)
 
 
-def test_the_twin_is_clean_but_for_the_defects(tmp_path: Path) -> None:
+def test_the_defect_free_image_is_clean_but_for_the_defects(tmp_path: Path) -> None:
     machine = _machine(tmp_path, PLAIN, "image.height=200", "image.width=200", "screen.f50_lp_mm=1.4")
     found = 0
     for index in range(3):
@@ -237,7 +237,7 @@ def test_the_twin_is_clean_but_for_the_defects(tmp_path: Path) -> None:
     assert found >= 2
 
 
-def test_without_its_defects_a_pair_has_the_same_scene_setting_and_brightness(tmp_path: Path) -> None:
+def test_without_its_defects_a_pair_has_the_same_scene_parameters_and_brightness(tmp_path: Path) -> None:
     machine = _machine(tmp_path, PLAIN, "geometry.source_object_mm={uniform=[40, 60]}")
     bare, faulty = (draw_pair(machine, seed=2, index=5, defects=defects) for defects in (False, True))
     assert bare.parameters == faulty.parameters
@@ -421,7 +421,7 @@ def test_what_cannot_be_drawn_is_refused(plain: Machine) -> None:
             draw_pair(plain, seed=0, index=0, size_px=size)
 
 
-def test_machines_of_one_seed_fraction_neither_scene_nor_panel(tmp_path):
+def test_machines_of_one_seed_share_neither_scene_nor_panel(tmp_path):
     machines = [_machine(tmp_path, PLAIN, f"name={name}") for name in ("one", "two")]
     one, two = (draw_pair(machine, seed=3, index=1) for machine in machines)
     assert one.scene.facts != two.scene.facts

@@ -47,7 +47,7 @@ def plain(tmp_path: Path) -> Path:
     return path
 
 
-def _setting(path: Path, *overrides: str) -> MachineParameters:
+def _parameters(path: Path, *overrides: str) -> MachineParameters:
     return load_machine(path, overrides).parameters(np.random.default_rng(0))
 
 
@@ -81,12 +81,12 @@ def test_counts_are_small_full_or_a_number(plain: Path) -> None:
             machine.count(wrong, "test")
 
 
-def test_every_span_is_drawn_and_the_geometry_follows(plain: Path) -> None:
-    settings = [load_machine(plain).parameters(np.random.default_rng(n)) for n in range(20)]
-    distances = [parameters.geometry.source_object_mm for parameters in settings]
+def test_every_range_is_drawn_and_the_geometry_follows(plain: Path) -> None:
+    drawn = [load_machine(plain).parameters(np.random.default_rng(n)) for n in range(20)]
+    distances = [parameters.geometry.source_object_mm for parameters in drawn]
     assert len(set(distances)) == 20
     assert 40 <= min(distances) < max(distances) <= 60
-    for parameters in settings:
+    for parameters in drawn:
         assert parameters.pixel_um == pytest.approx(200 * parameters.geometry.source_object_mm / 600)
         view = parameters.view()
         assert (view.height, view.width, view.pixel_um) == (64, 96, parameters.pixel_um)
@@ -95,7 +95,7 @@ def test_every_span_is_drawn_and_the_geometry_follows(plain: Path) -> None:
 
 def test_the_open_beam_of_the_short_exposure_has_its_fraction_of_full_scale(plain: Path) -> None:
     for fraction, bits in ((0.8, 16), (0.3, 12), (1.5, 8)):
-        parameters = _setting(
+        parameters = _parameters(
             plain, f"detector.open_fraction={fraction}", f"panel.bits={bits}", "exposures.short_s=2"
         )
         panel = parameters.panel_config
@@ -104,20 +104,20 @@ def test_the_open_beam_of_the_short_exposure_has_its_fraction_of_full_scale(plai
 
 
 def test_a_gain_of_ones_own_stays(plain: Path) -> None:
-    assert _setting(plain, "detector.open_fraction=0", "panel.gain=1.7").panel_config.gain == 1.7
+    assert _parameters(plain, "detector.open_fraction=0", "panel.gain=1.7").panel_config.gain == 1.7
 
 
 def test_quanta_follow_current_area_and_distance(plain: Path) -> None:
-    base = _setting(plain).quanta_per_px_s
-    assert _setting(plain, "tube.current_ua=60").quanta_per_px_s == pytest.approx(2 * base)
-    assert _setting(plain, "detector.pitch_um=100").quanta_per_px_s == pytest.approx(base / 4)
-    assert _setting(plain, "geometry.source_detector_mm=1200").quanta_per_px_s == pytest.approx(base / 4)
+    base = _parameters(plain).quanta_per_px_s
+    assert _parameters(plain, "tube.current_ua=60").quanta_per_px_s == pytest.approx(2 * base)
+    assert _parameters(plain, "detector.pitch_um=100").quanta_per_px_s == pytest.approx(base / 4)
+    assert _parameters(plain, "geometry.source_detector_mm=1200").quanta_per_px_s == pytest.approx(base / 4)
 
 
 def test_quanta_agree_with_spekpy_and_xraydb(plain: Path) -> None:
     spekpy = pytest.importorskip("spekpy", reason="spekpy is not installed")
     xraydb = pytest.importorskip("xraydb", reason="xraydb is not installed")
-    parameters = _setting(plain)
+    parameters = _parameters(plain)
     tube = spekpy.Spek(kvp=90, th=20, dk=0.5, targ="W", physics="casim", z=60, mas=30e-3)
     energy, per_kev = tube.filter("Be", 0.2).filter("Al", 1.0).get_spectrum(edges=False)
     mu_per_cm = xraydb.material_mu("CsI", 1e3 * energy, density=4.51)

@@ -1,4 +1,4 @@
-"""Both kinds of chance draw what they say, from the seed alone."""
+"""Both kinds of random source draw what they say, from the seed alone."""
 
 import numpy as np
 import pytest
@@ -32,24 +32,15 @@ def test_poisson_of_zero_is_zero(make):
     assert float(make(0).poisson(make(0).array(np.zeros(9))).sum()) == 0
 
 
-def test_normal_and_uniform_pass_a_kolmogorov_smirnov_test(make):
-    rng = make(5)
-    assert stats.kstest(as_numpy(rng.normal((COUNT,))), "norm").pvalue > 1e-4
-    assert stats.kstest(as_numpy(rng.uniform((COUNT,))), "uniform").pvalue > 1e-4
-
-
-def test_integers_cover_their_range_evenly(make):
-    drawn = as_numpy(make(1).integers(-2, 3, (50_000,)))
-    values, counts = np.unique(drawn, return_counts=True)
-    np.testing.assert_array_equal(values, [-2, -1, 0, 1, 2])
-    assert stats.chisquare(counts).pvalue > 1e-4
+def test_normal_passes_a_kolmogorov_smirnov_test(make):
+    assert stats.kstest(as_numpy(make(5).normal((COUNT,))), "norm").pvalue > 1e-4
 
 
 def test_equal_seeds_give_equal_bits_and_others_do_not(make):
     def draw(seed):
         rng = make(seed)
         mean = rng.array(np.linspace(0, 50, 500))
-        parts = rng.poisson(mean), rng.normal((500,)), rng.uniform((500,))
+        parts = rng.poisson(mean), rng.normal((500,))
         return np.concatenate([*map(as_numpy, parts), rng.host().random(5)])
 
     np.testing.assert_array_equal(draw(7), draw(7))
@@ -59,11 +50,10 @@ def test_equal_seeds_give_equal_bits_and_others_do_not(make):
 def test_numbers_are_float32_and_indices_whole(make):
     rng = make(0)
     mean = rng.array(np.full((2, 3), 4.0))
-    for drawn in (mean, rng.poisson(mean), rng.normal((2, 3)), rng.uniform((2, 3))):
+    for drawn in (mean, rng.poisson(mean), rng.normal((2, 3))):
         assert as_numpy(drawn).dtype == np.float32
         assert tuple(drawn.shape) == (2, 3)
-    for drawn in (rng.array(np.arange(3)), rng.integers(0, 9, (3,))):
-        assert as_numpy(drawn).dtype == np.int64
+    assert as_numpy(rng.array(np.arange(3))).dtype == np.int64
     assert as_numpy(rng.array(np.array([True, False]))).dtype == np.float32
 
 

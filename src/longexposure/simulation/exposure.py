@@ -1,8 +1,9 @@
-"""Pairs: a scene that a machine looks at, exposed for a short and for a long time, and what is true of it.
+"""Pairs: a scene in a machine, exposed for a short and for a long time, and what is true of it.
 
-A `Acquisition` is one scene in one machine, ready to be exposed as often as one likes; `draw_pair` makes one
-from (machine, seed, split, index) alone and exposes it twice. The random streams of setting, scene, defects,
-panel and exposures are independent: without its defects a scene is otherwise the same, on the same panel.
+An `Acquisition` is one scene in one machine, ready to be exposed as often as one likes; `draw_pair` makes
+one from (machine, seed, split, index) alone and exposes it twice. The random streams of parameters, scene,
+defects, panel and exposures are independent: without its defects a scene is otherwise the same, on the same
+panel.
 """
 
 from __future__ import annotations
@@ -15,13 +16,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage
 
-from longexposure.errors import RecipeError
 from longexposure.noise.profile import NoiseProfile
 from longexposure.simulation.defects.catalogue import add_defects
 from longexposure.simulation.defects.visibility import SeenDefect, mask_of, see_all
-from longexposure.simulation.detector.panel import Panel, PanelConfig
+from longexposure.simulation.detector.panel import Panel
+from longexposure.simulation.detector.panel_config import PanelConfig
+from longexposure.simulation.detector.panel_noise import PanelNoise
 from longexposure.simulation.detector.video import VideoConfig
 from longexposure.simulation.geometry.primitives import Scene
 from longexposure.simulation.geometry.thickness import thickness_maps
@@ -37,9 +38,10 @@ from longexposure.simulation.physics.optics import (
     screen_mtf,
     transfer,
 )
-from longexposure.simulation.physics.scatter import ShadingConfig, open_beam, scattered
+from longexposure.simulation.physics.scatter import ShadingConfig, open_beam_of_piece, scattered
 from longexposure.simulation.random_source import Array, NumpyRandom, RandomSource, namespace
-from longexposure.simulation.ranges import range_keys
+from longexposure.simulation.ranges import ranges, value_at
+from longexposure.simulation.recipe import refused
 from longexposure.simulation.scenes.catalogue import draw_scene
 
 Image = npt.NDArray[np.float32]
@@ -50,9 +52,6 @@ CROP_MARGIN_PX = 12
 
 PROFILED_PX = 256
 """Side of the piece of the panel whose noise stands for all of it; it has no large-scale structure."""
-
-BEAM_CELLS = 128
-"""Cells along the shorter side of a field on which the open beam of a piece of it is found."""
 
 SPLITS = {"train": 0, "test": 1}
 _PARAMETERS, _SCENE, _DEFECTS, _PANEL, _SHORT, _LONG = range(6)
@@ -177,12 +176,12 @@ class Acquisition:
         parameters, side = self.parameters, min(PROFILED_PX, *self.shape)
         level = float(self.panel.expectation(self.arriving).mean())
         quanta = parameters.quanta_per_px_s * float(self.beam.mean())
-        panel = _small_panel(parameters, (1, side, side), quanta, NumpyRandom(_PANEL))
+        noise = PanelNoise(_small_panel(parameters, (1, side, side), quanta, NumpyRandom(_PANEL)))
         if parameters.video == VideoConfig():
-            return panel.profile(level)
+            return noise.profile(level)
         return parameters.video.profile(
             level,
-            spectrum=panel.noise_power_spectrum,
+            spectrum=noise.power_spectrum,
             shape=(side, side),
             exposure_s=parameters.exposures.short_s,
         )
@@ -200,14 +199,23 @@ class Acquisition:
             rng: of panel and exposures, for the kind of array that the images are.
             long: whether long exposures are wanted too.
         """
-        ranges = [_grown(corner, size_px, self.shape) for corner in corners]
+        # Pieces with their margins, as far as there is room for margins that are as wide at all pieces.
+        margins = [min(CROP_MARGIN_PX, (side - size_px) // 2) for side in self.shape]
+        starts = [
+            [
+                min(max(first - margin, 0), side - size_px - 2 * margin)
+                for first, side, margin in zip(corner, self.shape, margins, strict=True)
+            ]
+            for corner in corners
+        ]
+        height, width = (size_px + 2 * margin for margin in margins)
+        stack = namespace(self.arriving).stack
         beam, arriving, later = (
-            namespace(image).stack([image[rows, columns] for rows, columns in ranges])
+            stack([image[y : y + height, x : x + width] for y, x in starts])
             for image in (self.beam, self.arriving, self.arriving_later)
         )
-        panel = _small_panel(
-            self.parameters, tuple(arriving.shape), self.parameters.quanta_per_px_s * beam, rng
-        )
+        quanta = self.parameters.quanta_per_px_s * beam
+        panel = _small_panel(self.parameters, tuple(arriving.shape), quanta, rng)
         grown = replace(self, beam=beam, arriving=arriving, arriving_later=later)
         collected, short = grown._short(panel, rng)
         images = (
@@ -215,14 +223,15 @@ class Acquisition:
             grown._long(panel, rng, collected) if long else None,
             grown._expected(panel, dose=1.0 + self.parameters.exposures.drift),
         )
-        cuts = [
-            (y - rows.start, x - columns.start)
-            for (y, x), (rows, columns) in zip(corners, ranges, strict=True)
-        ]
-        return Crops(*(None if image is None else _cut(image, cuts, size_px) for image in images))
+        cuts = [(y - top, x - left) for (y, x), (top, left) in zip(corners, starts, strict=True)]
+
+        def cut(image: Array) -> Array:
+            return stack([image[n, y : y + size_px, x : x + size_px] for n, (y, x) in enumerate(cuts)])
+
+        return Crops(*(None if image is None else cut(image) for image in images))
 
     def on_device(self, rng: RandomSource) -> Acquisition:
-        """The same acquisition with its images as arrays of this chance's kind, for `crops`."""
+        """The same acquisition with its images as arrays of the kind of this random source, for `crops`."""
         images = {name: rng.array(getattr(self, name)) for name in ("beam", "arriving", "arriving_later")}
         return replace(self, **images)
 
@@ -273,31 +282,38 @@ def draw_pair(
         RecipeError: a negative seed or index, or no kind of scene that suits the pixel size.
     """
     if min(seed, index) < 0:
-        raise RecipeError(
-            where="draw_pair",
-            expected="a seed and an index of 0 or more",
-            found=f"{seed} and {index}",
-            advice="correct the argument",
+        raise refused(
+            "draw_pair", "a seed and an index of 0 or more", f"{seed} and {index}", "correct the argument"
         )
-    key = _own(machine, (seed, SPLITS[split], index))
+    key = _machine_key(machine, (seed, SPLITS[split], index))
     panel_seed = _panel_seed(machine, key)
-    parameters, view, scene = _placed(machine, key, size_px)
+    parameters, view, scene = _parameters_and_scene(machine, key, size_px)
+    seen: tuple[SeenDefect, ...] = ()
+    defect_free = mask = None
     if not defects:
-        return _exposed(machine, prepare_acquisition(parameters, scene, view, panel_seed=panel_seed), key)
-    faulty, records = add_defects(scene, _stream(key, _DEFECTS), view=view)
-    maps = [thickness_maps(primitives, view) for primitives in (faulty.primitives, scene.primitives)]
-    shadows = _shadows(parameters, maps, view)
-    law = partial(transmission, parameters.spectrum, response=parameters.response)
-    seen = see_all(records, view, defect_free=maps[1], transmission=law)
-    acquisition, defect_free = (
-        _acquisition(parameters, one, shadow, seed=panel_seed)
-        for one, shadow in zip((faulty, scene), shadows, strict=True)
-    )
-    return replace(
-        _exposed(machine, acquisition, key),
+        acquisition = prepare_acquisition(parameters, scene, view, panel_seed=panel_seed)
+    else:
+        faulty, records = add_defects(scene, _stream(key, _DEFECTS), view=view)
+        maps = [thickness_maps(primitives, view) for primitives in (faulty.primitives, scene.primitives)]
+        law = partial(transmission, parameters.spectrum, response=parameters.scintillator)
+        seen = see_all(records, view, defect_free=maps[1], transmission=law)
+        shadows = _shadows(parameters, maps, view)
+        acquisition = _acquisition(parameters, faulty, shadows[0], seed=panel_seed)
+        defect_free = _acquisition(parameters, scene, shadows[1], seed=panel_seed).clean
+        mask = mask_of(seen, view)
+    lq, hq = acquisition.expose(*(NumpyRandom(_stream(key, number)) for number in (_SHORT, _LONG)))
+    document = parameters.model_dump(mode="json")
+    return SimulatedPair(
+        lq=lq,
+        hq=hq,
+        clean=acquisition.clean,
+        noise=acquisition.noise,
+        parameters=parameters,
+        scene=acquisition.scene,
         defects=seen,
-        defect_free=defect_free.clean,
-        mask=mask_of(seen, view),
+        defect_free=defect_free,
+        mask=mask,
+        drawn={name: value_at(document, name) for name, _ in ranges(machine.document)},
     )
 
 
@@ -313,8 +329,8 @@ def draw_acquisition(
     Raises:
         RecipeError: no kind of scene that suits the pixel size, or a piece larger than the image.
     """
-    own = _own(machine, key)
-    parameters, view, scene = _placed(machine, own, size_px)
+    own = _machine_key(machine, key)
+    parameters, view, scene = _parameters_and_scene(machine, own, size_px)
     if defects:
         scene, _ = add_defects(scene, _stream(own, _DEFECTS), view=view)
     return prepare_acquisition(parameters, scene, view, panel_seed=_panel_seed(machine, own))
@@ -330,10 +346,10 @@ def prepare_acquisition(
 
 def parameters_of(machine: Machine, key: tuple[int, int, int]) -> MachineParameters:
     """The machine with the values that the pair of this key has."""
-    return machine.parameters(_stream(_own(machine, key), _PARAMETERS))
+    return machine.parameters(_stream(_machine_key(machine, key), _PARAMETERS))
 
 
-def _own(machine: Machine, key: tuple[int, int, int]) -> tuple[int, ...]:
+def _machine_key(machine: Machine, key: tuple[int, int, int]) -> tuple[int, ...]:
     """The key with the machine's name in it, so that machines draw independently of each other."""
     return (*key, int.from_bytes(hashlib.sha256(machine.name.encode()).digest()[:8], "little"))
 
@@ -341,39 +357,26 @@ def _own(machine: Machine, key: tuple[int, int, int]) -> tuple[int, ...]:
 def _panel_seed(machine: Machine, own: tuple[int, ...]) -> int:
     """One panel for all pairs of a machine and seed, or one a pair where the recipe draws the detector."""
     seed, _, _, name = own
-    drawn = any(key.startswith(("panel.", "detector.")) for key in range_keys(machine.document))
+    drawn = any(key.startswith(("panel.", "detector.")) for key, _ in ranges(machine.document))
     parts = own if drawn else (seed, name)
     return int(np.random.SeedSequence((*parts, _PANEL)).generate_state(1, np.uint64)[0])
 
 
-def _placed(
+def _parameters_and_scene(
     machine: Machine, key: tuple[int, ...], size_px: tuple[int, int] | None
 ) -> tuple[MachineParameters, View, Scene]:
-    """MachineParameters, view and scene of a key, without defects."""
+    """The machine's parameters, the view and the scene of a key, without defects."""
     parameters = machine.parameters(_stream(key, _PARAMETERS))
     image = parameters.image
     if size_px is not None and not (0 < size_px[0] <= image.height and 0 < size_px[1] <= image.width):
-        raise RecipeError(
-            where="size_px",
-            expected=f"1 x 1 to the {image.height} x {image.width} px of {machine.name}",
-            found=f"{size_px[0]} x {size_px[1]}",
-            advice="ask for a smaller piece, or give the machine a larger image",
+        raise refused(
+            "size_px",
+            f"1 x 1 to the {image.height} x {image.width} px of {machine.name}",
+            f"{size_px[0]} x {size_px[1]}",
+            "ask for a smaller piece, or give the machine a larger image",
         )
     view = parameters.view(size_px)
     return parameters, view, draw_scene(_stream(key, _SCENE), view=view, kinds=parameters.scenes)
-
-
-def _exposed(machine: Machine, acquisition: Acquisition, key: tuple[int, ...]) -> SimulatedPair:
-    lq, hq = acquisition.expose(*(NumpyRandom(_stream(key, number)) for number in (_SHORT, _LONG)))
-    return SimulatedPair(
-        lq=lq,
-        hq=hq,
-        clean=acquisition.clean,
-        noise=acquisition.noise,
-        parameters=acquisition.parameters,
-        scene=acquisition.scene,
-        drawn=_drawn_values(machine, acquisition.parameters),
-    )
 
 
 def _shadows(parameters: MachineParameters, maps: Sequence[Mapping[str, Image]], view: View) -> list[Image]:
@@ -388,7 +391,7 @@ def _shadows(parameters: MachineParameters, maps: Sequence[Mapping[str, Image]],
     if not names:
         return list(np.ones(shape, np.float32))
     stacked = {name: np.stack([scene.get(name, nothing) for scene in maps]) for name in names}
-    return list(transmission(parameters.spectrum, stacked, parameters.response))  # type: ignore[arg-type]
+    return list(transmission(parameters.spectrum, stacked, parameters.scintillator))  # type: ignore[arg-type]
 
 
 def _acquisition(parameters: MachineParameters, scene: Scene, shadow: Image, *, seed: int) -> Acquisition:
@@ -402,25 +405,10 @@ def _acquisition(parameters: MachineParameters, scene: Scene, shadow: Image, *, 
     return Acquisition(parameters, scene, seed, _beam(_field(parameters, shape)), arriving, later)
 
 
-def _grown(corner: tuple[int, int], size_px: int, shape: tuple[int, int]) -> tuple[slice, slice]:
-    """A piece with its margin, as far as there is room for one that is as wide at all pieces."""
-    ranges = []
-    for first, side in zip(corner, shape, strict=True):
-        margin = min(CROP_MARGIN_PX, (side - size_px) // 2)
-        start = min(max(first - margin, 0), side - size_px - 2 * margin)
-        ranges.append(slice(start, start + size_px + 2 * margin))
-    return ranges[0], ranges[1]
-
-
-def _cut(images: Array, corners: Sequence[tuple[int, int]], size_px: int) -> Array:
-    pieces = [images[n, y : y + size_px, x : x + size_px] for n, (y, x) in enumerate(corners)]
-    return namespace(images).stack(pieces)
-
-
 def _small_panel(
     parameters: MachineParameters, shape: tuple[int, ...], quanta: float | Array, rng: RandomSource
 ) -> Panel:
-    """A panel of N small fields with the settings of a large one."""
+    """A panel of N small fields with the parameters of a large one."""
     otf = _small_screen((shape[1], shape[2]), parameters.screen, parameters.detector.pitch_um)
     screen = None if otf is None else partial(filtered, otf=rng.array(otf))
     return Panel(parameters.panel_config, shape=shape, quanta_per_px_s=quanta, rng=rng, screen=screen)
@@ -459,27 +447,10 @@ def _field(parameters: MachineParameters, shape: tuple[int, int]) -> _Field:
     return _Field(parameters.shading, geometry, parameters.detector.pitch_um, whole, shape)
 
 
-@lru_cache(maxsize=4)
 def _beam(field: _Field) -> Image:
-    """Intensity of the open beam over the piece; the mean over the whole field is 1.
-
-    Of a piece, it is read from a coarse map of the whole, since it varies slowly.
-    """
-    if field.shape == field.whole:
-        return open_beam(field.whole, field.shading, geometry=field.geometry, pitch_um=field.pitch_um)
-    cell = max(1, min(field.whole) // BEAM_CELLS)
-    cells = (field.whole[0] // cell, field.whole[1] // cell)
-    coarse = open_beam(cells, field.shading, geometry=field.geometry, pitch_um=field.pitch_um * cell)
-    step = [count / whole for count, whole in zip(cells, field.whole, strict=True)]
-    first = [
-        ((whole - side) // 2 + 0.5) * fraction - 0.5
-        for whole, side, fraction in zip(field.whole, field.shape, step, strict=True)
-    ]
-    beam: Image = ndimage.affine_transform(
-        coarse, step, first, output_shape=field.shape, order=1, mode="nearest"
+    return open_beam_of_piece(
+        field.shape, field.whole, field.shading, geometry=field.geometry, pitch_um=field.pitch_um
     )
-    beam.flags.writeable = False
-    return beam
 
 
 @lru_cache(maxsize=2)
@@ -495,18 +466,6 @@ def _panel(
         rng=NumpyRandom((seed, _PANEL)),
         screen=None if otf is None else partial(filtered, otf=otf),
     )
-
-
-def _drawn_values(machine: Machine, parameters: MachineParameters) -> dict[str, Any]:
-    """The setting's value for every span of the recipe."""
-    values = parameters.model_dump(mode="json")
-    found = {}
-    for key in range_keys(machine.document):
-        value: Any = values
-        for part in key.split("."):
-            value = value[int(part)] if isinstance(value, list) else value[part]
-        found[key] = value
-    return found
 
 
 def _stream(key: tuple[int, ...], number: int) -> np.random.Generator:

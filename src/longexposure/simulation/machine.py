@@ -1,8 +1,9 @@
 """The machine: tube, geometry, detector, what lies in it and how it exposes, in one TOML document.
 
-A machine's recipe may hold spans in place of numbers (`machines/spans.py`). `Machine.setting` draws them
-and gives a `MachineParameters`, in which every value is fixed. The ends of the spans are checked when the recipe is
-loaded, every setting when it is drawn; `simulating` draws all those of a set before it writes anything.
+A machine's recipe may hold ranges in place of values (`simulation/ranges.py`). `Machine.parameters` draws
+them and gives `MachineParameters`, in which every value is fixed. The ends of the ranges are checked when the
+recipe is loaded, all parameters when they are drawn; `simulated_sets` draws those of a whole set before it
+writes anything.
 """
 
 from __future__ import annotations
@@ -10,20 +11,17 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from longexposure.config import override, parsed, read_document
-from longexposure.errors import RecipeError
-from longexposure.simulation.detector.panel import PanelConfig
+from longexposure.simulation.detector.panel_config import PanelConfig
 from longexposure.simulation.detector.video import VideoConfig
 from longexposure.simulation.geometry.view import View
-from longexposure.simulation.physics.materials import find_material
 from longexposure.simulation.physics.optics import GeometryConfig, ScreenConfig
 from longexposure.simulation.physics.scatter import ScatterConfig, ShadingConfig
 from longexposure.simulation.physics.spectrum import (
@@ -33,7 +31,8 @@ from longexposure.simulation.physics.spectrum import (
     XraySpectrum,
     tube_spectrum,
 )
-from longexposure.simulation.ranges import corners, drawn, range_keys
+from longexposure.simulation.ranges import corners, ranges, with_drawn_values
+from longexposure.simulation.recipe import RecipeTable, refused
 from longexposure.simulation.scenes.catalogue import SCENES
 
 Split = Literal["train", "test"]
@@ -45,35 +44,9 @@ MOST_PAIRS = 100_000
 WITHOUT_RANGES = ("name", "summary", "image", "set")
 """What is the same in all images of a machine."""
 TRIED = 16
-"""Settings that are drawn when a recipe is loaded."""
+"""Parameters that are drawn when a recipe is loaded."""
 FOLLOWS = {"gain": "detector.open_fraction", "reference_s": "exposures.short_s", "swank": "scintillator"}
-
-
-class RecipeTable(BaseModel):
-    """A table of a machine's recipe: frozen, and it knows every key it takes."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class FilterConfig(RecipeTable):
-    """A plate in the beam.
-
-    Attributes:
-        material: a name of the catalogue of materials.
-        thickness_mm: mm.
-    """
-
-    material: str
-    thickness_mm: float = Field(ge=0, le=100)
-
-    @field_validator("material")
-    @classmethod
-    def _known(cls, name: str) -> str:
-        try:
-            find_material(name)
-        except RecipeError as error:
-            raise ValueError(error.expected) from error
-        return name
+"""Keys of `panel` that follow from others."""
 
 
 class TubeConfig(RecipeTable):
@@ -87,23 +60,7 @@ class TubeConfig(RecipeTable):
 
     tube_kv: float = Field(ge=TUBE_KV_RANGE[0], le=TUBE_KV_RANGE[1])
     current_ua: float = Field(gt=0, le=1e5)
-    filters: tuple[FilterConfig, ...] = (FilterConfig(material="Be", thickness_mm=0.2),)
-
-
-class ScintillatorConfig(RecipeTable):
-    """What stops the photons.
-
-    Attributes:
-        material: "CsI" or "Gd2O2S".
-        thickness_um: of the layer.
-        packing: fraction of the layer that is crystal.
-        optical_swank: Swank factor of the light alone.
-    """
-
-    material: Literal["CsI", "Gd2O2S"] = "CsI"
-    thickness_um: float = Field(default=600, gt=0, le=5000)
-    packing: float = Field(default=0.8, gt=0, le=1)
-    optical_swank: float = Field(default=0.92, gt=0, le=1)
+    filters: tuple[Filter, ...] = (Filter(material="Be", thickness_mm=0.2),)
 
 
 class DetectorConfig(RecipeTable):
@@ -111,8 +68,8 @@ class DetectorConfig(RecipeTable):
 
     Attributes:
         pitch_um: distance of the pixels.
-        open_fraction: grey value of the open beam in the short exposure above the offset, as a fraction of full
-            scale; the gain follows from it. 0 where `panel.gain` is given.
+        open_fraction: grey value of the open beam in the short exposure above the offset, as a fraction of
+            full scale; the gain follows from it. 0 where `panel.gain` is given.
     """
 
     pitch_um: float = Field(gt=0, le=5000)
@@ -190,7 +147,7 @@ class MachineParameters(RecipeTable):
     image: ImageConfig
     tube: TubeConfig
     geometry: GeometryConfig
-    scintillator: ScintillatorConfig = Field(default_factory=ScintillatorConfig)
+    scintillator: Scintillator = Field(default_factory=Scintillator)
     screen: ScreenConfig = Field(default_factory=ScreenConfig)
     scatter: ScatterConfig = Field(default_factory=ScatterConfig)
     shading: ShadingConfig = Field(default_factory=ShadingConfig)
@@ -203,26 +160,29 @@ class MachineParameters(RecipeTable):
 
     @model_validator(mode="after")
     def _fits_together(self) -> MachineParameters:
-        digitised = self.panel.bits if self.video == VideoConfig() else self.video.stored_bits
-        faults = (
-            (
-                digitised is None,
-                "panel.bits" if self.video == VideoConfig() else "video.stored_bits",
-                "a depth, 8 to 16 bits, of what is stored",
-                "none",
-            ),
-            (
-                self.panel.bad.hot + self.panel.bad.noisy > 1,
-                "panel.bad",
-                "hot + noisy of 1 at most",
-                f"{self.panel.bad.hot:g} + {self.panel.bad.noisy:g}",
-            ),
-        )
-        for wrong, where, expected, found in faults:
-            if wrong:
-                raise RecipeError(
-                    where=where, expected=expected, found=found, advice="correct the machine's recipe"
-                )
+        if self.video == VideoConfig():
+            digitiser, digitised = "panel.bits", self.panel.bits
+        else:
+            digitiser, digitised = "video.stored_bits", self.video.stored_bits
+        if digitised is None:
+            raise refused(digitiser, "a depth, 8 to 16 bits, of what is stored", "none")
+        quanta = self.quanta_per_px_s * self.exposures.short_s
+        if not QUANTA_RANGE[0] <= quanta <= QUANTA_RANGE[1]:
+            raise refused(
+                "tube.current_ua",
+                "{:g} to {:g} quanta in an open pixel of the short exposure".format(*QUANTA_RANGE),
+                f"{quanta:.3g} at {self.tube.current_ua:g} uA and {self.exposures.short_s:g} s",
+                "change current, distance, filters, pixel pitch or exposure time",
+            )
+        sizes = {name: SCENES[name].pixel_um for name, weight in self.scenes.items() if weight > 0}
+        if not any(low <= self.pixel_um <= high for low, high in sizes.values()):
+            takes = ", ".join(f"{name} {low:g} to {high:g}" for name, (low, high) in sizes.items())
+            raise refused(
+                "scenes",
+                f"a kind that takes pixels of {self.pixel_um:.3g} um in the part",
+                f"those of {takes} um",
+                "add a kind, or change geometry.source_object_mm, source_detector_mm or detector.pitch_um",
+            )
         return self
 
     @field_validator("scenes")
@@ -230,18 +190,14 @@ class MachineParameters(RecipeTable):
     def _known_scenes(cls, scenes: dict[str, float]) -> dict[str, float]:
         for name, weight in scenes.items():
             if name not in SCENES:
-                raise RecipeError(
-                    where="scenes",
-                    expected=f"kinds among {', '.join(SCENES)}",
-                    found=repr(name),
-                    advice="write the name as in that list",
-                )
+                kinds = f"kinds among {', '.join(SCENES)}"
+                raise refused("scenes", kinds, repr(name), "write the name as in that list")
             if weight < 0:
-                raise RecipeError(
-                    where=f"scenes.{name}",
-                    expected="a weight of 0 or more",
-                    found=f"{weight:g}",
-                    advice="give 0 to leave the kind out, 2 to draw it twice as often as one with 1",
+                raise refused(
+                    f"scenes.{name}",
+                    "a weight of 0 or more",
+                    f"{weight:g}",
+                    "give 0 to leave the kind out, 2 to draw it twice as often as one with 1",
                 )
         if not sum(scenes.values()) > 0:
             raise ValueError("at least one kind with a weight above 0")
@@ -281,15 +237,9 @@ class MachineParameters(RecipeTable):
         return self.detector.pitch_um / self.geometry.magnification
 
     @property
-    def response(self) -> Scintillator:
-        """The detector's response to photons."""
-        return Scintillator(**self.scintillator.model_dump())
-
-    @property
     def spectrum(self) -> XraySpectrum:
         """Photons per cm2 and mAs at 1 m behind the filters."""
-        plates = tuple((plate.material, plate.thickness_mm) for plate in self.tube.filters)
-        return _spectrum(self.tube.tube_kv, plates)
+        return tube_spectrum(self.tube.tube_kv, self.tube.filters)
 
     @property
     def quanta_per_px_s(self) -> float:
@@ -298,25 +248,20 @@ class MachineParameters(RecipeTable):
         N = sum_E n(E) a(E) * mA * pitch^2 / distance^2, with n per cm2 and mAs at 1 m.
         """
         spectrum = self.spectrum
-        absorbed = float(spectrum.photons @ self.response.absorbed_fraction(spectrum.energy_kev))
+        absorbed = float(spectrum.photons @ self.scintillator.absorbed_fraction(spectrum.energy_kev))
         area_cm2 = (self.detector.pitch_um * 1e-4) ** 2
         distance_m = self.geometry.source_detector_mm * 1e-3
         return absorbed * self.tube.current_ua * 1e-3 * area_cm2 / distance_m**2
 
     @property
     def swank(self) -> float:
-        """Share of the absorbed quanta's information that survives the screen, 0..1."""
-        return self.response.swank_factor(self.spectrum)
-
-
-@lru_cache(maxsize=256)
-def _spectrum(tube_kv: float, plates: tuple[tuple[str, float], ...]) -> XraySpectrum:
-    return tube_spectrum(tube_kv, [Filter(material, thickness) for material, thickness in plates])
+        """Fraction of the absorbed quanta's information that survives the screen, 0..1."""
+        return self.scintillator.swank_factor(self.spectrum)
 
 
 @dataclass(frozen=True, eq=False)
 class Machine:
-    """A machine as its recipe describes it, spans included.
+    """A machine as its recipe describes it, ranges included.
 
     Attributes:
         where: name or file of the recipe.
@@ -328,17 +273,17 @@ class Machine:
 
     def __post_init__(self) -> None:
         for key in WITHOUT_RANGES:
-            if ranges := list(range_keys(self.document.get(key), f"{key}.")):
-                raise RecipeError(
-                    where=f"{self.where}: {ranges[0]}",
-                    expected="one value, the same for all images",
-                    found="a span",
-                    advice="write a value; make two recipes of two kinds of images",
+            for inner, _ in ranges(self.document.get(key), f"{key}."):
+                raise refused(
+                    f"{self.where}: {inner}",
+                    "one value, the same for all images",
+                    "a range",
+                    "write a value; make two recipes of two kinds of images",
                 )
         for fixed in corners(self.document, where=self.where):
-            _parsed(fixed, where=self.where)
+            self._checked(fixed)
         random = np.random.default_rng(0)
-        for _ in range(TRIED if any(range_keys(self.document)) else 0):
+        for _ in range(TRIED if any(ranges(self.document)) else 0):
             self.parameters(random)
 
     @property
@@ -362,94 +307,58 @@ class Machine:
         Raises:
             RecipeError: neither, or the recipe's own number is out of range.
         """
-        sizes = {
-            "full": (self.set.train, self.set.test),
-            "small": (self.set.small_train, self.set.small_test),
-        }
+        set_ = self.set
+        sizes = {"full": (set_.train, set_.test), "small": (set_.small_train, set_.small_test)}
+        whole = f"a whole number of 1 to {MOST_PAIRS}"
         if wanted in sizes:
-            return self._own_count(
-                sizes[wanted][split == "test"], f"small_{split}" if wanted == "small" else split
-            )
+            pairs = sizes[wanted][split == "test"]
+            if not 1 <= pairs <= MOST_PAIRS:
+                key = f"set.small_{split}" if wanted == "small" else f"set.{split}"
+                advice = f"correct {key}, or give a number as --count"
+                raise refused(f"{self.where}: {key}", whole, pairs, advice)
+            return pairs
         if not (
             wanted.isdecimal() and len(wanted) <= len(str(MOST_PAIRS)) and 1 <= int(wanted) <= MOST_PAIRS
         ):
-            raise RecipeError(
-                where="count",
-                expected=f"a whole number of 1 to {MOST_PAIRS}, small or full",
-                found=repr(wanted),
-                advice=f"correct --count; (train, test) are small {sizes['small']}, full {sizes['full']}",
+            raise refused(
+                "count",
+                f"{whole}, small or full",
+                repr(wanted),
+                f"correct --count; (train, test) are small {sizes['small']}, full {sizes['full']}",
             )
         return int(wanted)
 
-    def _own_count(self, pairs: int, key: str) -> int:
-        if not 1 <= pairs <= MOST_PAIRS:
-            raise RecipeError(
-                where=f"{self.where}: set.{key}",
-                expected=f"a whole number of 1 to {MOST_PAIRS}",
-                found=str(pairs),
-                advice=f"correct set.{key}, or give a number as --count",
-            )
-        return pairs
-
     def parameters(self, random: np.random.Generator) -> MachineParameters:
-        """One setting, with a value drawn for every span.
+        """The machine with a value drawn for every range.
 
         Raises:
             RecipeError: values that each are possible, but not together.
         """
-        return _parsed(drawn(self.document, random), where=self.where)
+        return self._checked(with_drawn_values(self.document, random))
 
-
-def _parsed(values: dict[str, Any], *, where: str) -> MachineParameters:
-    """The setting, checked; a gain of 1 stands in `panel` until `MachineParameters.panel_config` fills it in."""
-    panel, detector = values.get("panel", {}), values.get("detector", {})
-    if isinstance(panel, dict) and isinstance(detector, dict):
-        fraction = detector.get("open_fraction", DetectorConfig.model_fields["open_fraction"].default)
-        filled = ("reference_s", "swank", *(("gain",) if fraction != 0 else ()))
-        for key in filled:
-            if key in panel:
-                raise RecipeError(
-                    where=f"{where}: panel.{key}",
-                    expected="nothing, because it follows from other values"
-                    + (" unless detector.open_fraction is 0" if key == "gain" else ""),
-                    found=f"{panel[key]}",
-                    advice=f"leave it out; {FOLLOWS[key]} decides",
+    def _checked(self, values: dict[str, Any]) -> MachineParameters:
+        """The parameters; a gain of 1 stands in `panel` until `panel_config` fills it in."""
+        panel, detector = values.get("panel", {}), values.get("detector", {})
+        if isinstance(panel, dict) and isinstance(detector, dict):
+            fraction = detector.get("open_fraction", DetectorConfig.model_fields["open_fraction"].default)
+            for key, source in FOLLOWS.items():
+                if key in panel and (key != "gain" or fraction != 0):
+                    unless = " unless detector.open_fraction is 0" if key == "gain" else ""
+                    raise refused(
+                        f"{self.where}: panel.{key}",
+                        f"nothing, because it follows from other values{unless}",
+                        panel[key],
+                        f"leave it out; {source} decides",
+                    )
+            if fraction == 0 and "gain" not in panel:
+                raise refused(
+                    f"{self.where}: panel.gain",
+                    "a value, because detector.open_fraction is 0",
+                    "none",
+                    "give panel.gain, or an open_fraction above 0",
                 )
-        if fraction == 0 and "gain" not in panel:
-            raise RecipeError(
-                where=f"{where}: panel.gain",
-                expected="a value, because detector.open_fraction is 0",
-                found="none",
-                advice="give panel.gain, or an open_fraction above 0",
-            )
-        values = {**values, "panel": {"gain": 1.0, **panel} if fraction != 0 else panel}
-    parameters = parsed(MachineParameters, values, where=where)
-    _refuse_darkness(parameters, where=where)
-    _refuse_emptiness(parameters, where=where)
-    return parameters
-
-
-def _refuse_darkness(parameters: MachineParameters, *, where: str) -> None:
-    quanta = parameters.quanta_per_px_s * parameters.exposures.short_s
-    if not QUANTA_RANGE[0] <= quanta <= QUANTA_RANGE[1]:
-        raise RecipeError(
-            where=f"{where}: tube.current_ua",
-            expected="{:g} to {:g} quanta in an open pixel of the short exposure".format(*QUANTA_RANGE),
-            found=f"{quanta:.3g} at {parameters.tube.current_ua:g} uA and {parameters.exposures.short_s:g} s",
-            advice="change current, distance, filters, pixel pitch or exposure time",
-        )
-
-
-def _refuse_emptiness(parameters: MachineParameters, *, where: str) -> None:
-    sizes = {name: SCENES[name].pixel_um for name, weight in parameters.scenes.items() if weight > 0}
-    if not any(low <= parameters.pixel_um <= high for low, high in sizes.values()):
-        takes = ", ".join(f"{name} {low:g} to {high:g}" for name, (low, high) in sizes.items())
-        raise RecipeError(
-            where=f"{where}: scenes",
-            expected=f"a kind that takes pixels of {parameters.pixel_um:.3g} um in the part",
-            found=f"those of {takes} um",
-            advice="add a kind, or change geometry.source_object_mm, source_detector_mm or detector.pitch_um",
-        )
+            values = {**values, "panel": {"gain": 1.0, **panel} if fraction != 0 else panel}
+        return parsed(MachineParameters, values, where=self.where)
 
 
 def machine_names() -> list[str]:
@@ -465,15 +374,9 @@ def recipe_text(name: str) -> str:
         RecipeError: no such machine.
     """
     if name not in machine_names():
-        raise RecipeError(
-            where="machine",
-            expected=f"one of {', '.join(machine_names())}",
-            found=repr(name),
-            advice="choose one of these",
-        )
-    return (resources.files("longexposure.simulation") / "machines" / f"{name}.toml").read_text(
-        encoding="utf-8"
-    )
+        raise refused("machine", f"one of {', '.join(machine_names())}", repr(name), "choose one of these")
+    file = resources.files("longexposure.simulation") / "machines" / f"{name}.toml"
+    return file.read_text(encoding="utf-8")
 
 
 def load_machine(machine: str | Path, overrides: Sequence[str] = ()) -> Machine:
@@ -485,20 +388,21 @@ def load_machine(machine: str | Path, overrides: Sequence[str] = ()) -> Machine:
 
     Raises:
         RecipeError: no such machine, an unreadable file, an unknown key, or a value out of range anywhere
-            in a span; with the key's path, the value and what is allowed there.
+            in a range; with the key's path, the value and what is allowed there.
     """
     names = machine_names()
     if str(machine) in names:
         document = tomllib.loads(recipe_text(str(machine)))
         for line in overrides:
             override(document, line)
-        return Machine(str(machine), document)
-    if Path(machine).suffix.lower() != ".toml":
-        raise RecipeError(
-            where="machine",
-            expected=f"one of {', '.join(names)}, or a file that ends in .toml",
-            found=repr(str(machine)),
-            advice="choose one of these, or write a recipe; `longexposure machines show S1` prints one",
+    elif Path(machine).suffix.lower() == ".toml":
+        advice = "start from `longexposure machines show S1`"
+        document = read_document(Path(machine), overrides, advice=advice)
+    else:
+        raise refused(
+            "machine",
+            f"one of {', '.join(names)}, or a file that ends in .toml",
+            repr(str(machine)),
+            "choose one of these, or write a recipe; `longexposure machines show S1` prints one",
         )
-    document = read_document(Path(machine), overrides, advice="start from `longexposure machines show S1`")
     return Machine(str(machine), document)

@@ -1,8 +1,8 @@
 """Random numbers on NumPy or PyTorch, and the few array functions that differ between the two.
 
-A detector is written once, for arrays of either kind. It takes its random numbers from a `RandomSource`, which
-makes them of the kind and on the device of its generator, and calls through `namespace` only functions that
-NumPy and PyTorch both have, by the same name and with the same positional arguments.
+A detector is written once, for arrays of either kind. It takes its random numbers from a `RandomSource`,
+which makes them of the kind and on the device of its generator, and calls through `namespace` only functions
+that NumPy and PyTorch both have, by the same name and with the same positional arguments.
 
 Poisson numbers are exact at every mean: NumPy and PyTorch both draw one in 25 to 60 ns on one core.
 """
@@ -31,12 +31,6 @@ class RandomSource(Protocol):
     def normal(self, shape: Shape) -> Array:
         """Standard normal numbers, float32."""
 
-    def uniform(self, shape: Shape) -> Array:
-        """Numbers in 0..1, 1 left out, float32."""
-
-    def integers(self, low: int, high: int, shape: Shape) -> Array:
-        """Whole numbers from low to high - 1, int64."""
-
     def array(self, values: Any) -> Array:
         """A NumPy array or number as an array of this kind, on this device: float32, or int64 for indices."""
 
@@ -56,12 +50,6 @@ class NumpyRandom:
     def normal(self, shape: Shape) -> Array:
         return self.generator.standard_normal(shape, dtype=np.float32)
 
-    def uniform(self, shape: Shape) -> Array:
-        return self.generator.random(shape, dtype=np.float32)
-
-    def integers(self, low: int, high: int, shape: Shape) -> Array:
-        return self.generator.integers(low, high, shape)
-
     def array(self, values: Any) -> Array:
         found = np.asarray(values)
         return found.astype(np.int64 if found.dtype.kind in "iu" else np.float32)
@@ -74,36 +62,24 @@ class TorchRandom:
     """Random numbers of a PyTorch generator, on its device."""
 
     def __init__(self, generator: torch.Generator) -> None:
-        self.generator = generator
+        import torch  # here, so that simulating on arrays does not wait for it
+
+        self.torch, self.generator = torch, generator
 
     def poisson(self, mean: Array) -> Array:
-        import torch
-
-        return torch.poisson(mean, generator=self.generator)
+        return self.torch.poisson(mean, generator=self.generator)
 
     def normal(self, shape: Shape) -> Array:
-        import torch
-
-        return torch.randn(shape, generator=self.generator, device=self.generator.device, dtype=torch.float32)
-
-    def uniform(self, shape: Shape) -> Array:
-        import torch
-
-        return torch.rand(shape, generator=self.generator, device=self.generator.device, dtype=torch.float32)
-
-    def integers(self, low: int, high: int, shape: Shape) -> Array:
-        import torch
-
-        return torch.randint(low, high, shape, generator=self.generator, device=self.generator.device)
+        return self.torch.randn(
+            shape, generator=self.generator, device=self.generator.device, dtype=self.torch.float32
+        )
 
     def array(self, values: Any) -> Array:
-        import torch
-
-        found = NumpyRandom(0).array(values)
-        return torch.as_tensor(found, device=self.generator.device)
+        return self.torch.as_tensor(NumpyRandom(0).array(values), device=self.generator.device)
 
     def host(self) -> np.random.Generator:
-        return np.random.default_rng(int(self.integers(0, 2**62, ())))
+        seed = self.torch.randint(0, 2**62, (), generator=self.generator, device=self.generator.device)
+        return np.random.default_rng(int(seed))
 
 
 def namespace(array: Array) -> Any:

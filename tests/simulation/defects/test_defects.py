@@ -408,7 +408,7 @@ def test_a_void_brightens_by_the_law_of_its_depth():
 
 def test_surroundings_harden_the_beam_and_lower_the_contrast():
     view = VIEWS["from above"]
-    spectrum = tube_spectrum(90, [Filter("Al", 1.0)])
+    spectrum = tube_spectrum(90, (Filter(material="Al", thickness_mm=1.0),))
     law = partial(transmission, spectrum, response=Scintillator())
     scene, _, defect = one("void", "ball")
     bare = thickness_maps(scene.primitives, view)

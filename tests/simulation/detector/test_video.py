@@ -6,8 +6,10 @@ import torch
 from pydantic import ValidationError
 
 from longexposure.errors import InputError, LongExposureError
-from longexposure.simulation.detector.panel import Panel, PanelConfig
-from longexposure.simulation.detector.video import REACH_PX, VideoConfig, filtered, line_taps
+from longexposure.simulation.detector.panel import Panel
+from longexposure.simulation.detector.panel_config import PanelConfig
+from longexposure.simulation.detector.panel_noise import PanelNoise
+from longexposure.simulation.detector.video import REACH_PX, VideoConfig, filtered_rows, line_taps
 from longexposure.simulation.random_source import NumpyRandom, TorchRandom, as_numpy
 
 SHAPE = (128, 160)
@@ -117,7 +119,7 @@ def test_taps_fall_to_one_side_and_sum_to_one():
     taps = np.array(line_taps(0.5))
     assert taps.sum() == pytest.approx(1)
     assert (np.diff(taps) < 0).all()
-    smeared = filtered(np.eye(1, 20, 8, dtype=np.float32), line_taps(0.5), middle=1)[0]
+    smeared = filtered_rows(np.eye(1, 20, 8, dtype=np.float32), line_taps(0.5), middle=1)[0]
     np.testing.assert_allclose(smeared[7 : 7 + len(taps)], taps, rtol=1e-6)
     assert smeared[:7].sum() == 0
 
@@ -125,11 +127,11 @@ def test_taps_fall_to_one_side_and_sum_to_one():
 def test_filter_is_numpys_convolution_away_from_the_ends():
     image = np.random.default_rng(0).random((3, 40)).astype(np.float32)
     taps = (0.5, 0.2, 0.2, 0.1)
-    found = filtered(image, taps, middle=2)
+    found = filtered_rows(image, taps, middle=2)
     for row, line in zip(found, image, strict=True):
         np.testing.assert_allclose(row[4:-4], np.convolve(line, taps)[2:-1][4:-4], rtol=1e-5)
     mirrored = np.pad(image, ((0, 0), (4, 4)), mode="symmetric")
-    np.testing.assert_allclose(found, filtered(mirrored, taps, middle=2)[:, 4:-4], rtol=1e-5)
+    np.testing.assert_allclose(found, filtered_rows(mirrored, taps, middle=2)[:, 4:-4], rtol=1e-5)
 
 
 # Fields
@@ -252,14 +254,15 @@ def test_profile_behind_the_chain_is_what_repeats_show(gamma, shape):
         frames = []
         for k in range(150):
             rng = NumpyRandom((k, 1))
-            grey = panel.expose(np.full(shape, fraction, np.float32), exposure_s=5, rng=rng)
+            quanta = panel.collect(np.full(shape, fraction, np.float32), exposure_s=5, rng=rng)
+            grey = panel.read_out(quanta, exposure_s=5, rng=rng)
             frames.append(video.through(grey, exposure_s=5, rng=rng))
         frames = np.stack(frames).astype(float)
         noise = frames - frames.mean((1, 2), keepdims=True)
         seen[fraction] = frames.mean(), noise.var(), _lag(noise, 1), _lag(noise, 1, axis=-2)
 
     def spectrum(grey):
-        return panel.noise_power_spectrum(grey, exposure_s=5)
+        return PanelNoise(panel).power_spectrum(grey, exposure_s=5)
 
     for fraction, (mean, variance, corr_x, corr_y) in seen.items():
         true = video.profile(100 + 1000 * fraction, spectrum=spectrum, shape=shape, exposure_s=5)
@@ -282,7 +285,7 @@ def test_square_root_gamma_makes_quantum_noise_flat():
     profiles = [
         video.profile(
             100 + 1000 * fraction,
-            spectrum=lambda grey: panel.noise_power_spectrum(grey, exposure_s=5),
+            spectrum=lambda grey: PanelNoise(panel).power_spectrum(grey, exposure_s=5),
             shape=shape,
             exposure_s=5,
         )

@@ -143,6 +143,7 @@ def test_a_ball_in_a_monochromatic_beam(material, energy_kev, name):
 @pytest.mark.parametrize("name", VIEWS)
 @pytest.mark.parametrize("material", ["Sn", "SAC305"])
 def test_a_ball_in_the_beam_of_a_tube(material, name):
-    spectrum = tube_spectrum(110, [Filter("Be", 0.2), Filter("Al", 1.0)])
+    window, plate = Filter(material="Be", thickness_mm=0.2), Filter(material="Al", thickness_mm=1.0)
+    spectrum = tube_spectrum(110, (window, plate))
     used = spectrum.photons > 0
     compare(material, XraySpectrum(spectrum.energy_kev[used], spectrum.photons[used]), VIEWS[name])

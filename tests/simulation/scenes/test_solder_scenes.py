@@ -136,7 +136,7 @@ def test_the_picture_is_neither_empty_nor_black(kind):
     found = SCENES[kind].builder(np.random.default_rng(5), view=view)
     maps = thickness_maps(found.primitives, view)
     assert all(map_.min() >= 0 for map_ in maps.values())
-    seen = transmission(tube_spectrum(90, [Filter("Al", 1.0)]), maps, Scintillator())
+    seen = transmission(tube_spectrum(90, (Filter(material="Al", thickness_mm=1.0),)), maps, Scintillator())
     assert seen.std() > 0.01
     assert 0.05 < np.median(seen) < 0.99
 
@@ -238,7 +238,7 @@ def test_the_darkest_ray_of_a_ball_obeys_beer_lambert():
         bottom=ball.bottom,
         top=ball.top,
     )
-    spectrum, screen = tube_spectrum(90, [Filter("Al", 1.0)]), Scintillator()
+    spectrum, screen = tube_spectrum(90, (Filter(material="Al", thickness_mm=1.0),)), Scintillator()
     seen = transmission(spectrum, thickness_maps([centred], view), screen)
     signal = spectrum.photons * screen.signal(spectrum.energy_kev)
     mu = linear_attenuation_per_um(ball.material, spectrum.energy_kev)
@@ -430,7 +430,7 @@ def test_the_inside_of_a_capacitor_stays_in_its_ceramic():
 @pytest.mark.parametrize("thick", [100.0, 400.0, 1000.0])
 def test_the_stand_in_for_barium_titanate_attenuates_like_it(thick):
     titanate = Material("titanate", 6.02, (("Ba", 0.5889), ("Ti", 0.2053), ("O", 0.2058)))
-    spectrum, screen = tube_spectrum(90, [Filter("Al", 1.0)]), Scintillator()
+    spectrum, screen = tube_spectrum(90, (Filter(material="Al", thickness_mm=1.0),)), Scintillator()
     name, amount = TITANATE
     true = -np.log(transmission(spectrum, {titanate: thick}, screen))
     drawn = -np.log(transmission(spectrum, {name: amount * thick}, screen))

@@ -21,12 +21,13 @@ from typing import Self
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 from scipy.optimize import brentq
 
-from longexposure.errors import InputError, RecipeError
+from longexposure.errors import InputError
 from longexposure.noise.profile import NoiseProfile
 from longexposure.simulation.random_source import Array, RandomSource, floats, namespace
+from longexposure.simulation.recipe import RecipeTable, checked_seconds, refused
 
 Taps = tuple[float, ...]
 Numbers = npt.NDArray[np.float64]
@@ -36,7 +37,7 @@ MOST_LAG = 0.8
 """Largest autocorrelation at lag 1 that such a response can have with room to spare."""
 
 
-class VideoConfig(BaseModel):
+class VideoConfig(RecipeTable):
     """One camera and grabber. Amounts are fractions of the range from black to white.
 
     Attributes:
@@ -63,8 +64,6 @@ class VideoConfig(BaseModel):
             came in, not rounded further.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
     black: float = Field(default=0.0, ge=-1e6, le=1e6)
     white: float = Field(default=65535.0, ge=-1e6, le=1e6)
     agc: float = Field(default=0.0, ge=0, le=0.5)
@@ -86,9 +85,9 @@ class VideoConfig(BaseModel):
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
         if self.white <= self.black:
-            raise _refused("white", f"a grey value above black = {self.black:g}", self.white)
+            raise refused("video.white", f"a grey value above black = {self.black:g}", self.white)
         if self.stored_bits is not None and (self.bits or 0) > self.stored_bits:
-            raise _refused("stored_bits", f"at least bits = {self.bits}", self.stored_bits)
+            raise refused("video.stored_bits", f"at least bits = {self.bits}", self.stored_bits)
         return self
 
     def frames(self, exposure_s: float) -> int:
@@ -107,9 +106,7 @@ class VideoConfig(BaseModel):
         Raises:
             RecipeError: an exposure time that is not above 0.
         """
-        if not 0 < exposure_s < np.inf:
-            raise _refused("exposure_s", "a finite time above 0 s", exposure_s)
-        frames = self.frames(exposure_s)
+        frames = self.frames(checked_seconds(exposure_s))
         signal = self._normalised(grey)
         if self.agc:
             leading = tuple(signal.shape[:-2])
@@ -131,24 +128,39 @@ class VideoConfig(BaseModel):
         Args:
             level: expected grey value in front of the chain.
             spectrum: noise power spectrum (H, W // 2 + 1) in front of the chain at such a grey value, as
-                `Panel.noise_power_spectrum` gives it.
+                `PanelNoise.power_spectrum` gives it.
             shape: H and W.
             exposure_s: seconds.
         """
         level, step = float(level), 0.01 * (self.white - self.black)
-        out = [self._grey_out(level + shift) for shift in (-step, 0.0, step)]
-        found = [
-            self.noise_power_spectrum(spectrum(at), level=at, shape=shape, exposure_s=exposure_s)
-            for at in (level - step, level, level + step)
+        levels = (level - step, level, level + step)
+        low = self.black if self.stored_bits is None else 0.0
+        out = [
+            max((at - self.black) / (self.white - self.black), 0.0) ** self.gamma * self._grey_per_fraction()
+            + low
+            for at in levels
         ]
-        below, here, above = (_covariances(one, shape) for one in found)
-        variance = max(here[0], 1e-20)
+        height, width = shape
+        counted = np.full(width // 2 + 1, 2.0)  # of the two sides of a spectrum, one is stored
+        counted[0] = 1
+        if width % 2 == 0:
+            counted[-1] = 1
+        below, here, above = (
+            self.noise_power_spectrum(spectrum(at), level=at, shape=shape, exposure_s=exposure_s)
+            * counted
+            / (height * width)
+            for at in levels
+        )
+        # Covariances at lag 1 along x and along y.
+        along_x = np.cos(2 * np.pi * np.arange(width // 2 + 1) / width)
+        along_y = np.cos(2 * np.pi * np.arange(height) / height)[:, None]
+        variance = max(float(here.sum()), 1e-20)
         return NoiseProfile(
             level=out[1],
-            sigma=here[0] ** 0.5,
-            slope=(above[0] - below[0]) / (out[2] - out[0]) if out[2] > out[0] else 0.0,
-            corr_x=here[1] / variance,
-            corr_y=here[2] / variance,
+            sigma=float(here.sum()) ** 0.5,
+            slope=float(above.sum() - below.sum()) / (out[2] - out[0]) if out[2] > out[0] else 0.0,
+            corr_x=float((here * along_x).sum()) / variance,
+            corr_y=float((here * along_y).sum()) / variance,
         )
 
     def noise_power_spectrum(
@@ -167,7 +179,11 @@ class VideoConfig(BaseModel):
         difference = (self.field_offset + self.field_gain * fraction**self.gamma) ** 2
         fields = (difference / 4 + self.field_noise**2 / 2 / frames) * scale**2
         seen[height // 2, 0] += fields * height * width
-        return seen + self._rounding() / 12
+        # The digitiser's steps in stored grey values.
+        steps = [scale / (2**self.bits - 1)] if self.bits is not None else []
+        if self.stored_bits is not None and self.stored_bits != self.bits:
+            steps.append(1.0)
+        return seen + float(sum(step * step for step in steps)) / 12
 
     # The steps
 
@@ -180,10 +196,12 @@ class VideoConfig(BaseModel):
     def _smeared(self, signal: Array) -> Array:
         if self.line_lag:
             taps = line_taps(self.line_lag)
-            signal = filtered(signal, taps, middle=round(sum(k * tap for k, tap in enumerate(taps))))
+            signal = filtered_rows(signal, taps, middle=round(sum(k * tap for k, tap in enumerate(taps))))
         if self.field_mix:
             across = namespace(signal).swapaxes(signal, -1, -2)
-            signal = namespace(signal).swapaxes(filtered(across, _mixing(self.field_mix), middle=1), -1, -2)
+            signal = namespace(signal).swapaxes(
+                filtered_rows(across, _mixing(self.field_mix), middle=1), -1, -2
+            )
         return signal
 
     def _with_fields(self, signal: Array, frames: int, rng: RandomSource) -> Array:
@@ -192,7 +210,12 @@ class VideoConfig(BaseModel):
         if self.field_shift_px or self.jitter_px:
             jitter = self.jitter_px / frames**0.5
             places = self.field_shift_px * odd + jitter * rng.normal((*leading, height, 1))
-            signal = _shifted(signal, places)
+            # Straight lines between the pixels; at most one pixel to the right or left.
+            xp = namespace(signal)
+            places = xp.clip(places, -1.0, 1.0)
+            before = xp.clip(places, 0.0, None) * (filtered_rows(signal, (0.0, 1.0), middle=0) - signal)
+            after = xp.clip(-places, 0.0, None) * (filtered_rows(signal, (1.0, 0.0), middle=1) - signal)
+            signal = signal + before + after
         if self.field_gain:
             signal = signal * (1 + self.field_gain * (odd - 0.5))
         if self.field_offset:
@@ -210,7 +233,7 @@ class VideoConfig(BaseModel):
         scale = self.noise / (frames * sum(tap * tap for tap in taps)) ** 0.5
         margin = len(taps) - 1
         white = rng.normal((*leading, height, width + margin))
-        return signal + scale * filtered(white, taps, middle=0)[..., margin:]
+        return signal + scale * filtered_rows(white, taps, middle=0)[..., margin:]
 
     def _stored(self, signal: Array, *, digitised: bool) -> Array:
         xp = namespace(signal)
@@ -227,17 +250,6 @@ class VideoConfig(BaseModel):
     def _grey_per_fraction(self) -> float:
         """Stored grey values from black to white."""
         return self.white - self.black if self.stored_bits is None else 2.0**self.stored_bits - 1
-
-    def _grey_out(self, level: float) -> float:
-        fraction = max((level - self.black) / (self.white - self.black), 0.0) ** self.gamma
-        return fraction * self._grey_per_fraction() + (self.black if self.stored_bits is None else 0.0)
-
-    def _rounding(self) -> float:
-        """Square of the digitiser's step in stored grey values, 0 where nothing is rounded."""
-        steps = [self._grey_per_fraction() / (2**self.bits - 1)] if self.bits is not None else []
-        if self.stored_bits is not None and self.stored_bits != self.bits:
-            steps.append(1.0)
-        return float(sum(step * step for step in steps))
 
 
 @lru_cache(maxsize=64)
@@ -257,7 +269,7 @@ def line_taps(lag_one: float) -> Taps:
     return tuple(float(tap) for tap in taps / taps.sum())
 
 
-def filtered(image: Array, taps: Taps, *, middle: int) -> Array:
+def filtered_rows(image: Array, taps: Taps, *, middle: int) -> Array:
     """The image filtered along x, sum over k of taps[k] * image[x + middle - k]; mirrored at the ends.
 
     Raises:
@@ -288,36 +300,7 @@ def _mixing(fraction: float) -> Taps:
     return (fraction / 2, 1 - fraction, fraction / 2) if fraction else (1.0,)
 
 
-def _shifted(image: Array, places: Array) -> Array:
-    """Each row moved to the right by its place in px, cut to -1..1; straight lines between the pixels."""
-    xp = namespace(image)
-    places = xp.clip(places, -1.0, 1.0)
-    before = filtered(image, (0.0, 1.0), middle=0)
-    after = filtered(image, (1.0, 0.0), middle=1)
-    moved = image + xp.clip(places, 0.0, None) * (before - image)
-    return moved + xp.clip(-places, 0.0, None) * (after - image)
-
-
 def _power(taps: Taps, length: int, *, rows: bool) -> Numbers:
     """|DFT|^2 of a filter over `length` pixels: (length, 1) for rows, (1, length // 2 + 1) for columns."""
     found = np.abs(np.fft.fft(taps, length) if rows else np.fft.rfft(taps, length)) ** 2
     return found[:, None] if rows else found[None, :]
-
-
-def _covariances(spectrum: Numbers, shape: tuple[int, int]) -> tuple[float, float, float]:
-    """Variance and covariance at lag 1 along x and along y of noise with this spectrum (H, W // 2 + 1)."""
-    height, width = shape
-    counted = np.full(width // 2 + 1, 2.0)
-    counted[0] = 1
-    if width % 2 == 0:
-        counted[-1] = 1
-    weighted = spectrum * counted / (height * width)
-    along_x = np.cos(2 * np.pi * np.arange(width // 2 + 1) / width)
-    along_y = np.cos(2 * np.pi * np.arange(height) / height)[:, None]
-    return float(weighted.sum()), float((weighted * along_x).sum()), float((weighted * along_y).sum())
-
-
-def _refused(field: str, expected: str, found: object) -> RecipeError:
-    return RecipeError(
-        where=f"video.{field}", expected=expected, found=str(found), advice="correct the machine's recipe"
-    )

@@ -22,9 +22,14 @@ import numpy as np
 import numpy.typing as npt
 from scipy.optimize import nnls
 
-from longexposure.errors import RecipeError
-from longexposure.simulation.physics.materials import Material, find_material, linear_attenuation_per_um
+from longexposure.simulation.physics.materials import (
+    Material,
+    Numbers,
+    find_material,
+    linear_attenuation_per_um,
+)
 from longexposure.simulation.physics.spectrum import Response, XraySpectrum
+from longexposure.simulation.recipe import refused
 
 LOOKUP_TOLERANCE = 1e-4
 """Largest relative error of T for one material."""
@@ -43,11 +48,10 @@ MOST_ROWS = 1 << 14
 """With more rows of a table than this the full sum is taken."""
 _PIXELS_AT_ONCE = 1 << 14
 
-Numbers = npt.NDArray[np.float64]
 Maps = npt.NDArray[np.floating[Any]]
 
 
-class _Nodes(NamedTuple):
+class Nodes(NamedTuple):
     """Energies that stand for the spectrum: weights (K,), which add up to 1, and mu in 1/um, (K, M)."""
 
     weights: Numbers
@@ -59,8 +63,9 @@ def transmission(
 ) -> Maps:
     """Signal behind the materials as a fraction of the open beam's, 0..1.
 
-    The tables depend on each material's largest thickness, rounded up to a power of 2: a part of an image
-    may differ from the whole, within the tolerances, where it lacks the thickest places.
+    The tables depend on each material's largest thickness, rounded up to a power of 2, so that images of one
+    kind share them: a part of an image may differ from the whole, within the tolerances, where it lacks the
+    thickest places.
 
     Args:
         spectrum: what arrives at the object.
@@ -76,71 +81,53 @@ def transmission(
             or a beam that leaves no signal even without an object.
     """
     materials, maps = _checked(thickness_um)
-    weights = _signal_fractions(spectrum, response)
     present = [i for i, map_ in enumerate(maps) if map_.size and map_.max() > 0]
-    if not present or np.count_nonzero(weights) <= FEW:
-        return _summed(_full(spectrum, tuple(materials), response), maps)
-    materials, maps = [materials[i] for i in present], [maps[i] for i in present]
-    bounds = tuple(_rounded_up(float(map_.max())) for map_ in maps)
-    if len(present) == 1:
-        lookup = _lookup(spectrum, materials[0], response, bounds[0])
-        if lookup is None:
-            return _summed(_full(spectrum, tuple(materials), response), maps)
-        return _looked_up(lookup, bounds[0], maps[0])
-    return _summed(_reduced(spectrum, tuple(materials), response, bounds), maps)
-
-
-def nodes(
-    spectrum: XraySpectrum, largest_um: Mapping[str | Material, float], response: Response
-) -> tuple[Numbers, Numbers]:
-    """The energies that stand for the spectrum, for a renderer of your own.
-
-    Args:
-        spectrum: what arrives at the object.
-        largest_um: largest thickness of each material that the nodes are to be true for.
-        response: of the detector.
-
-    Returns:
-        Weights (K,), which add up to 1, and attenuation coefficients (K, M) in 1/um, in the order of
-        the materials: T = weights @ exp(-mu @ t) within `NODES_TOLERANCE`.
-
-    Raises:
-        RecipeError: as `transmission`.
-    """
-    materials, maps = _checked(dict(largest_um))
-    bounds = tuple(_rounded_up(float(map_)) for map_ in maps)
-    found = _reduced(spectrum, tuple(materials), response, bounds)
-    return found.weights.copy(), found.mu.copy()
+    if not present or np.count_nonzero(_signal_fractions(spectrum, response)) <= FEW:
+        return _summed(full_nodes(spectrum, tuple(materials), response), maps)
+    found, maps = tuple(materials[i] for i in present), [maps[i] for i in present]
+    bounds = tuple(float(2.0 ** np.ceil(np.log2(max(float(map_.max()), 1e-3)))) for map_ in maps)
+    if len(present) > 1:
+        return _summed(few_nodes(spectrum, found, response, bounds), maps)
+    table = _effective_attenuation(spectrum, found[0], response, bounds[0])
+    if table is None:
+        return _summed(full_nodes(spectrum, found, response), maps)
+    (map_,) = maps
+    kind, flat, rows = map_.dtype, np.ravel(map_), len(table) - 1
+    start_of, rise_of = -table[:-1].astype(kind), -np.diff(table).astype(kind)
+    result = np.empty(map_.size, kind)
+    for start in range(0, result.size, _PIXELS_AT_ONCE):
+        thickness = flat[start : start + _PIXELS_AT_ONCE]
+        place = np.sqrt(thickness * kind.type(1 / bounds[0])) * kind.type(rows)
+        row = np.minimum(place.astype(np.int32), rows - 1)
+        exponent = thickness * (start_of[row] + (place - row.astype(kind)) * rise_of[row])
+        np.exp(exponent, out=result[start : start + _PIXELS_AT_ONCE])
+    return result.reshape(map_.shape)
 
 
 def _checked(thickness_um: Mapping[str | Material, npt.ArrayLike]) -> tuple[list[Material], list[Maps]]:
+    """The materials and their maps, of one shape and float type."""
     materials = [find_material(material) for material in thickness_um]
     maps = [np.asarray(map_) for map_ in thickness_um.values()]
     if not maps:
-        raise RecipeError(
-            where="thickness_um",
-            expected="at least one material",
-            found="none",
-            advice="pass a mapping such as {'Cu': thickness}",
+        raise refused(
+            "thickness_um", "at least one material", "none", "pass a mapping such as {'Cu': thickness}"
         )
     for material, map_ in zip(materials, maps, strict=True):
         numbers = np.issubdtype(map_.dtype, np.floating) or np.issubdtype(map_.dtype, np.integer)
         low, high = (map_.min(initial=0), map_.max(initial=0)) if numbers else (np.nan, np.nan)
         if not (low >= 0 and high < np.inf):
-            raise RecipeError(
-                where=f"thickness_um of {material.name!r}",
-                expected="finite thicknesses of 0 or more",
-                found=f"a range of {low} to {high}" if numbers else f"values of type {map_.dtype}",
-                advice="clip rounding errors with numpy.maximum(thickness, 0), and check the geometry",
+            raise refused(
+                f"thickness_um of {material.name!r}",
+                "finite thicknesses of 0 or more",
+                f"a range of {low} to {high}" if numbers else f"values of type {map_.dtype}",
+                "clip rounding errors with numpy.maximum(thickness, 0), and check the geometry",
             )
     try:
         shape = np.broadcast_shapes(*(map_.shape for map_ in maps))
     except ValueError as error:
-        raise RecipeError(
-            where="thickness_um",
-            expected="maps of one shape",
-            found=" and ".join(str(map_.shape) for map_ in maps),
-            advice="draw all materials on one grid",
+        shapes = " and ".join(str(map_.shape) for map_ in maps)
+        raise refused(
+            "thickness_um", "maps of one shape", shapes, "draw all materials on one grid"
         ) from error
     single = all(map_.dtype == np.float32 for map_ in maps)
     kind = np.float32 if single else np.float64
@@ -151,29 +138,25 @@ def _signal_fractions(spectrum: XraySpectrum, response: Response) -> Numbers:
     signal = spectrum.photons * response.signal(spectrum.energy_kev)
     total = float(signal.sum())
     if not 0 < total < np.inf:
-        raise RecipeError(
-            where="response",
-            expected="a signal above 0 from the open beam",
-            found=f"{total:g}",
-            advice="check the spectrum and the detector's thickness",
+        raise refused(
+            "response",
+            "a signal above 0 from the open beam",
+            f"{total:g}",
+            "check the spectrum and the detector's thickness",
         )
     return signal / total
 
 
-def _rounded_up(thickness_um: float) -> float:
-    """The next power of 2, so that images of one kind share their tables."""
-    return float(2.0 ** np.ceil(np.log2(max(thickness_um, 1e-3))))
-
-
-def _full(spectrum: XraySpectrum, materials: tuple[Material, ...], response: Response) -> _Nodes:
+def full_nodes(spectrum: XraySpectrum, materials: tuple[Material, ...], response: Response) -> Nodes:
+    """Every energy that makes a signal."""
     weights = _signal_fractions(spectrum, response)
     used = weights > 0
     energy = spectrum.energy_kev[used]
     mu = np.stack([linear_attenuation_per_um(material, energy) for material in materials], axis=1)
-    return _Nodes(weights[used], mu)
+    return Nodes(weights[used], mu)
 
 
-def _summed(nodes: _Nodes, maps: list[Maps]) -> Maps:
+def _summed(nodes: Nodes, maps: list[Maps]) -> Maps:
     """The sum over the nodes, a few thousand pixels at a time.
 
     Not as products of matrices, whose last bits depend on the number of threads that BLAS takes.
@@ -194,29 +177,25 @@ def _summed(nodes: _Nodes, maps: list[Maps]) -> Maps:
     return result.reshape(maps[0].shape)
 
 
-def _effective(nodes: _Nodes, thickness_um: Numbers) -> Numbers:
-    """-ln T / t of the first material in 1/um, without underflow or cancellation."""
-    mu = nodes.mu[:, 0]
-    least = mu.min()
-    lost = np.expm1(-np.outer(thickness_um, mu - least)) @ nodes.weights
-    thick = np.maximum(thickness_um, np.finfo(np.float64).tiny)
-    return np.where(thickness_um > 0, least - np.log1p(lost) / thick, nodes.weights @ mu)
-
-
 @lru_cache(maxsize=64)
-def _lookup(
+def _effective_attenuation(
     spectrum: XraySpectrum, material: Material, response: Response, bound_um: float
 ) -> Numbers | None:
     """-ln T / t at thicknesses bound * (row / rows)^2, or None if `MOST_ROWS` miss the tolerance.
 
     The tolerance holds for T and, as a fraction, for -ln T, so that faint contrasts are right too.
     """
-    full = _full(spectrum, (material,), response)
+    full = full_nodes(spectrum, (material,), response)
+    mu = full.mu[:, 0]
+    least = mu.min()
     rows = 512
     while rows <= MOST_ROWS:
         # Every second entry lies in the middle between two rows.
         thickness = bound_um * np.linspace(0, 1, 2 * rows + 1) ** 2
-        fine = _effective(full, thickness)
+        # Without underflow or cancellation.
+        lost = np.expm1(-np.outer(thickness, mu - least)) @ full.weights
+        thick = np.maximum(thickness, np.finfo(np.float64).tiny)
+        fine = np.where(thickness > 0, least - np.log1p(lost) / thick, full.weights @ mu)
         table, between = fine[::2], fine[1::2]
         miss = np.abs(0.5 * (table[1:] + table[:-1]) - between)
         if np.max(miss * np.maximum(thickness[1::2], 1 / between)) < LOOKUP_TOLERANCE / 4:
@@ -225,37 +204,31 @@ def _lookup(
     return None
 
 
-def _looked_up(table: Numbers, bound_um: float, map_: Maps) -> Maps:
-    kind, flat, rows = map_.dtype, np.ravel(map_), len(table) - 1
-    start_of, rise_of = -table[:-1].astype(kind), -np.diff(table).astype(kind)
-    result = np.empty(map_.size, kind)
-    for start in range(0, result.size, _PIXELS_AT_ONCE):
-        thickness = flat[start : start + _PIXELS_AT_ONCE]
-        place = np.sqrt(thickness * kind.type(1 / bound_um)) * kind.type(rows)
-        row = np.minimum(place.astype(np.int32), rows - 1)
-        exponent = thickness * (start_of[row] + (place - row.astype(kind)) * rise_of[row])
-        np.exp(exponent, out=result[start : start + _PIXELS_AT_ONCE])
-    return result.reshape(map_.shape)
-
-
 @lru_cache(maxsize=64)
-def _reduced(
+def few_nodes(
     spectrum: XraySpectrum, materials: tuple[Material, ...], response: Response, bounds_um: tuple[float, ...]
-) -> _Nodes:
+) -> Nodes:
     """Few nodes for a box of thicknesses; all of them if `MANY` miss the tolerance.
 
     The node that lessens the residual most joins, then all weights are fitted anew (non-negative
     orthogonal matching pursuit), until fresh samples agree.
+
+    Args:
+        spectrum: what arrives at the object.
+        materials: M of them.
+        response: of the detector.
+        bounds_um: largest thickness of each material.
     """
-    full = _full(spectrum, materials, response)
+    full = full_nodes(spectrum, materials, response)
     random = np.random.default_rng(0)
-    paths, fresh = (_samples(bounds_um, random, count=count) for count in (400, 2000))
+    paths, fresh = (_thicknesses(bounds_um, random, count=count) for count in (400, 2000))
     terms = np.exp(-paths @ full.mu.T)
     scale = 1 / np.maximum(terms @ full.weights, FAINTEST)
     first_layer = full.mu.T / (full.weights @ full.mu)[:, None]
     open_beam = np.full((1, len(full.weights)), 1e3)
     matrix = np.concatenate([terms * scale[:, None], first_layer, open_beam])
     aim = matrix @ full.weights
+    exact = np.exp(-fresh @ full.mu.T) @ full.weights
     fitted, chosen = np.zeros_like(full.weights), np.zeros(len(full.weights), bool)
     for _ in range(2 * MANY):
         gain = matrix.T @ (aim - matrix @ fitted)
@@ -265,27 +238,20 @@ def _reduced(
         except RuntimeError:
             break
         chosen = fitted > 0
-        few = _Nodes(fitted[chosen] / fitted.sum(), full.mu[chosen])
+        few = Nodes(fitted[chosen] / fitted.sum(), full.mu[chosen])
         if len(few.weights) > MANY:
             break
         thin = np.abs(few.weights @ few.mu / (full.weights @ full.mu) - 1).max()
-        if thin < THIN_TOLERANCE / 2 and _error(few, full, fresh) < NODES_TOLERANCE / 2:
+        error = np.abs(np.exp(-fresh @ few.mu.T) @ few.weights - exact) / np.maximum(exact, FAINTEST)
+        if thin < THIN_TOLERANCE / 2 and error.max() < NODES_TOLERANCE / 2:
             return few
     return full
 
 
-def _samples(bounds_um: tuple[float, ...], random: np.random.Generator, *, count: int) -> Numbers:
+def _thicknesses(bounds_um: tuple[float, ...], random: np.random.Generator, *, count: int) -> Numbers:
     """Thicknesses (N, M) in the box, denser towards 0, with its axes, corners and diagonals."""
     size = len(bounds_um)
     inside = random.random((count, size)) ** 3
     corners = np.concatenate([np.eye(size), np.ones((1, size)), np.round(random.random((4 * size, size)))])
     along = np.linspace(0, 1, 40)[:, None, None] ** 3 * corners[None]
     return np.concatenate([inside, along.reshape(-1, size)]) * np.array(bounds_um)
-
-
-def _error(few: _Nodes, full: _Nodes, paths: Numbers) -> float:
-    """Largest error of T, relative to T or to `FAINTEST`."""
-    exact = np.exp(-paths @ full.mu.T) @ full.weights
-    return float(
-        np.max(np.abs(np.exp(-paths @ few.mu.T) @ few.weights - exact) / np.maximum(exact, FAINTEST))
-    )

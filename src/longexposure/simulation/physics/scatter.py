@@ -7,32 +7,31 @@ from math import cos, pi, radians, sin, tan
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+from scipy import ndimage
 
-from longexposure.errors import RecipeError
 from longexposure.simulation.physics.optics import (
     FWHM_PER_SIGMA,
-    Array,
     GeometryConfig,
+    Numbers,
     Shape,
+    as_images,
+    check_pitch,
     filtered,
     frequencies,
-    fresh,
-    matching,
     mirrored,
-    namespace,
-    single,
-    taken,
 )
+from longexposure.simulation.recipe import RecipeTable, refused
 
 Image = npt.NDArray[np.float32]
-Numbers = npt.NDArray[np.floating]
 
 CELLS_PER_SIGMA = 4
 """Cells of the coarse grid in a standard deviation of the narrowest scatter."""
+BEAM_CELLS = 128
+"""Cells along the shorter side of a field on which the open beam of a piece of it is found."""
 
 
-class ScatterConfig(BaseModel):
+class ScatterConfig(RecipeTable):
     """Radiation scattered in the part on its way to the detector.
 
     Its spread is a sum of two Gaussians (one: Boone, Arnold and Seibert, Med. Phys. 13, 1986, 254).
@@ -44,15 +43,13 @@ class ScatterConfig(BaseModel):
         tail_spread: FWHM of the tail over `spread_um`.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
     ratio: float = Field(default=0.0, ge=0, le=10)
     spread_um: float = Field(default=20_000.0, gt=0, le=1e6)
     tail: float = Field(default=0.3, ge=0, le=1)
     tail_spread: float = Field(default=3.0, ge=1, le=10)
 
 
-class ShadingConfig(BaseModel):
+class ShadingConfig(RecipeTable):
     """How the open beam varies over the detector, without the pixels' own gain.
 
     Attributes:
@@ -60,18 +57,16 @@ class ShadingConfig(BaseModel):
         heel_deg: direction in which it grows, from x towards y.
         falloff: n of the falloff cos^n of the angle between ray and normal, 3 for a flat detector under a
             point source (inverse square, and the area seen aslant); takes the geometry.
-        vignetting: share lost in the corners.
+        vignetting: fraction lost in the corners.
         vignetting_power: power of the distance from the middle that the loss grows with: 2 for image
             intensifiers, more for a round field with a narrow margin.
-        corner: share lost in one dark corner.
+        corner: fraction lost in one dark corner.
         corner_deg: direction of that corner from the middle, from x towards y.
         corner_size: how far its shade reaches in, as a fraction of the way from the corner to the middle.
         ring: brightness of a ring about the middle, as a fraction of what is beside it.
         ring_radius: of its crest, as a fraction of the way from the middle to a corner.
         ring_width: FWHM of its profile, as a fraction of the same.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     heel: float = Field(default=0.0, ge=-1, le=1)
     heel_deg: float = Field(default=0.0, ge=-360, le=360)
@@ -86,56 +81,59 @@ class ShadingConfig(BaseModel):
     ring_width: float = Field(default=0.25, gt=0, le=2)
 
 
-def scatter_mtf(frequency: Array, scatter: ScatterConfig, *, pitch_um: float) -> Array:
-    """What scatter leaves of a contrast: (1 + ratio G) / (1 + ratio), G the sum of Gaussians.
-
-    Args:
-        frequency: cycles/px, array or tensor.
-        scatter: its amount and spread.
-        pitch_um: pixel pitch of the detector.
-    """
-    return (1 + scatter.ratio * _smooth_mtf(frequency, scatter, pitch_um)) / (1 + scatter.ratio)
-
-
-def scattered(transmission: Array, scatter: ScatterConfig, *, pitch_um: float) -> Array:
+def scattered(transmission: Image, scatter: ScatterConfig, *, pitch_um: float) -> Image:
     """Transmission with what the part scatters: (T + ratio * smooth T) / (1 + ratio).
 
     Scatter follows the primary signal about it. The sum is divided by 1 + ratio, so that an open beam stays
-    1, as after a flat field whose scatter has the same share. The smooth part is made on a coarse grid, with
+    1, as after a flat field with the same fraction of scatter. The smooth part is made on a coarse grid, with
     mirrored borders.
 
     Args:
-        transmission: (H, W) or (..., H, W), array or tensor; not modified.
+        transmission: (H, W) or (..., H, W); not modified.
         scatter: its amount and spread.
         pitch_um: pixel pitch of the detector.
 
     Returns:
-        A new array or tensor of that kind and shape, float32.
+        A new array of that shape, float32.
 
     Raises:
         InputError: no image.
         RecipeError: a pitch that is not positive.
     """
-    if not 0 < pitch_um < np.inf:
-        raise RecipeError(
-            where="pitch_um",
-            expected="a pixel pitch above 0 um",
-            found=str(pitch_um),
-            advice="correct the detector",
-        )
-    image = single(transmission)
+    check_pitch(pitch_um)
+    image: Image = as_images(transmission)
     if not scatter.ratio:
-        return fresh(image)
-    height, width = (int(size) for size in image.shape[-2:])
+        return image.copy()
+    height, width = image.shape[-2:]
     cell = max(1, int(scatter.spread_um / (FWHM_PER_SIGMA * CELLS_PER_SIGMA * pitch_um)))
     cell = min(cell, max(1, min(height, width) // 8))
     rows, columns = -(-height // cell), -(-width // cell)
-    coarse = _averaged(image, (rows, columns), cell)
-    otf = _coarse_otf((2 * rows, 2 * columns), scatter, pitch_um, cell)
-    smooth = _enlarged(filtered(coarse, otf), (height, width), cell)
+    # Means of the cells, the last ones filled up with the mirror image; their own blur stays in.
+    whole = mirrored(image, (rows * cell, columns * cell), start=(0, 0))
+    coarse = whole.reshape(*whole.shape[:-2], rows, cell, columns, cell).mean((-3, -1))
+    smooth = filtered(coarse, _scatter_otf((2 * rows, 2 * columns), scatter, pitch_um, cell))
+    for axis, size, last in ((-2, height, rows - 1), (-1, width, columns - 1)):
+        place = (np.arange(size) + 0.5) / cell - 0.5
+        before = np.floor(place).astype(np.intp)
+        weight = (place - before).astype(np.float32)
+        low, high = (np.take(smooth, np.clip(n, 0, last), axis=axis) for n in (before, before + 1))
+        high -= low
+        high *= weight[:, None] if axis == -2 else weight
+        high += low
+        smooth = high
     smooth *= scatter.ratio / (1 + scatter.ratio)
     smooth += image * (1 / (1 + scatter.ratio))
     return smooth
+
+
+@lru_cache(maxsize=16)
+def _scatter_otf(grid: Shape, scatter: ScatterConfig, pitch_um: float, cell: int) -> Image:
+    """MTF of the scattered part alone, a sum of Gaussians, on a grid of cells of so many pixels."""
+    frequency = np.hypot(*frequencies(grid)) / cell
+    square = (pi * scatter.spread_um / (FWHM_PER_SIGMA * pitch_um) * frequency) ** 2
+    near, far = np.exp(-2 * square), np.exp(-2 * scatter.tail_spread**2 * square)
+    otf: Image = ((1 - scatter.tail) * near + scatter.tail * far).astype(np.float32)
+    return otf
 
 
 @lru_cache(maxsize=8)
@@ -145,7 +143,7 @@ def open_beam(
     """Intensity of the open beam over the field (H, W), mean 1, float32, not to be written to.
 
     Args:
-        shape: H and W of the whole field; cut patches out of its map.
+        shape: H and W of the whole field.
         shading: without any strength the map is 1.
         geometry: for `falloff`; its tilt moves the detector away from the foot of the source.
         pitch_um: pixel pitch of the detector, for `falloff`.
@@ -160,7 +158,18 @@ def open_beam(
     if shading.heel:
         beam *= 1 + shading.heel / 2 * _along(x, y, shading.heel_deg)
     if shading.falloff:
-        beam *= _falloff(x, y, shading.falloff, geometry, pitch_um)
+        if geometry is None or not 0 < pitch_um < np.inf:
+            raise refused(
+                "shading.falloff",
+                "a geometry and a pixel pitch above 0 um",
+                f"{'no geometry' if geometry is None else 'a geometry'} and {pitch_um} um",
+                "pass both, or leave falloff out",
+            )
+        # cos^n of the angle between the ray to each pixel and the detector's normal.
+        lean, azimuth = tan(radians(geometry.tilt_deg)), radians(geometry.azimuth_deg)
+        pixel = pitch_um / (1e3 * geometry.source_detector_mm)
+        tangent = np.hypot(x * pixel + lean * cos(azimuth), y * pixel + lean * sin(azimuth))
+        beam *= (1 + tangent**2) ** (-shading.falloff / 2)
     if shading.vignetting:
         beam *= 1 - shading.vignetting * radius**shading.vignetting_power
     if shading.corner:
@@ -174,42 +183,32 @@ def open_beam(
     return result
 
 
-def _smooth_mtf(frequency: Array, scatter: ScatterConfig, pitch_um: float) -> Array:
-    """MTF of the scattered part alone."""
-    exp = namespace(frequency).exp
-    square = (pi * scatter.spread_um / (FWHM_PER_SIGMA * pitch_um) * frequency) ** 2
-    near, far = exp(-2 * square), exp(-2 * scatter.tail_spread**2 * square)
-    return (1 - scatter.tail) * near + scatter.tail * far
+@lru_cache(maxsize=4)
+def open_beam_of_piece(
+    shape: Shape,
+    whole: Shape,
+    shading: ShadingConfig,
+    *,
+    geometry: GeometryConfig | None = None,
+    pitch_um: float = 0.0,
+) -> Image:
+    """As `open_beam`, over a piece of this shape from the middle of a field; the field's mean is 1.
 
-
-@lru_cache(maxsize=16)
-def _coarse_otf(grid: Shape, scatter: ScatterConfig, pitch_um: float, cell: int) -> Image:
-    """MTF of the scattered part on the coarse grid, whose own blur, of half a cell, it leaves in."""
-    across, down = frequencies(grid)
-    otf: Numbers = _smooth_mtf(np.hypot(across, down) / cell, scatter, pitch_um)
-    return otf.astype(np.float32)
-
-
-def _averaged(image: Array, cells: Shape, cell: int) -> Array:
-    """Means of cells of cell x cell px; the last ones are filled up with the mirror image."""
-    rows, columns = cells
-    whole = mirrored(image, (rows * cell, columns * cell), start=(0, 0))
-    return whole.reshape(*whole.shape[:-2], rows, cell, columns, cell).mean((-3, -1))
-
-
-def _enlarged(coarse: Array, shape: Shape, cell: int) -> Array:
-    """Linear interpolation between the middles of the cells, to (..., H, W)."""
-    for axis in (0, 1):
-        last = coarse.shape[axis - 2] - 1
-        place = (np.arange(shape[axis]) + 0.5) / cell - 0.5
-        before = np.floor(place).astype(np.intp)
-        fraction = matching((place - before)[(slice(None), None) if axis == 0 else slice(None)], coarse)
-        low, high = (taken(coarse, np.clip(n, 0, last), axis - 2) for n in (before, before + 1))
-        high -= low
-        high *= fraction
-        high += low
-        coarse = high
-    return coarse
+    It is read from a coarse map of the whole, since the beam varies slowly.
+    """
+    if shape == whole:
+        return open_beam(whole, shading, geometry=geometry, pitch_um=pitch_um)
+    cell = max(1, min(whole) // BEAM_CELLS)
+    cells = (whole[0] // cell, whole[1] // cell)
+    coarse = open_beam(cells, shading, geometry=geometry, pitch_um=pitch_um * cell)
+    step = [count / size for count, size in zip(cells, whole, strict=True)]
+    first = [
+        ((size - side) // 2 + 0.5) * fraction - 0.5
+        for size, side, fraction in zip(whole, shape, step, strict=True)
+    ]
+    beam: Image = ndimage.affine_transform(coarse, step, first, output_shape=shape, order=1, mode="nearest")
+    beam.flags.writeable = False
+    return beam
 
 
 def _along(x: Numbers, y: Numbers, degrees: float) -> Numbers:
@@ -217,25 +216,3 @@ def _along(x: Numbers, y: Numbers, degrees: float) -> Numbers:
     place: Numbers = x * cos(radians(degrees)) + y * sin(radians(degrees))
     place /= np.abs(place).max(initial=1e-9)
     return place
-
-
-def _falloff(
-    x: Numbers,
-    y: Numbers,
-    power: float,
-    geometry: GeometryConfig | None,
-    pitch_um: float,
-) -> Numbers:
-    """cos^n of the angle between the ray to each pixel and the detector's normal."""
-    if geometry is None or not 0 < pitch_um < np.inf:
-        raise RecipeError(
-            where="shading.falloff",
-            expected="a geometry and a pixel pitch above 0 um",
-            found=f"{'no geometry' if geometry is None else 'a geometry'} and {pitch_um} um",
-            advice="pass both, or leave falloff out",
-        )
-    lean, azimuth = tan(radians(geometry.tilt_deg)), radians(geometry.azimuth_deg)
-    pixel = pitch_um / (1e3 * geometry.source_detector_mm)
-    tangent = np.hypot(x * pixel + lean * cos(azimuth), y * pixel + lean * sin(azimuth))
-    falloff: Numbers = (1 + tangent**2) ** (-power / 2)
-    return falloff
