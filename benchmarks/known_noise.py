@@ -26,7 +26,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import ndimage
 
-from longexposure.data.simulated_patches import ExposuresConfig, draw_training_acquisition
+from longexposure.data.simulated_patches import SimulatedPatchesConfig, draw_training_acquisition
 from longexposure.grey import PERCENTILES, measure_grey
 from longexposure.noise import NoiseProfile
 from longexposure.simulation.detector.video import line_taps
@@ -87,7 +87,7 @@ def draw_images(number: int, *, seed: int, split: str) -> tuple[Array, list[floa
     """
     size = int(np.random.default_rng((seed, _SIZE, number)).choice(SIZES))
     acquisition = draw_training_acquisition(
-        ExposuresConfig(machines=MACHINES, split=split), seed=seed, number=number, size_px=size
+        SimulatedPatchesConfig(machines=MACHINES, split=split), seed=seed, number=number, size_px=size
     )
     shorts = [acquisition.expose_short(NumpyRandom((seed, _EXPOSURE, number, k))) for k in range(EXPOSURES)]
     clean, noise = acquisition.clean, acquisition.noise

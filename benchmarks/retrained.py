@@ -47,7 +47,7 @@ from quality import CASES, CONDITIONS, Example, examples, score, spoiled_example
 from variants import taken
 
 from longexposure import load_enhancer
-from longexposure.data.simulated_patches import ExposuresConfig
+from longexposure.data.simulated_patches import SimulatedPatchesConfig
 from longexposure.enhance.enhancer import Enhancer
 from longexposure.metrics import psnr, ssim
 from longexposure.models.checkpoint import sha256_of
@@ -163,7 +163,7 @@ def seconds_per_step(name: str) -> float:
     """Median time of a step of a training that is thrown away, once all its scenes have been drawn."""
     ticks: list[float] = []
     recipe = recipe_of(name, steps=10_000)
-    data = cast("ExposuresConfig", recipe.data)
+    data = cast("SimulatedPatchesConfig", recipe.data)
     wanted = data.pool * data.group // recipe.optimiser.batch + TIMED_STEPS
 
     def on_step(at: Progress) -> None:

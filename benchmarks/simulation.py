@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from longexposure.data.simulated_patches import ExposedBatches, ExposuresConfig
+from longexposure.data.simulated_patches import SimulatedBatches, SimulatedPatchesConfig
 from longexposure.simulation import exposure as pairs
 from longexposure.simulation.exposure import draw_acquisition, draw_pair, parameters_of
 from longexposure.simulation.geometry.thickness import thickness_maps
@@ -106,11 +106,13 @@ def full_pairs(name: str, count: int) -> dict[str, float]:
 
 
 def gpu_crops(patch_px: int, batches: int) -> float | str:
-    """Crops per second that `ExposedBatches` gives on the GPU."""
+    """Crops per second that `SimulatedBatches` gives on the GPU."""
     if not torch.cuda.is_available():
         return "not measured: no GPU"
-    config = ExposuresConfig(machines=dict.fromkeys(MACHINES, 1.0), patch_px=patch_px, pool=32, group=16)
-    stream = iter(ExposedBatches(config, seed=0, batch=64, device="cuda", workers=8))
+    config = SimulatedPatchesConfig(
+        machines=dict.fromkeys(MACHINES, 1.0), patch_px=patch_px, pool=32, group=16
+    )
+    stream = iter(SimulatedBatches(config, seed=0, batch=64, device="cuda", workers=8))
     for _ in itertools.islice(stream, 8):
         pass
     torch.cuda.synchronize()

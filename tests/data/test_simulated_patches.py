@@ -14,12 +14,12 @@ import torch
 
 from longexposure.data import simulated_patches as exposures
 from longexposure.data.simulated_patches import (
-    ExposedBatches,
-    ExposedImages,
-    ExposedPatches,
-    ExposuresConfig,
+    SimulatedBatches,
+    SimulatedImages,
+    SimulatedPatches,
+    SimulatedPatchesConfig,
     draw_training_acquisition,
-    told,
+    estimated_condition,
 )
 from longexposure.errors import RecipeError
 from longexposure.noise import NoiseProfile
@@ -66,11 +66,11 @@ def machine(tmp_path: Path) -> str:
 
 @pytest.fixture
 def drawn(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Numbers of the sittings as they are drawn."""
+    """Numbers of the acquisitions as they are drawn."""
     numbers: list[int] = []
     original = exposures.draw_training_acquisition
 
-    def counted(config: ExposuresConfig, *, seed: int, number: int, size_px: int) -> object:
+    def counted(config: SimulatedPatchesConfig, *, seed: int, number: int, size_px: int) -> object:
         numbers.append(number)
         return original(config, seed=seed, number=number, size_px=size_px)
 
@@ -78,9 +78,9 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return numbers
 
 
-def _config(machine: str, **more: Any) -> ExposuresConfig:
+def _config(machine: str, **more: Any) -> SimulatedPatchesConfig:
     sizes = {"patch_px": 32, "scene_px": 64, "pool": 3, "reuse": 2, "group": 2, "defects": 0.5}
-    return ExposuresConfig(**{"machines": {machine: 1.0}, **sizes, **more})
+    return SimulatedPatchesConfig(**{"machines": {machine: 1.0}, **sizes, **more})
 
 
 def _same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> bool:
@@ -89,7 +89,7 @@ def _same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> bo
 
 def test_samples_have_shapes_types_and_finite_values(machine: str) -> None:
     for target in ("clean", "long"):
-        sample = ExposedPatches(_config(machine, target=target), seed=0)[5]
+        sample = SimulatedPatches(_config(machine, target=target), seed=0)[5]
         assert {name: tuple(tensor.shape) for name, tensor in sample.items()} == SHAPES
         for tensor in sample.values():
             assert tensor.dtype == torch.float32
@@ -100,18 +100,18 @@ def test_samples_have_shapes_types_and_finite_values(machine: str) -> None:
 
 def test_an_item_is_a_function_of_config_seed_and_index_alone(machine: str) -> None:
     config = _config(machine)
-    forward = ExposedPatches(config, seed=1)
+    forward = SimulatedPatches(config, seed=1)
     items = [forward[index] for index in range(30)]
-    other = ExposedPatches(config, seed=1)
+    other = SimulatedPatches(config, seed=1)
     for index in (29, 3, 2, 17, 0, 29):
         assert _same(items[index], other[index])
-    assert not _same(items[3], ExposedPatches(config, seed=2)[3])
+    assert not _same(items[3], SimulatedPatches(config, seed=2)[3])
     assert not any(_same(a, b) for a, b in itertools.combinations(items, 2))
 
 
 def test_scenes_stay_for_a_while_and_change_one_at_a_time(machine: str, drawn: list[int]) -> None:
     config = _config(machine, pool=4, reuse=3)
-    patches = ExposedPatches(config, seed=0)
+    patches = SimulatedPatches(config, seed=0)
     per_group = []
     for group in range(48):
         before = len(drawn)
@@ -137,14 +137,17 @@ def test_train_and_test_scenes_differ_and_defects_come_as_often_as_asked(machine
     assert bare.scene != faulty.scene
 
 
-def test_what_is_chosen_does_not_depend_on_what_the_setting_draws(machine: str, tmp_path: Path) -> None:
-    """The streams of the choice of a machine and of its spans are not one stream."""
+def test_what_is_chosen_does_not_depend_on_what_the_machine_draws(machine: str, tmp_path: Path) -> None:
+    """The streams of the choice of a machine and of its ranges are not one stream."""
     other = tmp_path / "other.toml"
     other.write_text(SMALL.replace('"small"', '"other"'))
     config = _config(machine, machines={machine: 1.0, str(other): 1.0})
-    settings = [draw_training_acquisition(config, seed=0, number=n, size_px=16).parameters for n in range(40)]
+    parameters = [
+        draw_training_acquisition(config, seed=0, number=n, size_px=16).parameters for n in range(40)
+    ]
     distances = {
-        name: [s.geometry.source_object_mm for s in settings if s.name == name] for name in ("small", "other")
+        name: [s.geometry.source_object_mm for s in parameters if s.name == name]
+        for name in ("small", "other")
     }
     assert min(map(len, distances.values())) > 9
     for found in distances.values():
@@ -152,7 +155,7 @@ def test_what_is_chosen_does_not_depend_on_what_the_setting_draws(machine: str, 
         assert max(found) > 55
 
 
-def _flat(machine: str, *, level: float = 0.6) -> exposures._Held:
+def _flat(machine: str, *, level: float = 0.6) -> exposures._PreparedScene:
     """An even image that is not grey in the middle, of noise that is coloured and striped."""
     parameters = load_machine(machine).parameters(np.random.default_rng(0))
     acquisition = prepare_acquisition(
@@ -160,11 +163,11 @@ def _flat(machine: str, *, level: float = 0.6) -> exposures._Held:
     )
     acquisition = replace(acquisition, arriving=np.full((64, 64), level, np.float32))
     grey = exposures.GreyMap(scale=1.6e-5, offset=-0.05)
-    return exposures._Held(acquisition, grey, acquisition.noise)
+    return exposures._PreparedScene(acquisition, grey, acquisition.noise)
 
 
 def _as_it_is(profile: NoiseProfile, random: object, *, error: float) -> np.ndarray:
-    """In place of `told`: the profile itself."""
+    """In place of `estimated_condition`: the profile itself."""
     numbers = (profile.level, profile.sigma, profile.slope, profile.corr_x, profile.corr_y)
     return np.array(numbers, np.float32)
 
@@ -172,16 +175,16 @@ def _as_it_is(profile: NoiseProfile, random: object, *, error: float) -> np.ndar
 def test_what_is_told_is_true_under_turns_contrast_and_inversion(
     machine: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(exposures, "told", _as_it_is)
-    held, config = _flat(machine), _config(machine, group=8)
+    monkeypatch.setattr(exposures, "estimated_condition", _as_it_is)
+    scene, config = _flat(machine), _config(machine, group=8)
     random = np.random.default_rng(3)
     by_turn: dict[bool, list[np.ndarray]] = {False: [], True: []}
     for sample in itertools.chain.from_iterable(
-        exposures._samples(held, config, random, NumpyRandom(random)) for _ in range(40)
+        exposures._samples(scene, config, random, NumpyRandom(random)) for _ in range(40)
     ):
         noise = (sample["noisy"] - sample["target"])[0].double().numpy()
         level, sigma, slope, corr_x, corr_y = sample["noise_condition"].double().tolist()
-        drift = 0.05 * held.grey.scale * 52000
+        drift = 0.05 * scene.grey.scale * 52000
         assert float(sample["target"].mean()) == pytest.approx(level, abs=drift)
         assert float(sample["sigma"]) == pytest.approx((sigma**2 + slope * (0.5 - level)) ** 0.5, rel=1e-3)
         lags = [(a * b).mean() for a, b in ((noise[:, 1:], noise[:, :-1]), (noise[1:], noise[:-1]))]
@@ -197,47 +200,47 @@ def test_what_is_told_is_true_under_turns_contrast_and_inversion(
 
 
 def test_at_every_grey_value_the_noise_told_is_that_of_the_image_as_it_is_shown(machine: str) -> None:
-    held, random = _flat(machine), np.random.default_rng(1)
+    scene, random = _flat(machine), np.random.default_rng(1)
     grey = np.linspace(10000, 50000, 5)
     inverted = 0
     for _ in range(100):
-        look = exposures._Look.drawn(held, random)
-        shown = look.noise.variance(look.scale * grey + look.offset)
-        assert shown == pytest.approx(held.noise.variance(grey) * look.scale**2, rel=1e-9)
-        assert np.sign(look.noise.slope) == np.sign(look.scale)
-        inverted += look.scale < 0
+        shown_as = exposures._Augmentation.drawn(scene, random)
+        shown = shown_as.noise.variance(shown_as.scale * grey + shown_as.offset)
+        assert shown == pytest.approx(scene.noise.variance(grey) * shown_as.scale**2, rel=1e-9)
+        assert np.sign(shown_as.noise.slope) == np.sign(shown_as.scale)
+        inverted += shown_as.scale < 0
     assert 5 < inverted < 30
 
 
 def test_the_noise_that_is_told_is_never_that_of_no_light(machine: str) -> None:
-    held = _flat(machine)
+    scene = _flat(machine)
     random = np.random.default_rng(0)
-    for slope in (held.noise.slope, -held.noise.slope, 0.0):
-        noise = replace(held.noise, slope=4 * slope)
+    for slope in (scene.noise.slope, -scene.noise.slope, 0.0):
+        noise = replace(scene.noise, slope=4 * slope)
         for _ in range(300):
-            look = exposures._Look.drawn(held._replace(noise=noise), random)
-            assert float(look.noise.variance(0.5)) > 0.15 * look.noise.sigma**2
-            level = look.scale * noise.level + look.offset
-            assert look.noise.level == pytest.approx(level, abs=1e-6)
+            shown_as = exposures._Augmentation.drawn(scene._replace(noise=noise), random)
+            assert float(shown_as.noise.variance(0.5)) > 0.15 * shown_as.noise.sigma**2
+            level = shown_as.scale * noise.level + shown_as.offset
+            assert shown_as.noise.level == pytest.approx(level, abs=1e-6)
 
 
 def test_what_is_told_errs_as_the_estimator_does() -> None:
     profile = NoiseProfile(level=0.8, sigma=0.05, slope=0.002, corr_x=0.3, corr_y=0.1)
     exact = profile.noise_condition()
     random = np.random.default_rng(0)
-    found = np.stack([told(profile, random, error=0.12) for _ in range(4000)])
+    found = np.stack([estimated_condition(profile, random, error=0.12) for _ in range(4000)])
     errors = np.log(found[:, 0] / exact[0])
     assert abs(np.median(errors)) < 0.05
     near = np.abs(errors) < 0.3
     assert 0.8 < near.mean() < 0.95
     assert errors[near].std() == pytest.approx(0.13, abs=0.03)
     assert np.median(found[:, 2:], axis=0) == pytest.approx(exact[2:], abs=0.03)
-    sure = np.stack([told(profile, random, error=0.0) for _ in range(500)])
+    sure = np.stack([estimated_condition(profile, random, error=0.0) for _ in range(500)])
     assert (np.abs(sure - exact).max(1) < 1e-6).mean() == pytest.approx(5 / 6, abs=0.05)
 
 
 def test_noisy_is_the_target_with_noise_and_the_target_is_smoother(machine: str) -> None:
-    patches = ExposedPatches(_config(machine), seed=0)
+    patches = SimulatedPatches(_config(machine), seed=0)
     for index in range(12):
         sample = patches[index]
         noise = sample["noisy"] - sample["target"]
@@ -246,23 +249,23 @@ def test_noisy_is_the_target_with_noise_and_the_target_is_smoother(machine: str)
 
 
 def test_the_target_is_without_noise_or_with_that_of_the_long_exposure(machine: str) -> None:
-    held, random = _flat(machine), np.random.default_rng(0)
+    scene, random = _flat(machine), np.random.default_rng(0)
     for target, low, high in (("clean", 0, 1e-4), ("long", 0.05, 0.25)):
-        samples = exposures._samples(held, _config(machine, target=target), random, NumpyRandom(random))
+        samples = exposures._samples(scene, _config(machine, target=target), random, NumpyRandom(random))
         for sample in samples:
             assert low <= sample["target"].std() / sample["noisy"].std() < high
 
 
 def test_batches_on_a_device_are_those_of_the_patches_in_kind(machine: str) -> None:
     config = _config(machine, defects=0)
-    stream = ExposedBatches(config, seed=0, batch=6, device="cpu")
+    stream = SimulatedBatches(config, seed=0, batch=6, device="cpu")
     batches = list(itertools.islice(stream, 20))
     for batch in batches:
         assert {name: tuple(tensor.shape) for name, tensor in batch.items()} == {
             name: (6, *shape) for name, shape in SHAPES.items()
         }
         assert all(tensor.isfinite().all() for tensor in batch.values())
-    patches = ExposedPatches(config, seed=5)
+    patches = SimulatedPatches(config, seed=5)
     singles = [patches[index] for index in range(120)]
     ours, theirs = (
         {name: torch.cat([b[name].flatten() for b in found]) for name in SHAPES}
@@ -275,18 +278,20 @@ def test_batches_on_a_device_are_those_of_the_patches_in_kind(machine: str) -> N
 
 
 def test_a_batch_on_a_device_is_a_function_of_config_seed_and_number_alone(machine: str) -> None:
-    stream = ExposedBatches(_config(machine), seed=1, batch=4, device="cpu")
+    stream = SimulatedBatches(_config(machine), seed=1, batch=4, device="cpu")
     batches = list(itertools.islice(stream, 12))
     for number in (0, 5, 11):
-        again = ExposedBatches(_config(machine), seed=1, batch=4, device="cpu").from_batch(number)
+        again = SimulatedBatches(_config(machine), seed=1, batch=4, device="cpu").from_batch(number)
         assert all(_same(ours, theirs) for ours, theirs in zip(again, batches[number:], strict=False))
     assert not any(_same(a, b) for a, b in itertools.combinations(batches, 2))
-    assert not _same(batches[0], next(iter(ExposedBatches(_config(machine), seed=2, batch=4, device="cpu"))))
+    assert not _same(
+        batches[0], next(iter(SimulatedBatches(_config(machine), seed=2, batch=4, device="cpu")))
+    )
 
 
-def test_the_shares_of_a_batch_on_a_device_make_up_the_whole(machine: str) -> None:
+def test_the_parts_of_a_batch_on_a_device_make_up_the_whole(machine: str) -> None:
     whole, *parts = (
-        ExposedBatches(_config(machine), seed=1, batch=8, device="cpu", fraction=fraction).from_batch(2)
+        SimulatedBatches(_config(machine), seed=1, batch=8, device="cpu", fraction=fraction).from_batch(2)
         for fraction in ((0, 1), (0, 2), (1, 2))
     )
     for _ in range(4):
@@ -296,18 +301,18 @@ def test_the_shares_of_a_batch_on_a_device_make_up_the_whole(machine: str) -> No
 
 def test_batches_on_a_device_hold_the_scenes_of_the_patches(machine: str, drawn: list[int]) -> None:
     config = _config(machine, pool=4, reuse=3)
-    patches = ExposedPatches(config, seed=0)
+    patches = SimulatedPatches(config, seed=0)
     for index in range(0, 40, config.group):
         patches[index]
     of_patches = drawn.copy()
     drawn.clear()
-    deque(itertools.islice(ExposedBatches(config, seed=0, batch=4, device="cpu"), 10), maxlen=0)
+    deque(itertools.islice(SimulatedBatches(config, seed=0, batch=4, device="cpu"), 10), maxlen=0)
     assert drawn == of_patches
 
 
 def test_workers_draw_the_same_scenes_in_the_same_order(machine: str) -> None:
     config = _config(machine, pool=2)
-    streams = [ExposedBatches(config, seed=0, batch=2, device="cpu", workers=workers) for workers in (0, 2)]
+    streams = [SimulatedBatches(config, seed=0, batch=2, device="cpu", workers=workers) for workers in (0, 2)]
     for ours, theirs in itertools.islice(zip(*streams, strict=False), 5):
         assert _same(ours, theirs)
 
@@ -315,22 +320,22 @@ def test_workers_draw_the_same_scenes_in_the_same_order(machine: str) -> None:
 def test_a_batch_that_is_no_multiple_of_the_group_is_refused(machine: str) -> None:
     for batch in (0, 3):
         with pytest.raises(RecipeError, match=r"data\.group = 2"):
-            ExposedBatches(_config(machine), seed=0, batch=batch, device="cpu")
+            SimulatedBatches(_config(machine), seed=0, batch=batch, device="cpu")
     with pytest.raises(RecipeError, match=r"data\.group = 2 times 4 devices"):
-        ExposedBatches(_config(machine), seed=0, batch=12, device="cpu", fraction=(0, 4))
+        SimulatedBatches(_config(machine), seed=0, batch=12, device="cpu", fraction=(0, 4))
 
 
 def test_validation_images_are_whole_fixed_and_finite(machine: str) -> None:
-    images = ExposedImages(_config(machine), seed=4, count=3, size_px=96)
+    images = SimulatedImages(_config(machine), seed=4, count=3, size_px=96)
     assert len(images) == 3
     assert len(list(images)) == 3
     for index in range(3):
         assert images[index]["noisy"].shape == (1, 96, 96)
-        assert _same(images[index], ExposedImages(_config(machine), seed=4, count=9, size_px=96)[index])
+        assert _same(images[index], SimulatedImages(_config(machine), seed=4, count=9, size_px=96)[index])
     with pytest.raises(IndexError):
         images[3]
     with pytest.raises(RecipeError, match=r"validation\.size_px.*96 x 128"):
-        ExposedImages(_config(machine), seed=4, count=1, size_px=97)
+        SimulatedImages(_config(machine), seed=4, count=1, size_px=97)
 
 
 @pytest.mark.parametrize(
@@ -397,9 +402,9 @@ def test_a_recipe_names_machines_and_its_datasets_come_from_them(machine: str, t
     path = tmp_path / "recipe.toml"
     path.write_text(RECIPE.format(machine=machine))
     recipe = load_recipe(path, ["data.target=long"])
-    assert isinstance(recipe.data, ExposuresConfig)
+    assert isinstance(recipe.data, SimulatedPatchesConfig)
     patches, images = datasets(recipe)
-    assert _same(patches[3], ExposedPatches(recipe.data, seed=recipe.seed)[3])
+    assert _same(patches[3], SimulatedPatches(recipe.data, seed=recipe.seed)[3])
     assert len(images) == 2
     with pytest.raises(RecipeError, match=r"validation\.seed"):
         load_recipe(path, ["validation.seed=0"])
@@ -422,7 +427,7 @@ def test_scenes_that_overexpose_into_one_value_are_passed_over(machine: str) -> 
     ]
     assert 0 < sum(clipped) < 8
     for n in range(8):
-        noisy = ExposedImages(config, seed=0, count=8, size_px=64)[n]["noisy"]
+        noisy = SimulatedImages(config, seed=0, count=8, size_px=64)[n]["noisy"]
         assert float(noisy.std()) > 0.01
         assert 0.05 < float(np.ptp(np.percentile(noisy.numpy(), (1, 99)))) < 2
 
@@ -430,4 +435,4 @@ def test_scenes_that_overexpose_into_one_value_are_passed_over(machine: str) -> 
 def test_a_machine_that_overexposes_always_is_refused_in_words(machine: str) -> None:
     config = _config(machine, overrides=("video.stored_bits=16", "video.white=10"))
     with pytest.raises(RecipeError, match="constant images in a row, the last at 65535 counts"):
-        ExposedPatches(config, seed=0)[0]
+        SimulatedPatches(config, seed=0)[0]

@@ -1,8 +1,9 @@
-"""Training data from simulated machines: scenes drawn in um, exposed anew for every patch."""
+"""Training patches drawn on the fly: scenes of simulated machines, exposed anew for every patch."""
 
 from __future__ import annotations
 
 import itertools
+import signal
 from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import replace
@@ -12,9 +13,8 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 import torch
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from longexposure.data.workers import start_worker
 from longexposure.errors import RecipeError
 from longexposure.grey import PERCENTILES, GreyMap, measure_grey
 from longexposure.noise import NoiseProfile
@@ -22,18 +22,26 @@ from longexposure.noise.estimator import CORRELATION
 from longexposure.simulation.exposure import SPLITS, Acquisition, draw_acquisition
 from longexposure.simulation.machine import Machine, Split, load_machine
 from longexposure.simulation.random_source import NumpyRandom, RandomSource, TorchRandom
+from longexposure.simulation.recipe import RecipeTable, refused
 
 Random = np.random.Generator
 Sample = dict[str, torch.Tensor]
 
-# The second number of a stream's seed, where those of `machines.pairs` have 0 or 1.
+# The second number of a stream's seed, where those of `simulation.exposure` have 0 or 1.
 _CHOICE, _GROUP, _GREY, _IMAGE = range(11, 15)
 # Where an image is constant (all of it clipped, say), the scene this much further on takes its place.
 _NEXT = 2**48
 _TRIALS = 50
 
 
-class ExposuresConfig(BaseModel):
+def start_worker(_: int) -> None:
+    """One thread a worker; signals reach the whole group, and the parent alone decides when to stop."""
+    torch.set_num_threads(1)
+    for kind in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(kind, signal.SIG_IGN)
+
+
+class SimulatedPatchesConfig(RecipeTable):
     """Which machines, and how much is drawn from each scene.
 
     Attributes:
@@ -44,7 +52,7 @@ class ExposuresConfig(BaseModel):
         defects: fraction of the scenes that have defects.
         patch_px: side of a training patch.
         scene_px: side of a scene, from which patches are cut.
-        pool: scenes held at one time.
+        pool: scenes kept at one time.
         reuse: groups of patches taken from each scene before a new one takes its place.
         group: patches that are exposed together, from one scene.
         told_error: standard deviation of ln(sigma told / true), as the estimator errs.
@@ -54,8 +62,6 @@ class ExposuresConfig(BaseModel):
     Raises:
         RecipeError: no such machine, an impossible one, or patches, scenes and images that do not fit.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     kind: Literal["machines"] = "machines"
     machines: dict[str, float] = Field(default_factory=lambda: {"wide": 1.0})
@@ -79,7 +85,7 @@ class ExposuresConfig(BaseModel):
         return machines
 
     @model_validator(mode="after")
-    def _patches_fit(self) -> ExposuresConfig:
+    def _patches_fit(self) -> SimulatedPatchesConfig:
         if self.patch_px > self.scene_px:
             raise _too_large("data.patch_px", f"scene_px = {self.scene_px}", self.patch_px)
         self.check_fits(self.scene_px, where="data.scene_px")
@@ -98,12 +104,7 @@ class ExposuresConfig(BaseModel):
 
 
 def _too_large(where: str, largest: str, found: int) -> RecipeError:
-    return RecipeError(
-        where=where,
-        expected=f"at most {largest}",
-        found=str(found),
-        advice="correct the recipe or the --set option",
-    )
+    return refused(where, f"at most {largest}", found, "correct the recipe or the --set option")
 
 
 @lru_cache(maxsize=32)
@@ -111,44 +112,38 @@ def _machine(name: str, overrides: tuple[str, ...]) -> Machine:
     return load_machine(name, overrides)
 
 
-class _Held(NamedTuple):
-    """An acquisition with what all its patches share."""
+class _PreparedScene(NamedTuple):
+    """An acquisition with what all its patches have in common."""
 
     acquisition: Acquisition
     grey: GreyMap
     noise: NoiseProfile
 
-    @classmethod
-    def of(cls, config: ExposuresConfig, *, seed: int, number: int, size_px: int) -> _Held:
-        """The acquisition of a number, without its primitives; the grey map is that of a short exposure of it.
 
-        Raises:
-            RecipeError: the machines give nothing but constant images.
-        """
-        for trial in range(_TRIALS):
-            tried = number + trial * _NEXT
-            acquisition = draw_training_acquisition(config, seed=seed, number=tried, size_px=size_px)
-            lq = acquisition.expose_short(NumpyRandom((seed, _GREY, tried)))
-            low, high = np.percentile(lq, PERCENTILES)
-            if high > low:
-                acquisition = replace(
-                    acquisition, scene=replace(acquisition.scene, features=(), surroundings=())
-                )
-                return cls(acquisition, measure_grey(lq), acquisition.noise)
-        raise RecipeError(
-            where="data.machines",
-            expected="short exposures that show something",
-            found=f"{_TRIALS} constant images in a row, the last at {low:g} counts",
-            advice="look at `longexposure simulate --preview`; the exposure is far too high or too low",
-        )
+def _prepared(config: SimulatedPatchesConfig, *, seed: int, number: int, size_px: int) -> _PreparedScene:
+    """The acquisition of a number, without its primitives; the grey map is that of a short exposure of it.
 
-    def on(self, rng: RandomSource) -> _Held:
-        """The same with its images where this chance's arrays lie."""
-        return self._replace(acquisition=self.acquisition.on_device(rng))
+    Raises:
+        RecipeError: the machines give nothing but constant images.
+    """
+    for trial in range(_TRIALS):
+        tried = number + trial * _NEXT
+        acquisition = draw_training_acquisition(config, seed=seed, number=tried, size_px=size_px)
+        lq = acquisition.expose_short(NumpyRandom((seed, _GREY, tried)))
+        low, high = np.percentile(lq, PERCENTILES)
+        if high > low:
+            scene = replace(acquisition.scene, features=(), surroundings=())
+            return _PreparedScene(replace(acquisition, scene=scene), measure_grey(lq), acquisition.noise)
+    raise refused(
+        "data.machines",
+        "short exposures that show something",
+        f"{_TRIALS} constant images in a row, the last at {low:g} counts",
+        "look at `longexposure simulate --preview`; the exposure is far too high or too low",
+    )
 
 
 def draw_training_acquisition(
-    config: ExposuresConfig, *, seed: int, number: int, size_px: int
+    config: SimulatedPatchesConfig, *, seed: int, number: int, size_px: int
 ) -> Acquisition:
     """The scene of this number in one of the machines; a function of its arguments alone."""
     random = np.random.default_rng((seed, _CHOICE, number))
@@ -162,7 +157,7 @@ def draw_training_acquisition(
     )
 
 
-def told(profile: NoiseProfile, random: Random, *, error: float) -> npt.NDArray[np.float32]:
+def estimated_condition(profile: NoiseProfile, random: Random, *, error: float) -> npt.NDArray[np.float32]:
     """What the network is told of noise in the unit domain: the truth, jittered as the estimator errs.
 
     Most images are measured well; in one of six that is full of texture the estimate is far off, more
@@ -182,43 +177,42 @@ def told(profile: NoiseProfile, random: Random, *, error: float) -> npt.NDArray[
     ).noise_condition()
 
 
-class ExposedPatches(torch.utils.data.Dataset[Sample]):
+class SimulatedPatches(torch.utils.data.Dataset[Sample]):
     """Training samples without end, for workers on the CPU; item i is a function of (config, seed, i) alone.
 
     Scenes stay for `reuse` groups, so that drawing them costs little, and change one at a time. Visit
     indices in increasing order for pool and groups to pay.
     """
 
-    def __init__(self, config: ExposuresConfig, *, seed: int) -> None:
+    def __init__(self, config: SimulatedPatchesConfig, *, seed: int) -> None:
         self.config, self.seed = config, seed
-        self._held: OrderedDict[int, _Held] = OrderedDict()
+        self._scenes: OrderedDict[int, _PreparedScene] = OrderedDict()
         self._group: tuple[int, list[Sample]] = (-1, [])
 
     def __len__(self) -> int:
         return 2**40
 
     def __getitem__(self, index: int) -> Sample:
-        number, place = divmod(index, self.config.group)
-        if self._group[0] != number:
-            random = np.random.default_rng((self.seed, _GROUP, number))
-            held = self._hold(_scene_number(self.config, number))
-            self._group = number, _samples(held, self.config, random, NumpyRandom(random))
+        config = self.config
+        group, place = divmod(index, config.group)
+        if self._group[0] != group:
+            number = _scene_number(config, group)
+            if number not in self._scenes:
+                self._scenes[number] = _prepared(
+                    config, seed=self.seed, number=number, size_px=config.scene_px
+                )
+                while len(self._scenes) > 2 * config.pool:
+                    self._scenes.popitem(last=False)
+            random = np.random.default_rng((self.seed, _GROUP, group))
+            self._group = group, _samples(self._scenes[number], config, random, NumpyRandom(random))
         return self._group[1][place]
 
-    def _hold(self, number: int) -> _Held:
-        if number not in self._held:
-            config = self.config
-            self._held[number] = _Held.of(config, seed=self.seed, number=number, size_px=config.scene_px)
-            while len(self._held) > 2 * config.pool:
-                self._held.popitem(last=False)
-        return self._held[number]
 
-
-class ExposedBatches(torch.utils.data.IterableDataset[Sample]):
+class SimulatedBatches(torch.utils.data.IterableDataset[Sample]):
     """Training batches without end, exposed on a device; batch i is a function of its arguments and i alone.
 
-    The scenes lie on the device, the same ones in the same order as those of `ExposedPatches`, and pieces are
-    cut at the same places; the noise is that of the device's generator. Scenes are drawn on the CPU, in
+    The scenes lie on the device, the same ones in the same order as those of `SimulatedPatches`, and pieces
+    are cut at the same places; the noise is that of the device's generator. Scenes are drawn on the CPU, in
     the order in which they are needed; nothing touches the disk.
 
     Args:
@@ -235,7 +229,7 @@ class ExposedBatches(torch.utils.data.IterableDataset[Sample]):
 
     def __init__(
         self,
-        config: ExposuresConfig,
+        config: SimulatedPatchesConfig,
         *,
         seed: int,
         batch: int,
@@ -263,13 +257,14 @@ class ExposedBatches(torch.utils.data.IterableDataset[Sample]):
         generator = torch.Generator(self.device)
         rng = TorchRandom(generator)
         fresh = iter(self._scenes(number))
-        pool: dict[int, tuple[int, _Held]] = {}
+        pool: dict[int, tuple[int, _PreparedScene]] = {}
         for groups in self._groups(number):
             samples = []
             for group in groups:
                 slot, wanted = group % self.config.pool, _scene_number(self.config, group)
                 if slot not in pool or pool[slot][0] != wanted:
-                    pool[slot] = wanted, next(fresh).on(rng)
+                    scene = next(fresh)
+                    pool[slot] = wanted, scene._replace(acquisition=scene.acquisition.on_device(rng))
                 random = np.random.default_rng((self.seed, _GROUP, group))
                 generator.manual_seed(int(random.spawn(1)[0].integers(2**62)))
                 samples += _samples(pool[slot][1], self.config, random, rng)
@@ -283,12 +278,12 @@ class ExposedBatches(torch.utils.data.IterableDataset[Sample]):
         for first in itertools.count(number * of_batch + part * length, of_batch):
             yield range(first, first + length)
 
-    def _scenes(self, number: int) -> torch.utils.data.DataLoader[_Held]:
+    def _scenes(self, number: int) -> torch.utils.data.DataLoader[_PreparedScene]:
         return torch.utils.data.DataLoader(
             _Scenes(self.config, self.seed),
             batch_size=None,
             sampler=self._needed(number),
-            collate_fn=_as_it_is,
+            collate_fn=_unchanged,
             num_workers=self.workers,
             worker_init_fn=start_worker,
             generator=torch.Generator().manual_seed(0),
@@ -304,28 +299,29 @@ class ExposedBatches(torch.utils.data.IterableDataset[Sample]):
                 yield wanted
 
 
-class _Scenes(torch.utils.data.Dataset[_Held]):
+class _Scenes(torch.utils.data.Dataset[_PreparedScene]):
     """Scenes without end; each is a function of config, seed and number alone."""
 
-    def __init__(self, config: ExposuresConfig, seed: int) -> None:
+    def __init__(self, config: SimulatedPatchesConfig, seed: int) -> None:
         self.config, self.seed = config, seed
 
-    def __getitem__(self, number: int) -> _Held:
-        return _Held.of(self.config, seed=self.seed, number=number, size_px=self.config.scene_px)
+    def __getitem__(self, number: int) -> _PreparedScene:
+        return _prepared(self.config, seed=self.seed, number=number, size_px=self.config.scene_px)
 
 
-def _as_it_is(held: Any) -> Any:
-    return held
+def _unchanged(scene: Any) -> Any:
+    """In place of torch's collation, which makes tensors of arrays."""
+    return scene
 
 
-class ExposedImages(torch.utils.data.Dataset[Sample]):
+class SimulatedImages(torch.utils.data.Dataset[Sample]):
     """A fixed set of whole images for validation.
 
     Raises:
         RecipeError: images larger than those of a machine.
     """
 
-    def __init__(self, config: ExposuresConfig, *, seed: int, count: int, size_px: int) -> None:
+    def __init__(self, config: SimulatedPatchesConfig, *, seed: int, count: int, size_px: int) -> None:
         config.check_fits(size_px, where="validation.size_px")
         self.config = config.model_copy(update={"patch_px": size_px, "group": 1})
         self.seed, self.count, self.size_px = seed, count, size_px
@@ -337,47 +333,51 @@ class ExposedImages(torch.utils.data.Dataset[Sample]):
         if not 0 <= index < self.count:
             raise IndexError(index)
         random = np.random.default_rng((self.seed, _IMAGE, index))
-        held = _Held.of(self.config, seed=self.seed, number=index, size_px=self.size_px)
-        return _samples(held, self.config, random, NumpyRandom(random))[0]
+        scene = _prepared(self.config, seed=self.seed, number=index, size_px=self.size_px)
+        return _samples(scene, self.config, random, NumpyRandom(random))[0]
 
 
-def _scene_number(config: ExposuresConfig, group: int) -> int:
+def _scene_number(config: SimulatedPatchesConfig, group: int) -> int:
     """Number of the scene that a group is cut from: each slot of the pool changes in its own time."""
     slot, visit = group % config.pool, group // config.pool
     return slot + config.pool * ((visit + slot % config.reuse) // config.reuse)
 
 
-def _samples(held: _Held, config: ExposuresConfig, random: Random, rng: RandomSource) -> list[Sample]:
+def _samples(
+    scene: _PreparedScene, config: SimulatedPatchesConfig, random: Random, rng: RandomSource
+) -> list[Sample]:
     """A group of patches of one scene, exposed anew."""
     size = config.patch_px
-    height, width = held.acquisition.shape
+    height, width = scene.acquisition.shape
     corners = [
         (int(random.integers(height - size + 1)), int(random.integers(width - size + 1)))
         for _ in range(config.group)
     ]
-    crops = held.acquisition.crops(corners, size, rng=rng, long=config.target == "long")
-    target = crops.clean if config.target == "clean" else crops.long
-    looks = [_Look.drawn(held, random) for _ in corners]
+    crops = scene.acquisition.crops(corners, size, rng=rng, long=config.target == "long")
+    augmentations = [_Augmentation.drawn(scene, random) for _ in corners]
     scale, offset = (
-        rng.array(np.array([getattr(look, name) for look in looks])[:, None, None])
+        rng.array(np.array([getattr(one, name) for one in augmentations])[:, None, None])
         for name in ("scale", "offset")
     )
+    target = crops.clean if config.target == "clean" else crops.long
     noisy, aim = (torch.as_tensor(image * scale + offset)[:, None] for image in (crops.short, target))
-    conditions = np.stack([told(look.noise, random, error=config.told_error) for look in looks])
-    sigmas = np.array([look.noise.variance(0.5) ** 0.5 for look in looks])
-    noise_condition, sigma = (torch.as_tensor(rng.array(values)) for values in (conditions, sigmas))
+    conditions = [estimated_condition(one.noise, random, error=config.told_error) for one in augmentations]
+    sigmas = [one.noise.variance(0.5) ** 0.5 for one in augmentations]
+    noise_condition, sigma = (
+        torch.as_tensor(rng.array(values)) for values in (np.stack(conditions), np.array(sigmas))
+    )
     return [
         {
-            "noisy": look.turned(noisy[n]),
-            "target": look.turned(aim[n]),
+            "noisy": one.turned(noisy[n]),
+            "target": one.turned(aim[n]),
             "noise_condition": noise_condition[n],
             "sigma": sigma[n],
         }
-        for n, look in enumerate(looks)
+        for n, one in enumerate(augmentations)
     ]
 
 
-class _Look(NamedTuple):
+class _Augmentation(NamedTuple):
     """How a patch is shown: unit = scale * grey + offset, then turned.
 
     Attributes:
@@ -394,15 +394,23 @@ class _Look(NamedTuple):
     noise: NoiseProfile
 
     @classmethod
-    def drawn(cls, held: _Held, random: Random) -> _Look:
+    def drawn(cls, scene: _PreparedScene, random: Random) -> _Augmentation:
         """The unit domain, at times with less contrast or with black and white exchanged.
 
-        A large image has a wider range of grey values than a small scene; less contrast stands for that.
+        A large image has a wider range of grey values than a small scene; less contrast stands for that. The
+        network is told the noise at 0.5. A real image has grey values there; so there shall be noise too: a
+        patch of little contrast is moved up only while a fifth of its own variance is left at 0.5.
         """
         contrast = float(random.uniform(0.15, 1.0)) if random.random() < 0.5 else 1.0
-        scale, offset = held.grey.scale * contrast, held.grey.offset * contrast
-        offset += float(random.uniform(*_shifts(held.noise.mapped(scale=scale, offset=offset), 1 - contrast)))
-        noise = held.noise.mapped(scale=scale, offset=offset)
+        scale, offset = scene.grey.scale * contrast, scene.grey.offset * contrast
+        noise = scene.noise.mapped(scale=scale, offset=offset)
+        low, high = 0.0, 1 - contrast
+        if noise.slope > 0:
+            high = min(max(0.5 + 0.8 * noise.sigma**2 / noise.slope - noise.level, 0.0), high)
+        elif noise.slope < 0:
+            low = min(max(0.5 - 0.8 * noise.sigma**2 / -noise.slope - noise.level, 0.0), high)
+        offset += float(random.uniform(low, high))
+        noise = scene.noise.mapped(scale=scale, offset=offset)
         if random.random() < 0.15:
             scale, offset = -scale, 1 - offset
             noise = replace(noise, level=1 - noise.level, slope=-noise.slope)
@@ -415,17 +423,3 @@ class _Look(NamedTuple):
         """One of the eight flips and quarter turns of (..., H, W)."""
         turned = torch.rot90(image, self.turns, (-2, -1))
         return (turned.flip(-1) if self.flip else turned).contiguous()
-
-
-def _shifts(noise: NoiseProfile, most: float) -> tuple[float, float]:
-    """How far a patch of little contrast may be moved up, 0 to `most`, before its middle says nothing.
-
-    The network is told the noise at 0.5. A real image has grey values there; so there shall be noise too, a
-    fifth of the patch's own variance or more.
-    """
-    if not noise.slope:
-        return 0.0, most
-    reach = 0.8 * noise.sigma**2 / abs(noise.slope)
-    if noise.slope > 0:
-        return 0.0, min(max(0.5 + reach - noise.level, 0.0), most)
-    return min(max(0.5 - reach - noise.level, 0.0), most), most

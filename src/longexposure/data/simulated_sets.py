@@ -1,4 +1,4 @@
-"""Simulating: whole sets of pairs on disk, with the truth about each; a broken run is gone on with.
+"""The writer of simulated sets: pairs on disk with the truth about each; a broken run is gone on with.
 
 `OUT/<machine>/<split>/` holds `LQ/`, `HQ/` and `clean/` with `NNNNN.tif`, `truth/NNNNN.json` with every
 value that was drawn, every defect and the hashes of the pair's files, `recipe.json` and, when all is done,
@@ -29,11 +29,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from longexposure.errors import LongExposureError, OutputError, RecipeError, ResourceError
+from longexposure.errors import LongExposureError, OutputError, ResourceError
 from longexposure.io import check_writable_folder, remove_temporaries, write_radiograph, write_whole
 from longexposure.radiograph import Radiograph, Step
 from longexposure.simulation.exposure import SPLITS, SimulatedPair, draw_pair, parameters_of
 from longexposure.simulation.machine import MOST_PAIRS, Machine, Split, load_machine
+from longexposure.simulation.recipe import refused
 
 FORMAT = 1
 """Number of the folder's layout, in `recipe.json`."""
@@ -71,17 +72,18 @@ class SetPlan:
     def __post_init__(self) -> None:
         for name, lowest, highest in (("count", 1, MOST_PAIRS), ("seed", 0, 2**63 - 1)):
             if not lowest <= getattr(self, name) <= highest:
-                raise RecipeError(
-                    where=name,
-                    expected=f"a whole number of {lowest} to {highest}",
-                    found=str(getattr(self, name)),
-                    advice=f"correct --{name}",
-                )
+                expected = f"a whole number of {lowest} to {highest}"
+                raise refused(name, expected, getattr(self, name), f"correct --{name}")
 
     @property
     def root(self) -> Path:
         """Folder of this machine and split."""
         return self.out / _machine(self.machine, self.overrides).name / self.split
+
+    @property
+    def folders(self) -> tuple[str, ...]:
+        """Names of the folders in `root`."""
+        return ("LQ", "HQ", "clean", "truth", *(("defect_free",) if self.defects else ()))
 
 
 def write_set(
@@ -89,7 +91,7 @@ def write_set(
 ) -> Path:
     """Write a set of pairs, or what is still missing of it.
 
-    Every setting is drawn and checked before anything is written. What was begun with a smaller count is
+    All parameters are drawn and checked before anything is written. What was begun with a smaller count is
     gone on with; pairs beyond the count stay. Pairs with missing or damaged files are made anew, and there
     is no manifest until all are done.
 
@@ -110,18 +112,35 @@ def write_set(
     machine = _machine(plan.machine, plan.overrides)
     for index in range(plan.count):
         parameters_of(machine, (plan.seed, SPLITS[plan.split], index))
-    root, folders = plan.root, _folders(plan)
-    _claim(root, _recipe(machine, plan), folders)
-    remove_temporaries([root, *(root / folder for folder in folders)])
+    root = plan.root
+    recipe = {
+        "format": FORMAT,
+        "versions": {name: metadata.version(name) for name in VERSIONS},
+        "seed": plan.seed,
+        "split": plan.split,
+        "defects": plan.defects,
+        "machine": dict(machine.document),
+    }
+    _claim(root, _json(recipe), plan.folders)
+    remove_temporaries([root, *(root / folder for folder in plan.folders)])
     missing = [index for index in range(plan.count) if not _is_done(plan, index)]
-    if missing:
-        _remove_manifest(root)
-    done = plan.count - len(missing)
-    for path in _made(plan, missing, workers):
-        done += 1
+    manifest = root / "manifest.json"
+    if missing:  # it is there only while it tells of all pairs
+        try:
+            manifest.unlink(missing_ok=True)
+        except OSError as error:
+            raise OutputError(
+                where=str(manifest),
+                expected="a file that can be replaced",
+                found=error.strerror or str(error),
+                advice="correct the folder's permissions, or choose another --out",
+            ) from error
+    for done, path in enumerate(_make_all(plan, missing, workers), start=plan.count - len(missing) + 1):
         if on_pair is not None:
             on_pair(done, path)
-    return _write_manifest(root, machine, plan)
+    records = [read_truth(path) for path in sorted((root / "truth").glob("[0-9]*.json"))]
+    write_whole(manifest, _json({**recipe, "pairs": records}), overwrite=True)
+    return manifest
 
 
 def read_truth(path: Path) -> dict[str, Any]:
@@ -158,24 +177,23 @@ def preview(pairs: Sequence[SimulatedPair], path: Path, *, overwrite: bool = Fal
     Raises:
         OutputError: the file exists or cannot be written.
     """
-    rows = [_strip(pair) for pair in pairs]
+    rows = []
+    for pair in pairs:
+        images = [pair.lq, pair.hq, pair.clean]
+        low, high = np.percentile(pair.hq, (0.2, 99.8))
+        shown = [np.clip((image - low) / max(high - low, 1) * 255, 0, 255) for image in images]
+        if pair.mask is not None:
+            shown.append((pair.mask > 0) * 255.0)
+        middle = tuple(
+            slice((side - cut) // 2, (side - cut) // 2 + cut)
+            for side in pair.hq.shape
+            for cut in [min(side, PREVIEWED_PX)]
+        )
+        row = [np.pad(image[middle], ((0, 0), (0, 6))) for image in shown]
+        rows.append(np.concatenate(row, axis=1).astype(np.uint8))
     width = max(row.shape[1] for row in rows)
     sheet = np.concatenate([np.pad(row, ((0, 6), (0, width - row.shape[1]))) for row in rows])
     write_radiograph(Radiograph(pixels=sheet), path, overwrite=overwrite)
-
-
-def _strip(pair: SimulatedPair) -> npt.NDArray[np.uint8]:
-    height, width = (min(side, PREVIEWED_PX) for side in pair.hq.shape)
-    y, x = ((side - shown) // 2 for side, shown in zip(pair.hq.shape, (height, width), strict=True))
-    low, high = np.percentile(pair.hq, (0.2, 99.8))
-    images = [pair.lq, pair.hq, pair.clean]
-    shown = [
-        np.clip((image[y : y + height, x : x + width] - low) / max(high - low, 1) * 255, 0, 255)
-        for image in images
-    ]
-    if pair.mask is not None:
-        shown.append((pair.mask[y : y + height, x : x + width] > 0) * 255.0)
-    return np.concatenate([np.pad(image, ((0, 0), (0, 6))) for image in shown], axis=1).astype(np.uint8)
 
 
 @lru_cache(maxsize=8)
@@ -183,59 +201,42 @@ def _machine(name: str, overrides: tuple[str, ...]) -> Machine:
     return load_machine(name, overrides)
 
 
-def _folders(plan: SetPlan) -> tuple[str, ...]:
-    return ("LQ", "HQ", "clean", "truth", *(("defect_free",) if plan.defects else ()))
-
-
 def _truth(root: Path, index: int) -> Path:
     return root / "truth" / f"{index:05}.json"
 
 
-def _recipe(machine: Machine, plan: SetPlan) -> dict[str, Any]:
-    return {
-        "format": FORMAT,
-        "versions": {name: metadata.version(name) for name in VERSIONS},
-        "seed": plan.seed,
-        "split": plan.split,
-        "defects": plan.defects,
-        "machine": dict(machine.document),
-    }
-
-
-def _claim(root: Path, recipe: dict[str, Any], folders: Sequence[str]) -> None:
+def _claim(root: Path, recipe: bytes, folders: Sequence[str]) -> None:
     """Make the folders and put the recipe there, or find them made by the same recipe.
 
     Raises:
         OutputError: the folder holds something else, and is left as it is; or it cannot be written.
     """
-    path, content = root / "recipe.json", _json(recipe)
+    path = root / "recipe.json"
+    places = [root, *(root / folder for folder in folders)]
     try:
         found = path.read_bytes() if path.exists() else None
-        strange = found is None and any(_holds_anything(root / folder) for folder in ("", *folders))
+        files = (file for place in places if place.is_dir() for file in place.iterdir() if not file.is_dir())
+        # What a killed run left half-written does not count.
+        strange = found is None and any(file.suffix != ".part" for file in files)
     except OSError:
         found, strange = None, False  # what is wrong with the folder, writing will tell
-    if strange or found not in (None, content):
+    if strange or found not in (None, recipe):
         raise OutputError(
             where=str(root),
             expected="an empty folder, or the set that this command began",
             found="files of something else" if strange else "the set of another recipe, seed or version",
             advice="choose another --out, or delete the folder; recipe.json says what a set holds",
         )
-    for folder in ("", *folders):
-        check_writable_folder(root / folder)
+    for place in places:
+        check_writable_folder(place)
     if found is None:
-        write_whole(path, content)
-
-
-def _holds_anything(folder: Path) -> bool:
-    """Whether there are files in a folder; what a killed run left half-written does not count."""
-    return folder.is_dir() and any(not path.is_dir() and path.suffix != ".part" for path in folder.iterdir())
+        write_whole(path, recipe)
 
 
 def _is_done(plan: SetPlan, index: int) -> bool:
     """Whether a pair has its truth, and every image with the hash that its truth tells."""
     root = plan.root
-    folders = (folder for folder in _folders(plan) if folder != "truth" or plan.defects)
+    folders = (folder for folder in plan.folders if folder != "truth" or plan.defects)
     images = {f"{folder}/{index:05}.tif" for folder in folders}
     try:
         hashes = read_truth(_truth(root, index))["sha256"]
@@ -249,25 +250,7 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _remove_manifest(root: Path) -> None:
-    """Take the manifest away: it is there only while it tells of all pairs.
-
-    Raises:
-        OutputError: it cannot be removed.
-    """
-    path = root / "manifest.json"
-    try:
-        path.unlink(missing_ok=True)
-    except OSError as error:
-        raise OutputError(
-            where=str(path),
-            expected="a file that can be replaced",
-            found=error.strerror or str(error),
-            advice="correct the folder's permissions, or choose another --out",
-        ) from error
-
-
-def _made(plan: SetPlan, missing: list[int], workers: int | None) -> Iterator[Path]:
+def _make_all(plan: SetPlan, missing: list[int], workers: int | None) -> Iterator[Path]:
     """Truth files as they are done, in whatever order."""
     count = min((os.cpu_count() or 1) if workers is None else workers, len(missing))
     if count <= 1:
@@ -301,11 +284,11 @@ def _end_with_parent() -> None:
     parent = parent_process()
     if parent is not None:
 
-        def follow() -> None:
+        def exit_with_parent() -> None:
             parent.join()
             os._exit(1)
 
-        Thread(target=follow, daemon=True).start()
+        Thread(target=exit_with_parent, daemon=True).start()
 
 
 def _make(plan: SetPlan, index: int) -> Path:
@@ -349,13 +332,6 @@ def _rounded(clean: npt.NDArray[np.float32], pair: SimulatedPair) -> npt.NDArray
     """The expectation in the machine's own depth."""
     full = np.iinfo(pair.lq.dtype).max
     return np.clip(np.rint(clean), 0, full).astype(pair.lq.dtype)
-
-
-def _write_manifest(root: Path, machine: Machine, plan: SetPlan) -> Path:
-    records = [read_truth(path) for path in sorted((root / "truth").glob("[0-9]*.json"))]
-    path = root / "manifest.json"
-    write_whole(path, _json({**_recipe(machine, plan), "pairs": records}), overwrite=True)
-    return path
 
 
 def _json(value: object) -> bytes:

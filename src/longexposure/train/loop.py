@@ -27,8 +27,13 @@ from torch import nn
 from torch.utils.data import DataLoader, Sampler
 
 from longexposure.data.pairs import PairedFolder, PairImages, PairPatches, PairsConfig
-from longexposure.data.simulated_patches import ExposedBatches, ExposedImages, ExposedPatches, ExposuresConfig
-from longexposure.data.workers import start_worker
+from longexposure.data.simulated_patches import (
+    SimulatedBatches,
+    SimulatedImages,
+    SimulatedPatches,
+    SimulatedPatchesConfig,
+    start_worker,
+)
 from longexposure.errors import CheckpointError, RecipeError, ResourceError
 from longexposure.models.checkpoint import read_checkpoint, read_header
 from longexposure.models.fast import Fast, can_grow, grow
@@ -207,8 +212,8 @@ def datasets(recipe: Recipe) -> tuple[Samples, Samples]:
             PairPatches(training, recipe.data, seed=recipe.seed),
             PairImages(held_out[: held.count], recipe.data),
         )
-    images = ExposedImages(recipe.data, seed=held.seed, count=held.count, size_px=held.size_px)
-    return ExposedPatches(recipe.data, seed=recipe.seed), images
+    images = SimulatedImages(recipe.data, seed=held.seed, count=held.count, size_px=held.size_px)
+    return SimulatedPatches(recipe.data, seed=recipe.seed), images
 
 
 def first_network(recipe: Recipe) -> nn.Module:
@@ -332,9 +337,9 @@ def _batches(
 ) -> Callable[[int], Iterable[Sample]]:
     """What gives this process's part of the batches from one step on."""
     data, fraction = recipe.data, (team.rank, team.size)
-    if isinstance(data, ExposuresConfig) and data.exposed_on == "device":
+    if isinstance(data, SimulatedPatchesConfig) and data.exposed_on == "device":
         batch, workers = recipe.optimiser.batch, recipe.workers
-        exposed = ExposedBatches(
+        exposed = SimulatedBatches(
             data, seed=recipe.seed, batch=batch, device=device, workers=workers, fraction=fraction
         )
         return lambda first: itertools.islice(exposed.from_batch(first), recipe.steps - first)

@@ -12,12 +12,12 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from longexposure.config import parsed, read_document
 from longexposure.data.pairs import PairsConfig
-from longexposure.data.simulated_patches import ExposuresConfig
+from longexposure.data.simulated_patches import SimulatedPatchesConfig
 from longexposure.errors import RecipeError
 from longexposure.models.networks import NetworkConfig, build_network
 from longexposure.train.losses import LossConfig
 
-DataConfig = Annotated[ExposuresConfig | PairsConfig, Field(discriminator="kind")]
+DataConfig = Annotated[SimulatedPatchesConfig | PairsConfig, Field(discriminator="kind")]
 
 
 FREE_TO_CHANGE = ("workers", "checkpoint_every_steps", "look.every_steps", "look.count", "look.size_px")
