@@ -46,16 +46,16 @@ def kernel_lag(base: float) -> float:
     return float(taps[:-1] @ taps[1:] / (taps @ taps))
 
 
-def away(calibration: NoiseCalibration, *, lag: float = 0.0) -> list[float]:
+def away(result: NoiseCalibration, *, lag: float = 0.0) -> list[float]:
     """By how many of its own standard errors each number is off."""
-    profile = calibration.temporal
+    profile = result.temporal
     truth = GAIN * profile.level + READ**2 + 1 / 12
-    assert calibration.noise.slope_error is not None
+    assert result.noise.slope_error is not None
     return [
-        (profile.sigma**2 - truth) / (2 * profile.sigma * calibration.noise.sigma_error),
-        (profile.slope - GAIN) / calibration.noise.slope_error,
-        (profile.corr_x - lag) / calibration.noise.corr_x_error,
-        profile.corr_y / calibration.noise.corr_y_error,
+        (profile.sigma**2 - truth) / (2 * profile.sigma * result.noise.sigma_error),
+        (profile.slope - GAIN) / result.noise.slope_error,
+        (profile.corr_x - lag) / result.noise.corr_x_error,
+        profile.corr_y / result.noise.corr_y_error,
     ]
 
 
@@ -78,11 +78,9 @@ def test_it_is_what_the_spread_of_every_pixel_says() -> None:
     repeats = [exposed(random, part()) for _ in range(24)]
     stack = np.stack(repeats).astype(float)
     slope, height = np.polyfit(stack.mean(axis=0).ravel(), stack.var(axis=0, ddof=1).ravel(), 1)
-    calibration = measure_repeats([repeats])
-    assert calibration.temporal.sigma**2 == pytest.approx(
-        height + slope * calibration.temporal.level, rel=0.02
-    )
-    assert calibration.temporal.slope == pytest.approx(slope, rel=0.15)
+    result = measure_repeats([repeats])
+    assert result.temporal.sigma**2 == pytest.approx(height + slope * result.temporal.level, rel=0.02)
+    assert result.temporal.slope == pytest.approx(slope, rel=0.15)
 
 
 def test_several_parts_count_together() -> None:
@@ -99,39 +97,37 @@ def test_several_parts_count_together() -> None:
 def test_a_part_that_creeps_by_a_tenth_of_a_pixel_is_noted_and_does_not_count_as_noise() -> None:
     random = np.random.default_rng(3)
     scenes = [ndimage.shift(part(), (0.1 * k, 0.05 * k), order=3, mode="nearest") for k in range(4)]
-    calibration = measure_repeats([[exposed(random, scene) for scene in scenes]])
-    assert np.abs(away(calibration)).max() < 4
-    assert any("moved by up to 0.1" in note for note in calibration.measured.notes)
+    result = measure_repeats([[exposed(random, scene) for scene in scenes]])
+    assert np.abs(away(result)).max() < 4
+    assert any("moved by up to 0.1" in note for note in result.measured.notes)
 
 
 def test_one_ball_that_moves_is_left_out() -> None:
     random = np.random.default_rng(4)
     y, x = np.mgrid[:SIDE, :SIDE]
     scenes = [part() - 600 * ((y - 38) ** 2 + (x - 72 - 2 * k) ** 2 < 30) for k in range(4)]
-    calibration = measure_repeats([[exposed(random, scene) for scene in scenes]])
+    result = measure_repeats([[exposed(random, scene) for scene in scenes]])
     raw = 0.5 * np.var(np.diff(np.stack(scenes), axis=0))
     assert raw > 0.07 * GAIN * 2000, "left in, it would be seen"
-    assert calibration.temporal.sigma**2 == pytest.approx(
-        GAIN * calibration.temporal.level + READ**2, rel=0.05
-    )
+    assert result.temporal.sigma**2 == pytest.approx(GAIN * result.temporal.level + READ**2, rel=0.05)
 
 
 def test_light_that_drifts_by_a_percent_a_frame_is_taken_off() -> None:
     random = np.random.default_rng(5)
     slow = np.linspace(-1, 1, SIDE)[None]
     scenes = [part() * (1 + 0.01 * k) + 6 * k * slow for k in range(6)]
-    calibration = measure_repeats([[exposed(random, scene) for scene in scenes]])
-    assert np.abs(away(calibration)).max() < 4
-    assert any("brightness changed by 4" in note for note in calibration.measured.notes)
+    result = measure_repeats([[exposed(random, scene) for scene in scenes]])
+    assert np.abs(away(result)).max() < 4
+    assert any("brightness changed by 4" in note for note in result.measured.notes)
 
 
 def test_saturated_areas_are_left_out_and_not_vouched_for() -> None:
     random = np.random.default_rng(6)
     scene = part() * 20
     scene[:, :45] = 70000
-    calibration = measure_repeats([[exposed(random, scene) for _ in range(4)]])
-    assert np.abs(away(calibration)[:1]).max() < 4
-    assert calibration.measured.grey[1] < 65535
+    result = measure_repeats([[exposed(random, scene) for _ in range(4)]])
+    assert np.abs(away(result)[:1]).max() < 4
+    assert result.measured.grey[1] < 65535
 
 
 def test_eight_bits_with_less_noise_than_a_grey_value_come_back() -> None:
@@ -142,9 +138,9 @@ def test_eight_bits_with_less_noise_than_a_grey_value_come_back() -> None:
         np.rint(scene + np.sqrt(0.1 + 0.001 * scene) * random.standard_normal(scene.shape)).astype(np.uint8)
         for _ in range(6)
     ]
-    calibration = measure_repeats([frames])
-    expected = 0.1 + 0.001 * calibration.temporal.level + 1 / 12
-    assert calibration.temporal.sigma**2 == pytest.approx(expected, rel=0.05)
+    result = measure_repeats([frames])
+    expected = 0.1 + 0.001 * result.temporal.level + 1 / 12
+    assert result.temporal.sigma**2 == pytest.approx(expected, rel=0.05)
 
 
 def shaken(by_px: int) -> list[Image]:
@@ -213,9 +209,9 @@ def test_shaking_is_refused_however_far() -> None:
 
 
 def test_the_same_texture_standing_still_is_not_refused() -> None:
-    calibration = measure_repeats([shaken(0)])
-    assert np.abs(away(calibration)).max() < 4
-    assert calibration.measured.notes == ()
+    result = measure_repeats([shaken(0)])
+    assert np.abs(away(result)).max() < 4
+    assert result.measured.notes == ()
 
 
 def test_of_large_frames_the_middle_is_measured() -> None:
@@ -223,5 +219,5 @@ def test_of_large_frames_the_middle_is_measured() -> None:
     narrow = [np.rint(1000 + 30 * random.standard_normal((3, 9000))).astype(np.uint16) for _ in range(2)]
     for frame in narrow:
         frame[:, :3400] = random.integers(0, 60000, (3, 3400))
-    calibration = measure_repeats([narrow])
-    assert calibration.temporal.sigma == pytest.approx(30, rel=0.05)
+    result = measure_repeats([narrow])
+    assert result.temporal.sigma == pytest.approx(30, rel=0.05)

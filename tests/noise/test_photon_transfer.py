@@ -42,16 +42,16 @@ def true_variance(level: float) -> float:
     return GAIN * (level - OFFSET) + READ**2 + 1 / 12
 
 
-def away(calibration: NoiseCalibration) -> list[float]:
+def away(result: NoiseCalibration) -> list[float]:
     """By how many of its own standard errors each number is off."""
-    profile = calibration.temporal
-    variance_error = 2 * profile.sigma * calibration.noise.sigma_error
-    assert calibration.noise.slope_error is not None
+    profile = result.temporal
+    variance_error = 2 * profile.sigma * result.noise.sigma_error
+    assert result.noise.slope_error is not None
     return [
         (profile.sigma**2 - true_variance(profile.level)) / variance_error,
-        (profile.slope - GAIN) / calibration.noise.slope_error,
-        profile.corr_x / calibration.noise.corr_x_error,
-        profile.corr_y / calibration.noise.corr_y_error,
+        (profile.slope - GAIN) / result.noise.slope_error,
+        profile.corr_x / result.noise.corr_x_error,
+        profile.corr_y / result.noise.corr_y_error,
     ]
 
 
@@ -74,11 +74,11 @@ def test_it_agrees_with_the_textbook_calculation() -> None:
     means = [float(np.mean(pair)) for pair in [*flats, without]]
     bright = zip(halves[:-1], means[:-1], strict=True)
     gains = [(half - halves[-1]) / (mean - means[-1]) for half, mean in bright]
-    calibration = measure_flats(flats, without)
-    assert calibration.temporal.slope == pytest.approx(np.mean(gains), rel=0.02)
-    assert calibration.temporal.variance(means[-1]) == pytest.approx(halves[-1], rel=0.02)
-    assert [variance for _, variance, _ in calibration.measured.points] == pytest.approx(halves, rel=0.02)
-    assert calibration.measured.grey == pytest.approx((means[-1], means[-2]), rel=1e-3)
+    result = measure_flats(flats, without)
+    assert result.temporal.slope == pytest.approx(np.mean(gains), rel=0.02)
+    assert result.temporal.variance(means[-1]) == pytest.approx(halves[-1], rel=0.02)
+    assert [variance for _, variance, _ in result.measured.points] == pytest.approx(halves, rel=0.02)
+    assert result.measured.grey == pytest.approx((means[-1], means[-2]), rel=1e-3)
 
 
 def test_few_frames_give_larger_errors_than_many() -> None:
@@ -99,34 +99,34 @@ def test_the_colour_of_quanta_behind_a_screen_is_separated_from_white_electronic
         read = 40 * random.standard_normal((80, 80))
         return (level + np.sqrt(2.0 * level) * smeared + read).astype(np.float32)
 
-    calibration = measure_flats([[frame(level) for _ in range(6)] for level in (500.0, 2000.0, 8000.0)])
-    profile = calibration.temporal
+    result = measure_flats([[frame(level) for _ in range(6)] for level in (500.0, 2000.0, 8000.0)])
+    profile = result.temporal
     expected = lag * 2 * profile.level / (2 * profile.level + 1600)
-    assert profile.corr_x == pytest.approx(expected, abs=3 * calibration.noise.corr_x_error)
-    assert profile.corr_y == pytest.approx(0, abs=3 * calibration.noise.corr_y_error)
-    assert calibration.noise.slope_x == pytest.approx(2 * lag, rel=0.1)
-    assert calibration.noise.slope_y == pytest.approx(0, abs=0.1)
+    assert profile.corr_x == pytest.approx(expected, abs=3 * result.noise.corr_x_error)
+    assert profile.corr_y == pytest.approx(0, abs=3 * result.noise.corr_y_error)
+    assert result.noise.slope_x == pytest.approx(2 * lag, rel=0.1)
+    assert result.noise.slope_y == pytest.approx(0, abs=0.1)
 
 
 def test_a_fixed_pattern_does_not_disturb_the_noise_and_is_measured_beside_it() -> None:
     random = np.random.default_rng(4)
     pixels = 1 + 0.02 * random.standard_normal((SIDE, SIDE))
-    calibration = measure_flats(levels(random, count=6, pattern=pixels), darks(random))
-    assert np.abs(away(calibration)[:2]).max() < 4
-    assert calibration.pattern is not None
-    assert calibration.pattern.fraction == pytest.approx(0.02, abs=3 * calibration.pattern.fraction_error)
-    assert calibration.pattern.fraction_error < 0.001
-    assert calibration.pattern.dark == pytest.approx(OFFSET, abs=1)
-    assert [calibration.pattern.corr_x, calibration.pattern.corr_y] == pytest.approx([0, 0], abs=0.08)
+    result = measure_flats(levels(random, count=6, pattern=pixels), darks(random))
+    assert np.abs(away(result)[:2]).max() < 4
+    assert result.pattern is not None
+    assert result.pattern.fraction == pytest.approx(0.02, abs=3 * result.pattern.fraction_error)
+    assert result.pattern.fraction_error < 0.001
+    assert result.pattern.dark == pytest.approx(OFFSET, abs=1)
+    assert [result.pattern.corr_x, result.pattern.corr_y] == pytest.approx([0, 0], abs=0.08)
 
 
 def test_a_pattern_of_rows_correlates_along_rows() -> None:
     random = np.random.default_rng(5)
     rows = 1 + 0.02 * random.standard_normal((SIDE, 1)) * np.ones((1, SIDE))
-    calibration = measure_flats(levels(random, count=6, pattern=rows), darks(random))
-    assert calibration.pattern is not None
-    assert calibration.pattern.corr_x > 0.8
-    assert calibration.pattern.corr_y < 0.2
+    result = measure_flats(levels(random, count=6, pattern=rows), darks(random))
+    assert result.pattern is not None
+    assert result.pattern.corr_x > 0.8
+    assert result.pattern.corr_y < 0.2
 
 
 def test_without_a_pattern_none_is_found() -> None:
@@ -140,23 +140,21 @@ def test_without_a_pattern_none_is_found() -> None:
 def test_shading_is_neither_noise_nor_pattern_and_helps_to_see_the_slope() -> None:
     random = np.random.default_rng(6)
     shading = np.linspace(0.5, 1.5, SIDE)[None] * np.linspace(0.8, 1.2, SIDE)[:, None]
-    calibration = measure_flats([[exposed(random, 3000 * shading) for _ in range(8)]])
-    assert calibration.noise.slope_error is not None
-    assert calibration.temporal.slope == pytest.approx(GAIN, abs=3 * calibration.noise.slope_error)
-    assert calibration.noise.slope_error < 0.1 * GAIN
-    assert calibration.pattern is None
-    assert calibration.measured.grey[1] / calibration.measured.grey[0] > 2
+    result = measure_flats([[exposed(random, 3000 * shading) for _ in range(8)]])
+    assert result.noise.slope_error is not None
+    assert result.temporal.slope == pytest.approx(GAIN, abs=3 * result.noise.slope_error)
+    assert result.noise.slope_error < 0.1 * GAIN
+    assert result.pattern is None
+    assert result.measured.grey[1] / result.measured.grey[0] > 2
 
 
 def test_one_brightness_gives_sigma_there_and_no_slope() -> None:
     random = np.random.default_rng(7)
-    calibration = measure_flats([[exposed(random, 1500) for _ in range(4)]])
-    assert calibration.noise.slope_error is None
-    assert calibration.temporal.slope == 0
-    assert calibration.temporal.sigma == pytest.approx(
-        true_variance(calibration.temporal.level) ** 0.5, rel=0.03
-    )
-    assert calibration.measured.grey[0] == calibration.measured.grey[1] == calibration.temporal.level
+    result = measure_flats([[exposed(random, 1500) for _ in range(4)]])
+    assert result.noise.slope_error is None
+    assert result.temporal.slope == 0
+    assert result.temporal.sigma == pytest.approx(true_variance(result.temporal.level) ** 0.5, rel=0.03)
+    assert result.measured.grey[0] == result.measured.grey[1] == result.temporal.level
 
 
 def test_a_lamp_that_drifts_and_flickers_is_taken_off_and_noted() -> None:
@@ -168,9 +166,9 @@ def test_a_lamp_that_drifts_and_flickers_is_taken_off_and_noted() -> None:
         lamp = enumerate(1 + 0.02 * random.standard_normal(6))
         return [exposed(random, quanta * shading * (by + 0.004 * number * slow)) for number, by in lamp]
 
-    calibration = measure_flats([flats(quanta) for quanta in QUANTA], darks(random))
-    assert np.abs(away(calibration)[:2]).max() < 4
-    assert any("brightness changed by" in note for note in calibration.measured.notes)
+    result = measure_flats([flats(quanta) for quanta in QUANTA], darks(random))
+    assert np.abs(away(result)[:2]).max() < 4
+    assert any("brightness changed by" in note for note in result.measured.notes)
     raw = 0.5 * np.var(np.diff(np.stack(flats(6000)).astype(float), axis=0))
     assert raw > 1.3 * true_variance(OFFSET + GAIN * 6000), "without care it would be noise"
 
@@ -188,9 +186,9 @@ def test_hot_flickering_and_hit_pixels_are_left_out() -> None:
         return np.clip(np.rint(grey), 0, 65535).astype(np.uint16)
 
     flats = [[spoiled(frame) for frame in series] for series in levels(random, count=6)]
-    calibration = measure_flats(flats, [spoiled(frame) for frame in darks(random, 6)])
-    assert np.abs(away(calibration)).max() < 4
-    assert calibration.pattern is None
+    result = measure_flats(flats, [spoiled(frame) for frame in darks(random, 6)])
+    assert np.abs(away(result)).max() < 4
+    assert result.pattern is None
 
 
 def test_rounding_to_eight_bits_counts_as_noise() -> None:
@@ -200,9 +198,9 @@ def test_rounding_to_eight_bits_counts_as_noise() -> None:
         return np.rint(level + 0.45 * random.standard_normal((96, 96)) + fine).astype(np.uint8)
 
     fine = np.linspace(0, 3, 96)[None]  # all fractions of a grey value
-    calibration = measure_flats([[frame(level) for _ in range(8)] for level in (60.0, 120.0)], pattern=False)
-    assert calibration.temporal.sigma == pytest.approx((0.45**2 + 1 / 12) ** 0.5, rel=0.02)
-    assert calibration.temporal.slope == pytest.approx(0, abs=1e-3)
+    result = measure_flats([[frame(level) for _ in range(8)] for level in (60.0, 120.0)], pattern=False)
+    assert result.temporal.sigma == pytest.approx((0.45**2 + 1 / 12) ** 0.5, rel=0.02)
+    assert result.temporal.slope == pytest.approx(0, abs=1e-3)
 
 
 def test_a_dark_off_the_line_is_left_out_and_noted() -> None:
@@ -213,11 +211,11 @@ def test_a_dark_off_the_line_is_left_out_and_noted() -> None:
         grey = level + sigma * random.standard_normal((6, SIDE, SIDE))
         return [np.rint(frame).astype(np.uint16) for frame in grey]
 
-    calibration = measure_flats([frames(level, 50.0) for level in (2000, 4000, 8000)], frames(400, 5.0))
-    assert calibration.temporal.slope == pytest.approx(0, abs=0.03)
-    assert calibration.temporal.sigma == pytest.approx(50, rel=0.02)
-    assert calibration.measured.grey[0] == pytest.approx(2000, rel=0.01)
-    assert any("the dark lies off the line" in note for note in calibration.measured.notes)
+    result = measure_flats([frames(level, 50.0) for level in (2000, 4000, 8000)], frames(400, 5.0))
+    assert result.temporal.slope == pytest.approx(0, abs=0.03)
+    assert result.temporal.sigma == pytest.approx(50, rel=0.02)
+    assert result.measured.grey[0] == pytest.approx(2000, rel=0.01)
+    assert any("the dark lies off the line" in note for note in result.measured.notes)
 
 
 def test_a_bent_line_is_noted_with_its_size() -> None:
@@ -227,18 +225,18 @@ def test_a_bent_line_is_noted_with_its_size() -> None:
         [np.rint(level + sigma * random.standard_normal((SIDE, SIDE))).astype(np.uint16) for _ in range(4)]
         for level, sigma in points
     ]
-    calibration = measure_flats(flats)
-    assert calibration.measured.misfit > 0.3
-    assert any("no straight line" in note for note in calibration.measured.notes)
+    result = measure_flats(flats)
+    assert result.measured.misfit > 0.3
+    assert any("no straight line" in note for note in result.measured.notes)
 
 
 def test_a_clipped_brightness_is_left_out_and_the_others_count() -> None:
     random = np.random.default_rng(13)
     white = [np.clip(exposed(random, 38500).astype(int) + 30, 0, 65535).astype(np.uint16) for _ in range(3)]
-    calibration = measure_flats([*levels(random), white], pattern=False)
-    assert calibration.measured.grey[1] < 11000
-    assert any("left out" in note and "black nor white" in note for note in calibration.measured.notes)
-    assert np.abs(away(calibration)[:2]).max() < 4
+    result = measure_flats([*levels(random), white], pattern=False)
+    assert result.measured.grey[1] < 11000
+    assert any("left out" in note and "black nor white" in note for note in result.measured.notes)
+    assert np.abs(away(result)[:2]).max() < 4
     with pytest.raises(InputError, match=r"flats: expected .* reach neither black nor white"):
         measure_flats([white])
 
@@ -255,9 +253,9 @@ def test_a_clip_below_the_end_of_the_type_is_seen() -> None:
 def test_darks_that_clip_are_left_out() -> None:
     random = np.random.default_rng(15)
     black = [np.clip(exposed(random, 0).astype(int) - 200, 0, None).astype(np.uint16) for _ in range(3)]
-    calibration = measure_flats(levels(random), black)
-    assert calibration.measured.darks == 0
-    assert any(note.startswith("darks left out") for note in calibration.measured.notes)
+    result = measure_flats(levels(random), black)
+    assert result.measured.darks == 0
+    assert any(note.startswith("darks left out") for note in result.measured.notes)
 
 
 def frames_of(name: str) -> Sequence[Image]:
@@ -267,24 +265,20 @@ def frames_of(name: str) -> Sequence[Image]:
 
 def test_a_real_camera_has_the_gain_of_photon_transfer_pixel_by_pixel() -> None:
     flats, without = frames_of("flats"), frames_of("darks")
-    calibration = measure_flats([flats], without)
+    result = measure_flats([flats], without)
     light, dark = (np.stack(frames).astype(float) for frames in (flats, without))
     light = light / light.mean(axis=(1, 2), keepdims=True) * light.mean()  # the lamp's drift
     half, dark_half = (0.5 * (np.diff(frames, axis=0) ** 2).mean(axis=0) for frames in (light, dark))
     gains = (half - np.median(dark_half)) / (light - dark.mean()).mean(axis=0)
-    assert calibration.temporal.slope == pytest.approx(float(np.median(gains)), rel=0.03)
-    assert calibration.temporal.slope == pytest.approx(1.55, rel=0.02)
-    assert calibration.temporal.variance(float(dark.mean())) == pytest.approx(np.median(dark_half), rel=0.2)
-    assert max(abs(calibration.temporal.corr_x), abs(calibration.temporal.corr_y)) < 0.02
-    assert calibration.pattern is not None
+    assert result.temporal.slope == pytest.approx(float(np.median(gains)), rel=0.03)
+    assert result.temporal.slope == pytest.approx(1.55, rel=0.02)
+    assert result.temporal.variance(float(dark.mean())) == pytest.approx(np.median(dark_half), rel=0.2)
+    assert max(abs(result.temporal.corr_x), abs(result.temporal.corr_y)) < 0.02
+    assert result.pattern is not None
     still = (light.mean(axis=0) - dark.mean(axis=0)) / (light - dark).mean()
     down, across = (0.5 * float(np.median(np.diff(still, axis=axis) ** 2)) / 0.4549 for axis in (0, 1))
-    assert calibration.pattern.fraction**2 == pytest.approx(down, rel=0.4), (
-        "its beam has stripes along the rows"
-    )
-    assert calibration.pattern.fraction**2 * (1 - calibration.pattern.corr_x) == pytest.approx(
-        across, rel=0.4
-    )
+    assert result.pattern.fraction**2 == pytest.approx(down, rel=0.4), "its beam has stripes along the rows"
+    assert result.pattern.fraction**2 * (1 - result.pattern.corr_x) == pytest.approx(across, rel=0.4)
 
 
 def test_frames_are_not_modified() -> None:

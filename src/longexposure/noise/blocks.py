@@ -50,13 +50,13 @@ Blocks = npt.NDArray[np.float32]
 Numbers = npt.NDArray[np.float64]
 
 
-def cut_blocks(pixels: Pixels) -> Blocks:
-    """Blocks (N, 8, 8), float32, evenly spread when there are more than `MAX_BLOCKS`."""
-    height, width = pixels.shape[0] // BLOCK, pixels.shape[1] // BLOCK
-    tiled = pixels[: height * BLOCK, : width * BLOCK].reshape(height, BLOCK, width, BLOCK)
-    step = max(1, int(np.ceil(np.sqrt(height * width / MAX_BLOCKS))))
+def cut_blocks(pixels: Pixels, *, side: int = BLOCK, most: float = MAX_BLOCKS) -> Blocks:
+    """Blocks (N, side, side), float32, evenly spread when there are more than `most`."""
+    height, width = pixels.shape[0] // side, pixels.shape[1] // side
+    tiled = pixels[: height * side, : width * side].reshape(height, side, width, side)
+    step = max(1, int(np.ceil(np.sqrt(height * width / most))))
     chosen = tiled[::step, :, ::step].swapaxes(1, 2)
-    return np.ascontiguousarray(chosen, dtype=np.float32).reshape(-1, BLOCK, BLOCK)
+    return np.ascontiguousarray(chosen, dtype=np.float32).reshape(-1, side, side)
 
 
 def unclipped(blocks: Blocks, *, low: float, high: float) -> npt.NDArray[np.bool_]:

@@ -42,24 +42,17 @@ class _Frame:
 
     Attributes:
         name: file and page, for messages.
-        file: number of its file.
-        paged: whether the file holds more than one.
+        file: the file.
+        paged: whether that holds more than one.
         pixels: (H, W).
+        exposure_s: seconds; None where the file does not say.
     """
 
     name: str
-    file: int
+    file: FileTable
     paged: bool
     pixels: Pixels
-
-
-@dataclass(frozen=True, eq=False)
-class _Exposures:
-    """All that was read for one role: flats, repeats, images or darks."""
-
-    frames: list[_Frame]
-    files: list[FileTable]
-    exposures_s: set[float]
+    exposure_s: float | None
 
 
 def measure_calibration(
@@ -93,11 +86,11 @@ def measure_calibration(
     """
     try:
         bright, dark = _read(files, source, on_file), _read(darks, "darks", on_file)
-        _check_frames([*bright.frames, *dark.frames])
+        _check_frames([*bright, *dark])
         if source == "image":
-            noise = measure_images([frame.pixels for frame in bright.frames])
+            noise = measure_images([frame.pixels for frame in bright])
         else:
-            noise = _from_series(bright.frames, dark.frames, source=source, pattern=pattern)
+            noise = _from_series(bright, dark, source=source, pattern=pattern)
     except MemoryError as error:
         raise ResourceError(
             where=source,
@@ -105,29 +98,30 @@ def measure_calibration(
             found="too little",
             advice="give fewer frames; ten of each brightness are plenty",
         ) from error
-    if exposure_s is None and len(bright.exposures_s) == 1:
-        (exposure_s,) = bright.exposures_s
-    facts = {"machine": machine, "exposure_s": exposure_s, "files": (*bright.files, *dark.files)}
+    if exposure_s is None:
+        known = {frame.exposure_s for frame in bright} - {None}
+        exposure_s = known.pop() if len(known) == 1 else None
+    read = tuple(dict.fromkeys(frame.file for frame in (*bright, *dark)))
+    facts = {"machine": machine, "exposure_s": exposure_s, "files": read}
     return NoiseCalibration.model_validate({**dict(noise), **facts})
 
 
-def _read(files: Iterable[Path], role: str, on_file: Callable[[str], None] | None) -> _Exposures:
-    found = _Exposures([], [], set())
-    for number, path in enumerate(files):
+def _read(files: Iterable[Path], role: str, on_file: Callable[[str], None] | None) -> list[_Frame]:
+    frames = []
+    for path in files:
         radiograph = read_radiograph(path)
         check_finite(radiograph.pixels, str(path))
+        sha256 = radiograph.source.sha256 if radiograph.source else ""
+        file = FileTable.model_validate({"name": path.name, "role": role, "sha256": sha256})
+        seconds = radiograph.exposure.get("exposure_s")
+        known = float(seconds) if isinstance(seconds, int | float) and seconds > 0 else None
         pages = radiograph.pixels if radiograph.pixels.ndim == 3 else radiograph.pixels[None]
         for page, pixels in enumerate(pages, start=1):
             name = f"{path}, page {page}" if len(pages) > 1 else str(path)
-            found.frames.append(_Frame(name, number, len(pages) > 1, pixels))
-        sha256 = radiograph.source.sha256 if radiograph.source else ""
-        found.files.append(FileTable.model_validate({"name": path.name, "role": role, "sha256": sha256}))
-        seconds = radiograph.exposure.get("exposure_s")
-        if isinstance(seconds, int | float) and seconds > 0:
-            found.exposures_s.add(float(seconds))
+            frames.append(_Frame(name, file, len(pages) > 1, pixels, known))
         if on_file is not None:
             on_file(path.name)
-    return found
+    return frames
 
 
 def _check_frames(frames: Sequence[_Frame]) -> None:
@@ -159,9 +153,11 @@ def _check_frames(frames: Sequence[_Frame]) -> None:
 def _from_series(
     frames: Sequence[_Frame], darks: Sequence[_Frame], *, source: Source, pattern: bool
 ) -> NoiseCalibration:
-    scenes: dict[int, list[_Frame]] = {}  # the pages of every file, and all files of one page together
+    scenes: dict[
+        FileTable | None, list[_Frame]
+    ] = {}  # the pages of every file, and all files of one page together
     for frame in frames:
-        scenes.setdefault(frame.file if frame.paged else -1, []).append(frame)
+        scenes.setdefault(frame.file if frame.paged else None, []).append(frame)
     groups = list(scenes.values())
     if source == "flats":
         groups = [group for scene in groups for group in _by_brightness(scene)]

@@ -76,16 +76,6 @@ class NoiseTable(_Table):
     slope_x: float | None = None
     slope_y: float | None = None
 
-    def correlations(self, grey: float, variance: float) -> tuple[float, float]:
-        """Lag-1 autocorrelation along x and y at a grey value where the noise has this variance."""
-        found = []
-        for corr, slope in ((self.corr_x, self.slope_x), (self.corr_y, self.slope_y)):
-            at_level = corr * self.sigma**2
-            change = 0.0 if slope is None else slope * (grey - self.level)
-            value = corr if slope is None or variance <= 0 else (at_level + change) / variance
-            found.append(min(max(value, -1.0), 1.0))
-        return found[0], found[1]
-
 
 class FixedPattern(_Table):
     """The fixed pattern, which stands still from frame to frame and counts as noise of a single image.
@@ -208,13 +198,20 @@ class NoiseCalibration(_Table):
         signal = max(grey - pattern.dark, 0.0)
         fixed = (pattern.fraction * signal) ** 2
         weight = fixed / (variance + fixed) if variance + fixed > 0 else 0.0
-        corr_x, corr_y = self.noise.correlations(grey, variance)
+        noise, found = self.noise, []
+        for corr, slope, fixed_corr in (
+            (noise.corr_x, noise.slope_x, pattern.corr_x),
+            (noise.corr_y, noise.slope_y, pattern.corr_y),
+        ):
+            if slope is not None and variance > 0:
+                corr = (corr * noise.sigma**2 + slope * (grey - noise.level)) / variance
+            found.append((1 - weight) * min(max(corr, -1.0), 1.0) + weight * fixed_corr)
         return NoiseProfile(
             level=grey,
             sigma=(variance + fixed) ** 0.5,
             slope=temporal.slope + 2 * pattern.fraction**2 * signal,
-            corr_x=(1 - weight) * corr_x + weight * pattern.corr_x,
-            corr_y=(1 - weight) * corr_y + weight * pattern.corr_y,
+            corr_x=found[0],
+            corr_y=found[1],
             origin=self.measured.source,
         )
 

@@ -96,21 +96,6 @@ class FrameDifferences:
         return factor
 
 
-@dataclass(frozen=True, eq=False)
-class NoisePixels:
-    """The pixels whose noise is measured.
-
-    Attributes:
-        kept: (H, W).
-        variance: of the noise at the brightness of every pixel, (H, W).
-        edges_note: what a person should know of the edges that were left out; empty where none were.
-    """
-
-    kept: Mask
-    variance: Numbers
-    edges_note: str
-
-
 def frame_differences(scene: Scene, frames: Sequence[Pixels]) -> FrameDifferences:
     """Sums over the differences of successive frames (H, W), without what is not noise."""
     count, (height, width) = len(frames) - 1, scene.mean.shape
@@ -145,8 +130,14 @@ def blocks_of(shape: tuple[int, ...]) -> npt.NDArray[np.intp]:
     return np.asarray(rows[:, None] * (columns.max() + 1) + columns[None], dtype=np.intp)
 
 
-def noise_pixels(scene: Scene, sums: FrameDifferences, where: str, *, uniform: bool) -> NoisePixels:
+def noise_pixels(
+    scene: Scene, sums: FrameDifferences, where: str, *, uniform: bool
+) -> tuple[Mask, Numbers, list[str]]:
     """Leave out pixels far noisier than others of their brightness, and edges that moved.
+
+    Returns:
+        The pixels that are kept, (H, W); the variance of the noise at the brightness of every pixel, (H, W);
+        a note where edges were left out.
 
     Raises:
         InputError: too few pixels remain.
@@ -179,7 +170,7 @@ def noise_pixels(scene: Scene, sums: FrameDifferences, where: str, *, uniform: b
             raise part_moved(where, f"{1 - kept.mean():.0%} of the pixels far noisier than the others")
     lost = 1 - float(kept.sum() / inside.sum())
     note = f"edges moved by about {jitter**0.5:.2g} px; the {lost:.0%} of the pixels on them were left out"
-    return NoisePixels(kept, variance_at(scene.level), note if jitter and lost > 0.01 else "")
+    return kept, variance_at(scene.level), [note] if jitter and lost > 0.01 else []
 
 
 def brightness_edges(level: Numbers, reliability: float) -> Numbers:

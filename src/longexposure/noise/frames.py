@@ -169,17 +169,16 @@ def compare_frames(frames: Sequence[Pixels], *, where: str, uniform: bool = Fals
             found="none: they differ by their brightness at most",
             advice="a copy is not a repeat, brightened or not: expose again",
         )
-    pixels = noise_pixels(scene, differences, where, uniform=uniform)
-    if pixels.kept.sum() < REFITTED * scene.usable.sum():
-        scene = scene.fitted_to(pixels.kept)
+    kept, variance, edge_notes = noise_pixels(scene, differences, where, uniform=uniform)
+    if kept.sum() < REFITTED * scene.usable.sum():
+        scene = scene.fitted_to(kept)
         differences = frame_differences(scene, frames)
-        pixels = noise_pixels(scene, differences, where, uniform=uniform)
-    kept = pixels.kept
-    notes = [*brightness_changes(frames, scene), *filter(None, [pixels.edges_note])]
+        kept, variance, edge_notes = noise_pixels(scene, differences, where, uniform=uniform)
+    notes = [*brightness_changes(frames, scene), *edge_notes]
     notes += [] if uniform else creeping(scene, differences, kept, where)
     notes += structure_left(differences, kept, where)
     if not uniform:
-        check_evenness(scene, differences, pixels, where)
+        check_evenness(scene, differences, kept, variance, where)
         check_ghosts(differences, kept, where)
     notes += correlation_in_time(differences, kept, where)
     return FrameSeries(

@@ -11,8 +11,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from longexposure.errors import InputError
-from longexposure.noise.differences import FAR_PX, FrameDifferences, NoisePixels, part_moved
-from longexposure.noise.scene import Mask, Scene
+from longexposure.noise.differences import FAR_PX, FrameDifferences, part_moved
+from longexposure.noise.scene import Mask, Numbers, Scene
 from longexposure.radiograph import Pixels
 
 DRIFTED = 0.005
@@ -67,14 +67,13 @@ def structure_left(sums: FrameDifferences, kept: Mask, where: str) -> Iterator[s
         yield f"{fraction:.1%} of what frames differ by is structure: light or part did not stand still"
 
 
-def check_evenness(scene: Scene, sums: FrameDifferences, pixels: NoisePixels, where: str) -> None:
-    """Noise at one brightness is alike in neighbouring places; what a moving part leaves is not."""
-    kept = pixels.kept
+def check_evenness(scene: Scene, sums: FrameDifferences, kept: Mask, variance: Numbers, where: str) -> None:
+    """Over its variance by brightness (H, W), noise is alike in neighbouring places; a moving part is not."""
     side = max(EVEN_PX) if min(kept.shape) >= 4 * max(EVEN_PX) else min(EVEN_PX)
     rows, columns = (length // side for length in kept.shape)
     if min(rows, columns) < 4:
         return
-    ratio = np.where(kept, sums.power * scene.slack / np.maximum(pixels.variance, 1e-12), 0.0)
+    ratio = np.where(kept, sums.power * scene.slack / np.maximum(variance, 1e-12), 0.0)
     count, total = (
         image[: rows * side, : columns * side].reshape(rows, side, columns, side).sum(axis=(1, 3))
         for image in (kept, ratio)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -58,14 +58,8 @@ class NoiseProfile:
 
     def mapped(self, *, scale: float, offset: float) -> NoiseProfile:
         """The profile of `scale * x + offset` when this one is the profile of x (scale > 0)."""
-        return NoiseProfile(
-            level=scale * self.level + offset,
-            sigma=scale * self.sigma,
-            slope=scale * self.slope,
-            corr_x=self.corr_x,
-            corr_y=self.corr_y,
-            origin=self.origin,
-        )
+        level = scale * self.level + offset
+        return replace(self, level=level, sigma=scale * self.sigma, slope=scale * self.slope)
 
     @property
     def signal_share(self) -> float:

@@ -19,7 +19,7 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
-from longexposure.noise.blocks import unclipped
+from longexposure.noise.blocks import cut_blocks, unclipped
 from longexposure.radiograph import Pixels
 
 BLOCK_PX = 16
@@ -102,7 +102,7 @@ class SeparatedNoise:
 
 def paired_blocks(lq: Pixels, hq: Pixels) -> PairedBlocks:
     """Numbers about all blocks of two images (H, W) of one size that touch no end of the grey scale."""
-    short, long = _cut(lq), _cut(hq)
+    short, long = (cut_blocks(image, side=BLOCK_PX, most=np.inf) for image in (lq, hq))
     free = unclipped(short, low=float(lq.min()), high=float(lq.max()))
     free &= unclipped(long, low=float(hq.min()), high=float(hq.max()))
     short, long = short[free], long[free]
@@ -174,13 +174,6 @@ def _correlation(lagged: Numbers, variance: float) -> tuple[float, float]:
     x, y = np.median(lagged, axis=0) / variance
     _, bias = _planes()
     return float(np.clip(x + bias, -1, 1)), float(np.clip(y + bias, -1, 1))
-
-
-def _cut(pixels: Pixels) -> npt.NDArray[np.float32]:
-    rows, columns = (side // BLOCK_PX for side in pixels.shape)
-    tiled = pixels[: rows * BLOCK_PX, : columns * BLOCK_PX].reshape(rows, BLOCK_PX, columns, BLOCK_PX)
-    blocks = tiled.swapaxes(1, 2).reshape(-1, BLOCK_PX, BLOCK_PX)
-    return np.ascontiguousarray(blocks, dtype=np.float32)
 
 
 @lru_cache(maxsize=1)
