@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import struct
 import zlib
+from functools import cached_property
 from typing import BinaryIO, NamedTuple
 
 import numpy as np
@@ -55,26 +56,13 @@ def read_png(data: bytes, source: Source) -> Radiograph:
     Raises:
         InputError: damaged, cut off, or holding something else, with the way out.
     """
-    from PIL import Image
-
-    chunks = _chunks(data, source.path)
-    samples = _decoded(_Header.of(chunks, source.path), chunks, source.path)
-    if samples.ndim == 3:
-        samples = one_channel(samples, source.path, extra=1 - samples.shape[2] % 2)
-    first = dict(reversed(chunks))
-    texts = _texts(chunks)
-    exif = first.get(b"eXIf")
-    if exif is None:  # older tools keep the same in a text
-        profile = texts.get("Raw profile type exif", texts.get("Raw profile type APP1", ""))
-        exif = bytes.fromhex("".join(profile.split("\n")[3:]))
-    tags = Image.Exif()
-    tags.load(exif)
-    orientation = int(tags.get(274, 1))
-    x, y, unit = struct.unpack(">IIB", first.get(b"pHYs", bytes(9)))
+    file = _File(data, source.path)
+    samples, orientation = file.samples(), file.orientation()
+    x, y, unit = struct.unpack(">IIB", file.first.get(b"pHYs", bytes(9)))
     return radiograph_of(
         upright(samples, orientation),
         source,
-        text=texts.get("Description", texts.get("Comment", "")),
+        text=file.texts.get("Description", file.texts.get("Comment", "")),
         resolution=_per_unit(x, y, metre=unit == 1) if x and y and (unit == 1 or x != y) else None,
         rounded=_rounded,
         orientation=orientation,
@@ -120,32 +108,6 @@ class _Header(NamedTuple):
     filtering: int
     interlaced: int
 
-    @classmethod
-    def of(cls, chunks: list[tuple[bytes, bytes]], where: str) -> _Header:
-        """The header of these chunks; refuses what is no still image of 8 or 16 bits."""
-        name, body = chunks[0]
-        if name != b"IHDR" or len(body) != 13:
-            raise damaged(where, expected="IHDR as first chunk", found=repr(name)[2:-1])
-        header = cls(*struct.unpack(">IIBBBBB", body))
-        width, height, depth, colour, packing, filtering, interlaced = header
-        known = colour in _SAMPLES and depth in _DEPTHS.get(colour, (8, 16)) and interlaced in (0, 1)
-        if not known or not width or not height or packing or filtering:
-            raise damaged(
-                where,
-                expected="a valid PNG header",
-                found=f"{width} x {height} pixels, {depth} bits, colour type {colour}",
-            )
-        if colour == _GREY and depth < 8:
-            raise wrong_type(where, f"{depth}-bit samples")
-        if any(name == b"acTL" for name, _ in chunks):
-            raise InputError(
-                where=where,
-                expected="one still image",
-                found="an animated PNG",
-                advice="save the frames as separate files or as a multi-page TIFF",
-            )
-        return header
-
     @property
     def unpacked_bytes(self) -> int:
         """Bytes of all rows, each with its filter byte; interlacing makes seven images."""
@@ -157,83 +119,128 @@ class _Header(NamedTuple):
         return total
 
 
-def _chunks(data: bytes, where: str) -> list[tuple[bytes, bytes]]:
-    """Type and body of all chunks up to IEND, each with its checksum verified."""
-    chunks: list[tuple[bytes, bytes]] = []
-    at = len(SIGNATURE)
-    while not chunks or chunks[-1][0] != b"IEND":
-        head = data[at : at + 8]
-        if len(head) < 8:
-            raise damaged(where, expected="a PNG that ends with IEND", found=f"{len(data)} bytes, cut off")
-        length, name = struct.unpack(">I4s", head)
-        end = at + 12 + length
-        if end > len(data):
-            raise damaged(where, expected=f"data up to byte {end}", found=f"{len(data)} bytes, cut off")
-        body = data[at + 8 : end - 4]
-        if _chunk(name, body) != data[at:end]:
-            raise damaged(where, expected="data that match their checksum", found=f"damage at byte {at}")
-        chunks.append((name, body))
-        at = end
-    return chunks
+class _File:
+    """The chunks of a file up to IEND, each with its checksum verified, and what they hold."""
 
+    def __init__(self, data: bytes, where: str) -> None:
+        self.where = where
+        self.chunks: list[tuple[bytes, bytes]] = []
+        at = len(SIGNATURE)
+        while not self.chunks or self.chunks[-1][0] != b"IEND":
+            head = data[at : at + 8]
+            if len(head) < 8:
+                found = f"{len(data)} bytes, cut off"
+                raise damaged(where, expected="a PNG that ends with IEND", found=found)
+            length, name = struct.unpack(">I4s", head)
+            end = at + 12 + length
+            if end > len(data):
+                raise damaged(where, expected=f"data up to byte {end}", found=f"{len(data)} bytes, cut off")
+            body = data[at + 8 : end - 4]
+            if _chunk(name, body) != data[at:end]:
+                found = f"damage at byte {at}"
+                raise damaged(where, expected="data that match their checksum", found=found)
+            self.chunks.append((name, body))
+            at = end
+        self.first = dict(reversed(self.chunks))
 
-def _decoded(header: _Header, chunks: list[tuple[bytes, bytes]], where: str) -> Pixels:
-    """Samples (H, W) or (H, W, S), not yet upright.
+    def header(self) -> _Header:
+        """The header; refuses what is no still image of 8 or 16 bits."""
+        name, body = self.chunks[0]
+        if name != b"IHDR" or len(body) != 13:
+            raise damaged(self.where, expected="IHDR as first chunk", found=repr(name)[2:-1])
+        header = _Header(*struct.unpack(">IIBBBBB", body))
+        width, height, depth, colour, packing, filtering, interlaced = header
+        known = colour in _SAMPLES and depth in _DEPTHS.get(colour, (8, 16)) and interlaced in (0, 1)
+        if not known or not width or not height or packing or filtering:
+            found = f"{width} x {height} pixels, {depth} bits, colour type {colour}"
+            raise damaged(self.where, expected="a valid PNG header", found=found)
+        if colour == _GREY and depth < 8:
+            raise wrong_type(self.where, f"{depth}-bit samples")
+        if b"acTL" in self.first:
+            raise InputError(
+                where=self.where,
+                expected="one still image",
+                found="an animated PNG",
+                advice="save the frames as separate files or as a multi-page TIFF",
+            )
+        return header
 
-    The decoder is given header, transparency and pixels only: it prints what it thinks of other chunks and
-    of pixels that are too many. A palette's indices are grey values to it, since it widens palettes.
-    """
-    import imagecodecs
+    def samples(self) -> Pixels:
+        """Grey values (H, W), not yet upright.
 
-    packed = b"".join(body for name, body in chunks if name == b"IDAT")
-    palette, clear = (next((body for n, body in chunks if n == name), b"") for name in (b"PLTE", b"tRNS"))
-    needed = header.unpacked_bytes
-    check_plausible(where, needed=needed, stored=len(packed), packed=True)
-    unpacker = zlib.decompressobj()
-    try:
-        found = len(unpacker.decompress(packed, needed + 1))
-    except zlib.error as error:
-        raise damaged(where, expected="compressed pixels", found=str(error)) from error
-    if found != needed or not unpacker.eof:
-        raise damaged(where, expected=f"{needed} bytes of pixels", found=f"{found}, or more")
-    indexed = header.colour == _PALETTE
-    head = struct.pack(">IIBBBBB", *header._replace(colour=_GREY if indexed else header.colour))
-    parts = [SIGNATURE, _chunk(b"IHDR", head)]
-    if header.colour in (_GREY, _RGB) and len(clear) == 2 * _SAMPLES[header.colour]:
-        parts.append(_chunk(b"tRNS", clear))
-    parts += [_chunk(b"IDAT", packed.removesuffix(unpacker.unused_data)), _chunk(b"IEND", b"")]
-    samples = np.asarray(imagecodecs.png_decode(b"".join(parts)))
-    if not indexed:
+        The decoder is given header, transparency and pixels only: it prints what it thinks of other chunks
+        and of pixels that are too many. A palette's indices are grey values to it, since it widens palettes.
+        """
+        import imagecodecs
+
+        header = self.header()
+        packed = b"".join(body for name, body in self.chunks if name == b"IDAT")
+        needed = header.unpacked_bytes
+        check_plausible(self.where, needed=needed, stored=len(packed), packed=True)
+        unpacker = zlib.decompressobj()
+        try:
+            found = len(unpacker.decompress(packed, needed + 1))
+        except zlib.error as error:
+            raise damaged(self.where, expected="compressed pixels", found=str(error)) from error
+        if found != needed or not unpacker.eof:
+            raise damaged(self.where, expected=f"{needed} bytes of pixels", found=f"{found}, or more")
+        indexed, clear = header.colour == _PALETTE, self.first.get(b"tRNS", b"")
+        head = struct.pack(">IIBBBBB", *header._replace(colour=_GREY if indexed else header.colour))
+        parts = [SIGNATURE, _chunk(b"IHDR", head)]
+        if header.colour in (_GREY, _RGB) and len(clear) == 2 * _SAMPLES[header.colour]:
+            parts.append(_chunk(b"tRNS", clear))
+        parts += [_chunk(b"IDAT", packed.removesuffix(unpacker.unused_data)), _chunk(b"IEND", b"")]
+        samples = np.asarray(imagecodecs.png_decode(b"".join(parts)))
+        if indexed:
+            samples = self.coloured(samples // (255 // (2**header.depth - 1)))
+        if samples.ndim == 3:
+            samples = one_channel(samples, self.where, extra=1 - samples.shape[2] % 2)
         return samples
-    indices, size = samples // (255 // (2**header.depth - 1)), len(palette) // 3
-    if len(palette) % 3 or int(indices.max()) >= size or len(clear) > size:
-        raise damaged(where, expected=f"indices into a palette of {size}", found=str(int(indices.max())))
-    table = np.full((size, 4), 255, dtype=np.uint8)
-    table[:, :3] = np.frombuffer(palette, np.uint8).reshape(size, 3)
-    table[: len(clear), 3] = np.frombuffer(clear, np.uint8)
-    return np.asarray(table[indices])
 
+    def coloured(self, indices: Pixels) -> Pixels:
+        """Red, green, blue and alpha (H, W, 4) of a palette image."""
+        palette, clear = self.first.get(b"PLTE", b""), self.first.get(b"tRNS", b"")
+        size, highest = len(palette) // 3, int(indices.max())
+        if len(palette) % 3 or highest >= size or len(clear) > size:
+            raise damaged(self.where, expected=f"indices into a palette of {size}", found=str(highest))
+        table = np.full((size, 4), 255, dtype=np.uint8)
+        table[:, :3] = np.frombuffer(palette, np.uint8).reshape(size, 3)
+        table[: len(clear), 3] = np.frombuffer(clear, np.uint8)
+        return np.asarray(table[indices])
 
-def _texts(chunks: list[tuple[bytes, bytes]]) -> dict[str, str]:
-    """Text by keyword; the first of each counts."""
-    texts: dict[str, str] = {}
-    for name, body in chunks:
-        keyword, _, text = body.partition(b"\0")
-        encoding, packed = "latin-1", name == b"zTXt"
-        if name == b"iTXt":
-            encoding, packed = "utf-8", text[:1] == b"\1"
-            text = text[2:].split(b"\0", 2)[2]
-        elif name == b"zTXt":
-            text = text[1:]
-        elif name != b"tEXt":
-            continue
-        if packed:
-            unpacker = zlib.decompressobj()
-            text = unpacker.decompress(text, _TEXT_BYTES)
-            if not unpacker.eof:
-                raise ValueError(f"text that is cut off or longer than {_TEXT_BYTES} bytes")
-        texts.setdefault(keyword.decode("latin-1"), text.decode(encoding))
-    return texts
+    @cached_property
+    def texts(self) -> dict[str, str]:
+        """Text by keyword; the first of each counts."""
+        texts: dict[str, str] = {}
+        for name, body in self.chunks:
+            keyword, _, text = body.partition(b"\0")
+            encoding, packed = "latin-1", name == b"zTXt"
+            if name == b"iTXt":
+                encoding, packed = "utf-8", text[:1] == b"\1"
+                text = text[2:].split(b"\0", 2)[2]
+            elif name == b"zTXt":
+                text = text[1:]
+            elif name != b"tEXt":
+                continue
+            if packed:
+                unpacker = zlib.decompressobj()
+                text = unpacker.decompress(text, _TEXT_BYTES)
+                if not unpacker.eof:
+                    raise ValueError(f"text that is cut off or longer than {_TEXT_BYTES} bytes")
+            texts.setdefault(keyword.decode("latin-1"), text.decode(encoding))
+        return texts
+
+    def orientation(self) -> int:
+        """Tag 274 of Exif (CIPA DC-008), or of the text in which older tools keep the same."""
+        from PIL import Image
+
+        exif = self.first.get(b"eXIf")
+        if exif is None:
+            profile = self.texts.get("Raw profile type exif", self.texts.get("Raw profile type APP1", ""))
+            exif = bytes.fromhex("".join(profile.split("\n")[3:]))
+        tags = Image.Exif()
+        tags.load(exif)
+        return int(tags.get(274, 1))
 
 
 def _per_unit(x: int, y: int, *, metre: bool) -> Resolution:

@@ -339,15 +339,11 @@ def _as_tags(resolution: Resolution | None) -> _Tags | None:
     """The tags' fractions of 32-bit numbers, None where they cannot hold the values."""
     if resolution is None:
         return None
-    x, y = _fraction(resolution.x), _fraction(resolution.y)
-    if x is None or y is None:
-        return None
+    most, fractions = 2**32 - 1, []
+    for value in (resolution.x, resolution.y):
+        if not math.isfinite(value) or not 1 / most <= value <= most:
+            return None
+        near = Fraction(value).limit_denominator(max(1, min(most, int(most / value))))
+        fractions.append((near.numerator, near.denominator))
+    x, y = fractions
     return x, y, {name: number for number, name in _UNITS.items()}[resolution.unit]
-
-
-def _fraction(value: float) -> tuple[int, int] | None:
-    most = 2**32 - 1
-    if not math.isfinite(value) or not 1 / most <= value <= most:
-        return None
-    near = Fraction(value).limit_denominator(max(1, min(most, int(most / value))))
-    return near.numerator, near.denominator
