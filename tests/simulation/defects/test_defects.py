@@ -550,8 +550,7 @@ def test_kinds_that_the_scene_does_not_allow_are_left_out():
 
 
 @pytest.mark.parametrize(
-    ("arguments", "named"),
-    [({"kinds": ["vod"]}, "'vod'"), ({"count": -1}, "-1"), ({"count": 256}, "256")],
+    ("arguments", "named"), [({"kinds": ["vod"]}, "'vod'"), ({"count": -1}, "-1"), ({"count": 256}, "256")]
 )
 def test_unknown_kinds_and_impossible_counts_are_refused(arguments, named):
     with pytest.raises(RecipeError, match=named):

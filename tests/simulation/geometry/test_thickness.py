@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 from math import cos, pi, radians, sin, sqrt, tan
 from typing import Literal
@@ -119,42 +120,59 @@ def lattice_mesh(x: Numbers, y: Numbers, z: Numbers) -> npt.NDArray[np.bool_]:
     return bars & (abs(u) < 18) & (abs(v) < 17) & (z >= 0) & (z <= 8)
 
 
+def in_ball(x: Numbers, y: Numbers, z: Numbers, radius: float = 14) -> npt.NDArray[np.bool_]:
+    return (x - 1.3) ** 2 + (y + 0.4) ** 2 + (z - 3) ** 2 < radius**2
+
+
+def in_ellipsoid(x: Numbers, y: Numbers, z: Numbers) -> npt.NDArray[np.bool_]:
+    u, v = turned(x, y, (1.3, -0.4), 35)
+    return ((u / 15) ** 2 + (v / 6) ** 2 + ((z - 3) / 9) ** 2 < 1) & (z < 7)
+
+
+def in_box(x: Numbers, y: Numbers, z: Numbers) -> npt.NDArray[np.bool_]:
+    u, v = turned(x, y, (1.3, -0.4), 25)
+    return (abs(u) < 11) & (abs(v) < 6.5) & (z > -6) & (z < 8)
+
+
+def in_wedge(x: Numbers, y: Numbers, z: Numbers) -> npt.NDArray[np.bool_]:
+    return in_box(x, y, z) & (z < 1 - 14 * turned(x, y, (1.3, -0.4), 25)[0] / 22)
+
+
+def in_track(points: tuple[tuple[float, float], ...], radius: float) -> Inside:
+    return lambda x, y, z: (to_line(points, x, y) < radius) & (z > -4) & (z < 6)
+
+
 CU = {"material": "Cu"}
+BALL = Ball(**CU, at=(1.3, -0.4, 3), radius=14)
+CYLINDER = Cylinder(**CU, at=(1.3, -0.4), radius=9, bottom=-6, top=8)
+BOX = {"at": (1.3, -0.4), "sides": (22, 13), "bottom": -6, "top": 8, "turn_deg": 25}
+FLAT = {"bottom": -4, "top": 6}
+CROSSING = ((-15, -10), (15, 8), (12, -12), (-12, 14))
+RING = ((-9, -9), (9, -9), (9, 9), (-9, 9), (-9, -9))
+CELLS = {"at": (0.5, -0.7), "bottom": 0, "top": 8}
+BLOCKS = {"sides": (33, 33), "pitch": (7, 9), "cell": (4, 5), "turn_deg": 20, "stagger": 0.4}
+DOTS = {"sides": (31, 34), "pitch": (11, 9), "cell": (8, 6), "turn_deg": -30, "pattern": "dot"}
+MESH = {"sides": (36, 34), "pitch": (8, 8), "cell": (3, 2), "turn_deg": 10, "pattern": "mesh"}
 CASES: dict[str, tuple[Primitive, Inside, tuple[float, float]]] = {
-    "ball": (
-        Ball(**CU, at=(1.3, -0.4, 3), radius=14),
-        lambda x, y, z: (x - 1.3) ** 2 + (y + 0.4) ** 2 + (z - 3) ** 2 < 14**2,
-        (-12, 18),
-    ),
-    "small ball": (
-        Ball(**CU, at=(1.3, -0.4, 3), radius=2.2),
-        lambda x, y, z: (x - 1.3) ** 2 + (y + 0.4) ** 2 + (z - 3) ** 2 < 2.2**2,
-        (0, 6),
-    ),
+    "ball": (BALL, in_ball, (-12, 18)),
+    "small ball": (replace(BALL, radius=2.2), partial(in_ball, radius=2.2), (0, 6)),
     "truncated ball": (
-        Ball(**CU, at=(1.3, -0.4, 3), radius=14, bottom=-6, top=9),
-        lambda x, y, z: ((x - 1.3) ** 2 + (y + 0.4) ** 2 + (z - 3) ** 2 < 14**2) & (z > -6) & (z < 9),
+        replace(BALL, bottom=-6, top=9),
+        lambda x, y, z: in_ball(x, y, z) & (z > -6) & (z < 9),
         (-8, 10),
     ),
     "ellipsoid": (
         Ellipsoid(**CU, at=(1.3, -0.4, 3), radii=(15, 6, 9), turn_deg=35, top=7),
-        lambda x, y, z: (
-            (
-                sum((a / r) ** 2 for a, r in zip(turned(x, y, (1.3, -0.4), 35), (15, 6), strict=True))
-                + ((z - 3) / 9) ** 2
-                < 1
-            )
-            & (z < 7)
-        ),
+        in_ellipsoid,
         (-7, 12),
     ),
     "cylinder": (
-        Cylinder(**CU, at=(1.3, -0.4), radius=9, bottom=-6, top=8),
+        CYLINDER,
         lambda x, y, z: ((x - 1.3) ** 2 + (y + 0.4) ** 2 < 81) & (z > -6) & (z < 8),
         (-7, 9),
     ),
     "tube": (
-        Cylinder(**CU, at=(1.3, -0.4), radius=9, inner_radius=6, bottom=-6, top=8),
+        replace(CYLINDER, inner_radius=6),
         lambda x, y, z: (abs((x - 1.3) ** 2 + (y + 0.4) ** 2 - 58.5) < 22.5) & (z > -6) & (z < 8),
         (-7, 9),
     ),
@@ -163,93 +181,19 @@ CASES: dict[str, tuple[Primitive, Inside, tuple[float, float]]] = {
         lambda x, y, z: (np.hypot(x - 1.3, y + 0.4) < 12 - (z + 6) * 8 / 14) & (z > -6) & (z < 8),
         (-7, 9),
     ),
-    "slab": (
-        Slab(**CU, at=(1.3, -0.4), sides=(22, 13), bottom=-6, top=8, turn_deg=25),
-        lambda x, y, z: (
-            (abs(turned(x, y, (1.3, -0.4), 25)[0]) < 11)
-            & (abs(turned(x, y, (1.3, -0.4), 25)[1]) < 6.5)
-            & (z > -6)
-            & (z < 8)
-        ),
-        (-7, 9),
-    ),
-    "wedge": (
-        Wedge(**CU, at=(1.3, -0.4), sides=(22, 13), bottom=-6, top=8, turn_deg=25),
-        lambda x, y, z: (
-            (abs(turned(x, y, (1.3, -0.4), 25)[0]) < 11)
-            & (abs(turned(x, y, (1.3, -0.4), 25)[1]) < 6.5)
-            & (z > -6)
-            & (z < 1 - 14 * turned(x, y, (1.3, -0.4), 25)[0] / 22)
-        ),
-        (-7, 9),
-    ),
-    "track": (
-        Track(**CU, points=TRACK, width=7, bottom=-4, top=6),
-        lambda x, y, z: (to_line(TRACK, x, y) < 3.5) & (z > -4) & (z < 6),
-        (-5, 7),
-    ),
+    "slab": (Slab(**CU, **BOX), in_box, (-7, 9)),
+    "wedge": (Wedge(**CU, **BOX), in_wedge, (-7, 9)),
+    "track": (Track(**CU, **FLAT, points=TRACK, width=7), in_track(TRACK, 3.5), (-5, 7)),
     "track that crosses itself": (
-        Track(**CU, points=((-15, -10), (15, 8), (12, -12), (-12, 14)), width=6, bottom=-4, top=6),
-        lambda x, y, z: (to_line(((-15, -10), (15, 8), (12, -12), (-12, 14)), x, y) < 3) & (z > -4) & (z < 6),
+        Track(**CU, **FLAT, points=CROSSING, width=6),
+        in_track(CROSSING, 3),
         (-5, 7),
     ),
-    "ring": (
-        Track(**CU, points=((-9, -9), (9, -9), (9, 9), (-9, 9), (-9, -9)), width=5, bottom=-4, top=6),
-        lambda x, y, z: (
-            (to_line(((-9, -9), (9, -9), (9, 9), (-9, 9), (-9, -9)), x, y) < 2.5) & (z > -4) & (z < 6)
-        ),
-        (-5, 7),
-    ),
-    "wire": (
-        Wire(**CU, points=WIRE, diameter=8),
-        lambda x, y, z: to_line(WIRE, x, y, z) < 4,
-        (-14, 13),
-    ),
-    "blocks": (
-        Lattice(
-            **CU,
-            at=(0.5, -0.7),
-            sides=(33, 33),
-            pitch=(7, 9),
-            cell=(4, 5),
-            bottom=0,
-            top=8,
-            turn_deg=20,
-            stagger=0.4,
-        ),
-        lattice_cells,
-        (-1, 9),
-    ),
-    "dots": (
-        Lattice(
-            **CU,
-            at=(0.5, -0.7),
-            sides=(31, 34),
-            pitch=(11, 9),
-            cell=(8, 6),
-            bottom=0,
-            top=8,
-            turn_deg=-30,
-            pattern="dot",
-        ),
-        lattice_dots,
-        (-1, 9),
-    ),
-    "mesh": (
-        Lattice(
-            **CU,
-            at=(0.5, -0.7),
-            sides=(36, 34),
-            pitch=(8, 8),
-            cell=(3, 2),
-            bottom=0,
-            top=8,
-            turn_deg=10,
-            pattern="mesh",
-        ),
-        lattice_mesh,
-        (-1, 9),
-    ),
+    "ring": (Track(**CU, **FLAT, points=RING, width=5), in_track(RING, 2.5), (-5, 7)),
+    "wire": (Wire(**CU, points=WIRE, diameter=8), lambda x, y, z: to_line(WIRE, x, y, z) < 4, (-14, 13)),
+    "blocks": (Lattice(**CU, **CELLS, **BLOCKS), lattice_cells, (-1, 9)),
+    "dots": (Lattice(**CU, **CELLS, **DOTS), lattice_dots, (-1, 9)),
+    "mesh": (Lattice(**CU, **CELLS, **MESH), lattice_mesh, (-1, 9)),
 }
 
 
@@ -335,9 +279,8 @@ def test_an_oblique_cylinder_is_two_discs_apart_by_the_lean_of_the_view() -> Non
 def test_a_box_along_the_axes_covers_pixels_by_their_fraction_exactly() -> None:
     view = View(9, 9, 2.0)
     found = drawn(Slab(material="Cu", at=(0.5, -0.25), sides=(7, 0.5), bottom=3, top=13), view)
-    across = (
-        np.clip(4 - np.abs(np.arange(-8, 9, 2) - 0.5)[None] + 0.5, 0, 2) / 2
-    )  # half side 3.5, half pixel 1
+    # half side 3.5, half pixel 1
+    across = np.clip(4 - np.abs(np.arange(-8, 9, 2) - 0.5)[None] + 0.5, 0, 2) / 2
     assert found[4] == pytest.approx(10 * across[0] * 0.25, abs=2e-3)
     assert not found[[0, 1, 2, 3, 5, 6, 7, 8]].any()
 
@@ -458,12 +401,12 @@ def random_primitives(random: np.random.Generator) -> list[tuple[Primitive, floa
     return [
         (Ball(material="Cu", at=(x, y, 0), radius=r), 4 / 3 * pi * r**3),
         (Ellipsoid(material="Cu", at=(x, y, 0), radii=(r, 2 * r, 1.5 * r), turn_deg=turn), 4 * pi * r**3),
-        (Cylinder(at=(x, y), radius=r, **prism), pi * r**2 * height),  # type: ignore[arg-type]
-        (Cylinder(at=(x, y), radius=2 * r, inner_radius=r, **prism), 3 * pi * r**2 * height),  # type: ignore[arg-type]
-        (Cone(at=(x, y), bottom_radius=2 * r, top_radius=r, **prism), 7 / 3 * pi * r**2 * height),  # type: ignore[arg-type]
-        (Slab(at=(x, y), sides=(size, 1.3 * size), turn_deg=turn, **prism), 1.3 * size**2 * height),  # type: ignore[arg-type]
-        (Wedge(at=(x, y), sides=(1.6 * size, size), turn_deg=turn, **prism), 0.8 * size**2 * height),  # type: ignore[arg-type]
-        (Track(points=line, width=size, **prism), (26 * size + pi * r**2) * height),  # type: ignore[arg-type]
+        (Cylinder(at=(x, y), radius=r, **prism), pi * r**2 * height),
+        (Cylinder(at=(x, y), radius=2 * r, inner_radius=r, **prism), 3 * pi * r**2 * height),
+        (Cone(at=(x, y), bottom_radius=2 * r, top_radius=r, **prism), 7 / 3 * pi * r**2 * height),
+        (Slab(at=(x, y), sides=(size, 1.3 * size), turn_deg=turn, **prism), 1.3 * size**2 * height),
+        (Wedge(at=(x, y), sides=(1.6 * size, size), turn_deg=turn, **prism), 0.8 * size**2 * height),
+        (Track(points=line, width=size, **prism), (26 * size + pi * r**2) * height),
         (
             Wire(material="Cu", points=space, diameter=size),
             pi * r**2 * sqrt(26**2 + height**2) + 4 / 3 * pi * r**3,
@@ -507,8 +450,8 @@ def test_many_points_along_a_line_change_nothing() -> None:
         wire = drawn(Wire(material="Cu", points=ends, diameter=5), view)
         assert drawn(Wire(material="Cu", points=many, diameter=5), view) == pytest.approx(wire, abs=0.15)
         flat: dict[str, float | str] = {"material": "Cu", "width": 5.0, "bottom": 0.0, "top": 4.0}
-        track = drawn(Track(points=tuple(p[:2] for p in ends), **flat), view)  # type: ignore[arg-type]
-        found = drawn(Track(points=tuple(p[:2] for p in many), **flat), view)  # type: ignore[arg-type]
+        track = drawn(Track(points=tuple(p[:2] for p in ends), **flat), view)
+        found = drawn(Track(points=tuple(p[:2] for p in many), **flat), view)
         assert found == pytest.approx(track, abs=0.15)
 
 

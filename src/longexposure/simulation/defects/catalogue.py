@@ -61,12 +61,7 @@ _EXTENDED = ("thermal pad", "wire", "trace", "die", "body")
 
 
 def add_defects(
-    scene: Scene,
-    random: Random,
-    *,
-    view: View,
-    kinds: Sequence[str] | None = None,
-    count: int | None = None,
+    scene: Scene, random: Random, *, view: View, kinds: Sequence[str] | None = None, count: int | None = None
 ) -> tuple[Scene, tuple[Defect, ...]]:
     """The scene with defects, all kinds that it allows about alike, each feature at most once.
 

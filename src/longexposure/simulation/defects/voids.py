@@ -11,13 +11,7 @@ from math import hypot, sqrt
 
 import numpy as np
 
-from longexposure.simulation.defects.kind import (
-    ROUND,
-    Defect,
-    drawn_um,
-    seen_place,
-    well_inside,
-)
+from longexposure.simulation.defects.kind import ROUND, Defect, drawn_um, seen_place, well_inside
 from longexposure.simulation.geometry.extent import Body, clear_height, ends_um
 from longexposure.simulation.geometry.primitives import (
     Ball,

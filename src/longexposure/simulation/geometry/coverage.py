@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from longexposure.simulation.geometry.canvas import Image, Numbers
+from longexposure.simulation.geometry.canvas import Image, Numbers, Terms
 
 
 def axes_of(turn_deg: Numbers) -> Numbers:
@@ -43,6 +43,36 @@ def blur_of(normal_x: Image, normal_y: Image, soft: Image) -> tuple[Image, Image
     """How far a depth that rises along this normal changes over a sample of side `soft`: larger, smaller."""
     x, y = np.abs(normal_x), np.abs(normal_y)
     return np.maximum(np.maximum(x, y), 1e-3) * soft, np.maximum(np.minimum(x, y), 1e-3) * soft
+
+
+def edge_terms(at: Numbers, normal: Numbers, go: Numbers) -> dict[str, Numbers]:
+    """Terms of E edges, from which the depth of t in the sweep is at + (x, y) . normal - t go.
+
+    Args:
+        at: (N, E), depth of the middle inside each edge, px.
+        normal: (N, E, 2), inward.
+        go: (N, E), change of the depth in the sweep.
+    """
+    columns = {"at": at, "nx": normal[:, :, 0], "ny": normal[:, :, 1], "go": go}
+    return {f"{name}{i}": column[:, i] for name, column in columns.items() for i in range(at.shape[1])}
+
+
+def fraction_between(
+    terms: Terms, x: Image, y: Image, *, edges: int, middle: Image | None, length: Image | None
+) -> Image:
+    """Fraction of a part of a sweep, of this middle and length, between two edges and inside further ones."""
+    fractions = []
+    for i in range(edges):
+        across, down, go = terms[f"nx{i}"], terms[f"ny{i}"], terms[f"go{i}"]
+        depth = terms[f"at{i}"] + across * x + down * y
+        if middle is not None:
+            depth = depth - go * middle
+        sweep = None if length is None else np.abs(go) * length
+        fractions.append(fraction_inside(depth, sweep, blur_of(across, down, terms["soft"])))
+    fraction = np.maximum(fractions[0] + fractions[1] - 1, 0)
+    for bevel in fractions[2:]:
+        np.minimum(fraction, bevel, out=fraction)
+    return fraction
 
 
 def disc_area(place: Image) -> Image:

@@ -23,7 +23,7 @@ from longexposure.simulation.geometry.canvas import (
     PixelFrames,
     Terms,
 )
-from longexposure.simulation.geometry.coverage import blur_of, disc_area, fraction_inside
+from longexposure.simulation.geometry.coverage import blur_of, disc_area, edge_terms, fraction_between
 from longexposure.simulation.geometry.crossings import cross_themselves, draw_crossing
 from longexposure.simulation.geometry.primitives import Track, Wire
 from longexposure.simulation.geometry.prisms import disc_parts, strip_parts
@@ -40,47 +40,65 @@ class Pieces:
     """N straight pieces of lines; index 0 is the piece's beginning, 1 its end.
 
     Attributes:
+        frames: their pixel coordinates.
         owner: (N,), number of the line.
-        middle: (N, 3), um.
         axis: (N, 3), unit vectors.
-        half: (N,), half lengths, um.
+        half: (N,), half lengths, px.
+        radius: (N,), half widths, px.
         inward: (N, 2, 3), normals of the planes at both ends, pointing into the piece.
         free: (N, 2), whether a line ends there.
         corner: (N, 2, 3), unit vectors to the outer side of sharp corners; zeros elsewhere.
     """
 
+    frames: PixelFrames
     owner: Indices
-    middle: Numbers
     axis: Numbers
     half: Numbers
+    radius: Numbers
     inward: Numbers
     free: Mask
     corner: Numbers
 
-    def end_planes(self, half: Numbers, radius: Numbers) -> tuple[Numbers, Numbers]:
-        """Planes at both ends of each piece, then bevels of its corners, wide open where they are not sharp.
+    @property
+    def sharp(self) -> Mask:
+        """Which pieces have a sharp corner, (N,)."""
+        return np.any(self.corner != 0, axis=(1, 2))
 
-        Args:
-            half: half of each piece's length, (N,), px.
-            radius: half of its width, (N,), px.
+    def end_planes(self) -> tuple[Numbers, Numbers]:
+        """Planes at both ends of each piece, then bevels of its corners, wide open where they are not sharp.
 
         Returns:
             Inward normals (N, 4, 3), zeros where there is no bevel, and depths (N, 4) of the middle, px.
         """
-        to_end = np.stack([-self.axis, self.axis], axis=1) * half[:, None, None]
+        to_end = np.stack([-self.axis, self.axis], axis=1) * self.half[:, None, None]
         bevelled = np.any(self.corner != 0, axis=2)
-        bevel = np.where(bevelled, np.maximum(radius, 0.5)[:, None], _OPEN)
+        bevel = np.where(bevelled, np.maximum(self.radius, 0.5)[:, None], _OPEN)
         bevel = bevel + np.sum(self.corner * to_end, axis=2)
         depth = np.hstack([-np.sum(self.inward * to_end, axis=2), bevel])
         return np.concatenate([self.inward, -self.corner], axis=1), depth
 
+    def free_ends(self) -> tuple[Indices, PixelFrames, Numbers]:
+        """Number of the piece, pixel coordinates and direction (M, 3) of each end of a line."""
+        which, end = np.nonzero(self.free)
+        outward = self.axis[which] * np.where(end == 0, -1.0, 1.0)[:, None]
+        frames, shift = self.frames.pick(which), outward * self.half[which, None]
+        frames.centre = frames.centre + shift[:, :2] + frames.slope * shift[:, 2:]
+        return which, frames, outward
 
-def _pieces(lines: Sequence[Numbers], wide_um: Numbers, *, pixel_um: float, sharp: float) -> Pieces:
+
+def _pieces(
+    primitives: Sequence[Track] | Sequence[Wire],
+    lines: Sequence[Numbers],
+    wide_um: Numbers,
+    canvas: Canvas,
+    sharp: float,
+) -> Pieces:
     """Pieces of lines (n, 3), um; points that repeat are left out.
 
     A line that stays in one place is one piece of no length. Long oblique pieces are split so that their
     bounding boxes hold little else.
     """
+    pixel_um = canvas.view.pixel_um
     line = np.repeat(np.arange(len(lines)), [len(points) for points in lines])
     points = np.concatenate(lines)
     step = np.diff(points, axis=0, append=points[-1:])
@@ -110,8 +128,10 @@ def _pieces(lines: Sequence[Numbers], wide_um: Numbers, *, pixel_um: float, shar
         inward.append(side * np.where(size > 1e-3, plane / np.maximum(size, 1e-3), axis))
         size = np.sqrt(np.sum(turn**2, axis=1, keepdims=True))
         corner.append(np.where(size > sharp, turn / np.maximum(size, sharp), 0.0))
+    frames = canvas.frames([primitives[i] for i in owner], start + 0.5 * step)
+    half, radius = 0.5 * length / frames.pitch, 0.5 * wide_um[owner] / frames.pitch
     ends = (np.stack(each, axis=1) for each in (inward, free, corner))
-    return Pieces(owner, start + 0.5 * step, axis, 0.5 * length, *ends)
+    return Pieces(frames, owner, axis, half, radius, *ends)
 
 
 def _neighbours(lines: Sequence[Numbers], owner: Indices) -> tuple[Indices, Indices]:
@@ -140,59 +160,45 @@ def track_parts(primitives: Sequence[Track], canvas: Canvas) -> Iterator[Parts]:
         np.column_stack([np.array(track.points, np.float64), np.full(len(track.points), z)])
         for track, z in zip(primitives, table[:, :2].mean(axis=1).tolist(), strict=True)
     ]
-    pieces = _pieces(lines, table[:, 2], pixel_um=canvas.view.pixel_um, sharp=_SHARP_TRACK)
-    frames = canvas.frames([primitives[i] for i in pieces.owner], pieces.middle)
-    half_width = 0.5 * table[pieces.owner, 2] / frames.pitch
+    pieces = _pieces(primitives, lines, table[:, 2], canvas, _SHARP_TRACK)
+    frames, half, half_width, axis = pieces.frames, pieces.half, pieces.radius, pieces.axis[:, :2]
     height = (table[:, 1] - table[:, 0])[pieces.owner] / frames.pitch
-    half, axis = pieces.half / frames.pitch, pieces.axis[:, :2]
     sweep = frames.slope * height[:, None]
     across = np.stack([-axis[:, 1], axis[:, 0]], -1)
     reach = half[:, None] * np.abs(axis) + 1.2 * half_width[:, None] + 0.5 * np.abs(sweep)
-    normal, depth = pieces.end_planes(half, half_width)
+    normal, depth = pieces.end_planes()
     normal = np.where(np.any(normal != 0, axis=2, keepdims=True), normal[:, :, :2], [1.0, 0.0])
     go = np.einsum("nej,nj->ne", normal, sweep)
-    sharp = np.any(pieces.corner != 0, axis=(1, 2))
-    for chosen, edges, grid in ((~sharp, 2, 1), (sharp, 4, 2)):
+    for chosen, edges, grid in ((~pieces.sharp, 2, 1), (pieces.sharp, 4, 2)):
+        terms = edge_terms(depth[chosen, :edges], normal[chosen, :edges], go[chosen, :edges])
         yield from strip_parts(
             frames.pick(chosen),
-            {"height": height[chosen]},
+            terms | {"height": height[chosen]},
             across=across[chosen],
             half=half_width[chosen],
             sweep=sweep[chosen],
-            at=depth[chosen, :edges],
-            normal=normal[chosen, :edges],
-            go=go[chosen, :edges],
             reach=reach[chosen],
             grid=np.full(np.count_nonzero(chosen), grid),
         )
-    which, end = np.nonzero(pieces.free)
-    outward = axis[which] * np.where(end == 0, -1.0, 1.0)[:, None]
-    cap = frames.pick(which)
-    cap.centre = cap.centre + outward * half[which, None]
-    yield from disc_parts(cap, half_width[which], height[which], outward)
+    which, caps, outward = pieces.free_ends()
+    yield from disc_parts(caps, half_width[which], height[which], outward[:, :2])
 
 
 def wire_parts(primitives: Sequence[Wire], canvas: Canvas) -> Iterator[Parts]:
     """Round wires: cylinders between planes, half balls at the free ends."""
     diameter = np.array([wire.diameter for wire in primitives], np.float64)
     lines = [np.array(wire.points, np.float64) for wire in primitives]
-    pieces = _pieces(lines, diameter, pixel_um=canvas.view.pixel_um, sharp=_SHARP_WIRE)
-    frames = canvas.frames([primitives[i] for i in pieces.owner], pieces.middle)
-    radius, half = 0.5 * diameter[pieces.owner] / frames.pitch, pieces.half / frames.pitch
-    sharp = np.any(pieces.corner != 0, axis=(1, 2))
-    rods = _rods(pieces, frames, radius, half)
-    yield rods.pick(~sharp)
-    yield rods.pick(sharp, partial(rod_law, edges=4))
-    which, end = np.nonzero(pieces.free)
-    outward = pieces.axis[which] * np.where(end == 0, -1.0, 1.0)[:, None]
-    ball = frames.pick(which)
-    shift = outward * half[which, None]
-    ball.centre = ball.centre + shift[:, :2] + ball.slope * shift[:, 2:]
-    yield half_balls(ball, radius[which], outward)
+    pieces = _pieces(primitives, lines, diameter, canvas, _SHARP_WIRE)
+    rods = _rods(pieces)
+    yield rods.pick(~pieces.sharp)
+    yield rods.pick(pieces.sharp, partial(rod_law, edges=4))
+    which, caps, outward = pieces.free_ends()
+    yield half_balls(caps, pieces.radius[which], outward)
 
 
-def _rods(pieces: Pieces, frames: PixelFrames, radius: Numbers, half: Numbers) -> Parts:
+def _rods(pieces: Pieces) -> Parts:
     """Oblique cylinders: half chord^2 = (r^2 - across^2) / a, with `across` the distance of ray and axis."""
+    frames, half, radius = pieces.frames, pieces.half, pieces.radius
     seen = pieces.axis[:, :2] + frames.slope * pieces.axis[:, 2:]
     dot = (half * np.hypot(*seen.T) < 2) & (radius < 1)
     least = np.where(dot, np.minimum(radius / FINEST_PX, 1.0), 1.0)
@@ -210,16 +216,13 @@ def _rods(pieces: Pieces, frames: PixelFrames, radius: Numbers, half: Numbers) -
     across = np.cross(ray, axis)[:, :2] / np.sqrt(a)[:, None]
     middle = -(ray[:, :2] - axis[:, :2] * lean[:, None]) / a[:, None]
     terms = {"c": across[:, 0], "s": across[:, 1], "radius": radius, "long": 1 / np.sqrt(a)}
-    normal, depth = replace(pieces, axis=axis).end_planes(half, radius)
+    normal, depth = replace(pieces, axis=axis, radius=radius).end_planes()
     go = np.sum(normal * ray[:, None], axis=2)
     form = normal[:, :, :2] + go[:, :, None] * middle[:, None]
-    for i in range(4):
-        terms |= {f"at{i}": depth[:, i], f"nx{i}": form[:, i, 0], f"ny{i}": form[:, i, 1]}
-        terms[f"go{i}"] = np.abs(go[:, i])
+    terms |= edge_terms(depth, form, np.abs(go))
     reach = half[:, None] * np.abs(seen) + 1.6 * radius[:, None] * np.sqrt(1 + frames.slope**2)
-    return Parts(
-        frames, partial(rod_law, edges=2), terms, reach, np.where(dot, 4, np.where(radius < 0.5, 2, 1))
-    )
+    grid = np.where(dot, 4, np.where(radius < 0.5, 2, 1))
+    return Parts(frames, partial(rod_law, edges=2), terms, reach, grid)
 
 
 def rod_law(terms: Terms, x: Image, y: Image, *, edges: int) -> Image:
@@ -238,14 +241,7 @@ def rod_law(terms: Terms, x: Image, y: Image, *, edges: int) -> Image:
         cover -= low
     chord = area / cover
     chord *= terms["radius"] * terms["long"]
-    fractions = []
-    for i in range(edges):
-        right, down = terms[f"nx{i}"], terms[f"ny{i}"]
-        depth = terms[f"at{i}"] + right * x + down * y
-        fractions.append(fraction_inside(depth, terms[f"go{i}"] * chord, blur_of(right, down, terms["soft"])))
-    fraction = np.maximum(fractions[0] + fractions[1] - 1, 0)
-    for bevel in fractions[2:]:
-        np.minimum(fraction, bevel, out=fraction)
+    fraction = fraction_between(terms, x, y, edges=edges, middle=None, length=chord)
     fraction *= area
     fraction *= terms["radius"] * terms["long"] / (2 * wide)
     return fraction

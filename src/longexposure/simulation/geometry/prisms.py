@@ -13,16 +13,14 @@ from math import ceil
 
 import numpy as np
 
-from longexposure.simulation.geometry.canvas import (
-    Canvas,
-    Image,
-    Indices,
-    Numbers,
-    Parts,
-    PixelFrames,
-    Terms,
+from longexposure.simulation.geometry.canvas import Canvas, Image, Indices, Numbers, Parts, PixelFrames, Terms
+from longexposure.simulation.geometry.coverage import (
+    axes_of,
+    blur_of,
+    edge_terms,
+    fraction_between,
+    fraction_inside,
 )
-from longexposure.simulation.geometry.coverage import axes_of, blur_of, fraction_inside
 from longexposure.simulation.geometry.primitives import Cone, Cylinder, Slab, Wedge
 
 _QUADRATURE = {
@@ -59,17 +57,8 @@ def strip_law(terms: Terms, x: Image, y: Image, *, upright: bool, edges: int) ->
         below = fraction_inside(depth, np.abs(slant) * rest, blur_of(*normal, soft))
         middle = middle + (1 - below) * rest * (0.5 * np.sign(slant))
         cover, rest = cover * below, rest * below
-    fractions = []
-    for i in range(edges):
-        normal, go = (terms[f"nx{i}"], terms[f"ny{i}"]), terms[f"go{i}"]
-        depth = terms[f"at{i}"] + normal[0] * x + normal[1] * y
-        if not upright:
-            depth = depth - go * middle
-        sweep = None if upright else np.abs(go) * rest
-        fractions.append(fraction_inside(depth, sweep, blur_of(*normal, soft)))
-    fraction = np.maximum(fractions[0] + fractions[1] - 1, 0)
-    for bevel in fractions[2:]:
-        np.minimum(fraction, bevel, out=fraction)
+    moved = (None, None) if upright else (middle, rest)
+    fraction = fraction_between(terms, x, y, edges=edges, middle=moved[0], length=moved[1])
     fraction *= cover
     fraction *= terms["height"]
     return fraction
@@ -77,48 +66,32 @@ def strip_law(terms: Terms, x: Image, y: Image, *, upright: bool, edges: int) ->
 
 def strip_parts(
     frames: PixelFrames,
-    more: dict[str, Numbers],
+    terms: dict[str, Numbers],
     *,
     across: Numbers,
     half: Numbers,
     sweep: Numbers,
-    at: Numbers,
-    normal: Numbers,
-    go: Numbers,
     reach: Numbers,
     grid: Indices,
     areas: Numbers | None = None,
 ) -> Iterator[Parts]:
-    """Straight strips with E edges across them: two ends, and bevels of sharp corners.
-
-    Two lots: those whose image does not move between bottom and top, and the others. The depth inside an edge
-    is at + (x, y) . normal - t go.
+    """Straight strips in two lots: those whose image does not move between bottom and top, and the others.
 
     Args:
         frames: of N strips.
-        more: the term "height", and those of a slant.
+        terms: "height", those of the edges across the strips (see `edge_terms`), and those of a slant.
         across: unit vectors (N, 2) across the strips.
         half: (N,) half widths, px.
         sweep: (N, 2), how far the image moves between bottom and top, px.
-        at: (N, E), depth of the strip's middle inside each edge, px.
-        normal: (N, E, 2), inward and of length 1.
-        go: (N, E), change of the depth in the sweep.
-        reach: see `Parts`.
-        grid: see `Parts`.
-        areas: strips that tiles may lie outside or inside of, see `Parts`.
+        reach: as of `Parts`.
+        grid: as of `Parts`.
+        areas: the two strips of `Parts`.
     """
-    edges = at.shape[1]
-    moves = np.sum(across * sweep, axis=1)
-    terms = more | {"c": across[:, 0], "s": across[:, 1], "half": half}
-    terms |= {"go": np.abs(moves), "sign": 0.5 * np.sign(moves)}
-    for i in range(edges):
-        terms |= {
-            f"at{i}": at[:, i],
-            f"nx{i}": normal[:, i, 0],
-            f"ny{i}": normal[:, i, 1],
-            f"go{i}": go[:, i],
-        }
-    upright = np.maximum(np.abs(moves), np.abs(go).max(axis=1)) < 0.02
+    edges = sum(name.startswith("at") for name in terms)
+    go = np.sum(across * sweep, axis=1)
+    upright = np.max(np.abs([go, *(terms[f"go{i}"] for i in range(edges))]), axis=0) < 0.02
+    terms = terms | {"c": across[:, 0], "s": across[:, 1], "half": half}
+    terms |= {"go": np.abs(go), "sign": 0.5 * np.sign(go)}
     strips = Parts(frames, partial(strip_law, upright=True, edges=edges), terms, reach, grid, areas)
     yield strips.pick(upright)
     yield strips.pick(~upright, partial(strip_law, upright=False, edges=edges))
@@ -141,6 +114,8 @@ def box_parts(primitives: Sequence[Slab] | Sequence[Wedge], canvas: Canvas) -> I
     order = np.argsort(-np.abs(go), axis=1, kind="stable")
     go, half = np.take_along_axis(go, order, 1), np.take_along_axis(half, order, 1)
     axes = np.take_along_axis(axes, order[:, :, None], 1)
+    normal, change = np.stack([-axes[:, 1], axes[:, 1]], axis=1), np.stack([-go[:, 1], go[:, 1]], axis=1)
+    terms |= edge_terms(half[:, [1, 1]], normal, change)
     areas = np.concatenate([axes, np.stack([half, half, np.abs(go)], axis=2)], axis=2)
     reach = np.einsum("nij,ni->nj", np.abs(axes), half) + 0.5 * np.abs(sweep) + 0.25
     least = half.min(axis=1)
@@ -154,9 +129,6 @@ def box_parts(primitives: Sequence[Slab] | Sequence[Wedge], canvas: Canvas) -> I
         across=axes[:, 0],
         half=half[:, 0],
         sweep=sweep,
-        at=half[:, [1, 1]],
-        normal=np.stack([-axes[:, 1], axes[:, 1]], axis=1),
-        go=np.stack([-go[:, 1], go[:, 1]], axis=1),
         reach=reach,
         grid=grid,
         areas=areas if plain else None,

@@ -6,15 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from longexposure.simulation.geometry.canvas import (
-    Canvas,
-    Image,
-    Indices,
-    Numbers,
-    Parts,
-    PixelFrames,
-    Terms,
-)
+from longexposure.simulation.geometry.canvas import Canvas, Image, Indices, Numbers, Parts, PixelFrames, Terms
 from longexposure.simulation.geometry.coverage import axes_of, blur_of, disc_area, fraction_inside
 from longexposure.simulation.geometry.primitives import Ball, Ellipsoid
 
