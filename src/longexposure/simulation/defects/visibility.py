@@ -120,7 +120,8 @@ def _see(
         corner = window.left + left, window.top + top
     else:
         mask = np.zeros((1, 1), bool)
-        at_px = right, down = view.project([defect.at_um])[0].tolist()
+        right, down = view.project([defect.at_um])[0].tolist()
+        at_px = right, down
         corner = int(np.clip(round(right), 0, view.width - 1)), int(np.clip(round(down), 0, view.height - 1))
     return SeenDefect(
         kind=defect.kind,
