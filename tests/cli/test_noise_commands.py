@@ -1,4 +1,4 @@
-"""Fingerprints on the command line: measured, shown, used, and what is said when they do not fit."""
+"""Noise calibrations on the command line: measured, shown, used, and what is said when they do not fit."""
 
 from __future__ import annotations
 

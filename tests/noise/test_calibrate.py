@@ -253,8 +253,8 @@ def error_left(enhanced: Image, clean: Image) -> float:
     """Root mean square error but for brightness and contrast, which the lamp of the exposure set."""
     grey = enhanced.astype(float).ravel()
     design = np.stack([grey, np.ones_like(grey)], axis=1)
-    fractions = np.linalg.lstsq(design, clean.ravel().astype(float), rcond=None)[0]
-    return float(np.sqrt(np.mean((design @ fractions - clean.ravel()) ** 2)))
+    coefficients = np.linalg.lstsq(design, clean.ravel().astype(float), rcond=None)[0]
+    return float(np.sqrt(np.mean((design @ coefficients - clean.ravel()) ** 2)))
 
 
 @pytest.mark.slow

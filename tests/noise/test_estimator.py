@@ -8,12 +8,14 @@ import tifffile
 from estimator import errors, loss_db
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from known_noise import Picture
 from scipy import ndimage, signal
 from skimage import data, transform
+from train_noise_estimator import example
 
 from longexposure import load_enhancer
-from longexposure.noise import estimate_noise
-from longexposure.noise.estimator import FEWEST_BLOCKS
+from longexposure.noise import NoiseProfile, estimate_noise
+from longexposure.noise.estimator import FEWEST_BLOCKS, _weights, regress
 from longexposure.simulation.exposure import draw_pair
 from longexposure.simulation.machine import load_machine
 
@@ -337,6 +339,16 @@ def test_the_image_is_not_modified_and_need_not_be_contiguous():
 def test_an_estimated_profile_says_so():
     image = np.random.default_rng(1).normal(0.5, 0.1, (100, 120)).astype(np.float32)
     assert estimate_noise(image).origin == estimate_noise(image[:5]).origin == "estimated"
+
+
+def test_it_is_trained_on_the_features_that_it_computes():
+    """Its target for a picture is off its own answer by what its estimate is off the truth."""
+    image = (0.5 + 0.05 * np.random.default_rng(2).standard_normal((128, 160))).astype(np.float32)
+    inputs, targets, _ = example(Picture(image, NoiseProfile(level=0.5, sigma=0.05), "white"))
+    profile = estimate_noise(image)
+    answer = regress(_weights(), inputs)
+    assert answer[0] - targets[0] == pytest.approx(np.log(_sigma_at(profile, 0.5) / 0.05), abs=1e-3)
+    assert answer[1:3].tolist() == pytest.approx([profile.corr_x, profile.corr_y])
 
 
 # Images that say little
