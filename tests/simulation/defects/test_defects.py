@@ -145,15 +145,10 @@ def one(kind, feature, *, view=VIEWS["from above"], seed=0):
 def volumes(primitives):
     """Sum of the primitives' volumes with their amounts, um3, from their maps."""
     view = View(1000, 1000, 1.0)
-    more = [
-        replace(primitive, amount=abs(primitive.amount)) for primitive in primitives if primitive.amount > 0
-    ]
-    less = [
-        replace(primitive, amount=abs(primitive.amount)) for primitive in primitives if primitive.amount < 0
-    ]
     total = 0.0
-    for part, sign in ((more, 1), (less, -1)):
-        for map_ in (thickness_maps(part, view) if part else {}).values():
+    for sign in (1, -1):
+        part = [replace(s, amount=abs(s.amount)) for s in primitives if s.amount * sign > 0]
+        for map_ in thickness_maps(part, view).values():
             total += sign * float(map_.sum(dtype=np.float64)) * view.pixel_um**2
     return total
 
@@ -457,11 +452,8 @@ def test_a_defect_that_runs_over_the_border_is_masked_up_to_it():
 def test_a_defect_outside_the_image_has_an_empty_mask():
     scene, _, defect = one("missing", "ball")
     view = View(10, 10, 1.0)
-    far = replace(
-        defect,
-        at_um=(900.0, 0.0, 60.0),
-        removed=tuple(replace(s, at=(900.0, 0.0, 60.0)) for s in defect.removed),
-    )
+    removed = tuple(replace(s, at=(900.0, 0.0, 60.0)) for s in defect.removed)
+    far = replace(defect, at_um=(900.0, 0.0, 60.0), removed=removed)
     seen = see(far, view, defect_free=thickness_maps(scene.primitives, view), transmission=mono)
     assert (seen.area_px, seen.contrast, seen.size_px) == (0, 0.0, 0.0)
     assert not mask_of([seen], view).any()

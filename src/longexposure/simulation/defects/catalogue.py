@@ -112,8 +112,13 @@ def add_defects(
                 primitives.remove(primitive)
             features[index] = replace(features[index], primitives=(*primitives, *defect.added))
         # no other defect in its feature, nor in compact ones that it touches, as a bridge does
-        for numbers in pool.values():
-            numbers[:] = [i for i in numbers if i != index and not _touches(defect, scene.features[i])]
+        done = {index} | {
+            i
+            for i, feature in enumerate(scene.features)
+            if feature.kind not in _EXTENDED
+            and dist(feature.at[:2], defect.at_um[:2]) < 0.52 * (defect.size_um + feature.size_um)
+        }
+        pool = {name: [i for i in numbers if i not in done] for name, numbers in pool.items()}
     return replace(scene, features=tuple(features), surroundings=tuple(loose)), tuple(found)
 
 
@@ -162,8 +167,3 @@ def _drawn(
         if all(dist(defect.at_um[:2], d.at_um[:2]) > (defect.size_um + d.size_um) / 2 for d in found):
             return defect, index
     return None
-
-
-def _touches(defect: Defect, feature: Feature) -> bool:
-    near = 0.52 * (defect.size_um + feature.size_um)
-    return feature.kind not in _EXTENDED and dist(feature.at[:2], defect.at_um[:2]) < near

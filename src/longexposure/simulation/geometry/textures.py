@@ -80,14 +80,14 @@ def _yarn_fields(
     even = pi / period * axis[0] * x + random.uniform(0, 2 * pi)
     strong = _waves(random, places, axis, (2.3 * period, 12 * period))
     tall, wide = np.ones((len(y), 1)), np.ones((1, len(x)))
-    down = [0.05 * pi * jitter[0], 0.25 * pi * bow[0], tall, (pi / period * axis[1] * y)[:, None]]
-    across = [jitter[1], bow[1], even[None], wide]
+
+    def field(down: list[Numbers], across: list[Numbers]) -> tuple[Image, Image]:
+        return np.hstack(down).astype(np.float32), np.vstack(across).astype(np.float32)
+
+    phase = [0.05 * pi * jitter[0], 0.25 * pi * bow[0], tall, (pi / period * axis[1] * y)[:, None]]
     return (
-        (np.hstack(down).astype(np.float32), np.vstack(across).astype(np.float32)),
-        (
-            np.hstack([0.12 * strong[0], tall]).astype(np.float32),
-            np.vstack([strong[1], wide]).astype(np.float32),
-        ),
+        field(phase, [jitter[1], bow[1], even[None], wide]),
+        field([0.12 * strong[0], tall], [strong[1], wide]),
     )
 
 
