@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from longexposure.data import simulated_patches as exposures
+from longexposure.data import simulated_patches
 from longexposure.data.simulated_patches import (
     SimulatedBatches,
     SimulatedImages,
@@ -68,13 +68,13 @@ def machine(tmp_path: Path) -> str:
 def drawn(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Numbers of the acquisitions as they are drawn."""
     numbers: list[int] = []
-    original = exposures.draw_training_acquisition
+    original = simulated_patches.draw_training_acquisition
 
     def counted(config: SimulatedPatchesConfig, *, seed: int, number: int, size_px: int) -> object:
         numbers.append(number)
         return original(config, seed=seed, number=number, size_px=size_px)
 
-    monkeypatch.setattr(exposures, "draw_training_acquisition", counted)
+    monkeypatch.setattr(simulated_patches, "draw_training_acquisition", counted)
     return numbers
 
 
@@ -155,15 +155,15 @@ def test_what_is_chosen_does_not_depend_on_what_the_machine_draws(machine: str, 
         assert max(found) > 55
 
 
-def _flat(machine: str, *, level: float = 0.6) -> exposures._PreparedScene:
+def _flat(machine: str, *, level: float = 0.6) -> simulated_patches._PreparedScene:
     """An even image that is not grey in the middle, of noise that is coloured and striped."""
     parameters = load_machine(machine).parameters(np.random.default_rng(0))
     acquisition = prepare_acquisition(
         parameters, Scene("empty", (), (), {}), parameters.view((64, 64)), panel_seed=0
     )
     acquisition = replace(acquisition, arriving=np.full((64, 64), level, np.float32))
-    grey = exposures.GreyMap(scale=1.6e-5, offset=-0.05)
-    return exposures._PreparedScene(acquisition, grey, acquisition.noise)
+    grey = simulated_patches.GreyMap(scale=1.6e-5, offset=-0.05)
+    return simulated_patches._PreparedScene(acquisition, grey, acquisition.noise)
 
 
 def _as_it_is(profile: NoiseProfile, random: object, *, error: float) -> np.ndarray:
@@ -175,12 +175,12 @@ def _as_it_is(profile: NoiseProfile, random: object, *, error: float) -> np.ndar
 def test_what_is_told_is_true_under_turns_contrast_and_inversion(
     machine: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(exposures, "estimated_condition", _as_it_is)
+    monkeypatch.setattr(simulated_patches, "estimated_condition", _as_it_is)
     scene, config = _flat(machine), _config(machine, group=8)
     random = np.random.default_rng(3)
     by_turn: dict[bool, list[np.ndarray]] = {False: [], True: []}
     for sample in itertools.chain.from_iterable(
-        exposures._samples(scene, config, random, NumpyRandom(random)) for _ in range(40)
+        simulated_patches._samples(scene, config, random, NumpyRandom(random)) for _ in range(40)
     ):
         noise = (sample["noisy"] - sample["target"])[0].double().numpy()
         level, sigma, slope, corr_x, corr_y = sample["noise_condition"].double().tolist()
@@ -204,7 +204,7 @@ def test_at_every_grey_value_the_noise_told_is_that_of_the_image_as_it_is_shown(
     grey = np.linspace(10000, 50000, 5)
     inverted = 0
     for _ in range(100):
-        shown_as = exposures._Augmentation.drawn(scene, random)
+        shown_as = simulated_patches._Augmentation.drawn(scene, random)
         shown = shown_as.noise.variance(shown_as.scale * grey + shown_as.offset)
         assert shown == pytest.approx(scene.noise.variance(grey) * shown_as.scale**2, rel=1e-9)
         assert np.sign(shown_as.noise.slope) == np.sign(shown_as.scale)
@@ -218,7 +218,7 @@ def test_the_noise_that_is_told_is_never_that_of_no_light(machine: str) -> None:
     for slope in (scene.noise.slope, -scene.noise.slope, 0.0):
         noise = replace(scene.noise, slope=4 * slope)
         for _ in range(300):
-            shown_as = exposures._Augmentation.drawn(scene._replace(noise=noise), random)
+            shown_as = simulated_patches._Augmentation.drawn(scene._replace(noise=noise), random)
             assert float(shown_as.noise.variance(0.5)) > 0.15 * shown_as.noise.sigma**2
             level = shown_as.scale * noise.level + shown_as.offset
             assert shown_as.noise.level == pytest.approx(level, abs=1e-6)
@@ -251,7 +251,9 @@ def test_noisy_is_the_target_with_noise_and_the_target_is_smoother(machine: str)
 def test_the_target_is_without_noise_or_with_that_of_the_long_exposure(machine: str) -> None:
     scene, random = _flat(machine), np.random.default_rng(0)
     for target, low, high in (("clean", 0, 1e-4), ("long", 0.05, 0.25)):
-        samples = exposures._samples(scene, _config(machine, target=target), random, NumpyRandom(random))
+        samples = simulated_patches._samples(
+            scene, _config(machine, target=target), random, NumpyRandom(random)
+        )
         for sample in samples:
             assert low <= sample["target"].std() / sample["noisy"].std() < high
 

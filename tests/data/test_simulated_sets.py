@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from longexposure.data import simulated_sets as simulating
+from longexposure.data import simulated_sets
 from longexposure.data.pairs import PairedFolder
 from longexposure.data.simulated_sets import SetPlan, preview, read_truth, write_set
 from longexposure.errors import OutputError, RecipeError, ResourceError
@@ -191,7 +191,7 @@ def test_another_set_into_the_same_folder_is_refused_and_nothing_changes(
 def test_another_version_is_refused(recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     plan = _plan(recipe, tmp_path / "out", count=1)
     write_set(plan, workers=0)
-    monkeypatch.setattr(simulating.metadata, "version", lambda _: "0.0.0")
+    monkeypatch.setattr(simulated_sets.metadata, "version", lambda _: "0.0.0")
     with pytest.raises(OutputError, match="another recipe, seed or version"):
         write_set(plan, workers=0)
 
@@ -236,17 +236,17 @@ def test_an_impossible_plan_is_refused_before_anything_is_written(
     assert not (tmp_path / "out").exists()
 
 
-def test_every_setting_of_a_set_is_drawn_before_anything_is_written(
+def test_all_parameters_of_a_set_is_drawn_before_anything_is_written(
     recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    drawn = simulating.parameters_of
+    drawn = simulated_sets.parameters_of
 
     def one_is_impossible(machine: object, key: tuple[int, int, int]) -> object:
         if key[2] == 2:
             raise RecipeError(where="scenes", expected="a kind", found="none", advice="add one")
         return drawn(machine, key)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(simulating, "parameters_of", one_is_impossible)
+    monkeypatch.setattr(simulated_sets, "parameters_of", one_is_impossible)
     with pytest.raises(RecipeError, match="scenes"):
         write_set(_plan(recipe, tmp_path / "out"), workers=0)
     assert not (tmp_path / "out").exists()
@@ -258,7 +258,7 @@ def test_a_failure_while_drawing_names_machine_and_pair(
     def impossible(*_: object, **__: object) -> None:
         raise RecipeError(where="ball, at", expected="below the source", found="above", advice="move it")
 
-    monkeypatch.setattr(simulating, "draw_pair", impossible)
+    monkeypatch.setattr(simulated_sets, "draw_pair", impossible)
     with pytest.raises(RecipeError, match=r"small\.toml, pair 0: ball, at"):
         write_set(_plan(recipe, tmp_path / "out"), workers=0)
 
@@ -315,7 +315,7 @@ def test_there_is_no_manifest_while_a_set_grows(recipe: Path, tmp_path: Path) ->
 def test_a_worker_that_is_killed_is_told_in_one_line(
     recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(simulating, "_make", _die)
+    monkeypatch.setattr(simulated_sets, "_make", _die)
     with pytest.raises(ResourceError, match="fewer --workers"):
         write_set(_plan(recipe, tmp_path / "out"), workers=2)
 

@@ -419,7 +419,7 @@ def test_wrong_shapes_times_and_quanta_are_refused_in_one_line():
     "wrong",
     [{"gain": 0}, {"swank": 1.2}, {"bits": 17}, {"read_noise": -1}, {"gain": float("inf")}, {"unknown": 1}],
 )
-def test_impossible_settings_are_refused(wrong):
+def test_impossible_configs_are_refused(wrong):
     with pytest.raises(ValidationError):
         PanelConfig(**{"gain": 1.0, **wrong})
 
@@ -435,7 +435,7 @@ def test_impossible_settings_are_refused(wrong):
         ("dark_frames", 1, 1_000_000), ("flat_frames", 0, 1_000_000),
     ],
 )  # fmt: skip
-def test_settings_give_images_up_to_their_bounds_and_are_refused_beyond(key, lowest, highest):
+def test_strengths_give_images_up_to_their_bounds_and_are_refused_beyond(key, lowest, highest):
     values = {"gain": 1.0, "dark_e_s": 10.0}
     for value in (lowest, highest):
         image = expose(make_panel(PanelConfig(**values | {key: value}), shape=(16, 16)), flat(shape=(16, 16)))

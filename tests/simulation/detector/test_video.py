@@ -331,7 +331,7 @@ def test_field_difference_is_part_of_the_profile():
         {"frame_s": 1e5},
     ],
 )
-def test_impossible_settings_are_refused(wrong):
+def test_impossible_configs_are_refused(wrong):
     with pytest.raises((ValidationError, LongExposureError)):
         VideoConfig(**wrong)
 
