@@ -12,17 +12,10 @@ from itertools import pairwise
 from math import pi
 
 from longexposure.simulation.geometry.frame import Frame, Sight
-from longexposure.simulation.geometry.primitives import (
-    Cylinder,
-    Feature,
-    Lattice,
-    Place,
-    Primitive,
-    Scene,
-    Slab,
-)
+from longexposure.simulation.geometry.primitives import Cylinder, Feature, Lattice, Place, Primitive, Scene
 from longexposure.simulation.geometry.view import View
 from longexposure.simulation.scenes.components.bonds import Bonding, Loop, bond
+from longexposure.simulation.scenes.components.features import box, slab_feature
 from longexposure.simulation.scenes.draws import (
     Random,
     bernoulli,
@@ -64,22 +57,123 @@ class _Module:
     loop: float
     void: float
 
+    @classmethod
+    def drawn(cls, random: Random) -> _Module:
+        sides = uniform(random, 22e3, 45e3), uniform(random, 20e3, 40e3)
+        gap = uniform(random, 600, 1000)
+        return cls(
+            sides=sides,
+            copper=choice(random, (200.0, 300.0, 300.0)),
+            ceramic=choice(random, (380.0, 630.0)),
+            gap=gap,
+            islands=tuple(_split(random, (0.0, 0.0, sides[0] - 3000, sides[1] - 3000), gap, deep=3)),
+            solder=choice(random, ("SAC305", "SAC305", "Pb", "Sn63Pb37")),
+            layer=uniform(random, 70, 120),
+            thickness=uniform(random, 70, 250),
+            wire=choice(random, (125.0, 200.0, 250.0, 300.0, 375.0, 400.0)),
+            loop=uniform(random, 900, 2400),
+            void=log_uniform(random, 60, 350),
+        )
+
+    def substrate(self, random: Random, unit: Frame) -> Iterator[Primitive]:
+        """The ceramic, the copper below it, the islands above it with their rows of dimples."""
+        low = -self.copper - self.ceramic
+        yield box("alumina", unit, self.sides, low, -self.copper)
+        below = self.sides[0] - 2000, self.sides[1] - 2000
+        yield box("Cu", unit, below, low - self.copper, low)
+        for x, y, width, height in self.islands:
+            yield box("Cu", unit, (width, height), -self.copper, 0.0, x=x, y=y)
+        pitch = uniform(random, 900, 1300)
+        for side, frame in enumerate(unit.quarters()):
+            yield Lattice(
+                material="Cu",
+                amount=-1,
+                at=frame.place(0.0, below[1 - side % 2] / 2 - 450),
+                sides=(below[side % 2] - 2000, pitch),
+                pitch=(pitch, pitch),
+                cell=(550.0, 550.0),
+                bottom=low - self.copper,
+                top=low - 0.3 * self.copper,
+                turn_deg=frame.turn_deg,
+                pattern="dot",
+            )
+
+    def die(self, random: Random, unit: Frame, sight: Sight, chip: Rectangle) -> Iterator[Feature]:
+        """The solder below a die with its voids, and the die.
+
+        Gas in the solder: few large voids, many small ones, of half the layer's thickness to all of it.
+        """
+        (x, y, *sides), layer = chip, self.layer
+        frame = unit.inner(x, y)
+        if not sight.sees((*frame.at, 0.0), max(sides)):
+            return
+        fraction, covered, voids = log_uniform(random, 0.01, 0.15), 0.0, list[Primitive]()
+        for _ in range(400):
+            radius = self.void * max(random.random() ** 2, 0.05)
+            covered += pi * radius**2
+            if covered > fraction * sides[0] * sides[1]:
+                break
+            at = frame.place(*(uniform(random, -0.49, 0.49) * side for side in sides))
+            top = layer * min(uniform(random, 0.5, 1.4), 1.0)
+            if sight.sees((*at, 0.0), radius):
+                voids.append(
+                    Cylinder(material=self.solder, amount=-1, at=at, radius=radius, bottom=0.0, top=top)
+                )
+        solder = box(self.solder, frame, (sides[0] + 200, sides[1] + 200), 0.0, layer)
+        yield slab_feature("thermal pad", solder, voids)
+        yield slab_feature("die", box("Si", frame, (sides[0], sides[1]), layer, layer + self.thickness))
+
+    def wires(
+        self, random: Random, unit: Frame, sight: Sight, *, chip: Rectangle, island: Rectangle
+    ) -> Iterator[Feature]:
+        """Parallel thick wires: from stitch to stitch over the die, then down onto another island."""
+        quarter, land = self.landing(random, chip, island)
+        if not land:
+            return
+        loop = Loop(kink=0.28, fall=2.2)
+        bonding = Bonding(material="Al", diameter=self.wire, ball=0.0, loop=loop, sway=0.01)
+        top = self.layer + self.thickness
+        frame = unit.inner(chip[0], chip[1], 90.0 * quarter)
+        along, half = chip[2 + quarter % 2], chip[3 - quarter % 2] / 2
+        number = min(integer(random, 3, 12), int(0.8 * along / (1.8 * self.wire)))
+        for index in range(number):
+            x = ((index + 0.5) / number - 0.5) * 0.8 * along
+            end = land + uniform(random, -150, 150)
+            for start, stop in pairwise(((x, -0.55 * half, top), (x, 0.35 * half, top), (x, end, 0.0))):
+                span = stop[1] - start[1]
+                if sight.sees(frame.point(x, (start[1] + stop[1]) / 2, top), span / 2 + self.loop):
+                    ends = frame.point(*start), frame.point(*stop)
+                    yield bond(random, bonding, *ends, loop_um=min(self.loop, 0.4 * span))
+
+    def landing(self, random: Random, chip: Rectangle, island: Rectangle) -> tuple[int, float]:
+        """Where a die's wires leave to, in quarters of a turn from y, and how far; 0 um for nowhere."""
+        for quarter in random.permutation(4).tolist():
+            own = Frame((chip[0], chip[1]), 90.0 * quarter)
+            dx, dy = own.place(0.0, 1.0)[0] - chip[0], own.place(0.0, 1.0)[1] - chip[1]
+            edge = island[3 - quarter % 2] / 2 - (dx * (chip[0] - island[0]) + dy * (chip[1] - island[1]))
+            land, wide = edge + self.gap + 700, 0.4 * chip[2 + quarter % 2]
+            corners = own.places(((-wide, land - 650), (wide, land + 650), (wide, land - 650)))
+            for x, y, width, height in self.islands:
+                if all(abs(u - x) <= width / 2 and abs(v - y) <= height / 2 for u, v in corners):
+                    return quarter, land
+        return 0, 0.0
+
 
 def power_module(random: Random, *, view: View) -> Scene:
     """Power dies soldered on copper islands on alumina, thick aluminium wires, solder full of voids."""
-    sight, module = Sight(view), _module(random)
+    sight, module = Sight(view), _Module.drawn(random)
     chips = [(island, chip) for island in module.islands for chip in _chips(random, island)]
-    first = chips[integer(random, 0, len(chips) - 1)][1]
-    focus = first[0] + uniform(random, -0.5, 0.5) * first[2], first[1] + uniform(random, -0.5, 0.5) * first[3]
+    x, y, width, height = chips[integer(random, 0, len(chips) - 1)][1]
+    focus = x + uniform(random, -0.5, 0.5) * width, y + uniform(random, -0.5, 0.5) * height
     frame = sight.aimed((*focus, 0.0), part_angle_deg(random))
     pitch = module.sides[0] + 3000, module.sides[1] + 3000
     features: list[Feature] = []
     surroundings: list[Primitive] = []
     for unit in sight.copies(frame, pitch, z=0.0, most=4):
-        surroundings += _ceramic(random, module, unit)
+        surroundings += module.substrate(random, unit)
         for island, chip in chips:
-            features += _chip(random, module, unit, sight, chip=chip)
-            features += _ribbons(random, module, unit, sight, chip=chip, island=island)
+            features += module.die(random, unit, sight, chip)
+            features += module.wires(random, unit, sight, chip=chip, island=island)
     facts: dict[str, float | str] = {
         "width_um": module.sides[0],
         "height_um": module.sides[1],
@@ -95,41 +189,19 @@ def power_module(random: Random, *, view: View) -> Scene:
     return Scene("power_module", tuple(features), tuple(surroundings), facts)
 
 
-def _module(random: Random) -> _Module:
-    sides = uniform(random, 22e3, 45e3), uniform(random, 20e3, 40e3)
-    gap = uniform(random, 600, 1000)
-    return _Module(
-        sides=sides,
-        copper=choice(random, (200.0, 300.0, 300.0)),
-        ceramic=choice(random, (380.0, 630.0)),
-        gap=gap,
-        islands=tuple(_split(random, (0.0, 0.0, sides[0] - 3000, sides[1] - 3000), gap, deep=3)),
-        solder=choice(random, ("SAC305", "SAC305", "Pb", "Sn63Pb37")),
-        layer=uniform(random, 70, 120),
-        thickness=uniform(random, 70, 250),
-        wire=choice(random, (125.0, 200.0, 250.0, 300.0, 375.0, 400.0)),
-        loop=uniform(random, 900, 2400),
-        void=log_uniform(random, 60, 350),
-    )
-
-
 def _split(random: Random, area: Rectangle, gap: float, *, deep: int) -> Iterator[Rectangle]:
     """A rectangle of copper cut into islands, across its longer side, again and again."""
     x, y, width, height = area
     if deep == 0 or max(width, height) < 14e3 or (deep < 3 and bernoulli(random, 0.3)):
         yield area
         return
-    fraction = uniform(random, 0.3, 0.7)
-    if width >= height:
-        left = fraction * (width - gap)
-        right = width - gap - left
-        yield from _split(random, (x - (width - left) / 2, y, left, height), gap, deep=deep - 1)
-        yield from _split(random, (x + (width - right) / 2, y, right, height), gap, deep=deep - 1)
-    else:
-        low = fraction * (height - gap)
-        high = height - gap - low
-        yield from _split(random, (x, y - (height - low) / 2, width, low), gap, deep=deep - 1)
-        yield from _split(random, (x, y + (height - high) / 2, width, high), gap, deep=deep - 1)
+    long = max(width, height)
+    first = uniform(random, 0.3, 0.7) * (long - gap)
+    second = long - gap - first
+    before, after = -(long - first) / 2, (long - second) / 2
+    for shift, side in ((before, first), (after, second)):
+        piece = (x + shift, y, side, height) if width >= height else (x, y + shift, width, side)
+        yield from _split(random, piece, gap, deep=deep - 1)
 
 
 def _chips(random: Random, island: Rectangle) -> Iterator[Rectangle]:
@@ -142,125 +214,3 @@ def _chips(random: Random, island: Rectangle) -> Iterator[Rectangle]:
         along = ((index + 0.5) / number - 0.5) * long
         at = (x + along, y) if width >= height else (x, y + along)
         yield (*at, side, side * uniform(random, 0.8, 1.0))
-
-
-def _ceramic(random: Random, module: _Module, unit: Frame) -> Iterator[Primitive]:
-    """The ceramic, the copper below it, the islands above it with their rows of dimples."""
-    turn, low = unit.turn_deg, -module.copper - module.ceramic
-    yield Slab(
-        material="alumina", at=unit.at, sides=module.sides, bottom=low, top=-module.copper, turn_deg=turn
-    )
-    below = module.sides[0] - 2000, module.sides[1] - 2000
-    yield Slab(material="Cu", at=unit.at, sides=below, bottom=low - module.copper, top=low, turn_deg=turn)
-    for x, y, width, height in module.islands:
-        at = unit.place(x, y)
-        yield Slab(material="Cu", at=at, sides=(width, height), bottom=-module.copper, top=0.0, turn_deg=turn)
-    pitch = uniform(random, 900, 1300)
-    for side in range(4):
-        frame = unit.inner(0.0, 0.0, 90.0 * side)
-        yield Lattice(
-            material="Cu",
-            amount=-1,
-            at=frame.place(0.0, below[1 - side % 2] / 2 - 450),
-            sides=(below[side % 2] - 2000, pitch),
-            pitch=(pitch, pitch),
-            cell=(550.0, 550.0),
-            bottom=low - module.copper,
-            top=low - 0.3 * module.copper,
-            turn_deg=frame.turn_deg,
-            pattern="dot",
-        )
-
-
-def _chip(
-    random: Random, module: _Module, unit: Frame, sight: Sight, *, chip: Rectangle
-) -> Iterator[Feature]:
-    """The solder below a die with its voids, and the die."""
-    x, y, width, height = chip
-    at, turn, layer = unit.place(x, y), unit.turn_deg, module.layer
-    if not sight.sees((*at, 0.0), max(width, height)):
-        return
-    pad = Slab(
-        material=module.solder,
-        at=at,
-        sides=(width + 200, height + 200),
-        bottom=0.0,
-        top=layer,
-        turn_deg=turn,
-    )
-    voids = tuple(_voids(random, module, unit.inner(x, y), sight, (width, height)))
-    yield _slab_feature("thermal pad", pad, (pad, *voids))
-    silicon = Slab(
-        material="Si",
-        at=at,
-        sides=(width, height),
-        bottom=layer,
-        top=layer + module.thickness,
-        turn_deg=turn,
-    )
-    yield _slab_feature("die", silicon, (silicon,))
-
-
-def _slab_feature(kind: str, slab: Slab, primitives: tuple[Primitive, ...]) -> Feature:
-    about = {
-        "width_um": slab.sides[0],
-        "height_um": slab.sides[1],
-        "turn_deg": slab.turn_deg,
-        "bottom_um": slab.bottom,
-        "top_um": slab.top,
-    }
-    return Feature(kind, (*slab.at, (slab.bottom + slab.top) / 2), max(slab.sides), primitives, about)
-
-
-def _voids(random: Random, module: _Module, frame: Frame, sight: Sight, sides: Place) -> Iterator[Cylinder]:
-    """Gas in the solder: few large voids, many small ones, of half the layer's thickness to all of it."""
-    fraction, covered, high = log_uniform(random, 0.01, 0.15), 0.0, module.layer
-    for _ in range(400):
-        radius = module.void * max(random.random() ** 2, 0.05)
-        covered += pi * radius**2
-        if covered > fraction * sides[0] * sides[1]:
-            return
-        at = frame.place(*(uniform(random, -0.49, 0.49) * side for side in sides))
-        top = high * min(uniform(random, 0.5, 1.4), 1.0)
-        if sight.sees((*at, 0.0), radius):
-            yield Cylinder(material=module.solder, amount=-1, at=at, radius=radius, bottom=0.0, top=top)
-
-
-def _ribbons(
-    random: Random, module: _Module, unit: Frame, sight: Sight, *, chip: Rectangle, island: Rectangle
-) -> Iterator[Feature]:
-    """Parallel thick wires: from stitch to stitch over the die, then down onto another island."""
-    quarter, land = _landing(random, module, chip, island)
-    if not land:
-        return
-    loop = Loop(kink=0.28, fall=2.2)
-    bonding = Bonding(material="Al", diameter=module.wire, ball=0.0, loop=loop, sway=0.01)
-    top = module.layer + module.thickness
-    frame = unit.inner(chip[0], chip[1], 90.0 * quarter)
-    along, half = chip[2 + quarter % 2], chip[3 - quarter % 2] / 2
-    number = min(integer(random, 3, 12), int(0.8 * along / (1.8 * module.wire)))
-    for index in range(number):
-        x = ((index + 0.5) / number - 0.5) * 0.8 * along
-        end = land + uniform(random, -150, 150)
-        for start, stop in pairwise(((x, -0.55 * half, top), (x, 0.35 * half, top), (x, end, 0.0))):
-            span = stop[1] - start[1]
-            if sight.sees(frame.point(x, (start[1] + stop[1]) / 2, top), span / 2 + module.loop):
-                ends = frame.point(*start), frame.point(*stop)
-                yield bond(random, bonding, *ends, loop_um=min(module.loop, 0.4 * span))
-
-
-def _landing(random: Random, module: _Module, chip: Rectangle, island: Rectangle) -> tuple[int, float]:
-    """In which direction a die's wires leave, in quarters of a turn from y, and how far; 0 um for nowhere."""
-    for quarter in random.permutation(4).tolist():
-        own = Frame((chip[0], chip[1]), 90.0 * quarter)
-        dx, dy = own.place(0.0, 1.0)[0] - chip[0], own.place(0.0, 1.0)[1] - chip[1]
-        edge = island[3 - quarter % 2] / 2 - (dx * (chip[0] - island[0]) + dy * (chip[1] - island[1]))
-        land, wide = edge + module.gap + 700, 0.4 * chip[2 + quarter % 2]
-        corners = own.places(((-wide, land - 650), (wide, land + 650), (wide, land - 650)))
-        if any(all(_holds(other, place) for place in corners) for other in module.islands):
-            return quarter, land
-    return 0, 0.0
-
-
-def _holds(area: Rectangle, place: Place) -> bool:
-    return abs(place[0] - area[0]) <= area[2] / 2 and abs(place[1] - area[1]) <= area[3] / 2

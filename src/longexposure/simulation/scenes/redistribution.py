@@ -6,13 +6,12 @@ below lies at z = 0.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from math import hypot
 
 import numpy as np
 
 from longexposure.simulation.geometry.frame import Numbers, ViewFrame, rotated
-from longexposure.simulation.geometry.primitives import Cylinder, Feature, Primitive, Scene, Track
+from longexposure.simulation.geometry.primitives import Cylinder, Feature, Primitive, Scene
 from longexposure.simulation.geometry.view import View
 from longexposure.simulation.scenes.components.conductors import (
     Conductors,
@@ -21,9 +20,10 @@ from longexposure.simulation.scenes.components.conductors import (
     rounded,
     segments,
 )
-from longexposure.simulation.scenes.components.dies import any_die, budget_of, die_of, dots
+from longexposure.simulation.scenes.components.features import trace_feature
 from longexposure.simulation.scenes.components.marks import marks
 from longexposure.simulation.scenes.draws import Random, bernoulli, log_uniform, resolved_um, uniform
+from longexposure.simulation.scenes.silicon import any_die, budget_of, die_of, dots
 
 
 class _Wiring:
@@ -60,49 +60,43 @@ class _Wiring:
 
     def line(self, points: Numbers, level: int, radii: tuple[float, ...] = ()) -> None:
         """A line with rounded corners, with round pads of these radii at its ends, where all keeps clear."""
-        ends = points[[0, -1]][: len(radii)]
-        cuts = [joined_um(radius, self.width) for radius in radii] or [0.0, 0.0]
         bend = uniform(self.random, 1, 6) * self.width
         if not self.sheet.sees(points, self.width, self.heights(level)[0]):
             return
-        line = _cut(rounded(points, bend, 0.1 * self.view.pixel_um), cuts)
+        line = rounded(points, bend, 0.1 * self.view.pixel_um)
+        for (end, inner), radius in zip(((0, 1), (-1, -2)), radii, strict=False):
+            step = line[inner] - line[end]
+            line[end] += step / hypot(*step) * min(joined_um(radius, self.width), 0.95 * hypot(*step))
         if not self.fits(line, self.width, level):
             return
-        pads = list(zip(ends, radii, strict=True))
-        seen_pads = [pad for pad in pads if self.sheet.sees(pad[0], pad[1])]
-        if all(self.fits(end[None], 2 * radius, level) for end, radius in seen_pads):
+        ends = zip(points[[0, -1]][: len(radii)], radii, strict=True)
+        pads = [(end, radius) for end, radius in ends if self.sheet.sees(end, radius)]
+        if all(self.fits(end[None], 2 * radius, level) for end, radius in pads):
             self.copper.add(line, self.width, level)
             self.lines.append((line, level))
             self.budget -= 1
-            for end, radius in seen_pads:
+            for end, radius in pads:
                 self.pad(end, radius, level)
 
     def features(self) -> list[Feature]:
         """The lines with their gaps."""
         pieces = [segments(line, self.width, level) for line, level in self.lines]
         gaps = gaps_um(pieces, range(len(pieces)), within=12 * self.width)
-        return [self._feature(*line, gap) for line, gap in zip(self.lines, gaps, strict=True)]
-
-    def _feature(self, line: Numbers, level: int, gap: float) -> Feature:
-        bottom, top = self.heights(level)
-        track = Track(material="Cu", points=self.sheet.places(line), width=self.width, bottom=bottom, top=top)
-        about = {"width_um": self.width, "gap_um": gap if np.isfinite(gap) else 0.0}
-        return Feature(
-            kind="trace",
-            at=(*track.points[len(line) // 2], (bottom + top) / 2),
-            size_um=self.width,
-            primitives=(track,),
-            about={**about, "bottom_um": bottom, "top_um": top},
-        )
-
-
-def _cut(points: Numbers, cuts: Sequence[float]) -> Numbers:
-    """The line without so much of its first and of its last leg."""
-    line = np.array(points, np.float64)
-    for end, inner, cut in ((0, 1, cuts[0]), (-1, -2, cuts[1])):
-        step = line[inner] - line[end]
-        line[end] += step / hypot(*step) * min(cut, 0.95 * hypot(*step))
-    return line
+        found = []
+        for (line, level), gap in zip(self.lines, gaps, strict=True):
+            bottom, top = self.heights(level)
+            found.append(
+                trace_feature(
+                    self.sheet.places(line),
+                    self.width,
+                    gap if np.isfinite(gap) else 0.0,
+                    bottom=bottom,
+                    top=top,
+                    z=(bottom + top) / 2,
+                    middle=len(line) // 2,
+                )
+            )
+        return found
 
 
 def _fan(wiring: _Wiring, level: int) -> None:
@@ -117,25 +111,21 @@ def _fan(wiring: _Wiring, level: int) -> None:
     leave = near + (np.abs(rank).max() - np.abs(rank)) * near * 0.42
     depth = float((leave + shift).max()) + log_uniform(random, 1, 10) * far
     turn = int(random.integers(4)) * 90 + float(random.choice([0.0, 0.0, 45.0]))
-    middle = wiring.sheet.anywhere(random, wiring.heights(level)[0]) - rotated(
-        np.array([0.0, depth / 2]), turn
-    )
+    start = wiring.sheet.anywhere(random, wiring.heights(level)[0])
+    middle = start - rotated(np.array([0.0, depth / 2]), turn)
     for k in random.permutation(count).tolist():
         x, wide = rank[k] * near, rank[k] * far
         course = np.array([[x, 0], [x, leave[k]], [wide, leave[k] + shift[k]], [wide, depth]])
         course = course[np.r_[True, np.hypot(*np.diff(course, axis=0).T) > 0.01 * width]]
-        points = rotated(course, turn) + middle
-        wiring.line(points, level, (small, large))
+        wiring.line(rotated(course, turn) + middle, level, (small, large))
 
 
 def _strand(wiring: _Wiring, level: int) -> None:
     """A single line from pad to pad in legs of 45 degrees."""
     random, radius = wiring.random, wiring.width * uniform(wiring.random, 1, 4)
     courses = (int(random.integers(8)) + np.cumsum(random.integers(-1, 2, int(random.integers(2, 6))))) * 45.0
-    legs = [
-        rotated(np.array([2.5 * radius + log_uniform(random, 4, 60) * wiring.width, 0.0]), turn)
-        for turn in courses
-    ]
+    lengths = [2.5 * radius + log_uniform(random, 4, 60) * wiring.width for _ in courses]
+    legs = [rotated(np.array([long, 0.0]), turn) for long, turn in zip(lengths, courses, strict=True)]
     points = wiring.sheet.anywhere(random) + np.vstack([np.zeros((1, 2)), np.cumsum(legs, axis=0)])
     wiring.line(points, level, (radius, radius))
 
@@ -150,13 +140,17 @@ def _coil(wiring: _Wiring, level: int) -> None:
     wiring.line(spiral * 1.09 + wiring.sheet.anywhere(random), level)
 
 
+_SHAPES = ((_fan, 1, 3), (_coil, 0, 2), (_strand, 1, 20))
+"""What is drawn on a level, and how often at least and at most."""
+
+
 def redistribution(random: Random, *, view: View) -> Scene:
     """Redistribution on 1 to 3 levels: fan-out from a die's pads, single lines, coils, pads for balls."""
     wiring, levels = _Wiring(random, view), int(random.integers(1, 4))
     more = max(1.0, (view.height * view.width) ** 0.5 / 256) ** 0.6
     for level in range(levels):
-        for draw, most in ((_fan, 3), (_coil, 2), (_strand, 20)):
-            for _ in range(round(more * int(random.integers(0 if draw is _coil else 1, most + 1)))):
+        for draw, least, most in _SHAPES:
+            for _ in range(round(more * int(random.integers(least, most + 1)))):
                 draw(wiring, level)
     for _ in range(round(more * int(random.integers(0, 30)))):
         at, radius = wiring.sheet.anywhere(random), wiring.width * log_uniform(random, 1.5, 8)
@@ -176,41 +170,29 @@ def interposer(random: Random, *, view: View) -> Scene:
     sheet, pitch = wiring.sheet, resolved_um(random, view, um=(20, 60), px=(4, 14))
     deep, reach = uniform(random, 60, 120), wiring.sheet.reach_um
     street, corner = log_uniform(random, 1.5, 8) * pitch, 0.4 * sheet.anywhere(random)
-    wide = np.full(2, 2.4 * reach)
-    base = die_of(sheet, np.zeros(2), wide, bottom=-deep, top=0.0)
+    base = die_of(sheet, np.zeros(2), np.full(2, 2.4 * reach), bottom=-deep, top=0.0)
     primitives, dies, high = list[Primitive](), list[Feature](), uniform(random, 50, 400)
     sides = np.where(random.random(2) < 0.5, 1.2 * reach, reach * random.uniform(0.4, 1, 2))
     for side in (-1, 1):
         at = corner + np.array([side * (sides[0] + street) / 2, uniform(random, -0.1, 0.1) * sides[1]])
         dies.append(die_of(sheet, at, sides, bottom=35.0, top=35.0 + high))
         shape = np.maximum(((sides - pitch) / pitch).astype(int), 1)
-        first = at - (shape - 1) * pitch / 2
-        for material, fraction, bottom, top in (("Cu", 0.5, 10.0, 22.0), ("Sn", 0.52, 22.0, 35.0)):
-            dot = (fraction * pitch, bottom, top)
-            primitives.append(dots(sheet, (first, shape, np.full(2, pitch)), dot, material))
+        rows = (at - (shape - 1) * pitch / 2, shape, np.full(2, pitch))
+        primitives.append(dots(sheet, rows, (0.5 * pitch, 10.0, 22.0), "Cu"))
+        primitives.append(dots(sheet, rows, (0.52 * pitch, 22.0, 35.0), "Sn"))
     coarse = pitch * log_uniform(random, 2, 4)
     shape = np.full(2, int(2.2 * reach / coarse) + 1)
-    first = -(shape - 1) * coarse / 2
+    rows = (-(shape - 1) * coarse / 2, shape, np.full(2, coarse))
     radius = float(np.clip(0.12 * coarse, 2.5, 25))
-    primitives.append(dots(sheet, (first, shape, np.full(2, coarse)), (2 * radius, -deep, 0.0), "Cu"))
-    primitives.append(
-        dots(sheet, (first, shape, np.full(2, coarse)), (0.55 * coarse, -deep - 6, -deep), "Cu")
-    )
-    _crossing(wiring, corner, street, pitch, sides)
-    facts = {"bump_pitch_um": pitch, "via_pitch_um": coarse, "width_um": wiring.width, "street_um": street}
-    return Scene("interposer", (base, *dies, *wiring.features()), tuple(primitives), facts)
-
-
-def _crossing(wiring: _Wiring, corner: Numbers, street: float, pitch: float, sides: Numbers) -> None:
-    """Bundles of lines from die to die."""
-    random, step = wiring.random, wiring.width + wiring.gap
+    primitives.append(dots(sheet, rows, (2 * radius, -deep, 0.0), "Cu"))
+    primitives.append(dots(sheet, rows, (0.55 * coarse, -deep - 6, -deep), "Cu"))
+    step = wiring.width + wiring.gap
     for level in range(int(random.integers(1, 3))):
-        half, start = (
-            street / 2 + log_uniform(random, 1, 6) * pitch,
-            -0.4 * sides[1] * uniform(random, 0.3, 1),
-        )
+        half = street / 2 + log_uniform(random, 1, 6) * pitch
+        start = -0.4 * sides[1] * uniform(random, 0.3, 1)
         for k in range(int(random.integers(8, 160))):
             y = start + step * (k + k // int(random.integers(7, 9)))
             if y < 0.45 * sides[1]:
-                bend = np.array([[-half, y], [half, y]]) + corner
-                wiring.line(bend, level)
+                wiring.line(np.array([[-half, y], [half, y]]) + corner, level)
+    facts = {"bump_pitch_um": pitch, "via_pitch_um": coarse, "width_um": wiring.width, "street_um": street}
+    return Scene("interposer", (base, *dies, *wiring.features()), tuple(primitives), facts)

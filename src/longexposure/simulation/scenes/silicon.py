@@ -1,4 +1,4 @@
-"""Chips: vias through silicon and memory cells; with redistribution and interposers, all scenes of chips.
+"""Chips: dies, vias through silicon and memory cells; `redistribution.py` has the chips with lines.
 
 Vias of 5 to 50 um at pitches of 10 to 200 um as in stacked memory and interposers (ITRS/IRDS); dies thinned
 to 30 to 200 um. Cells are drawn as lattices. A chip's upper face lies at z = 0 unless something is said.
@@ -6,33 +6,80 @@ to 30 to 200 um. Cells are drawn as lattices. A chip's upper face lies at z = 0 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 
 from longexposure.simulation.geometry.frame import Numbers, ViewFrame
-from longexposure.simulation.geometry.primitives import Cylinder, Feature, Lattice, Primitive, Scene
+from longexposure.simulation.geometry.primitives import Cylinder, Feature, Lattice, Primitive, Scene, Slab
 from longexposure.simulation.geometry.view import View
-from longexposure.simulation.scenes.components.dies import any_die, budget_of, die_of, dots
+from longexposure.simulation.scenes.components.features import about_box, slab_feature, via_feature
 from longexposure.simulation.scenes.components.marks import marks
 from longexposure.simulation.scenes.draws import Random, bernoulli, log_uniform, resolved_um, uniform
 
 
-def _through_via(
-    sheet: ViewFrame, at: Numbers, *, radius: float, inner: float, bottom: float, top: float
-) -> Feature:
-    """Copper in place of silicon; with an inner radius a liner around a polymer core."""
-    place, heights = sheet.places(at)[0], {"bottom": bottom, "top": top}
-    copper = Cylinder(material="Cu", at=place, radius=radius, inner_radius=inner, **heights)
-    hole = Cylinder(material="Si", amount=-1, at=place, radius=radius, **heights)
-    core = [Cylinder(material="epoxy", at=place, radius=inner, **heights)] if inner else []
-    return Feature(
-        kind="via",
-        at=(*place, (bottom + top) / 2),
-        size_um=2 * radius,
-        primitives=(copper, hole, *core),
-        about={"radius_um": radius, "bottom_um": bottom, "top_um": top},
+def die_of(sheet: ViewFrame, at: Numbers, sides: Numbers, *, bottom: float, top: float) -> Feature:
+    """A slab of silicon."""
+    width, height = (float(side) for side in sides)
+    place, turn = sheet.places(at)[0], sheet.turn_deg
+    slab = Slab(material="Si", at=place, sides=(width, height), turn_deg=turn, bottom=bottom, top=top)
+    return slab_feature("die", slab, size_um=min(width, height))
+
+
+def any_die(random: Random, sheet: ViewFrame, *, bottom: float, top: float) -> Feature:
+    """A die that fills the view, or whose edges are seen now and then."""
+    wide = 2.4 * sheet.reach_um
+    sides = wide * random.uniform(0.3, 1.2, 2) if bernoulli(random, 0.4) else np.array([wide, wide])
+    at = sheet.anywhere(random) * 0.5 if sides[0] < wide else np.zeros(2)
+    return die_of(sheet, at, sides, bottom=bottom, top=top)
+
+
+def lattice(
+    sheet: ViewFrame,
+    rectangle: tuple[Numbers, Numbers],
+    cells: tuple[Numbers, Numbers],
+    heights: tuple[float, float],
+    *,
+    pattern: Literal["block", "dot", "mesh"] = "block",
+    stagger: float = 0.0,
+    material: str = "Cu",
+) -> Lattice:
+    """Cells (pitch, size) between two heights in a rectangle (middle, sides), all along x and y, um.
+
+    Blocks and meshes of a longer pitch than the rectangle are bars from side to side.
+    """
+    (at, sides), (pitch, cell), (bottom, top) = rectangle, cells, heights
+    if pattern != "dot":
+        cell = np.where(pitch > sides, sides * 0.9999, cell)
+    return Lattice(
+        material=material,
+        at=sheet.places(at)[0],
+        sides=(float(sides[0]), float(sides[1])),
+        pitch=(float(pitch[0]), float(pitch[1])),
+        cell=(float(cell[0]), float(cell[1])),
+        bottom=bottom,
+        top=top,
+        turn_deg=sheet.turn_deg,
+        pattern=pattern,
+        stagger=stagger,
     )
+
+
+def dots(
+    sheet: ViewFrame,
+    rows: tuple[Numbers, Numbers, Numbers],
+    dot: tuple[float, float, float],
+    material: str,
+) -> Lattice:
+    """Equal round dots (diameter, bottom, top) in rows: their first place, numbers, steps along x and y."""
+    (corner, shape, step), (diameter, bottom, top) = rows, dot
+    rectangle, cells = (corner + (shape - 1) * step / 2, shape * step), (step, np.full(2, diameter))
+    return lattice(sheet, rectangle, cells, (bottom, top), pattern="dot", material=material)
+
+
+def budget_of(view: View) -> int:
+    """Primitives that a scene may have, so that it is built in time."""
+    return int(320 * max(1.0, (view.height * view.width) ** 0.5 / 256))
 
 
 def tsv_array(random: Random, *, view: View) -> Scene:
@@ -47,43 +94,47 @@ def tsv_array(random: Random, *, view: View) -> Scene:
     if bernoulli(random, 0.4):
         features.append(any_die(random, sheet, bottom=10.0, top=10.0 + deep))
     budget, step = budget_of(view), np.array([pitch, pitch * float(random.choice([1.0, 1.0, 1.25, 0.866]))])
-    blocks = _blocks(random, sheet, step)
     primitives: list[Primitive] = []
-    for corner, shape in blocks:
+    for corner, shape in _blocks(random, sheet, step):
         spots = corner + np.argwhere(np.ones(shape)) * step
         spots = spots[[sheet.sees(spot, radius) for spot in spots]] if len(spots) < 4 * budget else spots
         spots = spots[random.random(len(spots)) < uniform(random, 0.9, 1.1)]
+        rows = (corner, shape, step)
         if len(spots) * 2 < budget:
-            features += [
-                _through_via(sheet, spot, radius=radius, inner=inner, bottom=-deep, top=0.0) for spot in spots
-            ]
+            features += [_through_via(sheet, spot, radius, inner, deep) for spot in spots]
             budget -= 2 * len(spots)
         else:
-            primitives.append(dots(sheet, (corner, shape, step), (2 * radius, -deep, 0.0), "Cu"))
+            primitives.append(dots(sheet, rows, (2 * radius, -deep, 0.0), "Cu"))
         if bernoulli(random, 0.6):
-            primitives.append(dots(sheet, (corner, shape, step), _pad(random, radius, pitch), "Cu"))
+            pad = min(2.6 * radius, 0.8 * pitch), 0.0, log_uniform(random, 2, 8)
+            primitives.append(dots(sheet, rows, pad, "Cu"))
         if bernoulli(random, 0.3):
-            primitives.append(
-                dots(sheet, (corner, shape, step), (1.8 * radius, -deep - 0.8 * radius, -deep), "Sn")
-            )
+            primitives.append(dots(sheet, rows, (1.8 * radius, -deep - 0.8 * radius, -deep), "Sn"))
     facts = {"radius_um": radius, "pitch_um": pitch, "deep_um": deep, "turn_deg": sheet.turn_deg}
     return Scene("tsv_array", tuple(features), tuple(primitives), facts)
 
 
-def _pad(random: Random, radius: float, pitch: float) -> tuple[float, float, float]:
-    return min(2.6 * radius, 0.8 * pitch), 0.0, log_uniform(random, 2, 8)
+def _through_via(sheet: ViewFrame, at: Numbers, radius: float, inner: float, deep: float) -> Feature:
+    """Copper in place of silicon; with an inner radius a liner around a polymer core."""
+    place, heights = sheet.places(at)[0], {"bottom": -deep, "top": 0.0}
+    primitives = [
+        Cylinder(material="Cu", at=place, radius=radius, inner_radius=inner, **heights),
+        Cylinder(material="Si", amount=-1, at=place, radius=radius, **heights),
+    ]
+    if inner:
+        primitives.append(Cylinder(material="epoxy", at=place, radius=inner, **heights))
+    return via_feature(place, radius, primitives, bottom=-deep, top=0.0)
 
 
 def _blocks(random: Random, sheet: ViewFrame, step: Numbers) -> list[tuple[Numbers, Numbers]]:
     """First places, numbers of columns and rows: one block over all, a few rows, or blocks and streets."""
     whole, kind = 2 * sheet.reach_um / step, random.random()
+    count = np.array([1, 1])
     if kind < 0.3:
-        size, count = np.ceil(whole), np.array([1, 1])
+        size = np.ceil(whole)
     elif kind < 0.55:
-        size, count = (
-            np.array([np.ceil(whole[0]), random.integers(2, 9)]),
-            np.array([1, random.integers(1, 4)]),
-        )
+        size = np.array([np.ceil(whole[0]), random.integers(2, 9)])
+        count[1] = random.integers(1, 4)
     else:
         size = random.integers(4, np.maximum(whole * 0.6, 5).astype(int) + 1).astype(np.float64)
         count = np.clip(np.ceil(whole / (size + 2)), 1, 5).astype(int)
@@ -102,20 +153,47 @@ def memory_cells(random: Random, *, view: View) -> Scene:
     pitch = np.array([resolved_um(random, view, um=(0.1, 60), px=(3, 30)) for _ in range(2)])
     if bernoulli(random, 0.4):
         pitch[1] = pitch[0]
-    cells = np.array([random.integers(12, 65), random.integers(12, 65)])
-    block, street = cells * pitch, random.uniform(1.5, 6, 2) * pitch
+    block = np.array([random.integers(12, 65), random.integers(12, 65)]) * pitch
+    street = random.uniform(1.5, 6, 2) * pitch
     metal = float(np.clip(pitch.min() * uniform(random, 0.2, 0.8), 0.1, 4)) * dies
     stride, count = block + street, np.clip(2 * sheet.reach_um / (block + street) + 1, 1, 6).astype(int)
     first = -(count - 1) / 2 * stride + random.uniform(-0.5, 0.5, 2) * stride
-    looks = _cell_layers(random, pitch, metal)
+    layers = _cell_layers(random, pitch, metal)
     features, primitives = [], list[Primitive]()
     for place in np.argwhere(np.ones(count)):
         at = first + place * stride
-        if sheet.sees(at, float(np.hypot(*block)) / 2):
-            features.append(_cell_block(sheet, at, block, looks))
-            primitives += _stripes(sheet, at, block, street, (pitch, metal))
+        if not sheet.sees(at, float(np.hypot(*block)) / 2):
+            continue
+        cell_block = tuple(
+            lattice(sheet, (at, block), cells, heights, pattern=pattern, stagger=stagger)
+            for cells, heights, pattern, stagger in layers
+        )
+        (width, height), top = block.tolist(), max(layer.top for layer in cell_block)
+        about = about_box((width, height), sheet.turn_deg, 0.0, top)
+        middle = (*cell_block[0].at, top / 2)
+        features.append(Feature("cell block", middle, min(width, height), cell_block, about))
+        # Sense amplifiers below a block and word line drivers beside it: coarser cells, denser metal.
+        for axis in np.eye(2, dtype=bool):
+            stripe: Numbers = np.where(axis, street * 0.75, block)
+            coarse: Numbers = np.where(axis, street * 0.37, 2 * pitch)
+            aside = at + np.where(axis, (block + street) / 2, 0.0)
+            if np.all(stripe > 0.7 * coarse):
+                cells = (coarse, 0.7 * coarse)
+                primitives.append(lattice(sheet, (aside, stripe), cells, (0.0, 1.3 * metal)))
+    # A power mesh, at times two of them, and dummy fill between its bars.
     wide = np.full(2, 2.2 * sheet.reach_um)
-    primitives += _mesh(random, sheet, wide, pitch, metal)
+    for level in range(int(random.integers(0, 3))):
+        every = pitch * random.integers(5, 20, 2) * 1.03
+        cells, heights = (
+            (every, every * uniform(random, 0.1, 0.3)),
+            ((3 + level) * metal, (4 + level) * metal),
+        )
+        primitives.append(lattice(sheet, (np.zeros(2), wide), cells, heights, pattern="mesh"))
+    if bernoulli(random, 0.3):
+        every = pitch * uniform(random, 1.1, 2.7)
+        sides, at = wide * random.uniform(0.1, 0.5, 2), sheet.anywhere(random)
+        cells, heights = (every, every * 0.6), (2 * metal, 2.5 * metal)
+        primitives.append(lattice(sheet, (at, sides), cells, heights, stagger=0.5))
     if bernoulli(random, 0.4):
         primitives += marks(random, view, sheet=sheet, bottom_um=metal)
     die = die_of(sheet, np.zeros(2), wide, bottom=-50.0 * dies, top=0.0)
@@ -123,91 +201,23 @@ def memory_cells(random: Random, *, view: View) -> Scene:
     return Scene("memory_cells", (die, *features), tuple(primitives), facts)
 
 
-_Look = tuple[Numbers, Numbers, str, float, float, float]
-"""Pitch, cell, pattern, stagger, bottom and top of one layer of a cell."""
+_Layer = tuple[tuple[Numbers, Numbers], tuple[float, float], Literal["block", "dot"], float]
+"""Pitch and size of its cells, bottom and top, pattern, stagger of one layer of a cell."""
 
 
-def _cell_layers(random: Random, pitch: Numbers, metal: float) -> list[_Look]:
+def _cell_layers(random: Random, pitch: Numbers, metal: float) -> list[_Layer]:
     """What a cell is made of: a blob or two, bit lines along y, word lines along x."""
-    pattern = "dot" if bernoulli(random, 0.4) else "block"
+    pattern: Literal["block", "dot"] = "dot" if bernoulli(random, 0.4) else "block"
     stagger = 0.5 if bernoulli(random, 0.4) else 0.0
-    found = [(pitch, pitch * random.uniform(0.35, 0.7, 2), pattern, stagger, 0.0, metal)]
+    found: list[_Layer] = [((pitch, pitch * random.uniform(0.35, 0.7, 2)), (0.0, metal), pattern, stagger)]
     if bernoulli(random, 0.6):
         every = pitch * [float(random.choice([1, 1, 2])), 0.0] + [0.0, 1e5]
-        found.append((every, every * [uniform(random, 0.25, 0.5), 0.999], "block", 0.0, metal, 1.6 * metal))
+        cell = every * [uniform(random, 0.25, 0.5), 0.999]
+        found.append(((every, cell), (metal, 1.6 * metal), "block", 0.0))
     if bernoulli(random, 0.6):
         every = pitch * [0.0, float(random.choice([1, 2, 2]))] + [1e5, 0.0]
-        found.append(
-            (every, every * [0.999, uniform(random, 0.25, 0.5)], "block", 0.0, 1.7 * metal, 2.2 * metal)
-        )
+        cell = every * [0.999, uniform(random, 0.25, 0.5)]
+        found.append(((every, cell), (1.7 * metal, 2.2 * metal), "block", 0.0))
     if bernoulli(random, 0.3):
-        found.append((pitch * 2, pitch * 0.6, "dot", 0.0, 2.3 * metal, 3 * metal))
-    return found
-
-
-def _cell_block(sheet: ViewFrame, at: Numbers, sides: Numbers, looks: Sequence[_Look]) -> Feature:
-    place, (width, height) = sheet.places(at)[0], sides.tolist()
-    layers = tuple(_lattice(sheet, at, sides, look) for look in looks)
-    about = {"width_um": width, "height_um": height, "turn_deg": sheet.turn_deg}
-    top = max(layer.top for layer in layers)
-    return Feature(
-        kind="cell block",
-        at=(*place, top / 2),
-        size_um=min(width, height),
-        primitives=layers,
-        about={**about, "bottom_um": 0.0, "top_um": top},
-    )
-
-
-def _lattice(sheet: ViewFrame, at: Numbers, sides: Numbers, look: _Look) -> Lattice:
-    """Cells in a rectangle; along an axis whose pitch is longer than the rectangle they are bars."""
-    pitch, cell, pattern, stagger, bottom, top = look
-    cell = np.where(pitch > sides, sides * 0.9999, cell)
-    return Lattice(
-        material="Cu",
-        at=sheet.places(at)[0],
-        sides=(float(sides[0]), float(sides[1])),
-        pitch=(float(pitch[0]), float(pitch[1])),
-        cell=(float(cell[0]), float(cell[1])),
-        bottom=bottom,
-        top=top,
-        turn_deg=sheet.turn_deg,
-        pattern="dot" if pattern == "dot" else "mesh" if pattern == "mesh" else "block",
-        stagger=stagger,
-    )
-
-
-def _stripes(
-    sheet: ViewFrame, at: Numbers, block: Numbers, street: Numbers, cell: tuple[Numbers, float]
-) -> list[Primitive]:
-    """Sense amplifiers below a block and word line drivers beside it: coarser cells, denser metal."""
-    pitch, metal = cell
-    found: list[Primitive] = []
-    for axis in (0, 1):
-        sides = np.where(np.arange(2) == axis, street * 0.75, block)
-        every = np.where(np.arange(2) == axis, street * 0.37, 2 * pitch)
-        middle = at + np.where(np.arange(2) == axis, (block + street) / 2, 0.0)
-        if np.all(sides > 0.7 * every):
-            found.append(_lattice(sheet, middle, sides, (every, 0.7 * every, "block", 0.0, 0.0, 1.3 * metal)))
-    return found
-
-
-def _mesh(random: Random, sheet: ViewFrame, wide: Numbers, pitch: Numbers, metal: float) -> list[Primitive]:
-    """Power mesh, at times two of them, and dummy fill between its bars."""
-    found: list[Primitive] = []
-    for level in range(int(random.integers(0, 3))):
-        every = pitch * random.integers(5, 20, 2) * 1.03
-        look = (
-            every,
-            every * uniform(random, 0.1, 0.3),
-            "mesh",
-            0.0,
-            (3 + level) * metal,
-            (4 + level) * metal,
-        )
-        found.append(_lattice(sheet, np.zeros(2), wide, look))
-    if bernoulli(random, 0.3):
-        every = pitch * uniform(random, 1.1, 2.7)
-        sides, at = wide * random.uniform(0.1, 0.5, 2), sheet.anywhere(random)
-        found.append(_lattice(sheet, at, sides, (every, every * 0.6, "block", 0.5, 2 * metal, 2.5 * metal)))
+        found.append(((pitch * 2, pitch * 0.6), (2.3 * metal, 3 * metal), "dot", 0.0))
     return found

@@ -15,14 +15,13 @@ from longexposure.simulation.geometry.primitives import (
     Grain,
     Lattice,
     Place,
-    Point,
     Primitive,
     Scene,
-    Slab,
     Weave,
 )
 from longexposure.simulation.geometry.view import View
 from longexposure.simulation.scenes.components.bonds import Bonding, Fan, bond, draw_bonding, laminate_fingers
+from longexposure.simulation.scenes.components.features import box, slab_feature
 from longexposure.simulation.scenes.draws import (
     Random,
     bernoulli,
@@ -63,19 +62,116 @@ class _Stack:
     bonding: Bonding
     loop: float
 
+    @classmethod
+    def drawn(cls, random: Random, pixel_um: float) -> _Stack:
+        number, thickness = integer(random, 2, 8), uniform(random, 40, 120)
+        step, film = uniform(random, 180, 350), uniform(random, 8, 20)
+        first = number if number < 4 or bernoulli(random, 0.4) else number // 2
+        shifts = [
+            -step * k if k < first else -step * (first - 1) + step * (k - first + 1) for k in range(number)
+        ]
+        metal, width = uniform(random, 12, 22), log_uniform(random, 3000, 11000)
+        loop = uniform(random, 60, 110)
+        pitch = log_uniform(random, max(55.0, 3.2 * pixel_um), 150)
+        return cls(
+            sides=(width, width * uniform(random, 0.6, 1.5)),
+            thickness=thickness,
+            shifts=tuple(shifts),
+            tops=tuple(
+                metal + (k + 1) * (thickness + film) + (1.3 * loop + 30) * (k >= first) for k in range(number)
+            ),
+            first=first,
+            pitch=pitch,
+            count=min(int((width - 300) / pitch), 90),
+            gap=uniform(random, 250, 700),
+            metal=metal,
+            depth=uniform(random, 120, 300),
+            bonding=draw_bonding(random, pixel_um=pixel_um, pitch_um=pitch, materials=("Au", "Au", "Cu")),
+            loop=loop,
+        )
+
+    def ground(self, random: Random, frame: Frame) -> Iterator[Primitive]:
+        """Mould compound with its filler, laminate with its weave, a plane of copper with holes for gas."""
+        seed, high = integer(random, 0, 2**31), self.tops[-1] + self.loop + 180
+        yield box("EMC", frame, (4 * self.sides[0], 4 * self.sides[1]), 0, high)
+        rms, roughness = uniform(random, 10, 30), log_uniform(random, 8, 25)
+        yield Grain(material="EMC", mean=60.0, rms=rms, roughness=roughness, seed=seed)
+        period, swing = uniform(random, 320, 520), self.depth * uniform(random, 0.08, 0.2)
+        yield Weave(
+            material="FR-4",
+            period=(period, period),
+            mean=self.depth,
+            swing=swing,
+            turn_deg=frame.turn_deg,
+            seed=seed,
+        )
+        if bernoulli(random, 0.6):
+            wide, low = uniform(random, 250, 600), -self.depth - self.metal
+            yield box("Cu", frame, (3e4, 3e4), low, low + self.metal)
+            yield Lattice(
+                material="Cu",
+                amount=-1,
+                at=frame.at,
+                sides=(3e4, 3e4),
+                pitch=(wide, wide),
+                cell=(0.35 * wide, 0.35 * wide),
+                bottom=low,
+                top=low + self.metal,
+                turn_deg=frame.turn_deg,
+                pattern="dot",
+                stagger=choice(random, (0.0, 0.5)),
+            )
+
+    def cascade(
+        self, random: Random, frame: Frame, sight: Sight, *, edge: int, members: range
+    ) -> tuple[list[Feature], list[Primitive]]:
+        """Wires of dies bonded at one edge, each to the die below, the lowest to the laminate; fingers."""
+        own = frame if edge == 1 else frame.inner(0.0, 0.0, 180.0)
+        half, shifts = self.sides[1] / 2, [edge * shift for shift in self.shifts]
+        reach = half + max(shifts) + self.gap
+        fan = Fan(
+            ends=tuple(((i - (self.count - 1) / 2) * self.pitch * 1.08, reach) for i in range(self.count)),
+            focus_um=2.5 * self.sides[0],
+            pitch=1.08 * self.pitch,
+            width=0.55 * self.pitch,
+            bottom=0.0,
+            top=self.metal,
+            reach=uniform(random, 700, 1800),
+        )
+        features, fingers = laminate_fingers(random, fan, own, sight, depth_um=self.depth)
+        free = uniform(random, 0.0, 0.3)
+        for index, (end, y) in enumerate(fan.ends):
+            x, target = end / 1.08, (end, y, self.metal)
+            for die in members[:1] if index % 7 == 6 else members:
+                upper = die != members[0]
+                if upper and bernoulli(random, free):
+                    continue
+                start = x, half + shifts[die] - 70, self.tops[die]
+                middle = own.point((x + target[0]) / 2, (start[1] + target[1]) / 2, start[2])
+                if sight.sees(middle, 0.5 * abs(target[1] - start[1]) + self.loop + 100):
+                    loop = self.loop * uniform(random, 0.95, 1.05) * (0.9 if upper else 1.1)
+                    ends = own.point(*start), own.point(*target)
+                    features.append(bond(random, self.bonding, *ends, loop_um=loop))
+                target = x, start[1] - 0.4 * self.bonding.ball, start[2]
+        return features, fingers
+
 
 def stacked_dies(random: Random, *, view: View) -> Scene:
     """A stack of memory dies in stairs on a laminate; wires lead from die to die and to fingers."""
-    sight, stack = Sight(view), _stack(random, view.pixel_um)
+    sight, stack = Sight(view), _Stack.drawn(random, view.pixel_um)
     away = 0.15 * min(view.extent_um) + uniform(random, 0.0, 600.0)
     focus = uniform(random, -0.4, 0.4) * stack.sides[0], stack.sides[1] / 2 + uniform(random, -away, away)
     turn = part_angle_deg(random)
     frame = sight.aimed((*focus, 0.6 * stack.tops[-1]), turn)
-    features: list[Feature] = [*_dies(stack, frame)]
-    surroundings = list(_laminate(random, stack, frame))
+    features: list[Feature] = []
+    for shift, top in zip(stack.shifts, stack.tops, strict=True):
+        silicon = box("Si", frame, stack.sides, top - stack.thickness, top, y=shift)
+        displaced = replace(silicon, material="EMC", amount=-1)
+        features.append(slab_feature("die", silicon, (displaced,), z=top))
+    surroundings = list(stack.ground(random, frame))
     for edge, members in ((1, range(stack.first)), (-1, range(stack.first, len(stack.tops)))):
         if members:
-            found, fingers = _cascade(random, stack, frame, sight, edge=edge, members=members)
+            found, fingers = stack.cascade(random, frame, sight, edge=edge, members=members)
             features += found
             surroundings += fingers
     facts: dict[str, float | str] = {
@@ -89,137 +185,3 @@ def stacked_dies(random: Random, *, view: View) -> Scene:
         "turn_deg": turn,
     }
     return Scene("stacked_dies", tuple(features), tuple(surroundings), facts)
-
-
-def _stack(random: Random, pixel_um: float) -> _Stack:
-    number, thickness = integer(random, 2, 8), uniform(random, 40, 120)
-    step, film = uniform(random, 180, 350), uniform(random, 8, 20)
-    first = number if number < 4 or bernoulli(random, 0.4) else number // 2
-    shifts = [-step * k if k < first else -step * (first - 1) + step * (k - first + 1) for k in range(number)]
-    metal, width = uniform(random, 12, 22), log_uniform(random, 3000, 11000)
-    loop = uniform(random, 60, 110)
-    pitch = log_uniform(random, max(55.0, 3.2 * pixel_um), 150)
-    return _Stack(
-        sides=(width, width * uniform(random, 0.6, 1.5)),
-        thickness=thickness,
-        shifts=tuple(shifts),
-        tops=tuple(
-            metal + (k + 1) * (thickness + film) + (1.3 * loop + 30) * (k >= first) for k in range(number)
-        ),
-        first=first,
-        pitch=pitch,
-        count=min(int((width - 300) / pitch), 90),
-        gap=uniform(random, 250, 700),
-        metal=metal,
-        depth=uniform(random, 120, 300),
-        bonding=draw_bonding(random, pixel_um=pixel_um, pitch_um=pitch, materials=("Au", "Au", "Cu")),
-        loop=loop,
-    )
-
-
-def _dies(stack: _Stack, frame: Frame) -> Iterator[Feature]:
-    for shift, top in zip(stack.shifts, stack.tops, strict=True):
-        at, turn, base = frame.place(0.0, shift), frame.turn_deg, top - stack.thickness
-        silicon = Slab(material="Si", at=at, sides=stack.sides, bottom=base, top=top, turn_deg=turn)
-        about = {
-            "width_um": stack.sides[0],
-            "height_um": stack.sides[1],
-            "turn_deg": turn,
-            "bottom_um": base,
-            "top_um": top,
-        }
-        displaced = replace(silicon, material="EMC", amount=-1)
-        yield Feature("die", (*at, top), max(stack.sides), (silicon, displaced), about)
-
-
-def _laminate(random: Random, stack: _Stack, frame: Frame) -> Iterator[Primitive]:
-    """Mould compound with its filler, laminate with its weave, a plane of copper with holes for gas."""
-    turn, seed = frame.turn_deg, integer(random, 0, 2**31)
-    high = stack.tops[-1] + stack.loop + 180
-    yield Slab(
-        material="EMC",
-        at=frame.at,
-        sides=(4 * stack.sides[0], 4 * stack.sides[1]),
-        bottom=0,
-        top=high,
-        turn_deg=turn,
-    )
-    yield Grain(
-        material="EMC",
-        mean=60.0,
-        rms=uniform(random, 10, 30),
-        roughness=log_uniform(random, 8, 25),
-        seed=seed,
-    )
-    period, swing = uniform(random, 320, 520), stack.depth * uniform(random, 0.08, 0.2)
-    yield Weave(
-        material="FR-4", period=(period, period), mean=stack.depth, swing=swing, turn_deg=turn, seed=seed
-    )
-    if bernoulli(random, 0.6):
-        wide, low = uniform(random, 250, 600), -stack.depth - stack.metal
-        plane = Slab(
-            material="Cu", at=frame.at, sides=(3e4, 3e4), bottom=low, top=low + stack.metal, turn_deg=turn
-        )
-        yield plane
-        yield Lattice(
-            material="Cu",
-            amount=-1,
-            at=frame.at,
-            sides=(3e4, 3e4),
-            pitch=(wide, wide),
-            cell=(0.35 * wide, 0.35 * wide),
-            bottom=low,
-            top=low + stack.metal,
-            turn_deg=turn,
-            pattern="dot",
-            stagger=choice(random, (0.0, 0.5)),
-        )
-
-
-def _cascade(
-    random: Random, stack: _Stack, frame: Frame, sight: Sight, *, edge: int, members: range
-) -> tuple[list[Feature], list[Primitive]]:
-    """Wires of the dies that are bonded at one edge, each to the die below, the lowest to the laminate."""
-    own = frame if edge == 1 else frame.inner(0.0, 0.0, 180.0)
-    half, shifts = stack.sides[1] / 2, [edge * shift for shift in stack.shifts]
-    reach = half + max(shifts) + stack.gap
-    fan = Fan(
-        ends=tuple(((i - (stack.count - 1) / 2) * stack.pitch * 1.08, reach) for i in range(stack.count)),
-        focus_um=2.5 * stack.sides[0],
-        pitch=1.08 * stack.pitch,
-        width=0.55 * stack.pitch,
-        bottom=0.0,
-        top=stack.metal,
-        reach=uniform(random, 700, 1800),
-    )
-    features, fingers = laminate_fingers(random, fan, own, sight, depth_um=stack.depth)
-    free = uniform(random, 0.0, 0.3)
-    for index, end in enumerate(fan.ends):
-        x = end[0] / 1.08
-        target = end[0], end[1], stack.metal
-        for die in members:
-            start = x, half + shifts[die] - 70, stack.tops[die]
-            if die == members[0] or not bernoulli(random, free):
-                features += _hop(
-                    random, stack, own, sight, start=start, target=target, upper=die != members[0]
-                )
-                target = x, start[1] - 0.4 * stack.bonding.ball, start[2]
-            if index % 7 == 6 and die == members[0]:
-                break
-    return features, fingers
-
-
-def _hop(
-    random: Random,
-    stack: _Stack,
-    frame: Frame,
-    sight: Sight,
-    *,
-    start: Point,
-    target: Point,
-    upper: bool,
-) -> Iterator[Feature]:
-    middle = frame.point((start[0] + target[0]) / 2, (start[1] + target[1]) / 2, start[2])
-    if sight.sees(middle, 0.5 * abs(target[1] - start[1]) + stack.loop + 100):
-        loop = stack.loop * uniform(random, 0.95, 1.05) * (0.9 if upper else 1.1)
-        yield bond(random, stack.bonding, frame.point(*start), frame.point(*target), loop_um=loop)

@@ -18,10 +18,10 @@ from longexposure.simulation.geometry.primitives import (
     Place,
     Point,
     Primitive,
-    Slab,
     Track,
     Wire,
 )
+from longexposure.simulation.scenes.components.features import box, slab_feature, trace_feature
 from longexposure.simulation.scenes.draws import Random, bernoulli, choice, integer, log_uniform, uniform
 
 _RISE = ((0.12, 0.45), (0.35, 0.78), (0.65, 0.95), (1.0, 1.0))
@@ -92,40 +92,22 @@ def bond(random: Random, bonding: Bonding, start: Point, end: Point, *, loop_um:
         diameter=diameter,
     )
     span = dist(start[:2], end[:2])
-    turn = degrees(atan2(end[1] - start[1], end[0] - start[0]))
-    middle = ((start[0] + end[0]) / 2, (start[1] + end[1]) / 2, start[2] + 0.7 * loop_um)
-    return Feature(
-        "wire",
-        middle,
-        diameter,
-        (wire, _first_bond(bonding, start, turn), _wedge(bonding, end, turn)),
-        {"diameter_um": diameter, "length_um": span, "loop_um": loop_um},
-    )
-
-
-def _first_bond(bonding: Bonding, at: Point, turn: float) -> Primitive:
-    """A ball, squashed on the pad to some two thirds of its width in height, or a wedge."""
-    if not bonding.ball:
-        return _wedge(bonding, at, turn)
-    radius = bonding.ball / 2
-    return Ellipsoid(
+    wedge = Ellipsoid(
         material=bonding.material,
-        at=(*at[:2], at[2] + 0.22 * radius),
-        radii=(radius, radius, 0.62 * radius),
-        bottom=at[2],
-    )
-
-
-def _wedge(bonding: Bonding, at: Point, turn: float) -> Primitive:
-    """The flattened end of a wire: a stitch of a ball-bonded one, or a wedge bond."""
-    diameter = bonding.diameter
-    return Ellipsoid(
-        material=bonding.material,
-        at=at,
+        at=end,
         radii=(1.7 * diameter, 0.8 * diameter, 0.45 * diameter),
-        turn_deg=turn,
-        bottom=at[2],
+        turn_deg=degrees(atan2(end[1] - start[1], end[0] - start[0])),
+        bottom=end[2],
     )
+    head = replace(wedge, at=start, bottom=start[2])
+    if bonding.ball:
+        # A ball is squashed on the pad to some two thirds of its width in height.
+        radius = bonding.ball / 2
+        at, radii = (*start[:2], start[2] + 0.22 * radius), (radius, radius, 0.62 * radius)
+        head = Ellipsoid(material=bonding.material, at=at, radii=radii, bottom=start[2])
+    middle = ((start[0] + end[0]) / 2, (start[1] + end[1]) / 2, start[2] + 0.7 * loop_um)
+    about = {"diameter_um": diameter, "length_um": span, "loop_um": loop_um}
+    return Feature("wire", middle, diameter, (wire, head, wedge), about)
 
 
 def draw_bonding(
@@ -169,21 +151,20 @@ def die(
         attach_um: thickness of the layer.
     """
     attach, fraction = choice(random, (("Ag", 0.26), ("Ag", 0.26), ("Sn63Pb37", 1.0), ("epoxy", 1.0)))
-    base, turn = bottom + attach_um, frame.turn_deg
+    base = bottom + attach_um
     low = base - fraction * attach_um
-    silicon = Slab(material="Si", at=frame.at, sides=sides, bottom=base, top=top, turn_deg=turn)
-    layer = Slab(material=attach, at=frame.at, sides=sides, bottom=low, top=base, turn_deg=turn)
-    primitives: list[Primitive] = [silicon, replace(silicon, material="EMC", amount=-1), layer]
+    silicon = box("Si", frame, sides, base, top)
+    others: list[Primitive] = [
+        replace(silicon, material="EMC", amount=-1),
+        box(attach, frame, sides, low, base),
+    ]
     largest = log_uniform(random, 15, 0.03 * min(sides) + 15)
     for _ in range(int(log_uniform(random, 2, 250))):
         at = frame.place(*(uniform(random, -0.48, 0.48) * side for side in sides))
         radius = log_uniform(random, 0.15 * largest, largest)
         if sight.sees((*at, base), radius):
-            primitives.append(
-                Cylinder(material=attach, amount=-1, at=at, radius=radius, bottom=low, top=base)
-            )
-    about = {"width_um": sides[0], "height_um": sides[1], "turn_deg": turn, "bottom_um": base, "top_um": top}
-    return Feature("die", (*frame.at, (base + top) / 2), max(sides), tuple(primitives), about)
+            others.append(Cylinder(material=attach, amount=-1, at=at, radius=radius, bottom=low, top=base))
+    return slab_feature("die", silicon, others)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -230,47 +211,34 @@ def laminate_fingers(
     """Fingers of a laminate; from each a trace runs outwards to a via through `depth_um` of laminate."""
     features: list[Feature] = []
     fingers: list[Primitive] = []
+    bottom, top, thick = fan.bottom, fan.top, fan.top - fan.bottom
     width, rows = uniform(random, 0.35, 0.5) * fan.width, integer(random, 2, 5)
     radius, length = uniform(random, 35.0, 60.0), uniform(random, 2.5, 4.0) * fan.width
     bend = choice(random, (-1, 0, 0, 1)) * 0.1 * fan.reach
     for index, end in enumerate(fan.ends):
-        dx, dy = fan.heading(end)
-        if not sight.sees(frame.point(*end, fan.top), fan.reach + length):
+        (x, y), (dx, dy) = end, fan.heading(end)
+        if not sight.sees(frame.point(x, y, top), fan.reach + length):
             continue
-        turn = frame.turn_deg + degrees(atan2(dy, dx))
-        fingers.append(
-            Slab(
-                material="Cu",
-                at=frame.place(*end),
-                sides=(length, fan.width),
-                bottom=fan.bottom,
-                top=fan.top,
-                turn_deg=turn,
+        fingers.append(box("Cu", frame.inner(x, y, degrees(atan2(dy, dx))), (length, fan.width), bottom, top))
+        run = fan.reach * (0.25 + 0.75 * (index % rows + 1) / rows)
+        first, second = 0.5 * (length + width), 0.6 * run
+        points = frame.places(
+            (
+                (x + first * dx, y + first * dy),
+                (x + second * dx, y + second * dy),
+                (x + run * dx + bend, y + run * dy),
             )
         )
-        run = fan.reach * (0.25 + 0.75 * (index % rows + 1) / rows)
-        own = [
-            (end[0] + fraction * dx, end[1] + fraction * dy)
-            for fraction in (0.5 * (length + width), 0.6 * run, run)
-        ]
-        own[2] = own[2][0] + bend, own[2][1]
-        points = frame.places(own)
-        track = Track(material="Cu", points=points, width=width, bottom=fan.bottom, top=fan.top)
-        about = {"width_um": width, "gap_um": fan.pitch - width, "bottom_um": fan.bottom, "top_um": fan.top}
-        features.append(Feature("trace", (*points[1], fan.top), width, (track,), about))
-        features.append(_via(points[2], radius, fan, depth_um))
+        gap, at, low = fan.pitch - width, points[2], bottom - depth_um - thick
+        features.append(trace_feature(points, width, gap, bottom=bottom, top=top, z=top))
+        land = Cylinder(
+            material="Cu", at=at, radius=1.7 * radius, inner_radius=radius, bottom=bottom, top=bottom + thick
+        )
+        via = (
+            replace(land, radius=radius, inner_radius=0.7 * radius, bottom=low, top=top),
+            land,
+            replace(land, bottom=low, top=low + thick),
+        )
+        about = {"radius_um": radius, "bottom_um": low, "top_um": top}
+        features.append(Feature("via", (*at, (bottom - depth_um + top) / 2), 2 * radius, via, about))
     return features, fingers
-
-
-def _via(at: Place, radius: float, fan: Fan, depth_um: float) -> Feature:
-    """A plated via with lands on both sides."""
-    low, thick = fan.bottom - depth_um, fan.top - fan.bottom
-    barrel = Cylinder(
-        material="Cu", at=at, radius=radius, inner_radius=0.7 * radius, bottom=low - thick, top=fan.top
-    )
-    lands = (
-        Cylinder(material="Cu", at=at, radius=1.7 * radius, inner_radius=radius, bottom=low, top=low + thick)
-        for low in (fan.bottom, low - thick)
-    )
-    about = {"radius_um": radius, "bottom_um": low - thick, "top_um": fan.top}
-    return Feature("via", (*at, (low + fan.top) / 2), 2 * radius, (barrel, *lands), about)
