@@ -1,4 +1,4 @@
-"""Ball grid arrays on their boards; and the catalogue of arrays of solder joints.
+"""Ball grid arrays on their boards.
 
 z = 0 is the face of the board, which lies below; balls and package lie above. Dimensions follow JEDEC
 outlines and, where no drawing is public, design rules.
@@ -12,20 +12,22 @@ from math import hypot, sqrt
 
 import numpy as np
 
-from longexposure.simulation.geometry.frame import Mask, as_places, in_view, rotated
-from longexposure.simulation.geometry.primitives import Cylinder, Feature, Primitive, Scene, Slab, Track
+from longexposure.simulation.geometry.frame import as_places, in_view, rotated
+from longexposure.simulation.geometry.primitives import Cylinder, Feature, Primitive, Scene, Track
 from longexposure.simulation.geometry.view import View
 from longexposure.simulation.scenes.components.arrays import (
     Grid,
     bundle,
     escapes,
     joint_budget,
+    nearest_first,
     pitch_range,
     placed_grid,
     plane,
     ring,
 )
 from longexposure.simulation.scenes.components.board import cloth
+from longexposure.simulation.scenes.components.features import box
 from longexposure.simulation.scenes.components.solder import (
     Joint,
     Porosity,
@@ -62,30 +64,32 @@ def bga(random: Random, *, view: View) -> Scene:
     )
     board = uniform(random, 800, 2400)
     features: list[Feature] = []
-    others: list[Primitive] = [cloth(random, board), *_buses(random, view, board)]
-    grids = _side_by_side(random, view, grid)
+    others: list[Primitive] = [cloth(random, board)]
+    for _ in range(int(random.integers(0, 4))):
+        low, line = -uniform(random, 100, board), uniform(random, 60, 130)
+        others += bundle(random, view, line_um=line, bottom=low, top=low + uniform(random, 15, 35))
+    grids = [grid]
+    # Where the view has room, more of its kind stand beside it, as memory is placed.
+    rooms = [side + uniform(random, 1500, 8000) for side in grid.sides]
+    fit = joint_budget(view) // max(int(np.count_nonzero(grid.present)), 1)
+    if fit >= 2 and max(rooms) <= 1.2 * max(view.extent_um) and not bernoulli(random, 0.3):
+        places = rotated(np.mgrid[-4:5, -4:5].reshape(2, -1).T * rooms, grid.turn_deg, grid.at)
+        places = places[in_view(view, places, margin_um=hypot(*grid.sides) / 2)]
+        grids = [replace(grid, at=at) for at in as_places(nearest_first(places, grid.at)[:fit])]
     for part in grids:
         places = visible(view, part, joint)
         features += ball_joints(random, view, places, kind="ball", joint=joint, porosity=porosity)
         others += _package(random, part, joint)
-        others += _board_copper(random, view, part, joint=joint, board=board, alone=len(grids) == 1)
+        line = min(uniform(random, 60, 130), 0.15 * min(grid.pitch))
+        land, copper = 2 * joint.lower_pad[0], joint.lower_pad[1]
+        if len(grids) == 1:
+            others += escapes(random, view, part, land_um=land, line_um=line, bottom=0.0, top=copper)
+        if bernoulli(random, 0.6):
+            others += _dog_bones(random, view, part, joint, board)
     facts = array_facts(
         joint, grid, board_um=board, void_fraction=porosity.fraction, packages=float(len(grids))
     )
     return Scene("bga", tuple(features), tuple(others), facts)
-
-
-def _side_by_side(random: Random, view: View, grid: Grid) -> list[Grid]:
-    """The package alone, or with more of its kind beside it where the view has room, as memory is placed."""
-    rooms = [side + uniform(random, 1500, 8000) for side in grid.sides]
-    fit = joint_budget(view) // max(int(np.count_nonzero(grid.present)), 1)
-    if fit < 2 or max(rooms) > 1.2 * max(view.extent_um) or bernoulli(random, 0.3):
-        return [grid]
-    steps = np.mgrid[-4:5, -4:5].reshape(2, -1).T * rooms
-    places = rotated(steps, grid.turn_deg, grid.at)
-    places = places[in_view(view, places, margin_um=hypot(*grid.sides) / 2)]
-    order = np.argsort(np.linalg.norm(places - np.array(grid.at), axis=1), kind="stable")
-    return [replace(grid, at=at) for at in as_places(places[order[:fit]])]
 
 
 def _ball_array(random: Random, view: View) -> tuple[Grid, Joint]:
@@ -108,40 +112,18 @@ def _ball_array(random: Random, view: View) -> tuple[Grid, Joint]:
     return grid, joint
 
 
-def _board_copper(
-    random: Random, view: View, grid: Grid, *, joint: Joint, board: float, alone: bool
-) -> list[Primitive]:
-    """Escapes of the outer balls of a package that stands alone; at times dog-bones to plated vias."""
-    line = min(uniform(random, 60, 130), 0.15 * min(grid.pitch))
-    land, copper = 2 * joint.lower_pad[0], joint.lower_pad[1]
-    primitives: list[Primitive] = []
-    if alone:
-        primitives += escapes(random, view, grid, land_um=land, line_um=line, bottom=0.0, top=copper)
-    if bernoulli(random, 0.6):
-        primitives += _dog_bones(random, view, grid, joint, board)
-    return primitives
-
-
-def _buses(random: Random, view: View, board: float) -> list[Primitive]:
-    """Up to three bundles of parallel lines on inner layers."""
-    primitives: list[Primitive] = []
-    for _ in range(int(random.integers(0, 4))):
-        low, line = -uniform(random, 100, board), uniform(random, 60, 130)
-        primitives += bundle(random, view, line_um=line, bottom=low, top=low + uniform(random, 15, 35))
-    return primitives
-
-
 def _dog_bones(random: Random, view: View, grid: Grid, joint: Joint, board: float) -> list[Primitive]:
     """A short line from each inner land to a via in the middle of four balls; laser vias at fine pitch."""
     through = min(grid.pitch) >= 650
     radius = min(grid.pitch) * uniform(random, 0.12, 0.17)
     depth, wall = (board, uniform(random, 18, 30)) if through else (uniform(random, 60, 100), 0.7 * radius)
-    inner = replace(grid, present=_inner(grid.present, deep=2))
+    inner = grid.present.copy()
+    inner[:2] = inner[-2:] = False
+    inner[:, :2] = inner[:, -2:] = False
     copper, shift = joint.lower_pad[1], np.array(grid.pitch) / 2 * random.choice((-1, 1), 2)
-    lands = inner.joints()
-    lands = lands[in_view(view, lands, margin_um=max(grid.pitch), heights=(0.0, -depth))][
-        : joint_budget(view)
-    ]
+    lands = replace(grid, present=inner).joints()
+    lands = lands[in_view(view, lands, margin_um=max(grid.pitch), heights=(0.0, -depth))]
+    lands = lands[: joint_budget(view)]
     vias = lands + rotated(shift, grid.turn_deg)
     primitives: list[Primitive] = []
     for land, via in zip(as_places(lands), as_places(vias), strict=True):
@@ -153,30 +135,19 @@ def _dog_bones(random: Random, view: View, grid: Grid, joint: Joint, board: floa
     return primitives
 
 
-def _inner(present: Mask, *, deep: int) -> Mask:
-    inner = present.copy()
-    inner[:deep] = inner[-deep:] = False
-    inner[:, :deep] = inner[:, -deep:] = False
-    return inner
-
-
 def _package(random: Random, grid: Grid, joint: Joint) -> list[Primitive]:
     """The substrate with a plane at times, a die and mould compound at times."""
     bottom = joint.top + joint.upper_pad[1]
-    sides = grid.sides[0] + 0.4 * grid.pitch[0], grid.sides[1] + 0.4 * grid.pitch[1]
+    width, height = grid.sides[0] + 0.4 * grid.pitch[0], grid.sides[1] + 0.4 * grid.pitch[1]
     thick = uniform(random, 200, 600)
-
-    def slab(material: str, fraction: float, low: float, high: float) -> Slab:
-        wide = sides[0] * fraction, sides[1] * fraction
-        return Slab(material=material, at=grid.at, sides=wide, bottom=low, top=high, turn_deg=grid.turn_deg)
-
-    primitives: list[Primitive] = [slab("FR-4", 1.0, bottom, bottom + thick)]
+    top = bottom + thick
+    primitives: list[Primitive] = [box("FR-4", grid.frame, (width, height), bottom, top)]
     if bernoulli(random, 0.4):
         primitives.append(plane(random, grid, low=bottom + 0.6 * thick, pitch=uniform(random, 250, 600)))
     if bernoulli(random, 0.5):
-        top = bottom + thick
-        die = uniform(random, 100, 400)
-        primitives.append(slab("Si", uniform(random, 0.25, 0.75), top, top + die))
+        high, fraction = top + uniform(random, 100, 400), uniform(random, 0.25, 0.75)
+        primitives.append(box("Si", grid.frame, (width * fraction, height * fraction), top, high))
         if bernoulli(random, 0.6):
-            primitives.append(slab("EMC", 1.0, top, top + die + uniform(random, 100, 500)))
+            mould = high + uniform(random, 100, 500)
+            primitives.append(box("EMC", grid.frame, (width, height), top, mould))
     return primitives

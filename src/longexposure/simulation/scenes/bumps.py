@@ -11,30 +11,34 @@ from math import hypot, sqrt
 
 import numpy as np
 
-from longexposure.simulation.geometry.frame import Mask, Numbers, as_places, in_view, reach_um, rotated
-from longexposure.simulation.geometry.primitives import Ball, Cylinder, Primitive, Scene, Slab
+from longexposure.simulation.geometry.frame import Frame, Mask, Numbers, as_places, in_view, reach_um, rotated
+from longexposure.simulation.geometry.primitives import Ball, Cylinder, Feature, Primitive, Scene
 from longexposure.simulation.geometry.view import View
 from longexposure.simulation.scenes.components.arrays import (
     Grid,
     bundle,
     escapes,
     joint_budget,
+    nearest_first,
     pitch_range,
     placed_grid,
     plane,
 )
 from longexposure.simulation.scenes.components.board import cloth
+from longexposure.simulation.scenes.components.features import box
 from longexposure.simulation.scenes.components.solder import (
     Joint,
     Porosity,
     array_facts,
     ball_joints,
     collapsed_joint,
-    micro_joint,
     pillar_joints,
     visible,
 )
 from longexposure.simulation.scenes.draws import Random, bernoulli, log_uniform, part_angle_deg, uniform
+
+_MOST_BUMPS = 900
+"""Micro-bumps that a small view shows at most, in one layer."""
 
 
 def flip_chip(random: Random, *, view: View) -> Scene:
@@ -113,10 +117,9 @@ def _die(random: Random, grid: Grid, *, bottom: float, thick: float) -> list[Pri
     sides = grid.sides[0] + edge * grid.pitch[0], grid.sides[1] + edge * grid.pitch[1]
     fillet = uniform(random, 50, 400)
     wide = sides[0] + fillet, sides[1] + fillet
-    turn = grid.turn_deg
     return [
-        Slab(material="Si", at=grid.at, sides=sides, bottom=bottom, top=bottom + thick, turn_deg=turn),
-        Slab(material="epoxy", at=grid.at, sides=wide, bottom=0.0, top=bottom, turn_deg=turn),
+        box("Si", grid.frame, sides, bottom, bottom + thick),
+        box("epoxy", grid.frame, wide, 0.0, bottom),
     ]
 
 
@@ -124,6 +127,15 @@ def _build_up(random: Random, view: View, grid: Grid, *, land_um: float) -> list
     """A substrate: lines on its face, planes with holes, a core with plated holes, at times balls below."""
     line, copper, layers = uniform(random, 9, 20), uniform(random, 10, 18), uniform(random, 60, 140)
     core = uniform(random, 400, 800)
+
+    def raster(pitch: float, height: float) -> Numbers:
+        """Places (N, 2) of a turned square array that fills the view at this height, nearest first."""
+        count = int(2 * reach_um(view, height) / pitch) + 2
+        steps = (np.mgrid[:count, :count].reshape(2, -1).T - (count - 1) / 2 + random.random(2)) * pitch
+        lean = np.array(view.slope) * -height
+        places = rotated(steps, grid.turn_deg) + lean
+        return nearest_first(places[in_view(view, places, margin_um=pitch / 2, heights=(height,))], lean)
+
     primitives: list[Primitive] = [cloth(random, core)]
     primitives += escapes(random, view, grid, land_um=land_um, line_um=line, bottom=0.0, top=copper)
     for _ in range(int(random.integers(0, 3))):
@@ -133,46 +145,25 @@ def _build_up(random: Random, view: View, grid: Grid, *, land_um: float) -> list
         low = -layers * (0.4 + 0.4 * layer)
         primitives.append(plane(random, grid, low=low, pitch=log_uniform(random, 120, 450)))
     if bernoulli(random, 0.75):
-        primitives += _plated_holes(random, view, grid, low=-layers - core, high=-layers)
+        # Some of the holes of the core's raster, 0.1 to 0.2 mm wide, with walls of 15 to 25 um.
+        pitch, radius, wall = uniform(random, 300, 650), uniform(random, 50, 100), uniform(random, 15, 25)
+        low, high, inner = -layers - core, -layers, radius - wall
+        places = raster(pitch, (low + high) / 2)
+        used = places[random.random(len(places)) < uniform(random, 0.25, 0.9)][: joint_budget(view)]
+        primitives += [
+            Cylinder(material="Cu", at=at, radius=radius, inner_radius=inner, bottom=low, top=high)
+            for at in as_places(used)
+        ]
     if bernoulli(random, 0.25):
-        primitives += _balls_below(random, view, grid.turn_deg, top=-2 * layers - core)
+        # The package's own balls on its lower side.
+        pitch, top = float(random.choice((650.0, 800.0, 1000.0))), -2 * layers - core
+        radius = pitch * uniform(random, 0.25, 0.31)
+        places = raster(pitch, top - radius)[: joint_budget(view) // 2]
+        primitives += [
+            Ball(material="SAC305", at=(x, y, top - 0.8 * radius), radius=radius, top=top)
+            for x, y in as_places(places)
+        ]
     return primitives
-
-
-def _square(random: Random, view: View, turn_deg: float, *, pitch: float, height: float) -> Numbers:
-    """Places (N, 2) of a turned square array that fills the view at this height, nearest first."""
-    count = int(2 * reach_um(view, height) / pitch) + 2
-    steps = (np.mgrid[:count, :count].reshape(2, -1).T - (count - 1) / 2 + random.random(2)) * pitch
-    lean = np.array(view.slope) * -height
-    places = rotated(steps, turn_deg) + lean
-    places = places[in_view(view, places, margin_um=pitch / 2, heights=(height,))]
-    return places[np.argsort(np.linalg.norm(places - lean, axis=1), kind="stable")]
-
-
-def _plated_holes(random: Random, view: View, grid: Grid, *, low: float, high: float) -> list[Primitive]:
-    """Some of the holes of a core's raster, 0.1 to 0.2 mm wide, with walls of 15 to 25 um."""
-    pitch, radius, wall = uniform(random, 300, 650), uniform(random, 50, 100), uniform(random, 15, 25)
-    places = _square(random, view, grid.turn_deg, pitch=pitch, height=(low + high) / 2)
-    used = places[random.random(len(places)) < uniform(random, 0.25, 0.9)][: joint_budget(view)]
-    return [
-        Cylinder(material="Cu", at=at, radius=radius, inner_radius=radius - wall, bottom=low, top=high)
-        for at in as_places(used)
-    ]
-
-
-def _balls_below(random: Random, view: View, turn_deg: float, *, top: float) -> list[Primitive]:
-    """The package's own balls on its lower side."""
-    pitch = float(random.choice((650.0, 800.0, 1000.0)))
-    radius = pitch * uniform(random, 0.25, 0.31)
-    places = _square(random, view, turn_deg, pitch=pitch, height=top - radius)[: joint_budget(view) // 2]
-    return [
-        Ball(material="SAC305", at=(x, y, top - 0.8 * radius), radius=radius, top=top)
-        for x, y in as_places(places)
-    ]
-
-
-_MOST_BUMPS = 900
-"""Bumps that a small view shows at most, in one layer."""
 
 
 def micro_bumps(random: Random, *, view: View) -> Scene:
@@ -182,31 +173,44 @@ def micro_bumps(random: Random, *, view: View) -> Scene:
     100 um; vias of 4 to 10 um (JEDEC JESD235 and published stacks). The blocks in the middle are joints of
     their own, those around them plain cylinders.
     """
-    pitch = log_uniform(random, *_pitches(view))
-    diameter = float(np.clip(pitch * uniform(random, 0.42, 0.6), 10, 40))
-    joint = micro_joint(random, diameter=diameter, pitch=pitch)
-    blocks = _blocks(random, view, pitch)
-    singles, masses = _shared_out(view, blocks, joint)
-    porosity = Porosity(fraction=uniform(random, 0, 0.15), mean_count=1.0, largest=0.2)
-    features = tuple(
-        feature
-        for grid in singles
-        for feature in ball_joints(
-            random, view, visible(view, grid, joint), kind="bump", joint=joint, porosity=porosity
-        )
-    )
-    others = [primitive for grid in masses for primitive in _mass(view, grid, joint)]
-    others += _stack(random, view, blocks, joint)
-    facts = array_facts(joint, blocks[0], blocks=float(len(blocks)))
-    return Scene("micro_bumps", features, tuple(others), facts)
-
-
-def _pitches(view: View) -> tuple[float, float]:
-    """Finest and coarsest pitch: 6 px and up, and so that the view does not show too many bumps."""
+    # Pitches of 6 px and up, and so that the view does not show too many bumps.
     width, height = view.extent_um
     finest = max(6 * view.pixel_um, sqrt(width * height / max(_MOST_BUMPS, joint_budget(view))))
-    low, high = np.clip([finest, max(0.3 * min(width, height), finest)], 20, 100).tolist()
-    return low, high
+    pitches = np.clip([finest, max(0.3 * min(width, height), finest)], 20, 100).tolist()
+    pitch = log_uniform(random, *pitches)
+    diameter = float(np.clip(pitch * uniform(random, 0.42, 0.6), 10, 40))
+    joint = _micro_joint(random, diameter=diameter, pitch=pitch)
+    blocks = _blocks(random, view, pitch)
+    porosity = Porosity(fraction=uniform(random, 0, 0.15), mean_count=1.0, largest=0.2)
+    features: list[Feature] = []
+    others: list[Primitive] = []
+    left = joint_budget(view)
+    for index, grid in enumerate(blocks):
+        places = visible(view, grid, joint)
+        left -= len(places)
+        if left >= 0 or index == 0:
+            features += ball_joints(random, view, places, kind="bump", joint=joint, porosity=porosity)
+        else:
+            others += _mass(view, grid, joint)
+    others += _stack(random, view, blocks, joint)
+    facts = array_facts(joint, blocks[0], blocks=float(len(blocks)))
+    return Scene("micro_bumps", tuple(features), tuple(others), facts)
+
+
+def _micro_joint(random: Random, *, diameter: float, pitch: float) -> Joint:
+    """A flat joint: 5 to 20 um of solder, bulging a little, between copper as wide as the bump."""
+    lower, upper = uniform(random, 3, 8), uniform(random, 3, 10)
+    gap = min(uniform(random, 5, 20), diameter / 2)
+    return Joint(
+        solder="SAC305",
+        radius=sqrt((diameter / 2) ** 2 + (gap / 2) ** 2),
+        middle=lower + gap / 2,
+        bottom=lower,
+        top=lower + gap,
+        lower_pad=(diameter / 2, lower),
+        upper_pad=(diameter / 2, upper),
+        pitch=pitch,
+    )
 
 
 def _blocks(random: Random, view: View, pitch: float) -> list[Grid]:
@@ -218,22 +222,11 @@ def _blocks(random: Random, view: View, pitch: float) -> list[Grid]:
     count = (2 * reach_um(view) / size).astype(int) + 3
     steps = np.mgrid[: count[0], : count[1]].reshape(2, -1).T - (count - 1) / 2
     places = rotated((steps + random.uniform(-0.3, 0.3, 2)) * size, turn)
-    places = places[in_view(view, places, margin_um=hypot(*size.tolist()) / 2)]
-    places = places[np.argsort(np.linalg.norm(places, axis=1), kind="stable")]
+    places = nearest_first(places[in_view(view, places, margin_um=hypot(*size.tolist()) / 2)])
     # Each bump is drawn by itself, so the field is finite, as on a real die.
     places = places[: max(max(_MOST_BUMPS, joint_budget(view)) // (rows * columns), 1)]
     present = np.ones((rows, columns), bool)
     return [Grid(at, turn, (pitch, pitch), present) for at in as_places(places)]
-
-
-def _shared_out(view: View, blocks: list[Grid], joint: Joint) -> tuple[list[Grid], list[Grid]]:
-    """Blocks whose bumps are joints of their own, in the middle of the view, and the others."""
-    left = joint_budget(view)
-    for index, grid in enumerate(blocks):
-        left -= len(visible(view, grid, joint))
-        if left < 0:
-            return blocks[: max(index, 1)], blocks[max(index, 1) :]
-    return blocks, []
 
 
 def _dots(view: View, grid: Grid, material: str, *, wide: float, low: float, high: float) -> list[Primitive]:
@@ -267,9 +260,7 @@ def _stack(random: Random, view: View, blocks: list[Grid], joint: Joint) -> list
     for layer in range(layers + 2):
         low = (thick + gap) * (layer - 1) + gap
         high = low + thick
-        primitives.append(
-            Slab(material="Si", at=(0.0, 0.0), sides=(wide, wide), bottom=low, top=high, turn_deg=turn)
-        )
+        primitives.append(box("Si", Frame(turn_deg=turn), (wide, wide), low, high))
         off = 0.03 * blocks[0].pitch[0] * random.standard_normal(2) * (layer > 0)
         for grid in blocks if layer <= layers else ():
             moved = replace(grid, at=(grid.at[0] + float(off[0]), grid.at[1] + float(off[1])))

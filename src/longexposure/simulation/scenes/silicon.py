@@ -183,17 +183,14 @@ def memory_cells(random: Random, *, view: View) -> Scene:
     # A power mesh, at times two of them, and dummy fill between its bars.
     wide = np.full(2, 2.2 * sheet.reach_um)
     for level in range(int(random.integers(0, 3))):
-        every = pitch * random.integers(5, 20, 2) * 1.03
-        cells, heights = (
-            (every, every * uniform(random, 0.1, 0.3)),
-            ((3 + level) * metal, (4 + level) * metal),
-        )
-        primitives.append(lattice(sheet, (np.zeros(2), wide), cells, heights, pattern="mesh"))
+        every = np.asarray(pitch * random.integers(5, 20, 2) * 1.03, np.float64)
+        bars, heights = every * uniform(random, 0.1, 0.3), ((3 + level) * metal, (4 + level) * metal)
+        primitives.append(lattice(sheet, (np.zeros(2), wide), (every, bars), heights, pattern="mesh"))
     if bernoulli(random, 0.3):
         every = pitch * uniform(random, 1.1, 2.7)
         sides, at = wide * random.uniform(0.1, 0.5, 2), sheet.anywhere(random)
-        cells, heights = (every, every * 0.6), (2 * metal, 2.5 * metal)
-        primitives.append(lattice(sheet, (at, sides), cells, heights, stagger=0.5))
+        heights = (2 * metal, 2.5 * metal)
+        primitives.append(lattice(sheet, (at, sides), (every, every * 0.6), heights, stagger=0.5))
     if bernoulli(random, 0.4):
         primitives += marks(random, view, sheet=sheet, bottom_um=metal)
     die = die_of(sheet, np.zeros(2), wide, bottom=-50.0 * dies, top=0.0)

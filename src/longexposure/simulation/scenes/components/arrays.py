@@ -8,7 +8,7 @@ from math import cos, hypot, radians, sin, sqrt, tan
 import numpy as np
 import numpy.typing as npt
 
-from longexposure.simulation.geometry.frame import Mask, Numbers, as_places, reach_um, rotated
+from longexposure.simulation.geometry.frame import Frame, Mask, Numbers, as_places, reach_um, rotated
 from longexposure.simulation.geometry.primitives import Lattice, Place, Track
 from longexposure.simulation.geometry.view import View
 from longexposure.simulation.scenes.draws import Random, bernoulli, part_angle_deg, uniform
@@ -33,6 +33,11 @@ def pitch_range(view: View, low_um: float, high_um: float) -> tuple[float, float
     return float(np.clip(least, low_um, high_um)), float(np.clip(most, low_um, high_um))
 
 
+def nearest_first(places: Numbers, at: npt.ArrayLike = 0.0) -> Numbers:
+    """Places (N, 2) by their distance from a place."""
+    return places[np.argsort(np.linalg.norm(places - np.asarray(at), axis=1), kind="stable")]
+
+
 @dataclass(frozen=True)
 class Grid:
     """Joints in rows and columns.
@@ -48,6 +53,11 @@ class Grid:
     turn_deg: float
     pitch: Place
     present: Mask
+
+    @property
+    def frame(self) -> Frame:
+        """Its own axes."""
+        return Frame(self.at, self.turn_deg)
 
     @property
     def sides(self) -> Place:
@@ -124,10 +134,21 @@ def escapes(
     bend = float(random.choice((0.0, 0.0, 45.0, -45.0)))
     run = uniform(random, 0.3, 4.0) * min(grid.pitch)
     far = 2 * reach_um(view, bottom) + hypot(*grid.at)
-    lines = [
-        _side_lines(grid, side, count=count, line_um=line_um, bend_deg=bend, run_um=run, far_um=far)
-        for side in range(4)
-    ]
+    lines = [np.zeros((0, 4, 2))]
+    for side in range(4):
+        # The joints that leave by +x of the array turned so; of its two corners one leaves by the next side.
+        present = np.rot90(grid.present, side)
+        pitch_out, pitch_along = grid.pitch if side % 2 == 0 else grid.pitch[::-1]
+        rows, columns = present.shape
+        edge = columns * pitch_out / 2 + run + np.tan(np.radians(abs(bend) / 2)) * rows * pitch_along / 2
+        for deep in range(min(count + 1, columns, (rows + 1) // 2)):
+            row = np.arange(deep, rows - deep - 1)
+            row = row[present[row, columns - 1 - deep]]
+            along = (row - (rows - 1) / 2) * pitch_along
+            out = np.full(len(row), ((columns - 1) / 2 - deep) * pitch_out)
+            shift = pitch_along / 2 + (deep - 1 - (count - 1) / 2) * 2 * line_um if deep else 0.0
+            bent = _bent(out, along, along + shift, edge=edge, bend_deg=bend, far_um=far)
+            lines.append(rotated(bent, 90.0 * side))
     points = grid.places(np.concatenate(lines))
     seen = _passing(points, reach_um(view, bottom))
     most = joint_budget(view) // 2
@@ -135,29 +156,6 @@ def escapes(
         Track(material="Cu", points=as_places(line), width=line_um, bottom=bottom, top=top)
         for line in points[seen][:most]
     )
-
-
-def _side_lines(
-    grid: Grid, side: int, *, count: int, line_um: float, bend_deg: float, run_um: float, far_um: float
-) -> Numbers:
-    """Lines (N, 4, 2) in the grid's axes of the joints that leave by one side (0 is +x, then turning)."""
-    present = np.rot90(grid.present, side)
-    pitch_out, pitch_along = grid.pitch if side % 2 == 0 else grid.pitch[::-1]
-    rows, columns = present.shape
-    lines = []
-    for deep in range(min(count + 1, columns, (rows + 1) // 2)):
-        # One of the two corners: the other one leaves by the next side.
-        row = np.arange(deep, rows - deep - 1)
-        row = row[present[row, columns - 1 - deep]]
-        along = (row - (rows - 1) / 2) * pitch_along
-        out = np.full(len(row), ((columns - 1) / 2 - deep) * pitch_out)
-        shift = pitch_along / 2 + (deep - 1 - (count - 1) / 2) * 2 * line_um if deep else 0.0
-        channel = along + shift
-        edge = (
-            columns * pitch_out / 2 + run_um + np.tan(np.radians(abs(bend_deg) / 2)) * rows * pitch_along / 2
-        )
-        lines.append(_bent(out, along, channel, edge=edge, bend_deg=bend_deg, far_um=far_um))
-    return rotated(np.concatenate(lines), 90.0 * side) if lines else np.zeros((0, 4, 2))
 
 
 def _bent(

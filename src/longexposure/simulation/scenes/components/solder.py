@@ -18,9 +18,9 @@ from longexposure.simulation.geometry.frame import (
     reach_um,
     rotated,
 )
-from longexposure.simulation.geometry.primitives import Ball, Cylinder, Ellipsoid, Feature, Place, Point, Slab
+from longexposure.simulation.geometry.primitives import Ball, Cylinder, Ellipsoid, Feature, Place, Slab
 from longexposure.simulation.geometry.view import View
-from longexposure.simulation.scenes.components.arrays import Grid, joint_budget
+from longexposure.simulation.scenes.components.arrays import Grid, joint_budget, nearest_first
 from longexposure.simulation.scenes.draws import Random, bernoulli, integer, log_uniform, uniform
 
 
@@ -82,23 +82,6 @@ def collapsed_joint(
         top=top,
         lower_pad=(lower_radius * uniform(random, 1.0, 1.12), bottom),
         upper_pad=(upper_radius * uniform(random, 1.0, 1.12), uniform(random, *upper)),
-        pitch=pitch,
-    )
-
-
-def micro_joint(random: Random, *, diameter: float, pitch: float) -> Joint:
-    """A flat joint: 5 to 20 um of solder, bulging a little, between copper as wide as the bump."""
-    lower, upper = uniform(random, 3, 8), uniform(random, 3, 10)
-    gap = min(uniform(random, 5, 20), diameter / 2)
-    radius = sqrt((diameter / 2) ** 2 + (gap / 2) ** 2)
-    return Joint(
-        solder="SAC305",
-        radius=radius,
-        middle=lower + gap / 2,
-        bottom=lower,
-        top=lower + gap,
-        lower_pad=(diameter / 2, lower),
-        upper_pad=(diameter / 2, upper),
         pitch=pitch,
     )
 
@@ -171,31 +154,26 @@ def _voids(random: Random, view: View, room: Ball, porosity: Porosity) -> tuple[
     least = max(0.04, 0.35 * view.pixel_um / room.radius)
     if not bernoulli(random, porosity.fraction) or least >= porosity.largest:
         return ()
-    found: list[Ball] = []
+    (x, y, middle), found = room.at, list[Ball]()
     for _ in range(min(1 + int(random.poisson(porosity.mean_count)), 12)):
         radius = room.radius * log_uniform(random, least, porosity.largest)
-        at = _within(random, room, radius)
+        # Half of the bubbles lie at the upper pad.
+        low = max(room.bottom, middle - room.radius) + radius
+        high = max(min(room.top, middle + room.radius) - radius, low + 1e-6)
+        z = high - (high - low) * random.random() ** (3.0 if bernoulli(random, 0.5) else 1.0)
+        away = sqrt(max((room.radius - radius) ** 2 - (z - middle) ** 2, 0.0) * random.random())
+        turn = uniform(random, 0, 2 * pi)
+        at = (x + away * cos(turn), y + away * sin(turn), z)
         if all(dist(at[:2], void.at[:2]) > 0.8 * (radius + void.radius) for void in found):
             found.append(Ball(material=room.material, amount=-1.0, at=at, radius=radius))
     return tuple(found)
-
-
-def _within(random: Random, room: Ball, radius: float) -> Point:
-    """Where a bubble of this radius lies inside a truncated ball; half of them at the upper pad."""
-    x, y, middle = room.at
-    low = max(room.bottom, middle - room.radius) + radius
-    high = max(min(room.top, middle + room.radius) - radius, low + 1e-6)
-    z = high - (high - low) * random.random() ** (3.0 if bernoulli(random, 0.5) else 1.0)
-    away = sqrt(max((room.radius - radius) ** 2 - (z - middle) ** 2, 0.0) * random.random())
-    turn = uniform(random, 0, 2 * pi)
-    return x + away * cos(turn), y + away * sin(turn), z
 
 
 def visible(view: View, grid: Grid, joint: Joint) -> Numbers:
     """Places of the joints that are seen, those nearest to the middle where there are too many."""
     places = grid.joints()
     seen = places[in_view(view, places, margin_um=joint.radius, heights=(joint.bottom, joint.top))]
-    return seen[np.argsort(np.linalg.norm(seen, axis=1), kind="stable")[: 2 * joint_budget(view)]]
+    return nearest_first(seen)[: 2 * joint_budget(view)]
 
 
 def array_facts(joint: Joint, grid: Grid, **more: float) -> dict[str, float | str]:
@@ -251,10 +229,21 @@ def pad_voids(
         most: voids at the most.
         taken: (N, 3) discs of the solder's own axes, x, y and radius, that they keep away from.
     """
-    low, high = _window(view, solder)
-    radius = _radii(random, pores, area=float(np.prod(high - low)), largest=0.16 * min(solder.sides))
+    # The part of the solder that the view may show, in the solder's own axes.
+    middle, half = (solder.bottom + solder.top) / 2, np.array(solder.sides) / 2
+    seen = Sight(view).behind((0.0, 0.0), middle)
+    centre, reach = rotated(np.subtract(seen, solder.at), -solder.turn_deg), reach_um(view, middle)
+    low = np.clip(centre - reach, -half, half - 1e-3)
+    high = np.clip(centre + reach, low + 1e-3, half)
+    # Radii that take their fraction of this area, the largest first.
+    area, mean = float(np.prod(high - low)), pi / 4 * pores.median**2 * np.exp(2 * pores.sigma**2)
+    count = int(np.clip(2 * pores.fraction * area / mean, 8, 6000))
+    radius = pores.median / 2 * np.exp(pores.sigma * random.standard_normal(count).clip(-2.5, 2.5))
+    radius = np.minimum(radius, 0.16 * min(solder.sides))
+    covered = np.cumsum(pi * _FULL * (1 + pores.round) / 2 * radius**2)
+    radius = np.sort(radius[: np.searchsorted(covered, pores.fraction * area) + 1])[::-1]
     radius = radius[radius > 0.3 * view.pixel_um]
-    inside = np.array(solder.sides) / 2 - 1.5 * radius[:, None]
+    inside = half - 1.5 * radius[:, None]
     first, last = np.clip(low, -inside, inside), np.clip(high, -inside, inside)
     spots = (first + random.random((_TRIES, len(radius), 2)) * (last - first)).transpose(1, 0, 2)
     kept = _apart(spots, 1.05 * radius, np.zeros((0, 3)) if taken is None else taken)[:most]
@@ -263,26 +252,6 @@ def pad_voids(
         at = Frame(solder.at, solder.turn_deg).place(x, y)
         found += _bubble(random, solder, at, r / 1.05, round_=pores.round, lobed=r > 3 * view.pixel_um)
     return found
-
-
-def _window(view: View, solder: Slab) -> tuple[Numbers, Numbers]:
-    """The corners, in the solder's own axes, of the part of it that the view may show."""
-    middle = (solder.bottom + solder.top) / 2
-    seen = Sight(view).behind((0.0, 0.0), middle)
-    centre = rotated(np.subtract(seen, solder.at), -solder.turn_deg)
-    half, reach = np.array(solder.sides) / 2, reach_um(view, middle)
-    low = np.clip(centre - reach, -half, half - 1e-3)
-    return low, np.clip(centre + reach, low + 1e-3, half)
-
-
-def _radii(random: Random, pores: Pores, *, area: float, largest: float) -> Numbers:
-    """Radii of the voids that take their fraction of an area, the largest first."""
-    mean = pi / 4 * pores.median**2 * np.exp(2 * pores.sigma**2)
-    count = int(np.clip(2 * pores.fraction * area / mean, 8, 6000))
-    radius = pores.median / 2 * np.exp(pores.sigma * random.standard_normal(count).clip(-2.5, 2.5))
-    radius = np.minimum(radius, largest)
-    covered = np.cumsum(pi * _FULL * (1 + pores.round) / 2 * radius**2)
-    return np.sort(radius[: np.searchsorted(covered, pores.fraction * area) + 1])[::-1]
 
 
 def _apart(spots: Numbers, radius: Numbers, taken: Numbers) -> Numbers:
