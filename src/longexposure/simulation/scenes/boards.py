@@ -8,10 +8,10 @@ from math import sqrt
 
 import numpy as np
 
-from longexposure.simulation.geometry.frame import ViewFrame
-from longexposure.simulation.geometry.primitives import Cylinder, Primitive, Scene, Slab, Track
+from longexposure.simulation.geometry.primitives import Cylinder, Scene, Slab, Track
 from longexposure.simulation.geometry.view import View
-from longexposure.simulation.scenes.components.board import Board, Hole, empty_board
+from longexposure.simulation.scenes.components.board import Board, empty_board
+from longexposure.simulation.scenes.components.features import box
 from longexposure.simulation.scenes.components.marks import marks
 from longexposure.simulation.scenes.components.routes import COURSES, ball_grid, bundle, spine, wander
 from longexposure.simulation.scenes.draws import Random, bernoulli, log_uniform, uniform
@@ -22,53 +22,34 @@ def _split(board: Board, level: int) -> None:
     line, _ = spine(board, level)
     width = uniform(board.random, 150, 500)
     board.copper.add(line, width + 4 * board.drill, level)
-    board.primitives.append(
-        Track(
-            material="Cu",
-            points=board.sheet.places(line),
-            width=width,
-            amount=-1,
-            **board.layers[level].heights,
-        )
-    )
+    points, heights = board.sheet.places(line), board.layers[level].heights
+    board.primitives.append(Track(material="Cu", amount=-1, points=points, width=width, **heights))
 
 
 def plane(board: Board, level: int) -> None:
     """A copper plane over all that is seen; around each via a clearance or a thermal relief."""
     random, sheet, heights = board.random, board.sheet, board.layers[level].heights
     side = 2.5 * sheet.reach_um + 4 * board.land
-    plane = Slab(material="Cu", at=(0.0, 0.0), sides=(side, side), turn_deg=sheet.turn_deg, **heights)
-    board.primitives.append(plane)
+    board.primitives.append(box("Cu", sheet, (side, side), heights["bottom"], heights["top"]))
     holes = [hole for hole in board.holes if level in hole.crossed and sheet.sees(hole.at, 3 * board.land)]
     spots, clear = np.array([hole.at for hole in holes]).reshape(-1, 2), uniform(random, 90, 220)
     for hole in holes:
         apart = np.sort(np.hypot(*(spots - hole.at).T))[1:2]
-        wide = min(hole.radius + clear, *(0.48 * apart), 1e9)
-        if wide > hole.radius * 1.05:
-            board.primitives += _clearance(random, sheet, hole, wide=wide, heights=heights)
-
-
-def _clearance(
-    random: Random, sheet: ViewFrame, hole: Hole, *, wide: float, heights: dict[str, float]
-) -> list[Primitive]:
-    """What a plane lacks around a via: a disc, the barrel alone, or a ring but for four bars."""
-    at, radius = sheet.places(hole.at)[0], hole.radius
-    disc = Cylinder(material="Cu", amount=-1, at=at, radius=wide, **heights)
-    barrel = Cylinder(material="Cu", amount=-1, at=at, radius=radius, **heights)
-    kind = random.random()
-    ring = 0.45 * radius + 0.55 * wide
-    if kind < 0.75 or ring - radius < 15:
-        return [disc if kind < 0.9 else barrel]
-    relief = Cylinder(material="Cu", amount=-1, at=at, radius=wide, inner_radius=ring, **heights)
-    bars: list[Primitive] = []
-    for quarter in range(4):
-        middle = (ring + wide) / 2 * COURSES[2 * quarter + 1]
-        size = (wide - ring, min(0.6 * radius, 200.0))
-        turn = sheet.turn_deg + 90 * quarter + 45
-        bars.append(
-            Slab(material="Cu", at=sheet.places(hole.at + middle)[0], sides=size, turn_deg=turn, **heights)
-        )
-    return [barrel, relief, *bars]
+        radius, wide = hole.radius, min(hole.radius + clear, *(0.48 * apart), 1e9)
+        if wide <= radius * 1.05:
+            continue
+        # A disc, the barrel alone, or a ring but for four bars.
+        disc = Cylinder(material="Cu", amount=-1, at=sheet.places(hole.at)[0], radius=wide, **heights)
+        barrel = replace(disc, radius=radius)
+        kind, ring = random.random(), 0.45 * radius + 0.55 * wide
+        if kind < 0.75 or ring - radius < 15:
+            board.primitives.append(disc if kind < 0.9 else barrel)
+            continue
+        board.primitives += [barrel, replace(disc, inner_radius=ring)]
+        for quarter in range(4):
+            at = sheet.places(hole.at + (ring + wide) / 2 * COURSES[2 * quarter + 1])[0]
+            size, turn = (wide - ring, min(0.6 * radius, 200.0)), sheet.turn_deg + 90 * quarter + 45
+            board.primitives.append(Slab(material="Cu", at=at, sides=size, turn_deg=turn, **heights))
 
 
 def _cluster(board: Board) -> None:

@@ -33,7 +33,9 @@ from longexposure.simulation.scenes.chip_parts import chip_parts
 from longexposure.simulation.scenes.components.marks import marks
 from longexposure.simulation.scenes.connector_pins import connector_pins
 from longexposure.simulation.scenes.draws import Random, bernoulli
-from longexposure.simulation.scenes.iqi import hole_iqi, line_iqi, wire_iqi
+from longexposure.simulation.scenes.iqi.holes import hole_iqi
+from longexposure.simulation.scenes.iqi.lines import line_iqi
+from longexposure.simulation.scenes.iqi.wires import wire_iqi
 from longexposure.simulation.scenes.lead_frame import lead_frame
 from longexposure.simulation.scenes.power_module import power_module
 from longexposure.simulation.scenes.qfn import qfn

@@ -137,6 +137,45 @@ class _Package:
     run: float
     lean: int
 
+    @classmethod
+    def drawn(cls, random: Random, pixel_um: float) -> _Package:
+        name = choice(random, ("QFP", "QFP", "SOIC", "TSSOP"))
+        family = _FAMILIES[name]
+        pitch, count = choice(random, family.pitches), integer(random, *family.counts)
+        long = count * pitch + (uniform(random, 1100, 1700) if family.sides == 4 else 0.1 * pitch)
+        body = (long, long if family.sides == 4 else choice(random, family.widths))
+        height, metal = choice(random, family.bodies), choice(random, family.metals)
+        paddle = body[0] * uniform(random, 0.4, 0.62), body[1] * uniform(random, 0.4, 0.6)
+        paddle = (paddle[0], paddle[0]) if family.sides == 4 else paddle
+        sides = paddle[0] * uniform(random, 0.5, 0.9), paddle[1] * uniform(random, 0.5, 0.9)
+        down, thickness = uniform(random, 0, 0.14) * height, min(log_uniform(random, 120, 350), 0.2 * height)
+        random.random()  # unused; without it, a seed would draw other packages
+        pad_pitch = min(0.8 * sides[0] / count, 150)
+        return cls(
+            name=name,
+            sides=family.sides,
+            count=count,
+            pitch=pitch,
+            body=body,
+            height=height + 120,
+            frame=80 + 0.47 * height,
+            metal=metal,
+            lead=family.lead * pitch,
+            out=family.out,
+            paddle=paddle,
+            die=sides,
+            down=down,
+            thickness=thickness,
+            bonding=draw_bonding(random, pixel_um=min(pixel_um, 20.0), pitch_um=pad_pitch),
+            loop=min(uniform(random, 120, 220), 0.2 * height),
+            slots=integer(random, 0, 3) if bernoulli(random, 0.5) else 0,
+            dimples=uniform(random, 350, 800) if bernoulli(random, 0.35) else 0.0,
+            solder=choice(random, ("SAC305", "SAC305", "Sn63Pb37")),
+            line=uniform(random, 0.25, 0.4) * pitch if bernoulli(random, 0.75) else 0.0,
+            run=log_uniform(random, 600, 6000),
+            lean=choice(random, (-1, 0, 1)),
+        )
+
     @property
     def top(self) -> float:
         """Height of the die's upper side."""
@@ -260,7 +299,7 @@ class _Package:
 
 def lead_frame(random: Random, *, view: View) -> Scene:
     """Soldered packages with gull-wing leads: lead frame, die, wires, joints, body."""
-    sight, package = Sight(view), _package(random, view.pixel_um)
+    sight, package = Sight(view), _Package.drawn(random, view.pixel_um)
     # The package's middle where it fits, else its leads or its inner fingers.
     if min(view.extent_um) > 0.9 * max(package.body):
         focus: Point = (uniform(random, -800, 800), uniform(random, -800, 800), package.frame)
@@ -298,42 +337,3 @@ def lead_frame(random: Random, *, view: View) -> Scene:
         "units": len(units),
     }
     return Scene("lead_frame", tuple(features), tuple(surroundings), facts)
-
-
-def _package(random: Random, pixel_um: float) -> _Package:
-    name = choice(random, ("QFP", "QFP", "SOIC", "TSSOP"))
-    family = _FAMILIES[name]
-    pitch, count = choice(random, family.pitches), integer(random, *family.counts)
-    long = count * pitch + (uniform(random, 1100, 1700) if family.sides == 4 else 0.1 * pitch)
-    body = (long, long if family.sides == 4 else choice(random, family.widths))
-    height, metal = choice(random, family.bodies), choice(random, family.metals)
-    paddle = body[0] * uniform(random, 0.4, 0.62), body[1] * uniform(random, 0.4, 0.6)
-    paddle = (paddle[0], paddle[0]) if family.sides == 4 else paddle
-    sides = paddle[0] * uniform(random, 0.5, 0.9), paddle[1] * uniform(random, 0.5, 0.9)
-    down, thickness = uniform(random, 0, 0.14) * height, min(log_uniform(random, 120, 350), 0.2 * height)
-    random.random()  # unused; without it, a seed would draw other packages
-    pad_pitch = min(0.8 * sides[0] / count, 150)
-    return _Package(
-        name=name,
-        sides=family.sides,
-        count=count,
-        pitch=pitch,
-        body=body,
-        height=height + 120,
-        frame=80 + 0.47 * height,
-        metal=metal,
-        lead=family.lead * pitch,
-        out=family.out,
-        paddle=paddle,
-        die=sides,
-        down=down,
-        thickness=thickness,
-        bonding=draw_bonding(random, pixel_um=min(pixel_um, 20.0), pitch_um=pad_pitch),
-        loop=min(uniform(random, 120, 220), 0.2 * height),
-        slots=integer(random, 0, 3) if bernoulli(random, 0.5) else 0,
-        dimples=uniform(random, 350, 800) if bernoulli(random, 0.35) else 0.0,
-        solder=choice(random, ("SAC305", "SAC305", "Sn63Pb37")),
-        line=uniform(random, 0.25, 0.4) * pitch if bernoulli(random, 0.75) else 0.0,
-        run=log_uniform(random, 600, 6000),
-        lean=choice(random, (-1, 0, 1)),
-    )

@@ -98,49 +98,51 @@ class _Wiring:
             )
         return found
 
+    def fan(self, level: int) -> None:
+        """Lines from a row of narrow pads, as of a die, to a wide one, in legs of 45 degrees."""
+        random, width, gap = self.random, self.width, self.gap
+        near = (width + gap) * log_uniform(random, 1.5, 3)
+        far = near * log_uniform(random, 1.1, 4)
+        count = min(int(random.integers(4, 40)), max(2, int(2.4 * self.sheet.reach_um / near)))
+        small, large = (
+            (near - gap) / 2 * uniform(random, 0.5, 0.95),
+            (far - gap) / 2 * uniform(random, 0.4, 0.9),
+        )
+        rank = np.arange(count) - (count - 1) / 2
+        shift = np.abs(rank) * (far - near)
+        leave = near + (np.abs(rank).max() - np.abs(rank)) * near * 0.42
+        depth = float((leave + shift).max()) + log_uniform(random, 1, 10) * far
+        turn = int(random.integers(4)) * 90 + float(random.choice([0.0, 0.0, 45.0]))
+        start = self.sheet.anywhere(random, self.heights(level)[0])
+        middle = start - rotated(np.array([0.0, depth / 2]), turn)
+        for k in random.permutation(count).tolist():
+            x, wide = rank[k] * near, rank[k] * far
+            course = np.array([[x, 0], [x, leave[k]], [wide, leave[k] + shift[k]], [wide, depth]])
+            course = course[np.r_[True, np.hypot(*np.diff(course, axis=0).T) > 0.01 * width]]
+            self.line(rotated(course, turn) + middle, level, (small, large))
 
-def _fan(wiring: _Wiring, level: int) -> None:
-    """Lines from a row of narrow pads, as of a die, to a wide one, in legs of 45 degrees."""
-    random, width, gap = wiring.random, wiring.width, wiring.gap
-    near = (width + gap) * log_uniform(random, 1.5, 3)
-    far = near * log_uniform(random, 1.1, 4)
-    count = min(int(random.integers(4, 40)), max(2, int(2.4 * wiring.sheet.reach_um / near)))
-    small, large = (near - gap) / 2 * uniform(random, 0.5, 0.95), (far - gap) / 2 * uniform(random, 0.4, 0.9)
-    rank = np.arange(count) - (count - 1) / 2
-    shift = np.abs(rank) * (far - near)
-    leave = near + (np.abs(rank).max() - np.abs(rank)) * near * 0.42
-    depth = float((leave + shift).max()) + log_uniform(random, 1, 10) * far
-    turn = int(random.integers(4)) * 90 + float(random.choice([0.0, 0.0, 45.0]))
-    start = wiring.sheet.anywhere(random, wiring.heights(level)[0])
-    middle = start - rotated(np.array([0.0, depth / 2]), turn)
-    for k in random.permutation(count).tolist():
-        x, wide = rank[k] * near, rank[k] * far
-        course = np.array([[x, 0], [x, leave[k]], [wide, leave[k] + shift[k]], [wide, depth]])
-        course = course[np.r_[True, np.hypot(*np.diff(course, axis=0).T) > 0.01 * width]]
-        wiring.line(rotated(course, turn) + middle, level, (small, large))
+    def strand(self, level: int) -> None:
+        """A single line from pad to pad in legs of 45 degrees."""
+        random, radius = self.random, self.width * uniform(self.random, 1, 4)
+        courses = (
+            int(random.integers(8)) + np.cumsum(random.integers(-1, 2, int(random.integers(2, 6))))
+        ) * 45.0
+        lengths = [2.5 * radius + log_uniform(random, 4, 60) * self.width for _ in courses]
+        legs = [rotated(np.array([long, 0.0]), turn) for long, turn in zip(lengths, courses, strict=True)]
+        points = self.sheet.anywhere(random) + np.vstack([np.zeros((1, 2)), np.cumsum(legs, axis=0)])
+        self.line(points, level, (radius, radius))
+
+    def coil(self, level: int) -> None:
+        """A spiral inductor of octagonal turns."""
+        random, pitch = self.random, self.width + self.gap
+        turns = int(random.integers(2, 7))
+        angle = np.arange(8 * turns + 1) * 45.0
+        radius = pitch * (log_uniform(random, 2, 8) + angle / 360)
+        spiral = np.stack([radius * np.cos(np.radians(angle)), radius * np.sin(np.radians(angle))], axis=1)
+        self.line(spiral * 1.09 + self.sheet.anywhere(random), level)
 
 
-def _strand(wiring: _Wiring, level: int) -> None:
-    """A single line from pad to pad in legs of 45 degrees."""
-    random, radius = wiring.random, wiring.width * uniform(wiring.random, 1, 4)
-    courses = (int(random.integers(8)) + np.cumsum(random.integers(-1, 2, int(random.integers(2, 6))))) * 45.0
-    lengths = [2.5 * radius + log_uniform(random, 4, 60) * wiring.width for _ in courses]
-    legs = [rotated(np.array([long, 0.0]), turn) for long, turn in zip(lengths, courses, strict=True)]
-    points = wiring.sheet.anywhere(random) + np.vstack([np.zeros((1, 2)), np.cumsum(legs, axis=0)])
-    wiring.line(points, level, (radius, radius))
-
-
-def _coil(wiring: _Wiring, level: int) -> None:
-    """A spiral inductor of octagonal turns."""
-    random, pitch = wiring.random, wiring.width + wiring.gap
-    turns = int(random.integers(2, 7))
-    angle = np.arange(8 * turns + 1) * 45.0
-    radius = pitch * (log_uniform(random, 2, 8) + angle / 360)
-    spiral = np.stack([radius * np.cos(np.radians(angle)), radius * np.sin(np.radians(angle))], axis=1)
-    wiring.line(spiral * 1.09 + wiring.sheet.anywhere(random), level)
-
-
-_SHAPES = ((_fan, 1, 3), (_coil, 0, 2), (_strand, 1, 20))
+_SHAPES = ((_Wiring.fan, 1, 3), (_Wiring.coil, 0, 2), (_Wiring.strand, 1, 20))
 """What is drawn on a level, and how often at least and at most."""
 
 

@@ -8,7 +8,7 @@ of one layer keeps its clear distance: what does not fit is left out.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import hypot, sqrt
 from typing import NamedTuple
 
@@ -21,11 +21,11 @@ from longexposure.simulation.geometry.primitives import (
     Primitive,
     Scene,
     Slab,
-    Track,
     Weave,
 )
 from longexposure.simulation.geometry.view import View
 from longexposure.simulation.scenes.components.conductors import Conductors, gaps_um, segments
+from longexposure.simulation.scenes.components.features import trace_feature, via_feature
 from longexposure.simulation.scenes.draws import (
     Random,
     bernoulli,
@@ -123,27 +123,19 @@ class Board:
 
     def _barrel(self, at: Numbers, lands: Sequence[int], *, first: int, last: int) -> Feature:
         place, radius = self.sheet.places(at)[0], self.drill
-        heights = {"bottom": self.layers[last].bottom, "top": self.layers[first].top}
+        bottom, top = self.layers[last].bottom, self.layers[first].top
         wall = uniform(self.random, 18, 28)
         inner = max(radius - wall, 0.0) if radius > 70 or bernoulli(self.random, 0.3) else 0.0
+        barrel = Cylinder(material="Cu", at=place, radius=radius, inner_radius=inner, bottom=bottom, top=top)
         rings = [
-            Cylinder(
-                material="Cu", at=place, radius=self.land, inner_radius=radius, **self.layers[level].heights
-            )
-            for level in lands
+            replace(barrel, radius=self.land, inner_radius=radius, bottom=layer.bottom, top=layer.top)
+            for layer in (self.layers[level] for level in lands)
         ]
-        barrel = Cylinder(material="Cu", at=place, radius=radius, inner_radius=inner, **heights)
-        hole = Cylinder(material="FR-4", at=place, radius=radius, amount=-1, **heights)
-        plug = (
-            [Cylinder(material=self.plug, at=place, radius=inner, **heights)] if inner and self.plug else []
-        )
-        return Feature(
-            kind="via",
-            at=(*place, (heights["bottom"] + heights["top"]) / 2),
-            size_um=2 * radius,
-            primitives=(barrel, *rings, hole, *plug),
-            about={"radius_um": radius, "bottom_um": heights["bottom"], "top_um": heights["top"]},
-        )
+        hole = replace(barrel, material="FR-4", inner_radius=0.0, amount=-1)
+        primitives = [barrel, *rings, hole]
+        if inner and self.plug:
+            primitives.append(replace(barrel, material=self.plug, radius=inner, inner_radius=0.0))
+        return via_feature(place, radius, primitives, bottom=bottom, top=top)
 
     def scene(self, kind: str) -> Scene:
         """What has been drawn on its laminate."""
@@ -154,23 +146,19 @@ class Board:
             for index, gap in zip(wanted, found, strict=True):
                 self.lines[index] = self.lines[index]._replace(gap=gap if np.isfinite(gap) else None)
             wanted = [index for index in wanted if self.lines[index].gap is None]
-        traces = [self._trace(line) for line in self.lines]
+        traces = []
+        for level, line, width, clear in self.lines:
+            points, layer = self.sheet.places(line), self.layers[level]
+            bottom, top, middle = layer.bottom, layer.top, len(line) // 2
+            traces.append(
+                trace_feature(
+                    points, width, clear or 0.0, bottom=bottom, top=top, z=layer.middle, middle=middle
+                )
+            )
         facts = {"thickness_um": self.thickness, "layers": len(self.layers), "turn_deg": self.sheet.turn_deg}
         facts |= {"width_um": self.layers[0].width, "gap_um": self.layers[0].gap, "drill_um": 2 * self.drill}
         ground = laminate(self.random, self.view, top_um=self.thickness / 2, thickness_um=self.thickness)
         return Scene(kind, (*traces, *self.features), (*ground, *self.primitives), facts)
-
-    def _trace(self, line: Line) -> Feature:
-        layer = self.layers[line.level]
-        track = Track(material="Cu", points=self.sheet.places(line.points), width=line.width, **layer.heights)
-        about = {"width_um": line.width, "gap_um": line.gap or 0.0}
-        return Feature(
-            kind="trace",
-            at=(*track.points[len(line.points) // 2], (layer.bottom + layer.top) / 2),
-            size_um=line.width,
-            primitives=(track,),
-            about={**about, "bottom_um": layer.bottom, "top_um": layer.top},
-        )
 
 
 def empty_board(

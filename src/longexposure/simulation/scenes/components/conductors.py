@@ -1,4 +1,4 @@
-"""Clear distances between the traces, lands and pads of each layer."""
+"""Lines of conductors: parallel, meandered and rounded ones, and clear distances between all of a layer."""
 
 from __future__ import annotations
 
@@ -123,16 +123,12 @@ def _least_um(mine: Numbers, rows: Numbers, *, within: float, eased: npt.ArrayLi
         return float("inf")
     a, b = mine[first], rows[second]
     bonus = np.broadcast_to(eased, len(rows))[second]
-    return float(np.min(_apart(a, b) - a[:, 4] - b[:, 4] + bonus))
-
-
-def _apart(first: Numbers, second: Numbers) -> Numbers:
-    """Distances (K,) of the middle lines of pieces (K, 10), pair by pair; 0 where they cross."""
-    a, b, c, d = first[:, :2], first[:, 2:4], second[:, :2], second[:, 2:4]
-    ends = ((a, c, d), (b, c, d), (c, a, b), (d, a, b))
-    found = np.minimum.reduce([_to_segment(*three) for three in ends])
-    crossing = (_side(a, c, d) * _side(b, c, d) < 0) & (_side(c, a, b) * _side(d, a, b) < 0)
-    return np.where(crossing, 0.0, found)
+    # Distances of the middle lines, pair by pair; 0 where they cross.
+    p, q, u, v = a[:, :2], a[:, 2:4], b[:, :2], b[:, 2:4]
+    ends = ((p, u, v), (q, u, v), (u, p, q), (v, p, q))
+    apart = np.minimum.reduce([_to_segment(*three) for three in ends])
+    crossing = (_side(p, u, v) * _side(q, u, v) < 0) & (_side(u, p, q) * _side(v, p, q) < 0)
+    return float(np.min(np.where(crossing, 0.0, apart) - a[:, 4] - b[:, 4] + bonus))
 
 
 def _to_segment(point: Numbers, start: Numbers, end: Numbers) -> Numbers:
@@ -203,20 +199,18 @@ def rounded(points: npt.ArrayLike, radius: float, sagitta: float) -> Numbers:
     line = np.asarray(points, np.float64)
     found = [line[:1]]
     for before, corner, after in zip(line[:-2], line[1:-1], line[2:], strict=True):
-        found.append(_arc(before, corner, after, radius=radius, sagitta=sagitta))
+        back, ahead = before - corner, after - corner
+        legs = hypot(*back), hypot(*ahead)
+        back, ahead = back / legs[0], ahead / legs[1]
+        half = acos(float(np.clip(back @ ahead, -1, 1))) / 2
+        bend = min(radius, 0.49 * min(legs) * tan(half))
+        if bend <= sagitta or half > 0.499 * pi:
+            found.append(corner[None])
+            continue
+        middle = corner + (back + ahead) / hypot(*(back + ahead)) * bend / sin(half)
+        start, end = corner + back * bend / tan(half) - middle, corner + ahead * bend / tan(half) - middle
+        angle = pi - 2 * half
+        fraction = np.linspace(0, 1, ceil(angle / (2 * acos(1 - sagitta / bend))) + 1)[:, None]
+        arc = np.sin((1 - fraction) * angle) * start + np.sin(fraction * angle) * end
+        found.append(middle + arc / sin(angle))
     return np.vstack([*found, line[-1:]])
-
-
-def _arc(before: Numbers, corner: Numbers, after: Numbers, *, radius: float, sagitta: float) -> Numbers:
-    back, ahead = before - corner, after - corner
-    legs = hypot(*back), hypot(*ahead)
-    back, ahead = back / legs[0], ahead / legs[1]
-    half = acos(float(np.clip(back @ ahead, -1, 1))) / 2
-    radius = min(radius, 0.49 * min(legs) * tan(half))
-    if radius <= sagitta or half > 0.499 * pi:
-        return corner[None]
-    middle = corner + (back + ahead) / hypot(*(back + ahead)) * radius / sin(half)
-    start, end = corner + back * radius / tan(half) - middle, corner + ahead * radius / tan(half) - middle
-    angle = pi - 2 * half
-    fraction = np.linspace(0, 1, ceil(angle / (2 * acos(1 - sagitta / radius))) + 1)[:, None]
-    return middle + (np.sin((1 - fraction) * angle) * start + np.sin(fraction * angle) * end) / sin(angle)

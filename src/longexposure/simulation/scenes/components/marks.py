@@ -7,7 +7,7 @@ font is drawn for this package; each letter is one line that retraces itself, so
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from math import cos, radians, sin
 
 import numpy as np
@@ -159,33 +159,24 @@ def marks(
     """
     own = sheet or ViewFrame.drawn(random, view, height_um=abs(bottom_um) + 50)
     found: list[Primitive] = []
-    taken: list[Numbers] = []
+    taken: list[tuple[Numbers, Numbers]] = []
     for _ in range(int(random.integers(tries[0], tries[1] + 1))):
         draw = (_words, _words, _fiducial, _fiducial, _outline)[int(random.integers(5))]
         primitives = draw(random, own, bottom_um)
-        box = _box(own, primitives)
-        if not any(np.all(box[0] < other[1]) and np.all(box[1] > other[0]) for other in taken):
-            taken.append(box)
+        # The rectangle along the sheet's axes that holds them and a rim around them.
+        low, high = np.full(2, np.inf), np.full(2, -np.inf)
+        for primitive in primitives:
+            if isinstance(primitive, Track):
+                points, rim = primitive.points, primitive.width
+            else:
+                rim = primitive.sides[0] if isinstance(primitive, Slab) else primitive.radius
+                points = (primitive.at,)
+            places = np.array(points) @ own.axes.T
+            low, high = np.minimum(low, places.min(axis=0) - rim), np.maximum(high, places.max(axis=0) + rim)
+        if not any(np.all(low < end) and np.all(high > start) for start, end in taken):
+            taken.append((low, high))
             found += primitives
     return tuple(found)
-
-
-def _box(sheet: ViewFrame, primitives: Sequence[Mark]) -> Numbers:
-    """Corners (2, 2) of the rectangle along the sheet's axes that holds the marks and a rim around them."""
-    low, high = np.full(2, np.inf), np.full(2, -np.inf)
-    for primitive in primitives:
-        points = primitive.points if isinstance(primitive, Track) else (primitive.at,)
-        wide = primitive.width if isinstance(primitive, Track) else 0.0
-        reach = (
-            primitive.sides[0]
-            if isinstance(primitive, Slab)
-            else primitive.radius
-            if isinstance(primitive, Cylinder)
-            else wide
-        )
-        own = np.array(points) @ sheet.axes.T
-        low, high = np.minimum(low, own.min(axis=0) - reach), np.maximum(high, own.max(axis=0) + reach)
-    return np.array([low, high])
 
 
 def _words(random: Random, sheet: ViewFrame, bottom: float) -> tuple[Mark, ...]:

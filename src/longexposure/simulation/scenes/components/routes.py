@@ -60,17 +60,6 @@ def spine(
     return rounded(line, radius, 0.15 * board.view.pixel_um), ended[::-1]
 
 
-def _peeled(
-    board: Board, points: Numbers, *, left: bool, back: float, out: float, width: float
-) -> tuple[Numbers, Numbers]:
-    """The trace leaves its bundle by 45 degrees, `back` before the end; the trace, its via's spot."""
-    along = (points[-1] - points[-2]) / hypot(*(points[-1] - points[-2]))
-    across = np.array([-along[1], along[0]]) * (1 if left else -1)
-    away, cut = (along + across) / sqrt(2), points[-1] - back * along
-    spot = cut + out * away
-    return np.vstack([points[:-1], cut, spot - joined_um(board.land, width) * away]), spot
-
-
 def bundle(board: Board, level: int) -> None:
     """Parallel traces, differential pairs, or tuned traces, which peel off to vias at ends in view."""
     random, layer = board.random, board.layers[level]
@@ -115,20 +104,22 @@ def bundle(board: Board, level: int) -> None:
 def _ended(
     board: Board, line: Line, ended: Sequence[bool], *, left: bool, back: float, out: float
 ) -> tuple[Line, list[Numbers]]:
-    """The trace of a bundle with its ends peeled off, and the spots of their vias."""
+    """The trace of a bundle whose ends in view leave it by 45 degrees, and the spots of their vias.
+
+    They leave `back` before the bundle's end and run `out` to the via.
+    """
     points, spots = line.points, []
     for end in (0, 1):
-        if ended[end]:
-            points, spot = _peeled(
-                board,
-                points[:: 2 * end - 1],
-                left=left == bool(end),
-                back=back,
-                out=out,
-                width=line.width,
-            )
-            points = points[:: 2 * end - 1]
-            spots.append(spot)
+        if not ended[end]:
+            continue
+        points = points[:: 2 * end - 1]
+        along = (points[-1] - points[-2]) / hypot(*(points[-1] - points[-2]))
+        across = np.array([-along[1], along[0]]) * (1 if left == bool(end) else -1)
+        away, cut = (along + across) / sqrt(2), points[-1] - back * along
+        spot = cut + out * away
+        stop = spot - joined_um(board.land, line.width) * away
+        points = np.vstack([points[:-1], cut, stop])[:: 2 * end - 1]
+        spots.append(spot)
     return line._replace(points=points), spots
 
 
