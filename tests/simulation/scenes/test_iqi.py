@@ -12,7 +12,7 @@ from longexposure.simulation.geometry.thickness import thickness_maps
 from longexposure.simulation.geometry.view import View
 from longexposure.simulation.physics.materials import linear_attenuation_per_um
 from longexposure.simulation.scenes.catalogue import INDICATORS, SCENES, draw_scene
-from longexposure.simulation.scenes.iqi.bench import CONTRAST
+from longexposure.simulation.scenes.iqi.indicator import CONTRAST
 
 SEEDS = range(8)
 PIXEL = 10.0

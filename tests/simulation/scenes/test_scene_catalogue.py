@@ -14,8 +14,10 @@ from longexposure.simulation import scenes
 from longexposure.simulation.geometry.primitives import Ball, Cylinder, Grain, Scene, Slab, Track, Weave, Wire
 from longexposure.simulation.geometry.thickness import thickness_maps
 from longexposure.simulation.geometry.view import View
+from longexposure.simulation.physics.materials import MATERIALS
 from longexposure.simulation.scenes.catalogue import (
     GROUNDS,
+    INDICATORS,
     SCENES,
     SceneKind,
     draw_scene,
@@ -25,6 +27,16 @@ from longexposure.simulation.scenes.catalogue import (
 )
 
 ENDS = [(name, end) for name in SCENES for end in (0, 1)]
+_JOINT = {"radius_um", "bottom_um", "top_um", "pitch_um"}
+_BOX = {"width_um", "height_um", "turn_deg", "bottom_um", "top_um"}
+ABOUT = {
+    **dict.fromkeys(("ball", "bump", "pillar"), _JOINT),
+    **dict.fromkeys(("thermal pad", "joint", "die", "body", "lead", "cell block"), _BOX),
+    "via": {"radius_um", "bottom_um", "top_um"},
+    "trace": {"width_um", "gap_um", "bottom_um", "top_um"},
+    "wire": {"diameter_um", "length_um", "loop_um"},
+}
+FIRST = {"wire": Wire, "trace": Track, "via": Cylinder, "die": Slab, "thermal pad": Slab, "lead": Slab}
 
 
 def _view(size=128, pixel_um=8.0, **geometry):
@@ -80,6 +92,38 @@ def test_every_kind_draws_with_contrast_at_both_ends_of_its_range(name, end):
         assert all(m.shape == (128, 128) and np.isfinite(m).all() and m.min() >= 0 for m in maps.values())
         contrast.append(max(float(np.ptp(m)) for m in maps.values()))
     assert max(contrast) > 1
+
+
+@pytest.mark.parametrize("name", SCENES)
+@pytest.mark.parametrize("fraction", [0.0, 0.5, 1.0])
+@pytest.mark.parametrize("tilt", [0.0, 50.0])
+def test_features_hold_what_defects_ask_for_and_materials_are_known(name, fraction, tilt):
+    low, high = SCENES[name].pixel_um
+    for seed in range(6):
+        source, azimuth = (4e4, np.inf)[seed % 2], 70.0 * seed
+        view = _view(
+            160, low * (high / low) ** fraction, tilt_deg=tilt, azimuth_deg=azimuth, source_um=source
+        )
+        scene = SCENES[name].builder(np.random.default_rng(seed), view=view)
+        assert scene.kind == name
+        assert scene.features or name in INDICATORS
+        for feature in scene.features:
+            assert ABOUT[feature.kind] <= set(feature.about)
+            assert np.all(np.isfinite([*feature.about.values(), *feature.at, feature.size_um]))
+            assert feature.size_um > 0
+            assert isinstance(feature.primitives[0], FIRST.get(feature.kind, object))
+            if "bottom_um" in feature.about:
+                assert feature.about["bottom_um"] < feature.about["top_um"]
+        assert {primitive.material for primitive in scene.primitives} <= set(MATERIALS)
+        assert all(-1 <= primitive.amount <= 1 and primitive.amount != 0 for primitive in scene.primitives)
+
+
+@pytest.mark.parametrize(("name", "end"), ENDS)
+def test_the_same_state_draws_the_same_scene_and_another_one_another(name, end):
+    view = _view(160, SCENES[name].pixel_um[end], tilt_deg=40)
+    first, again, other = (SCENES[name].builder(np.random.default_rng(seed), view=view) for seed in (5, 5, 6))
+    assert first == again
+    assert first.primitives != other.primitives
 
 
 @pytest.mark.parametrize("name", SCENES)

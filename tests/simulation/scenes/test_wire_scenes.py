@@ -1,15 +1,13 @@
 """Bond wires: the course of a loop, what it keeps clear of, dimensions, and what features promise."""
 
 from itertools import pairwise
-from math import dist, hypot
+from math import dist
 
 import numpy as np
 import pytest
 
-from longexposure.simulation.geometry.frame import Frame, Sight
-from longexposure.simulation.geometry.primitives import Ellipsoid, Slab, Track, Wire
+from longexposure.simulation.geometry.primitives import Ellipsoid, Slab, Wire
 from longexposure.simulation.geometry.view import View
-from longexposure.simulation.physics.materials import MATERIALS
 from longexposure.simulation.scenes.bond_wires import bond_wires
 from longexposure.simulation.scenes.catalogue import SCENES
 from longexposure.simulation.scenes.components.bonds import Bonding, Loop, bond, loop_points
@@ -134,34 +132,6 @@ def test_balls_of_neighbouring_pads_do_not_touch(seed):
     assert np.all(apart.min(axis=1) > 0.8 * widths)
 
 
-@pytest.mark.parametrize("builder", BUILDERS)
-@pytest.mark.parametrize("pixel_um", [2.0, 12.0])
-def test_the_same_state_draws_the_same_scene(builder, pixel_um):
-    view = _view(pixel_um=pixel_um, tilt_deg=40)
-    first, second = (builder(np.random.default_rng(5), view=view) for _ in range(2))
-    assert first == second
-    assert first != builder(np.random.default_rng(6), view=view)
-
-
-@pytest.mark.parametrize("builder", BUILDERS)
-@pytest.mark.parametrize("seed", SEEDS)
-def test_features_hold_what_defects_ask_for(builder, seed):
-    scene = builder(np.random.default_rng(seed), view=_view(tilt_deg=35, source_um=3e4))
-    first = {"wire": Wire, "trace": Track, "die": Slab}
-    numbers = {
-        "wire": {"diameter_um", "length_um", "loop_um"},
-        "trace": {"width_um", "gap_um", "bottom_um", "top_um"},
-        "via": {"radius_um", "bottom_um", "top_um"},
-        "die": {"width_um", "height_um", "turn_deg", "bottom_um", "top_um"},
-    }
-    for feature in scene.features:
-        assert numbers[feature.kind] <= set(feature.about)
-        assert isinstance(feature.primitives[0], first.get(feature.kind, object))
-        assert np.all(np.isfinite(list(feature.about.values())))
-    assert {primitive.material for primitive in scene.primitives} <= set(MATERIALS)
-    assert scene.kind == builder.__name__
-
-
 def test_fans_turn_to_all_directions():
     headings = []
     for seed in range(40):
@@ -190,44 +160,3 @@ def test_wires_are_wide_enough_for_the_largest_pixels():
         for s in range(20)
     ]
     assert min(widths) >= high
-
-
-def test_a_frame_turns_from_x_towards_y_and_nests():
-    frame = Frame((100.0, 50.0), 90.0)
-    assert frame.place(10, 0) == pytest.approx((100, 60))
-    assert frame.inner(10, 0, 90).place(1, 0) == pytest.approx((99, 60))
-
-
-@pytest.mark.parametrize("source_um", [float("inf"), 2e4])
-def test_sight_agrees_with_the_projection_of_the_view(source_um):
-    view = View(200, 300, 5.0, tilt_deg=40, azimuth_deg=70, source_um=source_um)
-    sight = Sight(view)
-    for point in ((0.0, 0.0, 0.0), (300.0, -120.0, 800.0), (-50.0, 400.0, -600.0)):
-        x, y = view.project(point)[0]
-        expected = (x - 149.5) * 5, (y - 99.5) * 5
-        assert sight.image(point) == pytest.approx(expected)
-        assert sight.behind(sight.image(point), point[2]) == pytest.approx(point[:2])
-
-
-@pytest.mark.parametrize("source_um", [float("inf"), 2e4])
-def test_an_aimed_frame_shows_its_focus_in_the_middle(source_um):
-    view = View(200, 300, 5.0, tilt_deg=40, azimuth_deg=70, source_um=source_um)
-    frame = Sight(view).aimed((1200.0, -300.0, 250.0), 33.0)
-    assert view.project(frame.point(1200.0, -300.0, 250.0))[0] == pytest.approx((149.5, 99.5))
-
-
-def test_sight_sees_what_is_near_the_image_only():
-    sight = Sight(View(100, 100, 2.0))
-    assert sight.sees((99.0, 0.0, 50.0), 0.0)
-    assert not sight.sees((111.0, 0.0, 0.0), 10.0)
-    assert sight.sees((109.0, 0.0, 0.0), 10.0)
-
-
-def test_copies_come_nearest_first_and_only_where_they_are_seen():
-    sight, frame = Sight(View(100, 100, 10.0)), Frame((0.0, 0.0), 20.0)
-    found = list(sight.copies(frame, (300.0, 400.0), z=0.0, most=9))
-    assert found[0].at == (0.0, 0.0)
-    away = [hypot(*copy.at) for copy in found]
-    assert np.all(np.diff(away) > -1e-6)
-    assert len(found) == 9
-    assert len(list(sight.copies(frame, (5000.0, 5000.0), z=0.0, most=9))) <= 9

@@ -204,7 +204,7 @@ def chip_parts(random: Random, *, view: View) -> Scene:
     that rise over 25 to 90 % of the end, with pads 0.4 to 1.2 times a termination beyond it (IPC-7351).
     """
     board = uniform(random, 800, 1600)
-    sight, taken = Sight(view), list[tuple[float, float, float]]()
+    sight, occupied = Sight(view), list[tuple[float, float, float]]()
     features: list[Feature] = []
     others: list[Primitive] = [cloth(random, board)]
     # Sizes that are 8 px wide at least and no longer than 0.8 of the view.
@@ -218,10 +218,10 @@ def chip_parts(random: Random, *, view: View) -> Scene:
         # The first row passes near the middle of the view.
         for frame in group.row(random, view, near=0.55 if number else 0.15):
             radius = hypot(group.size.length + 2 * group.toe, group.size.width) / 2
-            free = all(hypot(frame.at[0] - x, frame.at[1] - y) > radius + r for x, y, r in taken)
+            free = all(hypot(frame.at[0] - x, frame.at[1] - y) > radius + r for x, y, r in occupied)
             if not free or len(features) > 2 * joint_budget(view):
                 continue
-            taken.append((*frame.at, radius))
+            occupied.append((*frame.at, radius))
             if sight.sees((*frame.at, 0.0), radius + group.height):
                 features.append(group.body(frame))
                 for turn in (0.0, 180.0):

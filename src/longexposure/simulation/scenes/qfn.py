@@ -117,7 +117,7 @@ class _Package:
         filled, hollow = uniform(random, 0, 0.35), uniform(random, 0.0, 0.5)
         places = rotated(own, part.turn_deg, part.at)
         shown = in_view(view, places, margin_um=2 * radius, heights=(0.0, -self.board))
-        vias, taken = [], []
+        vias, occupied = [], []
         for x, y in own[shown][: joint_budget(view) // 2].tolist():
             at = part.place(x, y)
             barrel = Cylinder(
@@ -142,10 +142,10 @@ class _Package:
                         top=self.seat,
                     )
                 )
-                taken.append((x, y, size))
+                occupied.append((x, y, size))
             vias.append(via_feature(at, outer, primitives, bottom=-self.board, top=0.0, size_um=2 * radius))
-        most, discs = joint_budget(view) * 3 // 2, np.array(taken).reshape(-1, 3)
-        voids = pad_voids(random, view, solder, pores=pores, most=most, taken=discs)
+        most, discs = joint_budget(view) * 3 // 2, np.array(occupied).reshape(-1, 3)
+        voids = pad_voids(random, view, solder, pores=pores, most=most, occupied=discs)
         return [slab_feature("thermal pad", solder, (*copper, *voids)), *vias]
 
     def lead_joints(self, random: Random, sight: Sight, part: Frame) -> Iterator[Feature]:

@@ -18,24 +18,24 @@ from longexposure.simulation.scenes.components.marks import marks
 from longexposure.simulation.scenes.draws import Random, bernoulli, log_uniform, resolved_um, uniform
 
 
-def die_of(sheet: ViewFrame, at: Numbers, sides: Numbers, *, bottom: float, top: float) -> Feature:
+def silicon_die(frame: ViewFrame, at: Numbers, sides: Numbers, *, bottom: float, top: float) -> Feature:
     """A slab of silicon."""
     width, height = (float(side) for side in sides)
-    place, turn = sheet.places(at)[0], sheet.turn_deg
+    place, turn = frame.places(at)[0], frame.turn_deg
     slab = Slab(material="Si", at=place, sides=(width, height), turn_deg=turn, bottom=bottom, top=top)
     return slab_feature("die", slab, size_um=min(width, height))
 
 
-def any_die(random: Random, sheet: ViewFrame, *, bottom: float, top: float) -> Feature:
+def random_die(random: Random, frame: ViewFrame, *, bottom: float, top: float) -> Feature:
     """A die that fills the view, or whose edges are seen now and then."""
-    wide = 2.4 * sheet.reach_um
+    wide = 2.4 * frame.reach_um
     sides = wide * random.uniform(0.3, 1.2, 2) if bernoulli(random, 0.4) else np.array([wide, wide])
-    at = sheet.anywhere(random) * 0.5 if sides[0] < wide else np.zeros(2)
-    return die_of(sheet, at, sides, bottom=bottom, top=top)
+    at = frame.anywhere(random) * 0.5 if sides[0] < wide else np.zeros(2)
+    return silicon_die(frame, at, sides, bottom=bottom, top=top)
 
 
 def lattice(
-    sheet: ViewFrame,
+    frame: ViewFrame,
     rectangle: tuple[Numbers, Numbers],
     cells: tuple[Numbers, Numbers],
     heights: tuple[float, float],
@@ -53,20 +53,20 @@ def lattice(
         cell = np.where(pitch > sides, sides * 0.9999, cell)
     return Lattice(
         material=material,
-        at=sheet.places(at)[0],
+        at=frame.places(at)[0],
         sides=(float(sides[0]), float(sides[1])),
         pitch=(float(pitch[0]), float(pitch[1])),
         cell=(float(cell[0]), float(cell[1])),
         bottom=bottom,
         top=top,
-        turn_deg=sheet.turn_deg,
+        turn_deg=frame.turn_deg,
         pattern=pattern,
         stagger=stagger,
     )
 
 
 def dots(
-    sheet: ViewFrame,
+    frame: ViewFrame,
     rows: tuple[Numbers, Numbers, Numbers],
     dot: tuple[float, float, float],
     material: str,
@@ -74,10 +74,10 @@ def dots(
     """Equal round dots (diameter, bottom, top) in rows: their first place, numbers, steps along x and y."""
     (corner, shape, step), (diameter, bottom, top) = rows, dot
     rectangle, cells = (corner + (shape - 1) * step / 2, shape * step), (step, np.full(2, diameter))
-    return lattice(sheet, rectangle, cells, (bottom, top), pattern="dot", material=material)
+    return lattice(frame, rectangle, cells, (bottom, top), pattern="dot", material=material)
 
 
-def budget_of(view: View) -> int:
+def primitive_budget(view: View) -> int:
     """Primitives that a scene may have, so that it is built in time."""
     return int(320 * max(1.0, (view.height * view.width) ** 0.5 / 256))
 
@@ -88,35 +88,38 @@ def tsv_array(random: Random, *, view: View) -> Scene:
     pitch = float(np.clip(2 * radius * log_uniform(random, 1.6, 5), 10, 200))
     deep = float(np.clip(2 * radius * uniform(random, 4, 10), 30, 200))
     inner = radius * uniform(random, 0.5, 0.75) if radius > 8 and bernoulli(random, 0.3) else 0.0
-    sheet = ViewFrame.drawn(random, view, height_um=deep)
-    wide = np.full(2, 2.4 * sheet.reach_um + 2 * pitch)
-    features = [die_of(sheet, np.zeros(2), wide, bottom=-deep, top=0.0)]
+    frame = ViewFrame.drawn(random, view, height_um=deep)
+    wide = np.full(2, 2.4 * frame.reach_um + 2 * pitch)
+    features = [silicon_die(frame, np.zeros(2), wide, bottom=-deep, top=0.0)]
     if bernoulli(random, 0.4):
-        features.append(any_die(random, sheet, bottom=10.0, top=10.0 + deep))
-    budget, step = budget_of(view), np.array([pitch, pitch * float(random.choice([1.0, 1.0, 1.25, 0.866]))])
+        features.append(random_die(random, frame, bottom=10.0, top=10.0 + deep))
+    budget, step = (
+        primitive_budget(view),
+        np.array([pitch, pitch * float(random.choice([1.0, 1.0, 1.25, 0.866]))]),
+    )
     primitives: list[Primitive] = []
-    for corner, shape in _blocks(random, sheet, step):
+    for corner, shape in _blocks(random, frame, step):
         spots = corner + np.argwhere(np.ones(shape)) * step
-        spots = spots[[sheet.sees(spot, radius) for spot in spots]] if len(spots) < 4 * budget else spots
+        spots = spots[[frame.sees(spot, radius) for spot in spots]] if len(spots) < 4 * budget else spots
         spots = spots[random.random(len(spots)) < uniform(random, 0.9, 1.1)]
         rows = (corner, shape, step)
         if len(spots) * 2 < budget:
-            features += [_through_via(sheet, spot, radius, inner, deep) for spot in spots]
+            features += [_through_via(frame, spot, radius, inner, deep) for spot in spots]
             budget -= 2 * len(spots)
         else:
-            primitives.append(dots(sheet, rows, (2 * radius, -deep, 0.0), "Cu"))
+            primitives.append(dots(frame, rows, (2 * radius, -deep, 0.0), "Cu"))
         if bernoulli(random, 0.6):
             pad = min(2.6 * radius, 0.8 * pitch), 0.0, log_uniform(random, 2, 8)
-            primitives.append(dots(sheet, rows, pad, "Cu"))
+            primitives.append(dots(frame, rows, pad, "Cu"))
         if bernoulli(random, 0.3):
-            primitives.append(dots(sheet, rows, (1.8 * radius, -deep - 0.8 * radius, -deep), "Sn"))
-    facts = {"radius_um": radius, "pitch_um": pitch, "deep_um": deep, "turn_deg": sheet.turn_deg}
+            primitives.append(dots(frame, rows, (1.8 * radius, -deep - 0.8 * radius, -deep), "Sn"))
+    facts = {"radius_um": radius, "pitch_um": pitch, "deep_um": deep, "turn_deg": frame.turn_deg}
     return Scene("tsv_array", tuple(features), tuple(primitives), facts)
 
 
-def _through_via(sheet: ViewFrame, at: Numbers, radius: float, inner: float, deep: float) -> Feature:
+def _through_via(frame: ViewFrame, at: Numbers, radius: float, inner: float, deep: float) -> Feature:
     """Copper in place of silicon; with an inner radius a liner around a polymer core."""
-    place, heights = sheet.places(at)[0], {"bottom": -deep, "top": 0.0}
+    place, heights = frame.places(at)[0], {"bottom": -deep, "top": 0.0}
     primitives = [
         Cylinder(material="Cu", at=place, radius=radius, inner_radius=inner, **heights),
         Cylinder(material="Si", amount=-1, at=place, radius=radius, **heights),
@@ -126,9 +129,9 @@ def _through_via(sheet: ViewFrame, at: Numbers, radius: float, inner: float, dee
     return via_feature(place, radius, primitives, bottom=-deep, top=0.0)
 
 
-def _blocks(random: Random, sheet: ViewFrame, step: Numbers) -> list[tuple[Numbers, Numbers]]:
+def _blocks(random: Random, frame: ViewFrame, step: Numbers) -> list[tuple[Numbers, Numbers]]:
     """First places, numbers of columns and rows: one block over all, a few rows, or blocks and streets."""
-    whole, kind = 2 * sheet.reach_um / step, random.random()
+    whole, kind = 2 * frame.reach_um / step, random.random()
     count = np.array([1, 1])
     if kind < 0.3:
         size = np.ceil(whole)
@@ -149,27 +152,27 @@ def memory_cells(random: Random, *, view: View) -> Scene:
 
     Up to eight thinned dies lie upon one another as in stacked memory; the metal of all is drawn as one.
     """
-    sheet, dies = ViewFrame.drawn(random, view, height_um=50.0), int(random.integers(1, 9))
+    frame, dies = ViewFrame.drawn(random, view, height_um=50.0), int(random.integers(1, 9))
     pitch = np.array([resolved_um(random, view, um=(0.1, 60), px=(3, 30)) for _ in range(2)])
     if bernoulli(random, 0.4):
         pitch[1] = pitch[0]
     block = np.array([random.integers(12, 65), random.integers(12, 65)]) * pitch
     street = random.uniform(1.5, 6, 2) * pitch
     metal = float(np.clip(pitch.min() * uniform(random, 0.2, 0.8), 0.1, 4)) * dies
-    stride, count = block + street, np.clip(2 * sheet.reach_um / (block + street) + 1, 1, 6).astype(int)
+    stride, count = block + street, np.clip(2 * frame.reach_um / (block + street) + 1, 1, 6).astype(int)
     first = -(count - 1) / 2 * stride + random.uniform(-0.5, 0.5, 2) * stride
     layers = _cell_layers(random, pitch, metal)
     features, primitives = [], list[Primitive]()
     for place in np.argwhere(np.ones(count)):
         at = first + place * stride
-        if not sheet.sees(at, float(np.hypot(*block)) / 2):
+        if not frame.sees(at, float(np.hypot(*block)) / 2):
             continue
         cell_block = tuple(
-            lattice(sheet, (at, block), cells, heights, pattern=pattern, stagger=stagger)
+            lattice(frame, (at, block), cells, heights, pattern=pattern, stagger=stagger)
             for cells, heights, pattern, stagger in layers
         )
         (width, height), top = block.tolist(), max(layer.top for layer in cell_block)
-        about = about_box((width, height), sheet.turn_deg, 0.0, top)
+        about = about_box((width, height), frame.turn_deg, 0.0, top)
         middle = (*cell_block[0].at, top / 2)
         features.append(Feature("cell block", middle, min(width, height), cell_block, about))
         # Sense amplifiers below a block and word line drivers beside it: coarser cells, denser metal.
@@ -179,22 +182,22 @@ def memory_cells(random: Random, *, view: View) -> Scene:
             aside = at + np.where(axis, (block + street) / 2, 0.0)
             if np.all(stripe > 0.7 * coarse):
                 cells = (coarse, 0.7 * coarse)
-                primitives.append(lattice(sheet, (aside, stripe), cells, (0.0, 1.3 * metal)))
+                primitives.append(lattice(frame, (aside, stripe), cells, (0.0, 1.3 * metal)))
     # A power mesh, at times two of them, and dummy fill between its bars.
-    wide = np.full(2, 2.2 * sheet.reach_um)
+    wide = np.full(2, 2.2 * frame.reach_um)
     for level in range(int(random.integers(0, 3))):
         every = np.asarray(pitch * random.integers(5, 20, 2) * 1.03, np.float64)
         bars, heights = every * uniform(random, 0.1, 0.3), ((3 + level) * metal, (4 + level) * metal)
-        primitives.append(lattice(sheet, (np.zeros(2), wide), (every, bars), heights, pattern="mesh"))
+        primitives.append(lattice(frame, (np.zeros(2), wide), (every, bars), heights, pattern="mesh"))
     if bernoulli(random, 0.3):
         every = pitch * uniform(random, 1.1, 2.7)
-        sides, at = wide * random.uniform(0.1, 0.5, 2), sheet.anywhere(random)
+        sides, at = wide * random.uniform(0.1, 0.5, 2), frame.anywhere(random)
         heights = (2 * metal, 2.5 * metal)
-        primitives.append(lattice(sheet, (at, sides), (every, every * 0.6), heights, stagger=0.5))
+        primitives.append(lattice(frame, (at, sides), (every, every * 0.6), heights, stagger=0.5))
     if bernoulli(random, 0.4):
-        primitives += marks(random, view, sheet=sheet, bottom_um=metal)
-    die = die_of(sheet, np.zeros(2), wide, bottom=-50.0 * dies, top=0.0)
-    facts = {"pitch_um": float(pitch.min()), "metal_um": metal, "dies": dies, "turn_deg": sheet.turn_deg}
+        primitives += marks(random, view, frame=frame, bottom_um=metal)
+    die = silicon_die(frame, np.zeros(2), wide, bottom=-50.0 * dies, top=0.0)
+    facts = {"pitch_um": float(pitch.min()), "metal_um": metal, "dies": dies, "turn_deg": frame.turn_deg}
     return Scene("memory_cells", (die, *features), tuple(primitives), facts)
 
 

@@ -87,7 +87,7 @@ class Board:
 
     random: Random
     view: View
-    sheet: ViewFrame
+    frame: ViewFrame
     layers: list[Layer]
     drill: float
     land: float
@@ -116,13 +116,13 @@ class Board:
             return False
         self.copper.add_discs(at, radii)
         self.holes.append(Hole(at, self.drill, crossed))
-        if self.sheet.sees(at, self.land):
+        if self.frame.sees(at, self.land):
             self.features.append(self._barrel(at, lands, first=first, last=last))
             self.budget -= 2 + len(lands)
         return True
 
     def _barrel(self, at: Numbers, lands: Sequence[int], *, first: int, last: int) -> Feature:
-        place, radius = self.sheet.places(at)[0], self.drill
+        place, radius = self.frame.places(at)[0], self.drill
         bottom, top = self.layers[last].bottom, self.layers[first].top
         wall = uniform(self.random, 18, 28)
         inner = max(radius - wall, 0.0) if radius > 70 or bernoulli(self.random, 0.3) else 0.0
@@ -148,14 +148,14 @@ class Board:
             wanted = [index for index in wanted if self.lines[index].gap is None]
         traces = []
         for level, line, width, clear in self.lines:
-            points, layer = self.sheet.places(line), self.layers[level]
+            points, layer = self.frame.places(line), self.layers[level]
             bottom, top, middle = layer.bottom, layer.top, len(line) // 2
             traces.append(
                 trace_feature(
                     points, width, clear or 0.0, bottom=bottom, top=top, z=layer.middle, middle=middle
                 )
             )
-        facts = {"thickness_um": self.thickness, "layers": len(self.layers), "turn_deg": self.sheet.turn_deg}
+        facts = {"thickness_um": self.thickness, "layers": len(self.layers), "turn_deg": self.frame.turn_deg}
         facts |= {"width_um": self.layers[0].width, "gap_um": self.layers[0].gap, "drill_um": 2 * self.drill}
         ground = laminate(self.random, self.view, top_um=self.thickness / 2, thickness_um=self.thickness)
         return Scene(kind, (*traces, *self.features), (*ground, *self.primitives), facts)
@@ -175,11 +175,11 @@ def empty_board(
     tops = np.linspace(thickness / 2, outer - thickness / 2, count)
     copper = [outer, *[inner] * (count - 2), outer]
     found = [Layer(top - high, top, width, gap) for top, high in zip(tops.tolist(), copper, strict=True)]
-    sheet = ViewFrame.drawn(random, view, height_um=thickness / 2)
+    frame = ViewFrame.drawn(random, view, height_um=thickness / 2)
     budget = int(240 * max(1.0, sqrt(view.height * view.width) / 256))
     land = drill + uniform(random, 60, 140)
     plug = str(random.choice(["", "epoxy", "FR-4"]))
-    return Board(random, view, sheet, found, drill, land, thickness, plug, budget)
+    return Board(random, view, frame, found, drill, land, thickness, plug, budget)
 
 
 _CLOTHS_UM = ((450, 450, 50), (420, 540, 75), (425, 440, 115), (578, 820, 190))

@@ -80,7 +80,7 @@ def gaps_um(pieces: Sequence[Numbers], wanted: Sequence[int], *, within: float) 
     return found
 
 
-def joined_um(land: float, width: float) -> float:
+def line_end_um(land: float, width: float) -> float:
     """How far from the middle of a land of this radius a line ends, so that both join evenly thick."""
     return land - width * width / (24 * land) + pi / 8 * width
 

@@ -144,7 +144,7 @@ def marks(
     random: Random,
     view: View,
     *,
-    sheet: ViewFrame | None = None,
+    frame: ViewFrame | None = None,
     bottom_um: float = 0.0,
     tries: tuple[int, int] = (1, 6),
 ) -> tuple[Primitive, ...]:
@@ -153,17 +153,17 @@ def marks(
     Args:
         random: of the scene.
         view: who looks; sizes are real ones that it resolves, letters 60 to 2500 um tall.
-        sheet: whose axes they follow, a turn of their own where there is none.
+        frame: whose axes they follow, a turn of their own where there is none.
         bottom_um: height that they stand on; they are 1 to 50 um thick.
         tries: least and most that are tried; what would lie on another is left out.
     """
-    own = sheet or ViewFrame.drawn(random, view, height_um=abs(bottom_um) + 50)
+    own = frame or ViewFrame.drawn(random, view, height_um=abs(bottom_um) + 50)
     found: list[Primitive] = []
-    taken: list[tuple[Numbers, Numbers]] = []
+    occupied: list[tuple[Numbers, Numbers]] = []
     for _ in range(int(random.integers(tries[0], tries[1] + 1))):
         draw = (_words, _words, _fiducial, _fiducial, _outline)[int(random.integers(5))]
         primitives = draw(random, own, bottom_um)
-        # The rectangle along the sheet's axes that holds them and a rim around them.
+        # The rectangle along the frame's axes that holds them and a rim around them.
         low, high = np.full(2, np.inf), np.full(2, -np.inf)
         for primitive in primitives:
             if isinstance(primitive, Track):
@@ -173,50 +173,50 @@ def marks(
                 points = (primitive.at,)
             places = np.array(points) @ own.axes.T
             low, high = np.minimum(low, places.min(axis=0) - rim), np.maximum(high, places.max(axis=0) + rim)
-        if not any(np.all(low < end) and np.all(high > start) for start, end in taken):
-            taken.append((low, high))
+        if not any(np.all(low < end) and np.all(high > start) for start, end in occupied):
+            occupied.append((low, high))
             found += primitives
     return tuple(found)
 
 
-def _words(random: Random, sheet: ViewFrame, bottom: float) -> tuple[Mark, ...]:
-    height = resolved_um(random, sheet.view, um=(60, 2500), px=(9, 60))
+def _words(random: Random, frame: ViewFrame, bottom: float) -> tuple[Mark, ...]:
+    height = resolved_um(random, frame.view, um=(60, 2500), px=(9, 60))
     gold = random.random() < 0.2
     return text(
         code(random),
-        at=sheet.places(sheet.anywhere(random))[0],
+        at=frame.places(frame.anywhere(random))[0],
         height_um=height,
         bottom=bottom,
         top=bottom + (uniform(random, 1, 4) if gold else _thick(random, height)),
-        turn_deg=sheet.turn_deg + 90 * int(random.integers(4)),
+        turn_deg=frame.turn_deg + 90 * int(random.integers(4)),
         bold=uniform(random, 0.09, 0.2),
         material="Au" if gold else "Cu",
         mirrored=random.random() < 0.3,
     )
 
 
-def _fiducial(random: Random, sheet: ViewFrame, bottom: float) -> tuple[Mark, ...]:
-    size = resolved_um(random, sheet.view, um=(20, 2000), px=(8, 50))
+def _fiducial(random: Random, frame: ViewFrame, bottom: float) -> tuple[Mark, ...]:
+    size = resolved_um(random, frame.view, um=(20, 2000), px=(8, 50))
     return fiducial(
         FIDUCIALS[int(random.integers(len(FIDUCIALS)))],
-        at=sheet.places(sheet.anywhere(random))[0],
+        at=frame.places(frame.anywhere(random))[0],
         size_um=size,
         bottom=bottom,
         top=bottom + _thick(random, size),
-        turn_deg=sheet.turn_deg,
+        turn_deg=frame.turn_deg,
     )
 
 
-def _outline(random: Random, sheet: ViewFrame, bottom: float) -> tuple[Mark, ...]:
+def _outline(random: Random, frame: ViewFrame, bottom: float) -> tuple[Mark, ...]:
     """The frame around a part, or a guard ring: closed, or with one corner cut where pin 1 is."""
-    sides = [resolved_um(random, sheet.view, um=(100, 20000), px=(40, 400)) for _ in range(2)]
+    sides = [resolved_um(random, frame.view, um=(100, 20000), px=(40, 400)) for _ in range(2)]
     x, y, cut = sides[0] / 2, sides[1] / 2, min(sides) * float(random.choice([0.0, 0.15, 0.3]))
     corners = np.array([[x, y], [-x, y], [-x, cut - y], [cut - x, -y], [x, -y], [x, y]])
     keep = np.r_[True, np.hypot(*np.diff(corners, axis=0).T) > 0]
     line = Track(
         material="Cu",
-        points=sheet.places(corners[keep] + sheet.anywhere(random)),
-        width=resolved_um(random, sheet.view, um=(5, 250), px=(1.5, 5)),
+        points=frame.places(corners[keep] + frame.anywhere(random)),
+        width=resolved_um(random, frame.view, um=(5, 250), px=(1.5, 5)),
         bottom=bottom,
         top=bottom + _thick(random, min(sides)),
     )

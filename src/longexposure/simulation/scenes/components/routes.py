@@ -10,7 +10,7 @@ import numpy as np
 from longexposure.simulation.geometry.frame import Numbers
 from longexposure.simulation.geometry.primitives import Cylinder
 from longexposure.simulation.scenes.components.board import Board, Line
-from longexposure.simulation.scenes.components.conductors import joined_um, meandered, parallel, rounded
+from longexposure.simulation.scenes.components.conductors import line_end_um, meandered, parallel, rounded
 from longexposure.simulation.scenes.draws import bernoulli, log_uniform, uniform
 
 COURSES = np.stack([np.cos(np.arange(8) * pi / 4), np.sin(np.arange(8) * pi / 4)], axis=1)
@@ -27,7 +27,7 @@ def _connect(
     """Lay a trace between vias at these spots, where it, or a wider shape around it, keeps clear."""
     points, width = shape or (line.points, line.width)
     gap = board.layers[line.level].gap
-    if board.budget <= 0 or not board.sheet.sees(points, width, board.layers[line.level].middle):
+    if board.budget <= 0 or not board.frame.sees(points, width, board.layers[line.level].middle):
         return False
     if board.copper.clear_um(points, width, line.level, within=gap, ease=ease) < gap * 0.999:
         return False
@@ -38,12 +38,12 @@ def _connect(
     return True
 
 
-def spine(
+def centre_line(
     board: Board, level: int, *, half: float = 0.0, ends_um: float = 0.0, ending: float = 0.0
 ) -> tuple[Numbers, list[bool]]:
     """A line through a place that is seen, with bends of 45 degrees; which of its two ends lie in view."""
-    random, reach = board.random, board.sheet.reach_um
-    start, course = board.sheet.anywhere(random, board.layers[level].middle), int(random.integers(8))
+    random, reach = board.random, board.frame.reach_um
+    start, course = board.frame.anywhere(random, board.layers[level].middle), int(random.integers(8))
     halves, ended = [], []
     for way in (0, 4):
         bends = int(random.integers(0, 3))
@@ -67,12 +67,12 @@ def bundle(board: Board, level: int) -> None:
     tooth = width + max(gap, width) * 1.2
     rise = uniform(random, 1.2, 4) * tooth if style > 0.84 else 0.0
     near, wide = (max(gap * uniform(random, 0.6, 1), 35.0), 2.2 * gap) if style < 0.25 else (gap, gap)
-    most = max(2, int(0.7 * board.sheet.reach_um / (width + wide + rise)))
+    most = max(2, int(0.7 * board.frame.reach_um / (width + wide + rise)))
     count = int(random.integers(2, min(most, 8 if rise else 28) + 1))
     offsets = np.cumsum([width + rise + (near if k % 2 else wide) for k in range(count)])
     offsets -= offsets.mean()
     half, step = offsets[-1] + width + rise, 2 * board.land + 2.2 * gap + width
-    middle, ended = spine(board, level, half=half, ends_um=count * step, ending=0.0 if rise else 0.4)
+    middle, ended = centre_line(board, level, half=half, ends_um=count * step, ending=0.0 if rise else 0.4)
     before, strip = board.copper.count, (parallel(middle, rise / 2), 2 * offsets[-1] + width + rise)
     free = board.copper.clear_um(strip[0], 1.09 * strip[1], level, within=gap) >= gap
     if not free and bernoulli(random, 0.7):
@@ -86,7 +86,7 @@ def bundle(board: Board, level: int) -> None:
         line, spots = _ended(board, line, ended, left=offset > 0, back=inner * step, out=out)
         if rise:
             line = line._replace(points=meandered(line.points, random, rise=rise, tooth=tooth))
-        if whole and board.budget > 0 and board.sheet.sees(*shape, layer.middle):
+        if whole and board.budget > 0 and board.frame.sees(*shape, layer.middle):
             board.trace(line)
         elif whole or not _connect(
             board, line, spots, ease=(before, gap - near), shape=shape if rise else None
@@ -117,20 +117,20 @@ def _ended(
         across = np.array([-along[1], along[0]]) * (1 if left == bool(end) else -1)
         away, cut = (along + across) / sqrt(2), points[-1] - back * along
         spot = cut + out * away
-        stop = spot - joined_um(board.land, line.width) * away
+        stop = spot - line_end_um(board.land, line.width) * away
         points = np.vstack([points[:-1], cut, stop])[:: 2 * end - 1]
         spots.append(spot)
     return line._replace(points=points), spots
 
 
-def wander(board: Board, level: int) -> bool:
+def single_trace(board: Board, level: int) -> bool:
     """A single trace that finds its way in steps of 45 degrees from via to via."""
     random, width = board.random, min(board.layers[level].width * log_uniform(board.random, 1, 2), 250.0)
-    stop = joined_um(board.land, width)
+    stop = line_end_um(board.land, width)
     courses = int(random.integers(8)) + np.cumsum(random.integers(-1, 2, int(random.integers(1, 6))))
     lengths = [2.5 * stop + log_uniform(random, 2, 60) * width for _ in courses]
     steps = np.array(lengths)[:, None] * COURSES[courses % 8]
-    points = board.sheet.anywhere(random, board.layers[level].middle) + np.vstack(
+    points = board.frame.anywhere(random, board.layers[level].middle) + np.vstack(
         [np.zeros((1, 2)), np.cumsum(steps, axis=0)]
     )
     spots = [points[0].copy(), points[-1].copy()]
@@ -146,8 +146,8 @@ def ball_grid(board: Board) -> None:
     random, top = board.random, board.layers[0]
     need = (board.land + top.gap + 20) / 0.45
     pitch = min((pitch for pitch in (400, 500, 650, 800, 1000) if pitch >= need), default=max(1270.0, need))
-    shape = random.integers(3, np.clip(1.2 * board.sheet.reach_um / pitch, 4, 24).astype(int) + 1, 2)
-    corner, pad = board.sheet.anywhere(random) - (shape - 1) / 2 * pitch, 0.25 * pitch
+    shape = random.integers(3, np.clip(1.2 * board.frame.reach_um / pitch, 4, 24).astype(int) + 1, 2)
+    corner, pad = board.frame.anywhere(random) - (shape - 1) / 2 * pitch, 0.25 * pitch
     grid = np.stack(np.meshgrid(*map(np.arange, shape), indexing="ij"), -1).reshape(-1, 2)
     hollow = int(random.integers(2, 6))
     for cell in grid[np.min(np.minimum(grid, shape - 1 - grid), axis=1) < hollow]:
@@ -156,19 +156,19 @@ def ball_grid(board: Board) -> None:
         outward = np.where(cell * 2 >= shape - 1, 1.0, -1.0)
         spot = corner + cell * pitch
         if (
-            not board.sheet.sees(spot, 2 * pitch)
+            not board.frame.sees(spot, 2 * pitch)
             or board.copper.clear_um(spot[None], 2 * pad, 0, within=top.gap) < top.gap
         ):
             continue
         board.copper.add(spot[None], 2 * pad, 0)
         board.primitives.append(
-            Cylinder(material="Cu", at=board.sheet.places(spot)[0], radius=pad, **top.heights)
+            Cylinder(material="Cu", at=board.frame.places(spot)[0], radius=pad, **top.heights)
         )
         via = spot + outward * pitch / 2
         ends = np.array(
             [
-                spot + outward / sqrt(2) * joined_um(pad, top.width),
-                via - outward / sqrt(2) * joined_um(board.land, top.width),
+                spot + outward / sqrt(2) * line_end_um(pad, top.width),
+                via - outward / sqrt(2) * line_end_um(board.land, top.width),
             ]
         )
         if board.via(via, []) and (ends[1] - ends[0]) @ outward > 0:
@@ -193,9 +193,9 @@ def _escape(board: Board, via: Numbers, *, pitch: float, deep: Numbers, outward:
     out = corner + away * (deep[axis] * pitch + log_uniform(random, 1, 12) * pitch)
     bend = out + (away + side * float(random.integers(-1, 2))) * log_uniform(random, 1, 12) * pitch
     points = np.array([via + first * (board.land + layer.gap + layer.width / 2), corner, out, bend])
-    if board.copper.clear_um(points, layer.width, level, within=layer.gap) >= layer.gap and board.sheet.sees(
+    if board.copper.clear_um(points, layer.width, level, within=layer.gap) >= layer.gap and board.frame.sees(
         points
     ):
-        points[0] = via + first * joined_um(board.land, layer.width)
+        points[0] = via + first * line_end_um(board.land, layer.width)
         board.copper.add(points, layer.width, level)
         board.trace(Line(level, points, layer.width))

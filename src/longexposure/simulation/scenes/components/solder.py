@@ -214,7 +214,7 @@ class Pores:
 
 
 def pad_voids(
-    random: Random, view: View, solder: Slab, *, pores: Pores, most: int, taken: Numbers | None = None
+    random: Random, view: View, solder: Slab, *, pores: Pores, most: int, occupied: Numbers | None = None
 ) -> list[Ellipsoid]:
     """Voids in a soldered area, each a flat bubble with up to three lobes, apart from each other.
 
@@ -227,7 +227,7 @@ def pad_voids(
         solder: the layer.
         pores: how many and how large.
         most: voids at the most.
-        taken: (N, 3) discs of the solder's own axes, x, y and radius, that they keep away from.
+        occupied: (N, 3) discs of the solder's own axes, x, y and radius, that they keep away from.
     """
     # The part of the solder that the view may show, in the solder's own axes.
     middle, half = (solder.bottom + solder.top) / 2, np.array(solder.sides) / 2
@@ -246,7 +246,7 @@ def pad_voids(
     inside = half - 1.5 * radius[:, None]
     first, last = np.clip(low, -inside, inside), np.clip(high, -inside, inside)
     spots = (first + random.random((_TRIES, len(radius), 2)) * (last - first)).transpose(1, 0, 2)
-    kept = _apart(spots, 1.05 * radius, np.zeros((0, 3)) if taken is None else taken)[:most]
+    kept = _apart(spots, 1.05 * radius, np.zeros((0, 3)) if occupied is None else occupied)[:most]
     found: list[Ellipsoid] = []
     for x, y, r in kept.tolist():
         at = Frame(solder.at, solder.turn_deg).place(x, y)
@@ -254,18 +254,18 @@ def pad_voids(
     return found
 
 
-def _apart(spots: Numbers, radius: Numbers, taken: Numbers) -> Numbers:
+def _apart(spots: Numbers, radius: Numbers, occupied: Numbers) -> Numbers:
     """Discs (N, 3) at the first of each one's spots (N, tries, 2) that is free, if any is, in their order."""
-    kept = np.zeros((len(taken) + len(spots), 3))
-    kept[: len(taken)] = taken
-    count = len(taken)
+    kept = np.zeros((len(occupied) + len(spots), 3))
+    kept[: len(occupied)] = occupied
+    count = len(occupied)
     for places, size in zip(spots, radius.tolist(), strict=True):
         away = np.hypot(*(places[:, None] - kept[:count, :2]).transpose(2, 0, 1)) - kept[:count, 2]
         free = np.flatnonzero(np.all(away > size, axis=1))
         if len(free):
             kept[count] = *places[free[0]], size
             count += 1
-    return kept[len(taken) : count]
+    return kept[len(occupied) : count]
 
 
 def _bubble(

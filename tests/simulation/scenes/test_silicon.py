@@ -7,7 +7,7 @@ from longexposure.simulation.geometry.primitives import Cylinder, Lattice, Track
 from longexposure.simulation.geometry.thickness import thickness_maps
 from longexposure.simulation.geometry.view import View
 from longexposure.simulation.scenes.catalogue import SCENES
-from longexposure.simulation.scenes.components.conductors import joined_um
+from longexposure.simulation.scenes.components.conductors import line_end_um
 
 SEEDS = range(10)
 
@@ -149,7 +149,11 @@ def test_line_joins_its_land_without_a_lens_of_double_copper():
     land, width = 40.0, 30.0
     disc = Cylinder(material="Cu", at=(0.0, 0.0), radius=land, bottom=0.0, top=10.0)
     track = Track(
-        material="Cu", points=((joined_um(land, width), 0.0), (80.0, 0.0)), width=width, bottom=0.0, top=10.0
+        material="Cu",
+        points=((line_end_um(land, width), 0.0), (80.0, 0.0)),
+        width=width,
+        bottom=0.0,
+        top=10.0,
     )
     copper = thickness_maps([disc, track], view)["Cu"]
     union_um2 = (

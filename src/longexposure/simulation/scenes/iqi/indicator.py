@@ -55,7 +55,7 @@ def depth_of_um(material: str, contrast: float) -> float:
     return log1p(contrast) / guide_mu(material)
 
 
-class Bench:
+class Indicator:
     """A view and what it resolves: lengths of pixels, depths that it does not smear, places behind pixels."""
 
     def __init__(self, random: Random, view: View) -> None:
@@ -129,60 +129,60 @@ class Bench:
         return Scene(kind, (), (*backing, *plates, *details), {**known, **facts})
 
 
-def step_plate(bench: Bench, material: str, top: float, thick: float) -> Iterator[Primitive]:
+def step_plate(iqi: Indicator, material: str, top: float, thick: float) -> Iterator[Primitive]:
     """Slabs that begin one after the other, the first over all of it."""
-    count, turn = integer(bench.random, 3, 8), part_angle_deg(bench.random)
-    long = hypot(*bench.view.extent_um) * uniform(bench.random, 0.5, 1.1)
+    count, turn = integer(iqi.random, 3, 8), part_angle_deg(iqi.random)
+    long = hypot(*iqi.view.extent_um) * uniform(iqi.random, 0.5, 1.1)
     for step in range(count):
         z = top - thick * step / count
         start = rotated(np.array([long * ((step + 0.5) / count - 0.5), 0.0]), turn)
         heights = (z - thick / count, z)
-        yield _half_plane(bench, material, start, turn, heights=heights, deep=thick + abs(top))
+        yield _half_plane(iqi, material, start, turn, heights=heights, deep=thick + abs(top))
 
 
-def edges(bench: Bench, material: str, top: float, thick: float) -> Iterator[Primitive]:
+def edges(iqi: Indicator, material: str, top: float, thick: float) -> Iterator[Primitive]:
     """One to three sheets, each over the half of the image beyond a straight edge."""
-    count = integer(bench.random, 1, 3)
+    count = integer(iqi.random, 1, 3)
     for level in range(count):
-        z, turn = top - thick * level / count, part_angle_deg(bench.random)
-        start = bench.anywhere(0.7)
+        z, turn = top - thick * level / count, part_angle_deg(iqi.random)
+        start = iqi.anywhere(0.7)
         heights = (z - thick / count, z)
-        yield _half_plane(bench, material, start, turn, heights=heights, deep=thick + abs(top))
+        yield _half_plane(iqi, material, start, turn, heights=heights, deep=thick + abs(top))
 
 
 def _half_plane(
-    bench: Bench, material: str, start: Numbers, turn_deg: float, *, heights: Place, deep: float
+    iqi: Indicator, material: str, start: Numbers, turn_deg: float, *, heights: Place, deep: float
 ) -> Slab:
     """A slab (bottom, top) from a straight edge, seen at `start`, to beyond the image."""
-    side = 3 * reach_um(bench.view, deep)
-    x, y = rotated(np.array([side / 2, 0.0]), turn_deg, bench.place(start, heights[1])).tolist()
+    side = 3 * reach_um(iqi.view, deep)
+    x, y = rotated(np.array([side / 2, 0.0]), turn_deg, iqi.place(start, heights[1])).tolist()
     bottom, top = heights
     return Slab(material=material, at=(x, y), sides=(side, side), bottom=bottom, top=top, turn_deg=turn_deg)
 
 
-def wedge(bench: Bench, material: str, top: float, thick: float) -> Iterator[Primitive]:
+def wedge(iqi: Indicator, material: str, top: float, thick: float) -> Iterator[Primitive]:
     """A wedge across the image."""
-    side = 3 * reach_um(bench.view, thick + abs(top))
-    long = hypot(*bench.view.extent_um) * uniform(bench.random, 0.6, 1.5)
-    at = bench.place(bench.anywhere(0.3), top - thick)
-    turn = part_angle_deg(bench.random)
+    side = 3 * reach_um(iqi.view, thick + abs(top))
+    long = hypot(*iqi.view.extent_um) * uniform(iqi.random, 0.6, 1.5)
+    at = iqi.place(iqi.anywhere(0.3), top - thick)
+    turn = part_angle_deg(iqi.random)
     yield Wedge(material=material, at=at, sides=(long, side), bottom=top - thick, top=top, turn_deg=turn)
 
 
-def dome(bench: Bench, material: str, top: float, thick: float) -> Iterator[Primitive]:
+def dome(iqi: Indicator, material: str, top: float, thick: float) -> Iterator[Primitive]:
     """A big ball, flattened to the thickness that the beam gets through, at times two."""
-    for _ in range(integer(bench.random, 1, 2)):
-        radius = min(bench.view.extent_um) * uniform(bench.random, 0.2, 0.6)
+    for _ in range(integer(iqi.random, 1, 2)):
+        radius = min(iqi.view.extent_um) * uniform(iqi.random, 0.2, 0.6)
         half = min(thick / 2, radius)
-        at = bench.place(bench.anywhere(0.8), top - half)
+        at = iqi.place(iqi.anywhere(0.8), top - half)
         yield Ellipsoid(material=material, at=(*at, top - half), radii=(radius, radius, half))
 
 
-def rod(bench: Bench, material: str, top: float, thick: float) -> Iterator[Primitive]:
+def rod(iqi: Indicator, material: str, top: float, thick: float) -> Iterator[Primitive]:
     """A thick cylinder that lies across the image."""
-    radius = min(bench.view.extent_um) * uniform(bench.random, 0.1, 0.4)
-    half, long = min(thick / 2, radius), 8 * reach_um(bench.view, thick + abs(top))
-    at, turn = bench.place(bench.anywhere(0.6), top - half), part_angle_deg(bench.random)
+    radius = min(iqi.view.extent_um) * uniform(iqi.random, 0.1, 0.4)
+    half, long = min(thick / 2, radius), 8 * reach_um(iqi.view, thick + abs(top))
+    at, turn = iqi.place(iqi.anywhere(0.6), top - half), part_angle_deg(iqi.random)
     yield Ellipsoid(material=material, at=(*at, top - half), radii=(long, radius, half), turn_deg=turn)
 
 
