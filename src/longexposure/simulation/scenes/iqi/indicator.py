@@ -56,7 +56,7 @@ def depth_of_um(material: str, contrast: float) -> float:
 
 
 class Indicator:
-    """A view and what it resolves: lengths of pixels, depths that it does not smear, places behind pixels."""
+    """An indicator while it is drawn: what its view resolves and does not smear, contrasts, places."""
 
     def __init__(self, random: Random, view: View) -> None:
         self.random, self.view, self.pixel = random, view, view.pixel_um
