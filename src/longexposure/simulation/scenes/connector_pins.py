@@ -194,6 +194,17 @@ class _Connector:
             frame.places(line), self.line, gap, bottom=low, top=low + _COPPER_UM, z=low, middle=2
         )
 
+    def housing(self, random: Random, frame: Frame) -> Iterator[Primitive]:
+        """The plastic that holds the pins: a strip, at times with walls."""
+        sides = (self.columns + 1) * self.pitch, (self.rows + 0.6) * self.pitch
+        middle = frame.inner((self.columns % 2 == 0) * self.pitch / 2, 0.0)
+        high = 300 + uniform(random, 1000, 2500)
+        yield box("epoxy", middle, sides, 300.0, high)
+        if bernoulli(random, 0.5):
+            x, y = sides[0] / 2 - 400, sides[1] / 2 + 400
+            wall = middle.places(((-x, -y), (x, -y), (x, y), (-x, y), (-x, -y)))
+            yield Track(material="epoxy", points=wall, width=800.0, bottom=300.0, top=high + 4000)
+
 
 def connector_pins(random: Random, *, view: View) -> Scene:
     """Rows of soldered pins in plated holes, with planes, thermal reliefs and traces around them."""
@@ -222,16 +233,7 @@ def connector_pins(random: Random, *, view: View) -> Scene:
         if bernoulli(random, 0.75) and not grounded:
             features.append(drawn.trace(random, frame, x, y))
     if bernoulli(random, 0.6):
-        sides = (drawn.columns + 1) * drawn.pitch, (drawn.rows + 0.6) * drawn.pitch
-        housing = frame.inner((drawn.columns % 2 == 0) * drawn.pitch / 2, 0.0)
-        high = 300 + uniform(random, 1000, 2500)
-        surroundings.append(box("epoxy", housing, sides, 300.0, high))
-        if bernoulli(random, 0.5):
-            x, y = sides[0] / 2 - 400, sides[1] / 2 + 400
-            wall = housing.places(((-x, -y), (x, -y), (x, y), (-x, y), (-x, -y)))
-            surroundings.append(
-                Track(material="epoxy", points=wall, width=800.0, bottom=300.0, top=high + 4000)
-            )
+        surroundings += drawn.housing(random, frame)
     facts: dict[str, float | str] = {
         "pitch_um": drawn.pitch,
         "rows": drawn.rows,

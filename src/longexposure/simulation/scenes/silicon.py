@@ -183,22 +183,30 @@ def memory_cells(random: Random, *, view: View) -> Scene:
             if np.all(stripe > 0.7 * coarse):
                 cells = (coarse, 0.7 * coarse)
                 primitives.append(lattice(frame, (aside, stripe), cells, (0.0, 1.3 * metal)))
-    # A power mesh, at times two of them, and dummy fill between its bars.
     wide = np.full(2, 2.2 * frame.reach_um)
-    for level in range(int(random.integers(0, 3))):
-        every = np.asarray(pitch * random.integers(5, 20, 2) * 1.03, np.float64)
-        bars, heights = every * uniform(random, 0.1, 0.3), ((3 + level) * metal, (4 + level) * metal)
-        primitives.append(lattice(frame, (np.zeros(2), wide), (every, bars), heights, pattern="mesh"))
-    if bernoulli(random, 0.3):
-        every = pitch * uniform(random, 1.1, 2.7)
-        sides, at = wide * random.uniform(0.1, 0.5, 2), frame.anywhere(random)
-        heights = (2 * metal, 2.5 * metal)
-        primitives.append(lattice(frame, (at, sides), (every, every * 0.6), heights, stagger=0.5))
+    primitives += _power_mesh(random, frame, wide, pitch, metal)
     if bernoulli(random, 0.4):
         primitives += marks(random, view, frame=frame, bottom_um=metal)
     die = silicon_die(frame, np.zeros(2), wide, bottom=-50.0 * dies, top=0.0)
     facts = {"pitch_um": float(pitch.min()), "metal_um": metal, "dies": dies, "turn_deg": frame.turn_deg}
     return Scene("memory_cells", (die, *features), tuple(primitives), facts)
+
+
+def _power_mesh(
+    random: Random, frame: ViewFrame, wide: Numbers, pitch: Numbers, metal: float
+) -> list[Primitive]:
+    """A power mesh over the cells, at times two of them, and dummy fill between its bars."""
+    found: list[Primitive] = []
+    for level in range(int(random.integers(0, 3))):
+        every = np.asarray(pitch * random.integers(5, 20, 2) * 1.03, np.float64)
+        bars, heights = every * uniform(random, 0.1, 0.3), ((3 + level) * metal, (4 + level) * metal)
+        found.append(lattice(frame, (np.zeros(2), wide), (every, bars), heights, pattern="mesh"))
+    if bernoulli(random, 0.3):
+        every = pitch * uniform(random, 1.1, 2.7)
+        sides, at = wide * random.uniform(0.1, 0.5, 2), frame.anywhere(random)
+        heights = (2 * metal, 2.5 * metal)
+        found.append(lattice(frame, (at, sides), (every, every * 0.6), heights, stagger=0.5))
+    return found
 
 
 _Layer = tuple[tuple[Numbers, Numbers], tuple[float, float], Literal["block", "dot"], float]
