@@ -30,7 +30,7 @@ def train(
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in the folder.")] = False,
     device: DeviceOption = "auto",
     devices: Annotated[
-        int, typer.Option(min=1, help="GPUs, or processes on a CPU, that fraction every step.")
+        int, typer.Option(min=1, help="GPUs, or processes on a CPU, that share every step.")
     ] = 1,
     tensorboard: Annotated[
         bool, typer.Option("--tensorboard", help="Write event files for TensorBoard too.")
