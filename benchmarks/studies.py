@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
-from typing import Any
 
 from longexposure.data.simulated_sets import SetPlan, write_set
 from longexposure.study.budgets import BUDGETS
@@ -42,20 +41,10 @@ def keep(out: Path) -> None:
         found = out / f"{name}.json"
         if not found.exists():
             continue
-        document = _shortened(json.loads(found.read_text()))
+        document = json.loads(found.read_text(), parse_float=lambda text: float(f"{float(text):.{DIGITS}g}"))
         (RESULTS / found.name).write_text(json.dumps(document, allow_nan=False, indent=1) + "\n")
         for figure in document["figures"]:
             (FIGURES / Path(figure["file"]).name).write_bytes((out / figure["file"]).read_bytes())
-
-
-def _shortened(value: Any) -> Any:
-    if isinstance(value, float):
-        return float(f"{value:.{DIGITS}g}")
-    if isinstance(value, dict):
-        return {name: _shortened(item) for name, item in value.items()}
-    if isinstance(value, list):
-        return [_shortened(item) for item in value]
-    return value
 
 
 def main() -> None:

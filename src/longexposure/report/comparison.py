@@ -186,6 +186,7 @@ def _record(number: int, comparison: Comparison) -> dict[str, Any]:
     if height * width > CROP_PX * CROP_PX:
         top, left = max(0, (height - CROP_PX) // 2), max(0, (width - CROP_PX) // 2)
         rows, columns = slice(top, min(height, top + CROP_PX)), slice(left, min(width, left + CROP_PX))
+    little = comparison.before.dtype.newbyteorder("<")
     integer = comparison.before.dtype.kind == "u"
     finite = {role: pixels if integer else pixels[np.isfinite(pixels)] for role, pixels in images.items()}
     before, there = finite["before"], [part for part in finite.values() if part.size]
@@ -211,13 +212,11 @@ def _record(number: int, comparison: Comparison) -> dict[str, Any]:
         },
         "note": comparison.note,
         "history": [list(_flat(step)) for step in comparison.history],
-        "images": ((role, _encoded(pixels[rows, columns])) for role, pixels in images.items()),
+        "images": (
+            (role, base64.b64encode(zlib.compress(np.ascontiguousarray(part, little).tobytes(), 6)).decode())
+            for role, part in ((role, pixels[rows, columns]) for role, pixels in images.items())
+        ),
     }
-
-
-def _encoded(pixels: Pixels) -> str:
-    little = np.ascontiguousarray(pixels, dtype=pixels.dtype.newbyteorder("<"))
-    return base64.b64encode(zlib.compress(little.tobytes(), 6)).decode()
 
 
 def _kind(pixels: Pixels) -> str:

@@ -1,7 +1,8 @@
 """Pages from templates: all that is written as HTML or Markdown, from the files in `assets`.
 
 In HTML every value is escaped by itself. A page carries its style, pictures and script inside, lets in these
-alone by their hashes, and asks nothing of any network.
+alone by their hashes, and asks nothing of any network. Charts are pictures in it: the style attributes that
+matplotlib writes would not pass a policy by hashes.
 """
 
 from __future__ import annotations

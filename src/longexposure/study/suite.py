@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from longexposure.errors import InputError, RecipeError
+from longexposure.report.plots import require_matplotlib
 from longexposure.study import compare, downsampling, noise, noise2noise, one_model, table1
 from longexposure.study.budgets import BUDGETS, Budget
 from longexposure.study.result import StudyResult, write, write_page
@@ -65,6 +66,7 @@ def study(
         InputError: no such study or budget, pairs that are missing or cannot be used.
         OutputError: the results cannot be written.
         CheckpointError: weights that are not those of a ResNet-50; before anything is trained.
+        ResourceError: matplotlib is not installed; before anything is trained.
         RecipeError, CheckpointError, ResourceError: as `longexposure.train.loop.train`.
     """
     names = list(STUDIES) if name == ALL else [name]
@@ -95,6 +97,7 @@ def study(
             advice="use --data; `longexposure simulate --machine S1 --count small --split train --out DIR` "
             "makes stand-ins, for S1, S2 and S3, train and test",
         )
+    require_matplotlib()
     stock = None if data is None else Stock(Path(data), budget)
     bench = Workbench(Path(out), budget, device=device, seeds=seeds, perceptual=perceptual, tell=tell)
     documents = []

@@ -240,9 +240,7 @@ class Workbench:
         Raises:
             InputError: grey values that are no integers.
         """
-        exam = test.fingerprint(self.files)
-        self.files.save()
-        folder = self.out / "scores" / f"{model if isinstance(model, str) else model.key}-{exam}"
+        folder = self._score_folder(model, test)
         path = folder / SCORES
         done = {(line["machine"], line["name"]): line for line in _lines(path)}
         missing = [pair for pair in test.pairs if (pair.machine, pair.name) not in done]
@@ -250,9 +248,9 @@ class Workbench:
             self.tell(f"scoring {model if isinstance(model, str) else model.name} on {len(missing)} images")
             text = "".join(json.dumps(line) + "\n" for line in done.values())
             write_whole(path, text.encode(), overwrite=True, parents=True)
-            change = self._change(model, test)
+            method = self._method(model, test)
             for pair in missing:
-                done[pair.machine, pair.name] = self._scored(pair, test, change, folder)
+                done[pair.machine, pair.name] = self._scored(pair, test, method, folder)
         return [done[pair.machine, pair.name] for pair in test.pairs]
 
     def scores(
@@ -264,8 +262,7 @@ class Workbench:
     def picture(self, model: StudyRun | str, test: TestSet, machine: str) -> Pixels | None:
         """The region of a machine type's shown image, as `score` left it; None where there is none."""
         self.score(model, test)
-        name = model if isinstance(model, str) else model.key
-        path = self.out / "scores" / f"{name}-{test.fingerprint(self.files)}" / f"{machine}.npy"
+        path = self._score_folder(model, test) / f"{machine}.npy"
         return np.load(path) if path.exists() else None
 
     def enhancer(self, model: StudyRun | str) -> Enhancer:
@@ -284,6 +281,11 @@ class Workbench:
             "reduced": self.budget.reductions(),
             "written": _now(),
         }
+
+    def _score_folder(self, model: StudyRun | str, test: TestSet) -> Path:
+        images = test.fingerprint(self.files)
+        self.files.save()
+        return self.out / "scores" / f"{model if isinstance(model, str) else model.key}-{images}"
 
     def _recipe(self, values: Document, selection: Selection) -> tuple[Recipe, str]:
         """The whole recipe, and the fingerprint of its data."""
@@ -326,7 +328,7 @@ class Workbench:
             "finished": _now(),
         }
 
-    def _change(self, model: StudyRun | str, test: TestSet) -> Callable[[Pixels, Pixels | None], Pixels]:
+    def _method(self, model: StudyRun | str, test: TestSet) -> Callable[[Pixels, Pixels | None], Pixels]:
         """What turns a short exposure, beside its clean image, into what is scored."""
         if model == "lq":
             return lambda lq, clean: lq
@@ -340,20 +342,20 @@ class Workbench:
         self,
         pair: ImagePair,
         test: TestSet,
-        change: Callable[[Pixels, Pixels | None], Pixels],
+        method: Callable[[Pixels, Pixels | None], Pixels],
         folder: Path,
     ) -> Record:
         lq, hq, clean = test.images(pair)
         full = full_scale_of(lq, where=str(pair.lq))
         started = time.perf_counter()
-        result = change(lq, clean)
+        result = method(lq, clean)
         record: Record = {
             "machine": pair.machine,
             "name": pair.name,
             "megapixels": lq.size / 1e6,
             "seconds": time.perf_counter() - started,
             "hq": fidelity(result, hq, full),
-            "clean": None if clean is None or change is _clean else fidelity(result, clean, full),
+            "clean": None if clean is None or method is _clean else fidelity(result, clean, full),
         }
         if test.shown[pair.machine] == pair:
             region = detailed_region(hq if clean is None else clean, self.budget.picture_px)
