@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,6 @@ from longexposure.engines.exported import (
     Exported,
     Probe,
     check_parity,
-    deviation,
     find_exported,
     read_exported,
 )
@@ -166,9 +166,11 @@ def exported(probe: Probe) -> Exported:
 
 
 def test_deviation_is_told_in_counts() -> None:
-    found = deviation(Off(a_probe(), 4.0), a_probe())
-    assert found.largest == pytest.approx(4.0, abs=0.02)
-    assert found.rms == pytest.approx(4.0 / (2 * 8 * 12) ** 0.5, rel=0.01)
+    with pytest.raises(ResourceError) as caught:
+        check_parity(Off(a_probe(), 4.0), exported(a_probe()))
+    largest, rms = map(float, re.findall(r"found ([0-9.]+) at most and ([0-9.]+) rms", str(caught.value))[0])
+    assert largest == pytest.approx(4.0, abs=0.02)
+    assert rms == pytest.approx(4.0 / (2 * 8 * 12) ** 0.5, rel=0.01)
 
 
 @pytest.mark.parametrize(

@@ -80,8 +80,8 @@ def _in_strip(pixels: Pixels, noise: NoiseProfile, top: int, bottom: int) -> Bad
     height, width = pixels.shape
     strip = pixels[_beyond(top, bottom, height)][:, _beyond(0, width, width)].astype(np.float32)
     rows, columns = bottom - top, width
-    centre = _shifted(strip, 0, 0, rows, columns)
-    cross = [_shifted(strip, dy, dx, rows, columns) for dy, dx in _CROSS]
+    shifts = ((0, 0), *_CROSS)
+    centre, *cross = (strip[2 + dy : 2 + dy + rows, 2 + dx : 2 + dx + columns] for dy, dx in shifts)
     middle = _middle_of_four(cross)
     limit = NOISE_LIMIT * (1 - NEIGHBOUR_SHARE) - NEIGHBOUR_NOISE
     y, x = np.nonzero(np.abs(centre - middle) > limit * _lowest_sigma(noise, strip))
@@ -128,12 +128,6 @@ def _beyond(first: int, last: int, size: int) -> npt.NDArray[np.intp]:
     index = np.arange(first - 2, last + 2)
     index = np.where(index < 0, 1 - index, np.where(index >= size, 2 * size - 3 - index, index))
     return index.clip(0, size - 1)
-
-
-def _shifted(
-    strip: npt.NDArray[np.float32], dy: int, dx: int, rows: int, columns: int
-) -> npt.NDArray[np.float32]:
-    return strip[2 + dy : 2 + dy + rows, 2 + dx : 2 + dx + columns]
 
 
 def _middle_of_four(values: list[npt.NDArray[np.float32]]) -> npt.NDArray[np.float32]:

@@ -45,7 +45,7 @@ IR_VERSION = 10
 SIGMA = 0.08
 """Noise of the measured tile, in the unit domain."""
 ROUNDS = 5
-SMALLEST_PX, LARGEST_PX = 64, 8192
+SIDES_PX = 64, 8192
 
 Work = Callable[[], object]
 
@@ -150,8 +150,11 @@ def bench(
         CheckpointError: no such model, or one without weights.
         RecipeError: a size or number of rounds that makes no sense.
     """
-    _check_range("size", size_px, SMALLEST_PX, LARGEST_PX)
-    _check_range("rounds", rounds, 1, 1000)
+    for name, value, lowest, highest in ("size", size_px, *SIDES_PX), ("rounds", rounds, 1, 1000):
+        if not lowest <= value <= highest:
+            raise RecipeError(
+                where=name, expected=f"{lowest} to {highest}", found=str(value), advice="choose one of these"
+            )
     path = checkpoint_of(model)
     header, weights = read_checkpoint(path)
     network = restore_network(header, weights, where=str(path))
@@ -203,7 +206,7 @@ def bench(
 def operations_per_px(network: Network) -> float:
     """Floating-point operations of a network's convolutions for one pixel of the image."""
     side = 16 * network.spec.size_multiple
-    side = max(side, -(-SMALLEST_PX // side) * side)
+    side = max(side, -(-SIDES_PX[0] // side) * side)
     total = 0
 
     def count(module: Any, _: Any, output: torch.Tensor) -> None:
@@ -316,10 +319,3 @@ def plain_onnx(weights: Unit) -> bytes:
 
 def _rms(values: npt.NDArray[np.floating]) -> float:
     return float(np.sqrt(np.square(values.astype(np.float64)).mean()))
-
-
-def _check_range(name: str, value: int, lowest: int, highest: int) -> None:
-    if not lowest <= value <= highest:
-        raise RecipeError(
-            where=name, expected=f"{lowest} to {highest}", found=str(value), advice="choose one of these"
-        )

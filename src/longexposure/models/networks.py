@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any
 
 import torch
@@ -21,21 +21,18 @@ NetworkConfig = Annotated[AnyConfig, Field(discriminator="kind")]
 Network = Fast | Framework | EDCNN | NAFNet | DnCNN
 
 _CONFIG: TypeAdapter[AnyConfig] = TypeAdapter(NetworkConfig)
+_NETWORKS: dict[type, Callable[[Any], Network]] = {
+    FastConfig: Fast,
+    FrameworkConfig: Framework,
+    EDCNNConfig: EDCNN,
+    NAFNetConfig: NAFNet,
+    DnCNNConfig: DnCNN,
+}
 
 
 def build_network(config: AnyConfig) -> Network:
     """An untrained network; its weights follow torch's global seed."""
-    match config:
-        case FastConfig():
-            return Fast(config)
-        case FrameworkConfig():
-            return Framework(config)
-        case EDCNNConfig():
-            return EDCNN(config)
-        case NAFNetConfig():
-            return NAFNet(config)
-        case DnCNNConfig():
-            return DnCNN(config)
+    return _NETWORKS[type(config)](config)
 
 
 def parse_config(values: Mapping[str, Any]) -> AnyConfig:
