@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
@@ -23,7 +23,7 @@ KEY = "longexposure"
 Weights = dict[str, npt.NDArray[Any]]
 
 
-class Header(BaseModel):
+class Header(BaseModel, frozen=True, extra="forbid"):
     """What a checkpoint says of itself.
 
     Attributes:
@@ -38,8 +38,6 @@ class Header(BaseModel):
         scores: scores by name of the test.
         licence: licence of the weights.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     format: int
     model: dict[str, Any]

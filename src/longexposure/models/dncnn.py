@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 from torch import Tensor, nn
 
 from longexposure.models.base import ModelSpec
 
 
-class DnCNNConfig(BaseModel):
+class DnCNNConfig(BaseModel, frozen=True, extra="forbid"):
     """Depth and width; the defaults are the published network for one noise level.
 
     Attributes:
@@ -23,8 +23,6 @@ class DnCNNConfig(BaseModel):
         normalisation: "batch" normalises after every convolution but the first and the last, as
             published; "none" gives those convolutions a bias instead.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: Literal["dncnn"] = "dncnn"
     depth: int = Field(default=17, ge=3, le=64)

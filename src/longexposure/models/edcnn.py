@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -29,14 +29,12 @@ _TEMPLATES = (
 """Sobel's kernel in four directions, applied as cross-correlation."""
 
 
-class EDCNNConfig(BaseModel):
+class EDCNNConfig(BaseModel, frozen=True, extra="forbid"):
     """Width of the network; the default is the published one.
 
     Attributes:
         width: channels of the edge layer and of every convolution, a multiple of 4.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: Literal["edcnn"] = "edcnn"
     width: int = Field(default=32, ge=4, le=256, multiple_of=4)

@@ -14,7 +14,7 @@ from __future__ import annotations
 from typing import Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -33,7 +33,7 @@ FAINTEST = 1e-4
 """Lowest noise in the unit domain; the network takes less for this."""
 
 
-class FastConfig(BaseModel):
+class FastConfig(BaseModel, frozen=True, extra="forbid"):
     """Width and depth.
 
     Attributes:
@@ -44,8 +44,6 @@ class FastConfig(BaseModel):
         fine_blocks: residual blocks of it.
         told: whether it is given the noise; False is for measuring what that is worth.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: Literal["fast"] = "fast"
     scale: Literal[2, 4] = 4

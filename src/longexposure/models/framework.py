@@ -6,7 +6,7 @@ import math
 from typing import Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 from torch import nn
 from torch.nn import functional
 
@@ -21,7 +21,7 @@ SHARPNESS = -0.5
 """The kernel's free parameter a; -0.5 interpolates quadratics exactly (Keys, 1981)."""
 
 
-class FrameworkConfig(BaseModel):
+class FrameworkConfig(BaseModel, frozen=True, extra="forbid"):
     """Size of the framework; the defaults are the paper's full setting.
 
     Attributes:
@@ -32,8 +32,6 @@ class FrameworkConfig(BaseModel):
         encoder: "learned" is the denoising module; "bicubic" only shrinks the image (the paper's
             rows without DM).
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: Literal["framework"] = "framework"
     z: int = Field(default=64, ge=1, le=1024)

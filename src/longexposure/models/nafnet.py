@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -22,7 +22,7 @@ DEEPEST = 6
 Blocks = Annotated[int, Field(ge=0, le=64)]
 
 
-class NAFNetConfig(BaseModel):
+class NAFNetConfig(BaseModel, frozen=True, extra="forbid"):
     """Width and depth; the defaults are the published network of width 32 for camera noise.
 
     Attributes:
@@ -34,8 +34,6 @@ class NAFNetConfig(BaseModel):
             wide, so that a large image is judged by areas like those the network was trained on; a
             smaller image is averaged as a whole.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: Literal["nafnet"] = "nafnet"
     width: int = Field(default=32, ge=4, le=256)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
+from pydantic import BaseModel, ValidationError, field_validator
 
 from longexposure.errors import CheckpointError
 from longexposure.models.checkpoint import Header
@@ -29,7 +29,7 @@ _WORDS = {
 }
 
 
-class Conditions(BaseModel):
+class Conditions(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
     """The noise that a network has seen in training, from lowest to highest.
 
     Attributes:
@@ -39,8 +39,6 @@ class Conditions(BaseModel):
         corr_x: lag-1 autocorrelation along x.
         corr_y: the same along y.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     model: str
     sigma: Range
