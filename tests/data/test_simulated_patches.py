@@ -27,7 +27,8 @@ from longexposure.simulation.exposure import prepare_acquisition
 from longexposure.simulation.geometry.primitives import Scene
 from longexposure.simulation.machine import load_machine
 from longexposure.simulation.random_source import NumpyRandom
-from longexposure.train.loop import datasets, train
+from longexposure.train.batches import datasets
+from longexposure.train.loop import train
 from longexposure.train.recipe import load_recipe, recipe_from
 
 SMALL = """

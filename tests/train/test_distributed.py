@@ -15,33 +15,21 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from quick import DATA
+from tiny_runs import CrashError, crash_at, lines
+from tiny_runs import tiny as tiny_recipe
 from torch import distributed, nn
 
 from longexposure.errors import InputError, RecipeError, ResourceError
 from longexposure.models.checkpoint import read_checkpoint, read_header
 from longexposure.models.networks import build_network
-from longexposure.train.loop import Progress, _Steps, train
+from longexposure.train.batches import step_indices
+from longexposure.train.distributed import ProcessGroup, SharedBatchNorm, choose_group, launched_group
+from longexposure.train.loop import Progress, train
 from longexposure.train.losses import LossConfig, training_loss
-from longexposure.train.recipe import Recipe, recipe_from
-from longexposure.train.shared_norm import share_batch_norm
-from longexposure.train.team import Team, check_divides, team_of_environment
+from longexposure.train.recipe import Recipe
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
-TINY: dict[str, Any] = {
-    "name": "tiny",
-    "steps": 6,
-    "precision": "f32",
-    "workers": 0,
-    "checkpoint_every_steps": 3,
-    "network": {"kind": "fast", "width": 8, "blocks": 1, "fine_width": 4, "fine_blocks": 1},
-    "loss": {"noise_exponent": 0.6},
-    "data": DATA,
-    "validation": {"count": 1, "size_px": 32, "every_steps": 3},
-    "optimiser": {"lr": 1e-3, "batch": 4, "warmup_steps": 2, "ema_decay": 0.9},
-    "preview": {"every_steps": 6, "count": 1},
-}
 LAUNCHED = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
 CLI = [sys.executable, "-m", "longexposure", "train"]
 
@@ -52,12 +40,14 @@ def _not_launched(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
 
 
-GENTLE = {**TINY["optimiser"], "lr": 1e-4}
+GENTLE = {"lr": 1e-4}
 """For many steps: Adam makes steps as long as the learning rate out of gradients that are rounding alone."""
 
 
 def tiny(**changes: Any) -> Recipe:
-    return recipe_from({**TINY, **changes}, where="test")
+    changes = {"loss": {"noise_exponent": 0.6}, "preview": {"every_steps": 6, "count": 1}, **changes}
+    changes["optimiser"] = {"batch": 4, **changes.get("optimiser", {})}
+    return tiny_recipe(**{"validation": {"count": 1}, **changes})
 
 
 def written(recipe: Recipe, path: Path) -> Path:
@@ -79,7 +69,7 @@ def apart(one: Path, other: Path, name: str = "last.safetensors") -> float:
     return max(float(np.abs(first[key] - second[key]).max()) for key in first)
 
 
-def told_in(run: Path, name: str = "last.safetensors") -> dict[str, Any]:
+def conditions_of(run: Path, name: str = "last.safetensors") -> dict[str, Any]:
     """The noise that the network was told by all devices, as the header states it."""
     return dict(read_header(run / name).conditions)
 
@@ -120,17 +110,18 @@ def test_loss_and_gradient_are_means_over_equal_parts_of_a_batch(kind: Any, vari
     torch.testing.assert_close(torch.cat([part[2] for part in parts]) / 3, gradient)
 
 
-@pytest.mark.parametrize("parts", [1, 2, 3, 6])
-def test_the_parts_of_a_step_are_the_patches_of_the_step(parts: int) -> None:
-    fractions = [list(_Steps(first=3, last=5, batch=6, fraction=(part, parts))) for part in range(parts)]
-    assert {len(batch) for fraction in fractions for batch in fraction} == {6 // parts}
+@pytest.mark.parametrize("size", [1, 2, 3, 6])
+def test_the_parts_of_a_step_are_the_patches_of_the_step(size: int) -> None:
+    groups = [ProcessGroup(rank=rank, size=size) for rank in range(size)]
+    parts = [list(step_indices(range(3, 5), batch=6, group=group)) for group in groups]
+    assert {len(batch) for part in parts for batch in part} == {6 // size}
     for number in range(2):
-        together = [index for fraction in fractions for index in fraction[number]]
+        together = [index for part in parts for index in part[number]]
         assert together == list(range(18 + 6 * number, 24 + 6 * number))
 
 
-def test_a_batch_that_the_devices_cannot_fraction_is_refused(tmp_path: Path) -> None:
-    check_divides(12, 3)
+def test_a_batch_that_the_devices_cannot_share_is_refused(tmp_path: Path) -> None:
+    assert choose_group("cpu", 3, batch=12) == ProcessGroup(size=3)
     with pytest.raises(RecipeError, match=r"optimiser\.batch: .*the 3 devices.*found 4; use 3 or 6"):
         train(tiny(), tmp_path / "run", devices=3)
     assert not (tmp_path / "run").exists()
@@ -142,16 +133,16 @@ def test_no_devices_are_refused(tmp_path: Path) -> None:
 
 
 def test_torchrun_tells_which_process_this_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    assert team_of_environment() is None
+    assert launched_group() is None
     for name, value in {"RANK": "3", "WORLD_SIZE": "4", "LOCAL_RANK": "1"}.items():
         monkeypatch.setenv(name, value)
-    assert team_of_environment() == Team(rank=3, size=4, local_rank=1)
-    assert not Team(rank=3, size=4).leads
+    assert launched_group() == ProcessGroup(rank=3, size=4, local_rank=1)
+    assert not ProcessGroup(rank=3, size=4).is_primary
     with pytest.raises(ResourceError, match=r"4, the processes that torchrun started.*leave --devices out"):
         train(tiny(), tmp_path / "run", devices=2)
     monkeypatch.setenv("RANK", "first")
     with pytest.raises(ResourceError, match="torchrun"):
-        team_of_environment()
+        launched_group()
 
 
 def test_torchrun_with_one_process_is_a_training_in_this_one(
@@ -164,19 +155,20 @@ def test_torchrun_with_one_process_is_a_training_in_this_one(
     assert apart(tmp_path / "plain", tmp_path / "launched") == 0.0
 
 
-def test_shared_batch_norm_is_torchs_own_where_one_process_fractions(tmp_path: Path) -> None:
+def test_shared_batch_norm_is_torchs_own_where_there_is_one_process(tmp_path: Path) -> None:
     torch.manual_seed(0)
     plain = build_network(tiny(network={"kind": "dncnn", "depth": 4, "width": 8}).network).train()
     shared = build_network(plain.config).train()
     shared.load_state_dict(plain.state_dict())
     names = [name for name, _ in (*plain.named_parameters(), *plain.named_buffers())]
-    share_batch_norm(shared)
-    assert not any(isinstance(module, nn.BatchNorm2d) for module in shared.modules())
-    assert [name for name, _ in (*shared.named_parameters(), *shared.named_buffers())] == names
+    store = (tmp_path / "store").as_uri()
+    distributed.init_process_group("gloo", init_method=store, rank=0, world_size=1)
     images = torch.randn(3, 1, 16, 20)
-    meeting = (tmp_path / "meeting").as_uri()
-    distributed.init_process_group("gloo", init_method=meeting, rank=0, world_size=1)
     try:
+        ProcessGroup(size=2).parallel(shared, torch.device("cpu"))
+        norms = [module for module in shared.modules() if isinstance(module, nn.BatchNorm2d)]
+        assert {type(norm) for norm in norms} == {SharedBatchNorm}
+        assert [name for name, _ in (*shared.named_parameters(), *shared.named_buffers())] == names
         outputs = [network(images) for network in (plain, shared)]
         for output in outputs:
             output.square().mean().backward()
@@ -191,18 +183,15 @@ def test_shared_batch_norm_is_torchs_own_where_one_process_fractions(tmp_path: P
 
 @pytest.mark.timeout(600)  # two processes that import torch
 def test_two_devices_give_what_one_gives(tmp_path: Path) -> None:
-    told: list[Progress] = []
+    reported: list[Progress] = []
     train(tiny(), tmp_path / "one")
-    train(tiny(), tmp_path / "two", device="cpu", devices=2, on_step=told.append)
+    train(tiny(), tmp_path / "two", device="cpu", devices=2, on_step=reported.append)
     for name in ("checkpoint.safetensors", "last.safetensors"):
         assert apart(tmp_path / "one", tmp_path / "two", name) < 1e-5
-        assert told_in(tmp_path / "one", name) == told_in(tmp_path / "two", name) != {}
-    assert [progress.step for progress in told] == [1, 2, 3, 4, 5, 6]
-    assert told[-1].scores["psnr"] > 0
-    one, two = (
-        [json.loads(line) for line in (tmp_path / name / "log.jsonl").read_text().splitlines()]
-        for name in ("one", "two")
-    )
+        assert conditions_of(tmp_path / "one", name) == conditions_of(tmp_path / "two", name) != {}
+    assert [progress.step for progress in reported] == [1, 2, 3, 4, 5, 6]
+    assert reported[-1].scores["psnr"] > 0
+    one, two = (lines(tmp_path / name) for name in ("one", "two"))
     assert [(line["kind"], line["step"]) for line in two] == [(line["kind"], line["step"]) for line in one]
     for ours, theirs in zip(two, one, strict=True):
         for key in {"loss", "pixel", "focal_frequency", "wavelet", "psnr"} & theirs.keys():
@@ -215,7 +204,7 @@ def test_two_devices_give_what_one_gives(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_two_devices_fraction_the_statistics_of_batch_norm(tmp_path: Path) -> None:
+def test_two_devices_share_the_statistics_of_batch_norm(tmp_path: Path) -> None:
     recipe = tiny(network={"kind": "dncnn", "depth": 4, "width": 8})
     train(recipe, tmp_path / "one")
     train(recipe, tmp_path / "two", device="cpu", devices=2)
@@ -236,7 +225,7 @@ def test_exposures_on_the_device_are_shared_too(tmp_path: Path) -> None:
     train(recipe, tmp_path / "one")
     train(recipe, tmp_path / "two", device="cpu", devices=2)
     assert apart(tmp_path / "one", tmp_path / "two") < 1e-5
-    assert told_in(tmp_path / "one") == told_in(tmp_path / "two")
+    assert conditions_of(tmp_path / "one") == conditions_of(tmp_path / "two")
 
 
 @pytest.mark.slow
@@ -269,7 +258,7 @@ def test_a_signal_lets_all_finish_the_step_and_the_run_goes_on_with_one_device(
     assert steps == list(range(saved + 1, 41))
     train(recipe, tmp_path / "whole")
     assert apart(tmp_path / "run", tmp_path / "whole") < 1e-5
-    assert told_in(tmp_path / "run") == told_in(tmp_path / "whole")
+    assert conditions_of(tmp_path / "run") == conditions_of(tmp_path / "whole")
 
 
 @pytest.mark.slow
@@ -278,31 +267,21 @@ def test_a_killed_process_ends_all_with_code_7_and_the_run_goes_on(tmp_path: Pat
 
     def on_step(progress: Progress) -> None:
         if progress.step == 4:
-            (second,) = (child for child in active_children() if child.name == "training 2 of 2")
-            assert second.pid is not None
-            os.kill(second.pid, signal.SIGKILL)
+            max(active_children(), key=lambda child: child.pid or 0).kill()
 
     with pytest.raises(ResourceError, match=r"process 2 of 2: .*ended by SIGKILL.*--resume") as caught:
         train(recipe, tmp_path / "run", device="cpu", devices=2, on_step=on_step)
     assert caught.value.exit_code == 7
     assert active_children() == []
     assert facts_of_state(tmp_path / "run")["step"] >= 2
-    with pytest.raises(KeyError):
-        train(recipe, tmp_path / "run", resume=True, on_step=stop_after(6))
-
-
-def stop_after(step: int) -> Any:
-    def on_step(progress: Progress) -> None:
-        if progress.step >= step:
-            raise KeyError(step)
-
-    return on_step
+    with pytest.raises(CrashError):
+        train(recipe, tmp_path / "run", resume=True, on_step=crash_at(6))
 
 
 @pytest.mark.slow
 def test_an_error_of_the_caller_ends_all_processes(tmp_path: Path) -> None:
-    with pytest.raises(KeyError):
-        train(tiny(steps=4000), tmp_path / "run", device="cpu", devices=2, on_step=stop_after(1))
+    with pytest.raises(CrashError):
+        train(tiny(steps=4000), tmp_path / "run", device="cpu", devices=2, on_step=crash_at(1))
     assert active_children() == []
 
 
@@ -322,7 +301,7 @@ def test_the_error_of_a_process_is_the_error_of_the_training(tmp_path: Path) -> 
         timeout=600,
     )
     assert done.returncode == 4
-    said = [line for line in done.stderr.splitlines() if not line.startswith("training ")]
+    said = [line for line in done.stderr.splitlines() if not line.startswith(("training ", "pictures "))]
     assert len(said) == 1
     assert said[0].startswith("error: ")
     assert "something else of that name" in said[0]
@@ -351,7 +330,7 @@ def test_a_run_on_two_devices_that_was_killed_goes_on_to_the_same_numbers(tmp_pa
     recipe = tiny(
         steps=200,
         checkpoint_every_steps=20,
-        validation={"count": 1, "size_px": 32},
+        validation={"count": 1, "every_steps": 100},
         workers=1,
         optimiser=GENTLE,
     )

@@ -17,60 +17,19 @@ import pytest
 import tifffile
 import torch
 from lightning_fabric import Fabric
-from quick import DATA
+from tiny_runs import CrashError, crash_at, lines, tiny, weights
 
 from longexposure.errors import CheckpointError, InputError, OutputError, RecipeError, ResourceError
 from longexposure.models.checkpoint import read_checkpoint, read_header
 from longexposure.models.networks import build_network, restore_network
 from longexposure.models.noise_range import Conditions
 from longexposure.train import loop as training
-from longexposure.train.loop import Progress, learning_rate, train, validate
-from longexposure.train.recipe import Recipe, recipe_from
+from longexposure.train.batches import datasets
+from longexposure.train.loop import Progress, learning_rate, train
+from longexposure.train.recipe import recipe_from
+from longexposure.train.validation import validate
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-
-TINY: dict[str, Any] = {
-    "name": "tiny",
-    "summary": "for a test",
-    "steps": 6,
-    "precision": "f32",
-    "workers": 0,
-    "checkpoint_every_steps": 3,
-    "network": {"kind": "fast", "width": 8, "blocks": 1, "fine_width": 4, "fine_blocks": 1},
-    "loss": {"focal_frequency_weight": 1.0, "wavelet_weight": 0.1},
-    "data": DATA,
-    "validation": {"count": 2, "size_px": 32, "every_steps": 3},
-    "optimiser": {"lr": 1e-3, "batch": 2, "warmup_steps": 2, "ema_decay": 0.9},
-}
-
-
-def tiny(**changes: Any) -> Recipe:
-    """The tiny recipe; a table is merged with the one that is there."""
-    values = {**TINY, **changes}
-    for key in changes.keys() & TINY.keys():
-        if isinstance(TINY[key], dict) and "kind" not in changes[key]:
-            values[key] = {**TINY[key], **changes[key]}
-    return recipe_from(values, where="test")
-
-
-def lines(run: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
-
-
-def weights(path: Path) -> dict[str, bytes]:
-    return {name: array.tobytes() for name, array in read_checkpoint(path)[1].items()}
-
-
-class CrashError(Exception):
-    """Stands for a crash between two steps."""
-
-
-def crash_at(step: int) -> Any:
-    def on_step(progress: Progress) -> None:
-        if progress.step == step:
-            raise CrashError
-
-    return on_step
 
 
 def test_a_run_leaves_its_recipe_log_state_and_checkpoints(tmp_path: Path) -> None:
@@ -107,7 +66,7 @@ def test_headers_state_the_noise_that_the_network_was_told_until_then(
     monkeypatch.setattr(training, "validate", lambda *args, **kwargs: next(scores))
     recipe = tiny()
     best = train(recipe, tmp_path / "run")
-    patches = training.datasets(recipe)[0]
+    patches = datasets(recipe)[0]
     told = np.stack([patches[number]["noise_condition"].numpy() for number in range(12)])
     for file, step in ((best, 3), (best.with_name("last.safetensors"), 6)):
         header = read_header(file)
@@ -129,7 +88,7 @@ def test_a_checkpoint_loads_as_the_network_that_was_scored(tmp_path: Path) -> No
     recipe = tiny()
     header, arrays = read_checkpoint(train(recipe, tmp_path / "run"))
     network = restore_network(header, arrays, where="run")
-    images = training.datasets(recipe)[1]
+    images = datasets(recipe)[1]
     scores = validate(network, images, fabric=Fabric(accelerator="cpu", devices=1))
     assert scores["psnr"] == pytest.approx(header.scores["validation"]["psnr"], abs=1e-4)
 
@@ -462,7 +421,7 @@ def test_first_weights_of_a_checkpoint_are_scored_and_kept_until_they_are_beaten
     assert weights(best) == weights(first)
     kinds = [(line["kind"], line["step"]) for line in lines(tmp_path / "run")]
     assert kinds == [("validation", 0), ("validation", 3), ("train", 6), ("validation", 6)]
-    assert (tmp_path / "run/looks/step-000000.png").exists()
+    assert (tmp_path / "run/previews/step-000000.png").exists()
 
 
 def test_a_run_that_starts_over_tells_of_its_first_weights_once(tmp_path: Path) -> None:

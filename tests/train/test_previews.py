@@ -1,22 +1,21 @@
-"""Early looks: what they show, when, and that no number depends on them."""
+"""Previews: what they show, when, and that no number depends on them."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from lightning_fabric import Fabric
-from quick import DATA
+from tiny_runs import CrashError, crash_at, lines, tiny, weights
 
 from longexposure.errors import RecipeError
 from longexposure.io import read_radiograph
-from longexposure.models.checkpoint import read_checkpoint
 from longexposure.models.networks import build_network
 from longexposure.report.pictures import GAP_PX, LABEL_PX
-from longexposure.train.loop import Progress, datasets, train
+from longexposure.train.batches import datasets
+from longexposure.train.loop import train
 from longexposure.train.previews import Previews
 from longexposure.train.recipe import Recipe, recipe_from
 
@@ -25,21 +24,12 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 SIDE = 48
 
 
-def tiny(*, preview: dict[str, Any] | None = None, **changes: Any) -> Recipe:
-    values = {
-        "name": "tiny",
-        "steps": 6,
-        "precision": "f32",
-        "workers": 0,
-        "checkpoint_every_steps": 3,
-        "network": {"kind": "fast", "width": 8, "blocks": 1, "fine_width": 4, "fine_blocks": 1},
-        "data": DATA,
-        "validation": {"count": 4, "size_px": SIDE, "every_steps": 6},
-        "optimiser": {"lr": 1e-3, "batch": 2, "warmup_steps": 2, "ema_decay": 0.9},
-        "preview": {"every_steps": 2, "count": 2, "size_px": SIDE, **(preview or {})},
-        **changes,
-    }
-    return recipe_from(values, where="test")
+def previewed(preview: dict[str, Any] | None = None) -> Recipe:
+    return tiny(
+        loss={},
+        validation={"count": 4, "size_px": SIDE, "every_steps": 6},
+        preview={"every_steps": 2, "count": 2, "size_px": SIDE, **(preview or {})},
+    )
 
 
 def names(run: Path) -> list[str]:
@@ -56,29 +46,29 @@ def tile(sheet: np.ndarray, row: int, column: int) -> np.ndarray:
     return sheet[top : top + SIDE, left : left + SIDE].astype(float)
 
 
-def test_looks_are_written_every_so_many_steps_and_after_the_last(tmp_path: Path) -> None:
-    train(tiny(preview={"every_steps": 4}), tmp_path / "run")
+def test_previews_are_written_every_so_many_steps_and_after_the_last(tmp_path: Path) -> None:
+    train(previewed({"every_steps": 4}), tmp_path / "run")
     assert names(tmp_path / "run") == ["step-000004.png", "step-000006.png"]
 
 
-def test_zero_steps_between_looks_is_no_look(tmp_path: Path) -> None:
-    train(tiny(preview={"every_steps": 0}), tmp_path / "run")
-    assert not (tmp_path / "run/looks").exists()
+def test_zero_steps_between_previews_is_no_preview(tmp_path: Path) -> None:
+    train(previewed({"every_steps": 0}), tmp_path / "run")
+    assert not (tmp_path / "run/previews").exists()
 
 
-def test_without_a_table_there_is_a_look_every_500_steps() -> None:
-    values = tiny().model_dump(exclude={"preview"})
+def test_without_a_table_there_is_a_preview_every_500_steps() -> None:
+    values = previewed().model_dump(exclude={"preview"})
     assert recipe_from(values, where="test").preview.every_steps == 500
-    with pytest.raises(RecipeError, match=r"look\.every_steps"):
-        tiny(preview={"every_steps": -1})
+    with pytest.raises(RecipeError, match=r"preview\.every_steps"):
+        previewed({"every_steps": -1})
 
 
-def test_a_look_shows_short_enhanced_and_target_in_one_window(tmp_path: Path) -> None:
-    recipe = tiny()
+def test_a_preview_shows_short_enhanced_and_target_in_one_window(tmp_path: Path) -> None:
+    recipe = previewed()
     images = datasets(recipe)[1]
     network = build_network(recipe.network).eval()  # untrained it changes nothing
     fabric = Fabric(accelerator="cpu", devices=1)
-    sheet = Previews(recipe, images, tmp_path).take(network, step=7, fabric=fabric)
+    sheet = Previews(recipe, images, tmp_path).write(network, step=7, fabric=fabric)
     assert sheet.shape == (2 * (LABEL_PX + SIDE + GAP_PX), 3 * (SIDE + GAP_PX))
     assert sheet.dtype == np.uint8
     for row, number in enumerate((0, 3)):
@@ -96,9 +86,9 @@ def test_a_look_shows_short_enhanced_and_target_in_one_window(tmp_path: Path) ->
         assert np.mean(inside[1]) > 0.9
 
 
-def test_a_look_says_in_its_file_what_it_shows(tmp_path: Path) -> None:
-    train(tiny(), tmp_path / "run")
-    preview = read_radiograph(tmp_path / "run/looks/step-000004.png")
+def test_a_preview_says_in_its_file_what_it_shows(tmp_path: Path) -> None:
+    train(previewed(), tmp_path / "run")
+    preview = read_radiograph(tmp_path / "run/previews/step-000004.png")
     assert preview.pixels.dtype == np.uint8
     for words in (
         "tiny after 4 of 6 steps",
@@ -112,61 +102,47 @@ def test_a_look_says_in_its_file_what_it_shows(tmp_path: Path) -> None:
 
 
 def test_only_the_most_detailed_region_of_a_large_image_is_shown(tmp_path: Path) -> None:
-    recipe = tiny(preview={"size_px": 24, "count": 1})
+    recipe = previewed({"size_px": 24, "count": 1})
     train(recipe, tmp_path / "run")
-    shape = read_radiograph(tmp_path / "run/looks/step-000002.png").pixels.shape
+    shape = read_radiograph(tmp_path / "run/previews/step-000002.png").pixels.shape
     assert shape == (LABEL_PX + 24 + GAP_PX, 3 * (24 + GAP_PX))
 
 
 def test_there_are_no_more_rows_than_validation_images(tmp_path: Path) -> None:
-    train(tiny(preview={"count": 16}), tmp_path / "run")
-    assert len(read_radiograph(tmp_path / "run/looks/step-000002.png").pixels) == 4 * (
+    train(previewed({"count": 16}), tmp_path / "run")
+    assert len(read_radiograph(tmp_path / "run/previews/step-000002.png").pixels) == 4 * (
         LABEL_PX + SIDE + GAP_PX
     )
 
 
-def test_looks_change_no_number(tmp_path: Path) -> None:
+def test_previews_change_no_number(tmp_path: Path) -> None:
     for name, every in (("with", 1), ("without", 0)):
-        train(tiny(preview={"every_steps": every}), tmp_path / name)
-    with_, without = (
-        {
-            file: {key: array.tobytes() for key, array in read_checkpoint(tmp_path / name / file)[1].items()}
-            for file in ("checkpoint.safetensors", "last.safetensors")
-        }
-        for name in ("with", "without")
-    )
-    assert with_ == without
+        train(previewed({"every_steps": every}), tmp_path / name)
+    for file in ("checkpoint.safetensors", "last.safetensors"):
+        assert weights(tmp_path / "with" / file) == weights(tmp_path / "without" / file)
     scores = [
         [
-            {key: value for key, value in json.loads(line).items() if key not in ("seconds", "mpx_per_s")}
-            for line in (tmp_path / name / "log.jsonl").read_text().splitlines()
+            {key: value for key, value in line.items() if key not in ("seconds", "mpx_per_s")}
+            for line in lines(tmp_path / name)
         ]
         for name in ("with", "without")
     ]
     assert scores[0] == scores[1]
 
 
-def test_a_resumed_run_gives_the_same_looks(tmp_path: Path) -> None:
-    train(tiny(), tmp_path / "whole")
+def test_a_resumed_run_gives_the_same_previews(tmp_path: Path) -> None:
+    train(previewed(), tmp_path / "whole")
 
-    def crash(progress: Progress) -> None:
-        if progress.step == 5:
-            raise KeyError
-
-    with pytest.raises(KeyError):
-        train(tiny(), tmp_path / "halved", on_step=crash)
+    with pytest.raises(CrashError):
+        train(previewed(), tmp_path / "halved", on_step=crash_at(5))
     assert names(tmp_path / "halved") == ["step-000002.png", "step-000004.png"]
-    train(tiny(), tmp_path / "halved", resume=True)
+    train(previewed(), tmp_path / "halved", resume=True)
     assert content(tmp_path / "halved") == content(tmp_path / "whole")
     assert len(content(tmp_path / "whole")) == 3
 
 
-def test_a_resumed_run_may_look_more_often(tmp_path: Path) -> None:
-    def crash(progress: Progress) -> None:
-        if progress.step == 4:
-            raise KeyError
-
-    with pytest.raises(KeyError):
-        train(tiny(preview={"every_steps": 0}), tmp_path / "run", on_step=crash)
-    train(tiny(preview={"every_steps": 1, "count": 1, "size_px": 32}), tmp_path / "run", resume=True)
+def test_a_resumed_run_may_write_more_previews(tmp_path: Path) -> None:
+    with pytest.raises(CrashError):
+        train(previewed({"every_steps": 0}), tmp_path / "run", on_step=crash_at(4))
+    train(previewed({"every_steps": 1, "count": 1, "size_px": 32}), tmp_path / "run", resume=True)
     assert names(tmp_path / "run") == ["step-000004.png", "step-000005.png", "step-000006.png"]

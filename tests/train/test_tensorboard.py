@@ -2,33 +2,26 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
-from quick import DATA
+from tiny_runs import CrashError, crash_at, lines, tiny
 
 from longexposure.errors import ResourceError
-from longexposure.train.loop import Progress, train
-from longexposure.train.recipe import Recipe, recipe_from
+from longexposure.train.loop import train
+from longexposure.train.recipe import Recipe
 
 
-def tiny() -> Recipe:
-    values = {
-        "name": "tiny",
-        "steps": 6,
-        "precision": "f32",
-        "workers": 0,
-        "checkpoint_every_steps": 2,
-        "network": {"kind": "fast", "width": 4, "blocks": 0},
-        "data": DATA,
-        "validation": {"count": 1, "size_px": 32, "every_steps": 3},
-        "optimiser": {"batch": 1, "warmup_steps": 2},
-        "preview": {"every_steps": 3, "count": 1},
-    }
-    return recipe_from(values, where="test")
+def small() -> Recipe:
+    return tiny(
+        network={"kind": "fast", "width": 4, "blocks": 0},
+        checkpoint_every_steps=2,
+        validation={"count": 1},
+        optimiser={"batch": 1},
+        preview={"every_steps": 3, "count": 1},
+    )
 
 
 def events(run: Path) -> Any:
@@ -38,14 +31,13 @@ def events(run: Path) -> Any:
     return found
 
 
-def test_events_hold_the_numbers_of_the_log_and_the_looks(tmp_path: Path) -> None:
+def test_events_hold_the_numbers_of_the_log_and_the_previews(tmp_path: Path) -> None:
     pytest.importorskip("tensorboard")
-    train(tiny(), tmp_path / "run", tensorboard=True)
+    train(small(), tmp_path / "run", tensorboard=True)
     found = events(tmp_path / "run")
-    told = [json.loads(line) for line in (tmp_path / "run/log.jsonl").read_text().splitlines()]
     expected = {
         (f"{line['kind']}/{name}", line["step"]): value
-        for line in told
+        for line in lines(tmp_path / "run")
         for name, value in line.items()
         if isinstance(value, float | int) and name != "step"
     }
@@ -58,15 +50,10 @@ def test_events_hold_the_numbers_of_the_log_and_the_looks(tmp_path: Path) -> Non
 
 def test_a_resumed_run_hides_what_it_does_again(tmp_path: Path) -> None:
     pytest.importorskip("tensorboard")
-
-    def crash(progress: Progress) -> None:
-        if progress.step == 3:
-            raise KeyError
-
-    with pytest.raises(KeyError):
-        train(tiny(), tmp_path / "run", tensorboard=True, on_step=crash)
+    with pytest.raises(CrashError):
+        train(small(), tmp_path / "run", tensorboard=True, on_step=crash_at(3))
     assert [event.step for event in events(tmp_path / "run").Scalars("validation/psnr")] == [3]
-    train(tiny(), tmp_path / "run", tensorboard=True, resume=True)
+    train(small(), tmp_path / "run", tensorboard=True, resume=True)
     assert [event.step for event in events(tmp_path / "run").Scalars("validation/psnr")] == [3, 6]
 
 
@@ -75,10 +62,10 @@ def test_without_the_package_training_is_refused_before_anything_is_written(
 ) -> None:
     monkeypatch.setitem(sys.modules, "tensorboard", None)
     with pytest.raises(ResourceError, match=r"longexposure\[tensorboard\]"):
-        train(tiny(), tmp_path / "run", tensorboard=True)
+        train(small(), tmp_path / "run", tensorboard=True)
     assert not (tmp_path / "run").exists()
 
 
 def test_without_asking_there_are_no_event_files(tmp_path: Path) -> None:
-    train(tiny(), tmp_path / "run")
+    train(small(), tmp_path / "run")
     assert not (tmp_path / "run/tensorboard").exists()

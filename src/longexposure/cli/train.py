@@ -37,15 +37,15 @@ def train(
     ] = False,
 ) -> None:
     """Train a network from a recipe."""
+    from longexposure.train.distributed import is_primary_process
     from longexposure.train.loop import train as train_network
     from longexposure.train.recipe import load_recipe
-    from longexposure.train.team import leads_here
 
     resolved = load_recipe(recipe, overrides or [])
     work = functools.partial(
         train_network, resolved, out, resume=resume, device=device, devices=devices, tensorboard=tensorboard
     )
-    if not leads_here():
+    if not is_primary_process():
         work()
         return
     with progress("training", total=resolved.steps, every_s=10.0) as shown_progress:

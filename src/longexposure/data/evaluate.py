@@ -18,7 +18,6 @@ from longexposure.errors import InputError
 from longexposure.format import finite
 from longexposure.io import read_radiograph, write_whole
 from longexposure.metrics import psnr, ssim
-from longexposure.radiograph import Pixels
 from longexposure.system import host_facts
 
 FULL_SCALE = {"uint8": 255.0, "uint16": 65535.0}
@@ -86,7 +85,7 @@ class Evaluation:
     def summary(self) -> list[dict[str, Any]]:
         """One row for each model: means over the images, PSNR averaged in dB."""
         return [
-            {"model": model, **_summary([image for image in self.images if image.model == model])}
+            {"model": model, **mean_scores([image for image in self.images if image.model == model])}
             for model in self.models
         ]
 
@@ -138,12 +137,30 @@ def evaluate(
         )
     enhancers = {model: load_enhancer(model, device=device, precision=precision) for model in models}
     folder = PairedFolder(Path(data))
-    ranges = [_data_range(pair, data_range) for pair in folder.pairs]
+    if data_range is not None and not (math.isfinite(data_range) and data_range > 0):
+        raise InputError(
+            where="data_range",
+            expected="a number above 0",
+            found=str(data_range),
+            advice="give the full scale",
+        )
+    ranges = []
+    for pair in folder.pairs:
+        full_scale = data_range or FULL_SCALE.get(pair.dtype)
+        if full_scale is None:
+            raise InputError(
+                where=str(pair.lq),
+                expected="a data range beside float grey values",
+                found="none",
+                advice="say what black to white spans, e.g. --data-range 1",
+            )
+        ranges.append(full_scale)
     images = []
     for model, enhancer in enhancers.items():
-        _warm_up(enhancer, folder.pairs[0])
+        # libraries load and compile before the clock runs
+        enhancer.enhance(read_radiograph(folder.pairs[0].lq).pixels[:64, :64])
         for pair, full_scale in zip(folder.pairs, ranges, strict=True):
-            images.append(_score(pair, enhancer, model=model, data_range=full_scale))
+            images.append(score_pair(pair, enhancer, model=model, data_range=full_scale))
             if on_image is not None:
                 on_image(images[-1])
     return Evaluation(
@@ -169,76 +186,54 @@ def write_evaluation(evaluation: Evaluation, path: Path, *, overwrite: bool = Fa
     write_whole(Path(path), text.encode(), overwrite=overwrite, parents=True)
 
 
-def _data_range(pair: ImagePair, given: float | None) -> float:
-    if given is not None and not (math.isfinite(given) and given > 0):
-        raise InputError(
-            where="data_range", expected="a number above 0", found=str(given), advice="give the full scale"
-        )
-    full_scale = given or FULL_SCALE.get(pair.dtype)
-    if full_scale is None:
-        raise InputError(
-            where=str(pair.lq),
-            expected="a data range beside float grey values",
-            found="none",
-            advice="say what black to white spans, e.g. --data-range 1",
-        )
-    return full_scale
-
-
-def _warm_up(enhancer: Enhancer, pair: ImagePair) -> None:
-    """Let libraries load and compile before the clock runs."""
-    enhancer.enhance(read_radiograph(pair.lq).pixels[:64, :64])
-
-
-def _score(pair: ImagePair, enhancer: Enhancer, *, model: str, data_range: float) -> ImageScore:
-    noisy, reference = read_radiograph(pair.lq).pixels, read_radiograph(pair.hq).pixels
-    clean = None if pair.clean is None else read_radiograph(pair.clean).pixels
+def score_pair(pair: ImagePair, enhancer: Enhancer, *, model: str, data_range: float) -> ImageScore:
+    """Enhance the short exposure of a pair, and compare it before and after with the better images."""
+    noisy = read_radiograph(pair.lq).pixels
     started = time.perf_counter()
     enhanced = enhancer.enhance(noisy)
     seconds = time.perf_counter() - started
+    scores: dict[str, Fidelity] = {}
+    for ending, file in (("", pair.hq), ("_clean", pair.clean)):
+        if file is not None:
+            reference = read_radiograph(file).pixels
+            for name, image in (("lq", noisy), ("enhanced", enhanced)):
+                scores[name + ending] = Fidelity(
+                    psnr=psnr(image, reference, data_range=data_range),
+                    ssim=ssim(image, reference, data_range=data_range),
+                    bias=float(image.mean(dtype=np.float64) - reference.mean(dtype=np.float64)),
+                )
     return ImageScore(
         name=pair.name,
         model=model,
         data_range=data_range,
         megapixels=noisy.size / 1e6,
         seconds=seconds,
-        lq=_fidelity(noisy, reference, data_range),
-        enhanced=_fidelity(enhanced, reference, data_range),
-        lq_clean=None if clean is None else _fidelity(noisy, clean, data_range),
-        enhanced_clean=None if clean is None else _fidelity(enhanced, clean, data_range),
+        **scores,
     )
 
 
-def _fidelity(image: Pixels, reference: Pixels, data_range: float) -> Fidelity:
-    return Fidelity(
-        psnr=psnr(image, reference, data_range=data_range),
-        ssim=ssim(image, reference, data_range=data_range),
-        bias=float(image.mean(dtype=np.float64) - reference.mean(dtype=np.float64)),
-    )
+def mean_scores(images: Sequence[ImageScore]) -> dict[str, Any]:
+    """The row of a model: means over its images, and those against clean images where there are any."""
 
+    def mean(attribute: str, score: str) -> float:
+        found = [getattr(image, attribute) for image in images]
+        return float(np.mean([getattr(fidelity, score) for fidelity in found if fidelity is not None]))
 
-def _summary(images: Sequence[ImageScore]) -> dict[str, Any]:
     row: dict[str, Any] = {
         "images": len(images),
         "data range": ", ".join(f"{value:g}" for value in sorted({image.data_range for image in images})),
-        "PSNR LQ": _mean(image.lq.psnr for image in images),
-        "PSNR": _mean(image.enhanced.psnr for image in images),
-        "SSIM LQ": _mean(image.lq.ssim for image in images),
-        "SSIM": _mean(image.enhanced.ssim for image in images),
-        "bias": _mean(image.enhanced.bias for image in images),
+        "PSNR LQ": mean("lq", "psnr"),
+        "PSNR": mean("enhanced", "psnr"),
+        "SSIM LQ": mean("lq", "ssim"),
+        "SSIM": mean("enhanced", "ssim"),
+        "bias": mean("enhanced", "bias"),
     }
-    before = [image.lq_clean for image in images if image.lq_clean is not None]
-    after = [image.enhanced_clean for image in images if image.enhanced_clean is not None]
-    if after:
+    if any(image.enhanced_clean is not None for image in images):
         row |= {
-            "PSNR LQ, clean": _mean(score.psnr for score in before),
-            "PSNR, clean": _mean(score.psnr for score in after),
-            "SSIM LQ, clean": _mean(score.ssim for score in before),
-            "SSIM, clean": _mean(score.ssim for score in after),
+            "PSNR LQ, clean": mean("lq_clean", "psnr"),
+            "PSNR, clean": mean("enhanced_clean", "psnr"),
+            "SSIM LQ, clean": mean("lq_clean", "ssim"),
+            "SSIM, clean": mean("enhanced_clean", "ssim"),
         }
     pixels = sum(image.megapixels for image in images)
     return {**row, "s/Mpx": sum(image.seconds for image in images) / pixels}
-
-
-def _mean(values: Any) -> float:
-    return float(np.mean(list(values)))

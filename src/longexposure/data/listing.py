@@ -1,6 +1,6 @@
 """Which files make up a set of pairs: folders LQ and HQ at any depth, or a manifest; no image is opened here.
 
-Of each pair is told, as far as names show it: the machine type (the folder level above LQ), the split (a
+Of each pair the names show, as far as they do: the machine type (the folder level above LQ), the split (a
 folder called train, test or val) and the object, several images of which must never be torn apart by a split.
 """
 
@@ -12,8 +12,8 @@ import fnmatch
 import os
 import re
 import tomllib
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -121,12 +121,19 @@ def list_pairs(path: Path, *, include: Sequence[str] = ("*",)) -> Listing:
     """
     path = Path(path)
     problems: list[Problem] = []
-    manifest = _manifest_of(path)
-    if manifest is not None:
-        found = list(_in_manifest(manifest, include, problems))
+    manifests = [path] if path.is_file() else [f for name in MANIFESTS if (f := path / name).is_file()]
+    if len(manifests) > 1:
+        raise InputError(
+            where=str(path),
+            expected="one manifest",
+            found=" and ".join(file.name for file in manifests),
+            advice="remove one of them, or name the one to use",
+        )
+    if manifests:
+        found = list(pairs_in_manifest(manifests[0], include, problems))
     else:
-        found = list(_in_folders(path, include, problems))
-    return Listing(_with_objects(found), tuple(problems), manifest)
+        found = list(pairs_in_folders(path, include, problems))
+    return Listing(_with_objects(found), tuple(problems), manifests[0] if manifests else None)
 
 
 def take_of(stem: str) -> tuple[str, Proof]:
@@ -140,38 +147,31 @@ def take_of(stem: str) -> tuple[str, Proof]:
     return match["stem"].rstrip("_-. "), "word" if match["word"] else "number"
 
 
-def _manifest_of(path: Path) -> Path | None:
-    if path.is_file():
-        return path
-    there = [path / name for name in MANIFESTS if (path / name).is_file()]
-    if len(there) > 1:
-        raise InputError(
-            where=str(path),
-            expected="one manifest",
-            found=" and ".join(file.name for file in there),
-            advice="remove one of them, or name the one to use",
-        )
-    return there[0] if there else None
-
-
-def _in_folders(root: Path, include: Sequence[str], problems: list[Problem]) -> Iterator[Listed]:
-    for folder in sorted(_scenes(root)):
+def pairs_in_folders(root: Path, include: Sequence[str], problems: list[Problem]) -> Iterator[Listed]:
+    """The pairs of all folders that hold a folder LQ or HQ; what is wrong with names goes to `problems`."""
+    scenes = []
+    for place, children, _ in os.walk(root):
+        if any(child.lower() in ("lq", "hq") for child in children):
+            scenes.append(Path(place))
+            children[:] = [child for child in children if child.lower() not in ("lq", "hq", "clean")]
+    for folder in sorted(scenes):
         relative = folder.relative_to(root)
         prefix = relative.as_posix() + "/" if folder != root else ""
         parts = _parts(folder, prefix, problems)
         lq, hq, clean = (
             _images_in(parts.get(part), prefix, include, problems) for part in ("lq", "hq", "clean")
         )
-        if not (lq or hq) and any(fnmatch.fnmatchcase(f"{prefix}x", pattern) for pattern in include):
+        if not (lq or hq) and _wanted(f"{prefix}x", include):
             at = relative.as_posix()
             problems.append(Problem("split", at, f"{at}: LQ and HQ hold no images"))
         for name in sorted(lq.keys() | hq.keys() | clean.keys()):
             if name in lq and name in hq:
-                machine, split, item = _told_by(root, relative.parts, name.removeprefix(prefix))
-                pair = Listed(name, lq[name], hq[name], clean.get(name), machine=machine, split=split)
-                yield replace(pair, object=item, proof="folder" if item else "")
+                machine, split, item = _named_by_folders(root, relative.parts, name.removeprefix(prefix))
+                files = lq[name], hq[name], clean.get(name)
+                proof: Proof = "folder" if item else ""
+                yield Listed(name, *files, machine=machine, split=split, object=item, proof=proof)
                 continue
-            there = next(files[name] for files in (lq, hq, clean) if name in files)
+            there = next(images[name] for images in (lq, hq, clean) if name in images)
             missing = "LQ" if name not in lq else "HQ"
             at = there.relative_to(root).as_posix()
             problems.append(Problem("unpaired", name, f"{at} has no partner in {missing}"))
@@ -189,14 +189,6 @@ def _parts(folder: Path, prefix: str, problems: list[Problem]) -> dict[str, Path
             problems.append(Problem("double", prefix + child.name, text))
         parts.setdefault(name, child)
     return parts
-
-
-def _scenes(root: Path) -> Iterator[Path]:
-    """Folders that hold a folder LQ or HQ."""
-    for folder, children, _ in os.walk(root):
-        if any(child.lower() in ("lq", "hq") for child in children):
-            yield Path(folder)
-            children[:] = [child for child in children if child.lower() not in ("lq", "hq", "clean")]
 
 
 def _images_in(
@@ -225,7 +217,7 @@ def _wanted(name: str, include: Sequence[str]) -> bool:
     return any(fnmatch.fnmatchcase(name, pattern) for pattern in include)
 
 
-def _told_by(root: Path, above: Sequence[str], below: str) -> tuple[str, Split | None, str]:
+def _named_by_folders(root: Path, above: Sequence[str], below: str) -> tuple[str, Split | None, str]:
     """Machine type, split and object that the folders above and below LQ show.
 
     The machine type is the nearest folder above LQ that is no split. Where LQ lies in the folder of
@@ -235,33 +227,33 @@ def _told_by(root: Path, above: Sequence[str], below: str) -> tuple[str, Split |
     words = [*above, *inside]
     if not [part for part in above if part.lower() not in SPLITS]:
         outside = [part for part in root.resolve().parts[-2:] if part.strip("/\\")]
-        words = [*(outside if _is_split(outside[-1:]) else outside[-1:]), *words]
+        split_last = any(word.lower() in SPLITS for word in outside[-1:])
+        words = [*(outside if split_last else outside[-1:]), *words]
     split = next((SPLITS[word.lower()] for word in reversed(words) if word.lower() in SPLITS), None)
     outer = [word for word in words[: len(words) - len(inside)] if word.lower() not in SPLITS]
     inner = [word for word in inside if word.lower() not in SPLITS]
     return outer[-1] if outer else "", split, "/".join(inner)
 
 
-def _is_split(words: Sequence[str]) -> bool:
-    return any(word.lower() in SPLITS for word in words)
-
-
-def _in_manifest(path: Path, include: Sequence[str], problems: list[Problem]) -> Iterator[Listed]:
-    seen: Counter[str] = Counter()
+def pairs_in_manifest(path: Path, include: Sequence[str], problems: list[Problem]) -> Iterator[Listed]:
+    """The pairs that a manifest names; what is wrong with its lines goes to `problems`."""
+    seen: set[str] = set()
     for number, row in enumerate(_rows(path), start=1):
-        values, where = _named(row, path), f"{path.name}, pair {number}"
-        told = [f"{where}: {text}" for text in _complaints(values, path.parent)]
-        problems += [Problem("manifest", str(values.get("lq", number)), text) for text in told]
-        if told:
+        known = {COLUMNS[_column(name)]: value for name, value in row.items() if _column(name) in COLUMNS}
+        values = {name: str(value).strip() for name, value in known.items() if value not in (None, "")}
+        where = f"{path.name}, pair {number}"
+        complaints = [f"{where}: {text}" for text in _complaints(values, path.parent)]
+        problems += [Problem("manifest", values.get("lq", str(number)), text) for text in complaints]
+        if complaints:
             continue
         pair = _entry(values, path.parent)
         if not _wanted(pair.name, include):
             continue
-        seen[pair.name] += 1
-        if seen[pair.name] > 1:
+        if pair.name in seen:
             text = f"{where}: a pair named {pair.name} is listed already"
             problems.append(Problem("double", pair.name, text))
             continue
+        seen.add(pair.name)
         yield pair
 
 
@@ -283,30 +275,19 @@ def _rows(path: Path) -> list[Mapping[str, Any]]:
     if not {"lq", "hq"} <= columns:
         found = ", ".join(sorted(filter(None, columns))) or "no pairs"
         raise InputError(where=str(path), expected="columns lq and hq", found=found, advice=advice)
-    _refuse_misspelt(columns, path)
-    return rows
-
-
-def _refuse_misspelt(columns: Iterable[str], path: Path) -> None:
-    for column in columns:
-        near = difflib.get_close_matches(column, COLUMNS, n=1, cutoff=0.75)
-        if column not in COLUMNS and near:
+    for column in sorted(columns - COLUMNS.keys()):
+        if near := difflib.get_close_matches(column, COLUMNS, n=1, cutoff=0.75):
             raise InputError(
                 where=str(path),
                 expected=f"columns among {', '.join(COLUMNS)}",
                 found=f"{column!r}",
                 advice=f"call it {near[0]!r} if that is meant, or a name that is less like it",
             )
+    return rows
 
 
 def _column(name: object) -> str:
     return str(name).strip().lower() if name is not None else ""
-
-
-def _named(row: Mapping[str, Any], path: Path) -> dict[str, str]:
-    """The row's values by the names that this module uses, as text."""
-    known = {COLUMNS[_column(name)]: value for name, value in row.items() if _column(name) in COLUMNS}
-    return {name: str(value).strip() for name, value in known.items() if value not in (None, "")}
 
 
 def _complaints(values: Mapping[str, str], folder: Path) -> Iterator[str]:
@@ -335,7 +316,7 @@ def _entry(values: Mapping[str, str], folder: Path) -> Listed:
     lq = Path(values["lq"])
     kept = [part for part in lq.with_suffix("").parts if part.lower() != "lq" and part not in ("/", "..")]
     above = [part for part in lq.parent.parts if part.lower() != "lq" and part not in ("/", "..")]
-    machine, split, _ = _told_by(folder, above, lq.name)
+    machine, split, _ = _named_by_folders(folder, above, lq.name)
     times = _seconds(values.get("lq_s", "")), _seconds(values.get("hq_s", ""))
     return Listed(
         name="/".join(kept),

@@ -7,7 +7,7 @@ import functools
 import logging
 import os
 from collections import OrderedDict, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,14 +18,14 @@ import numpy.typing as npt
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 
-from longexposure.data.listing import Listed, Split, list_pairs
+from longexposure.data.listing import Listed, list_pairs
 from longexposure.data.splits import draw_groups
 from longexposure.enhance.bad_pixels import BadPixels, find_bad_pixels
 from longexposure.errors import InputError, LongExposureError
 from longexposure.grey import GreyMap, measure_grey
 from longexposure.io import read_radiograph
 from longexposure.noise import NoiseProfile, estimate_noise
-from longexposure.radiograph import Pixels
+from longexposure.radiograph import Pixels, Radiograph
 
 log = logging.getLogger(__name__)
 
@@ -76,31 +76,47 @@ class PairsError(InputError):
         return functools.partial(make, problems=self.problems), ()
 
 
-@dataclass(frozen=True)
-class ImagePair:
-    """The files of one scene.
+@dataclass(frozen=True, kw_only=True)
+class ImagePair(Listed):
+    """The files of one scene that was read and found sound.
 
     Attributes:
-        name: path below the folder of pairs, without the LQ folder and the suffix.
-        lq: short exposure.
-        hq: long exposure.
-        clean: image without noise, where there is one.
         shape: (H, W) of all of them.
         dtype: grey-value type of all of them.
-        machine: machine type, see `longexposure.data.listing.Listed`.
-        split: the declared split.
-        object: pairs of one machine type and object belong on one side of a split.
     """
 
-    name: str
-    lq: Path
-    hq: Path
-    clean: Path | None
     shape: tuple[int, int]
     dtype: str
-    machine: str = ""
-    split: Split | None = None
-    object: str = ""
+
+
+def read_images(name: str, files: Mapping[str, Path | None]) -> tuple[dict[str, Radiograph], list[str]]:
+    """The images of a pair and all that is wrong with their files, each problem in words.
+
+    Args:
+        name: of the pair.
+        files: by "LQ", "HQ" and, if wanted, "clean"; None is left out. A clean image may be float32.
+    """
+    images: dict[str, Radiograph] = {}
+    problems = []
+    kinds: dict[str, tuple[tuple[int, ...], str]] = {}
+    for part, file in files.items():
+        if file is None:
+            continue
+        try:
+            images[part] = read_radiograph(file)
+        except LongExposureError as error:
+            problems.append(str(error))
+            continue
+        pixels = images[part].pixels
+        unrounded = part == "clean" and pixels.dtype == np.float32 and "LQ" in kinds
+        if pixels.ndim == 2:
+            kinds[part] = pixels.shape, kinds["LQ"][1] if unrounded else pixels.dtype.name
+        else:
+            problems.append(f"{name}: {part} holds {len(pixels)} images where one is expected")
+    if len(set(kinds.values())) > 1:
+        facts = (f"{part} {' x '.join(map(str, shape))} {dtype}" for part, (shape, dtype) in kinds.items())
+        problems.append(f"{name}: sizes or types differ: {', '.join(facts)}")
+    return images, problems
 
 
 class PairedFolder:
@@ -131,11 +147,21 @@ class PairedFolder:
                 found="no pairs" if self.path.exists() else "no folder of that name",
                 advice="put short exposures in .../LQ/name and long ones in .../HQ/name",
             )
+
+        def check(pair: Listed) -> ImagePair | list[str]:
+            images, problems = read_images(pair.name, {"LQ": pair.lq, "HQ": pair.hq, "clean": pair.clean})
+            if clean and pair.clean is None:
+                problems.insert(0, f"{pair.name} has no clean image")
+            if problems:
+                return problems
+            height, width = images["LQ"].pixels.shape
+            return ImagePair(**vars(pair), shape=(height, width), dtype=images["LQ"].pixels.dtype.name)
+
         with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-            checked = list(pool.map(lambda pair: _checked(pair, clean=clean), listing.pairs))
-        self.pairs = tuple(pair for pair, _ in checked if pair is not None)
+            checked = list(pool.map(check, listing.pairs))
+        self.pairs = tuple(pair for pair in checked if isinstance(pair, ImagePair))
         problems = [problem.text for problem in listing.problems]
-        problems += [problem for _, some in checked for problem in some]
+        problems += [problem for found in checked if isinstance(found, list) for problem in found]
         problems += mixed_depths(self.pairs)
         if problems:
             listed = "; ".join(problems[:LISTED])
@@ -237,8 +263,9 @@ class PairPatches(torch.utils.data.Dataset[Sample]):
         transposed, mirrored, flipped = (bool(bit) for bit in random.integers(0, 2, 3))
         if transposed:
             profile = dataclasses.replace(profile, corr_x=profile.corr_y, corr_y=profile.corr_x)
-        noisy, target = (_turned(image, transposed, mirrored, flipped) for image in (noisy, target))
-        return _sample(noisy, target, profile)
+            noisy, target = noisy.T, target.T
+        turn = slice(None, None, -1 if flipped else 1), slice(None, None, -1 if mirrored else 1)
+        return _sample(noisy[turn], target[turn], profile)
 
     def _pair_of(self, index: int) -> int:
         sweep, position = divmod(index, len(self.pairs))
@@ -300,12 +327,6 @@ class _UnitPairs:
         return images
 
 
-def _turned(image: Unit, transposed: bool, mirrored: bool, flipped: bool) -> Unit:
-    image = image.T if transposed else image
-    image = image[:, ::-1] if mirrored else image
-    return image[::-1] if flipped else image
-
-
 def _sample(noisy: Unit, target: Unit, profile: NoiseProfile) -> Sample:
     noise_condition = torch.from_numpy(profile.noise_condition())
     return {
@@ -314,44 +335,3 @@ def _sample(noisy: Unit, target: Unit, profile: NoiseProfile) -> Sample:
         "noise_condition": noise_condition,
         "sigma": noise_condition[0].clone(),
     }
-
-
-def _checked(listed: Listed, *, clean: bool) -> tuple[ImagePair | None, list[str]]:
-    """The pair, or what is wrong with it."""
-    name = listed.name
-    problems = [f"{name} has no clean image"] if clean and listed.clean is None else []
-    seen: dict[str, tuple[tuple[int, ...], str]] = {}
-    for part, file in (("LQ", listed.lq), ("HQ", listed.hq), ("clean", listed.clean)):
-        if file is None:
-            continue
-        try:
-            pixels: Pixels = read_radiograph(file).pixels
-        except LongExposureError as error:
-            problems.append(str(error))
-            continue
-        if pixels.ndim != 2:
-            problems.append(f"{name}: {part} holds {pixels.shape[0]} images where one is expected")
-        unrounded = part == "clean" and pixels.dtype == np.float32 and "LQ" in seen
-        seen[part] = pixels.shape, seen["LQ"][1] if unrounded else pixels.dtype.name
-    if len(set(seen.values())) > 1:
-        facts = ", ".join(f"{part} {_words(*facts)}" for part, facts in seen.items())
-        problems.append(f"{name}: sizes or types differ: {facts}")
-    if problems:
-        return None, problems
-    shape, dtype = seen["LQ"]
-    pair = ImagePair(
-        name=name,
-        lq=listed.lq,
-        hq=listed.hq,
-        clean=listed.clean,
-        shape=(shape[0], shape[1]),
-        dtype=dtype,
-        machine=listed.machine,
-        split=listed.split,
-        object=listed.object,
-    )
-    return pair, []
-
-
-def _words(shape: tuple[int, ...], dtype: str) -> str:
-    return f"{' x '.join(map(str, shape))} {dtype}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -99,9 +99,22 @@ def measure_shift(lq: Pixels, hq: Pixels) -> Shift | None:
 
 
 def _median_shift(lq: Pixels, hq: Pixels) -> Shift | None:
-    found = np.array([shift for shift in _shifts(lq, hq) if shift is not None])
-    if not len(found):
+    from skimage import registration
+
+    register: Callable[..., Any] = registration.phase_cross_correlation
+    shifts = []
+    for crop in crops_of((lq.shape[0], lq.shape[1])):
+        short, long = _band(lq[crop]), _band(hq[crop])
+        if not (short.any() and long.any()):
+            continue
+        shift, error, _ = register(long, short, upsample_factor=UPSAMPLE, normalization=None)
+        alike = np.sqrt(max(1.0 - float(error) ** 2, 0.0))
+        by_chance = 6 * np.sqrt(4 * np.pi * BAND_PX[0] ** 2 / short.size)
+        if alike > by_chance:
+            shifts.append(shift)
+    if not shifts:
         return None
+    found = np.array(shifts, dtype=np.float64)
     dy, dx = np.median(found, axis=0)
     apart = 1.4826 * np.median(np.abs(found - (dy, dx)), axis=0)
     error = 1.2533 * float(np.hypot(*apart)) / np.sqrt(len(found))
@@ -139,7 +152,7 @@ def fit_gain(blocks: PairedBlocks) -> Gain | None:
         noise_lq, noise_hq = (max(float(np.median(part)), 0.0) for part in noises)
         if np.var(x[kept]) < LEAST_CONTRAST * noise_lq / BLOCK_PX**2:
             return None
-        gain, offset = _deming(x[kept], y[kept], ratio=noise_hq / noise_lq if noise_lq > 0 else 0.0)
+        gain, offset = deming(x[kept], y[kept], ratio=noise_hq / noise_lq if noise_lq > 0 else 0.0)
         away = y - gain * x - offset
         spread = 1.4826 * float(np.median(np.abs(away)))
         kept = np.abs(away) <= max(3 * spread, 1e-9 * float(np.ptp(y)))
@@ -147,26 +160,12 @@ def fit_gain(blocks: PairedBlocks) -> Gain | None:
     return Gain(gain=gain, offset=offset, error=error, spread=spread)
 
 
-def _deming(x: Numbers, y: Numbers, *, ratio: float) -> tuple[float, float]:
+def deming(x: Numbers, y: Numbers, *, ratio: float) -> tuple[float, float]:
     """Slope and offset of y on x when both have noise, that of y of `ratio` times the variance of x's."""
     (xx, xy), (_, yy) = np.cov(x, y)
     apart = yy - ratio * xx
     slope = (apart + np.sqrt(apart * apart + 4 * ratio * xy * xy)) / (2 * xy)
     return float(slope), float(y.mean() - slope * x.mean())
-
-
-def _shifts(lq: Pixels, hq: Pixels) -> Iterator[tuple[float, float] | None]:
-    from skimage import registration
-
-    register: Callable[..., Any] = registration.phase_cross_correlation
-    for crop in crops_of((lq.shape[0], lq.shape[1])):
-        short, long = _band(lq[crop]), _band(hq[crop])
-        if not (short.any() and long.any()):
-            continue
-        (dy, dx), error, _ = register(long, short, upsample_factor=UPSAMPLE, normalization=None)
-        alike = np.sqrt(max(1.0 - float(error) ** 2, 0.0))
-        by_chance = 6 * np.sqrt(4 * np.pi * BAND_PX[0] ** 2 / short.size)
-        yield (float(dy), float(dx)) if alike > by_chance else None
 
 
 def _band(pixels: Pixels) -> Numbers:

@@ -10,13 +10,11 @@ together: they give what one device gives, but for the order in which sums are a
 
 from __future__ import annotations
 
-import copy
 import functools
-import itertools
 import logging
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,31 +22,21 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
-from torch.utils.data import DataLoader, Sampler
 
-from longexposure.data.pairs import PairedFolder, PairImages, PairPatches, PairsConfig
-from longexposure.data.simulated_patches import (
-    SimulatedBatches,
-    SimulatedImages,
-    SimulatedPatches,
-    SimulatedPatchesConfig,
-    start_worker,
-)
-from longexposure.errors import CheckpointError, RecipeError, ResourceError
-from longexposure.models.checkpoint import read_checkpoint, read_header
+from longexposure.errors import CheckpointError, ResourceError
+from longexposure.models.checkpoint import read_checkpoint
 from longexposure.models.fast import Fast, can_grow, grow
 from longexposure.models.networks import build_network, restore_network
 from longexposure.models.registry import find_weights
+from longexposure.train.batches import batches_from, check_sample, datasets
+from longexposure.train.distributed import ProcessGroup, choose_group, launched_group, run_processes
 from longexposure.train.losses import training_loss
 from longexposure.train.previews import Previews
-from longexposure.train.processes import run_together
 from longexposure.train.recipe import Recipe
-from longexposure.train.run import BEST, LOOKS, Run, open_folder
-from longexposure.train.shared_norm import share_batch_norm
-from longexposure.train.signals import Signals, obey
-from longexposure.train.team import Team, check_divides, team_of_environment
+from longexposure.train.run import BEST, PREVIEWS, Run, open_folder
+from longexposure.train.signals import Signals, raise_signal
 from longexposure.train.tensorboard import check_tensorboard
-from longexposure.train.validation import Sample, Samples, validate
+from longexposure.train.validation import Samples, validate
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -56,7 +44,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Progress:
-    """What `on_step` is told after every step.
+    """What `on_step` gets after every step.
 
     Attributes:
         step: steps done.
@@ -88,7 +76,7 @@ def train(
     device: str = "auto",
     devices: int = 1,
     tensorboard: bool = False,
-    on_step: Callable[[Progress], None] | None = None,
+    on_step: OnStep | None = None,
 ) -> Path:
     """Train a network and return the path of the checkpoint that scored best.
 
@@ -103,7 +91,7 @@ def train(
         devices: how many of them share every step, each with a new process. A script that asks for more than
             one keeps its own work under `if __name__ == "__main__":`, as Python's multiprocessing wants it.
         tensorboard: write event files for TensorBoard too.
-        on_step: called after every step, in the leading process alone.
+        on_step: called after every step, in the primary process alone.
 
     Raises:
         OutputError: `out` exists, or holds no run to resume.
@@ -114,23 +102,23 @@ def train(
         ResourceError: no such device, a package is not installed, or one of several processes was killed.
     """
     out = Path(out)
-    team = _team(device, devices)
-    check_divides(recipe.optimiser.batch, team.size)
+    group = choose_group(device, devices, batch=recipe.optimiser.batch)
     if tensorboard:
         check_tensorboard()
     work = functools.partial(
-        _train, recipe=recipe, out=out, resume=resume, device=device, tensorboard=tensorboard
+        train_process, recipe=recipe, out=out, resume=resume, device=device, tensorboard=tensorboard
     )
-    if team.size > 1 and team_of_environment() is None:
-        run_together(work, size=team.size, tell=on_step or _nobody)
+    report = on_step or (lambda progress: None)
+    if group.size > 1 and launched_group() is None:
+        run_processes(work, size=group.size, report=report)
     else:
-        work(team, on_step)
+        work(group, report)
     return out / BEST
 
 
-def _train(
-    team: Team,
-    on_step: OnStep | None,
+def train_process(
+    group: ProcessGroup,
+    on_step: OnStep,
     *,
     recipe: Recipe,
     out: Path,
@@ -139,56 +127,56 @@ def _train(
     tensorboard: bool,
 ) -> None:
     """What each process of a training does."""
-    fabric = _fabric(recipe, device, team)
+    fabric = open_device(device, recipe.precision, group=group)
     patches, images = datasets(recipe)
-    network: Any = first_network(recipe)
-    _check_sample(patches[0], network, patch_px=recipe.data.patch_px)
-    batches_from = _batches(recipe, patches, team=team, device=fabric.device)
-    with team.joined(fabric.device), ExitStack() as closing:
-        if team.leads:
+    network: Any = first_network(recipe).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    check_sample(patches[0], patch_px=recipe.data.patch_px)
+    batches = batches_from(recipe, patches, group=group, device=fabric.device)
+    with group.connected(fabric.device), ExitStack() as closing:
+        if group.is_primary:
             open_folder(recipe, out, resume=resume)
-        team.wait()
-        run = _begun(recipe, out, network, fabric=fabric, team=team)
-        model, stepper = fabric.setup(network, run.optimiser)
+        group.barrier()
+        run = Run(recipe, out, network=network, device=fabric.device)
+        model, optimiser = fabric.setup(group.parallel(network, fabric.device), run.optimiser)
         if resume:
             run.restore()
-        leader = None
-        if team.leads:
+        reporter = None
+        if group.is_primary:
             run.open_log(tensorboard=tensorboard)
             closing.callback(run.close_log)
-            leader = _Leader(run, images, fabric=fabric, on_step=on_step)
-            leader.begin()
-        signals = closing.enter_context(Signals(patient=team.size > 1))
+            reporter = Reporter(run, images, fabric=fabric, on_step=on_step)
+        signals = closing.enter_context(Signals(second_stops=group.size == 1))
 
-        for batch in batches_from(run.step):
+        for batch in batches(run.step):
             lr = run.set_rate(learning_rate(recipe, run.step))
             batch = fabric.to_device(batch)
             noisy = batch["noisy"].contiguous(memory_format=torch.channels_last)
-            noise_condition = batch["noise_condition"] if network.spec.conditioned else None
-            if noise_condition is not None:
-                run.hear(noise_condition, team)
-            prediction = model(noisy, noise_condition)
+            condition = batch["noise_condition"] if network.spec.conditioned else None
+            if condition is not None and run.records_conditions:
+                run.record_conditions(group.gather(condition))
+            prediction = model(noisy, condition)
             loss, terms = training_loss(
                 prediction.float(), batch["target"], config=recipe.loss, sigma=batch["sigma"]
             )
-            fabric.backward(loss)
-            loss, terms = team.average(network, loss, terms)
+            with group.collective():
+                fabric.backward(loss)
+            means = group.gather(torch.stack([loss.detach(), *terms.values()])[None]).mean(0)
             norm = nn.utils.clip_grad_norm_(network.parameters(), recipe.optimiser.clip_norm)
-            value = run.checked(loss, norm)
-            stepper.step()
-            stepper.zero_grad(set_to_none=True)
-            run.follow()
-            if leader:
-                leader.report(value, terms, lr=lr)
-            stop = team.strongest(signals.caught, fabric.device)
-            if leader and (stop or run.due(recipe.checkpoint_every_steps)):
+            run.check_finite(means[0], norm)
+            optimiser.step()
+            optimiser.zero_grad(set_to_none=True)
+            run.count_step()
+            if reporter:
+                reporter.report(dict(zip(("loss", *terms), means, strict=True)), lr=lr)
+            stop = int(group.gather(torch.tensor([signals.caught], device=fabric.device)).max())
+            if group.is_primary and (stop or run.due(recipe.checkpoint_every_steps)):
                 run.save()
             if stop:
-                team.wait()
-                obey(stop)
-        if leader:
+                group.barrier()
+                raise_signal(stop)
+        if group.is_primary:
             run.finish()
-        obey(signals.caught)
+        raise_signal(signals.caught)
 
 
 def learning_rate(recipe: Recipe, step: int) -> float:
@@ -200,22 +188,6 @@ def learning_rate(recipe: Recipe, step: int) -> float:
     return config.minimum_lr + (config.lr - config.minimum_lr) * 0.5 * (1 + math.cos(math.pi * fraction))
 
 
-def datasets(recipe: Recipe) -> tuple[Samples, Samples]:
-    """Training patches and validation images of a recipe; pairs on disk are all checked first."""
-    held = recipe.validation
-    if isinstance(recipe.data, PairsConfig):
-        folder = PairedFolder(
-            Path(recipe.data.path), include=recipe.data.include, clean=recipe.data.target == "clean"
-        )
-        training, held_out = folder.split(recipe.data.held_out, seed=held.seed)
-        return (
-            PairPatches(training, recipe.data, seed=recipe.seed),
-            PairImages(held_out[: held.count], recipe.data),
-        )
-    images = SimulatedImages(recipe.data, seed=held.seed, count=held.count, size_px=held.size_px)
-    return SimulatedPatches(recipe.data, seed=recipe.seed), images
-
-
 def first_network(recipe: Recipe) -> nn.Module:
     """The network with its first weights: drawn from the recipe's seed, or those of `start_from`.
 
@@ -224,172 +196,34 @@ def first_network(recipe: Recipe) -> nn.Module:
     Raises:
         CheckpointError: `start_from` cannot be read, or is another kind or size of network.
     """
-    if recipe.start_from is None:
-        return _drawn_network(recipe)
-    header, weights = read_checkpoint(find_weights(recipe.start_from))
-    start = restore_network(header, weights, where=recipe.start_from)
-    if start.config == recipe.network:
-        return start.train()
-    network = _drawn_network(recipe)
+    start = None
+    if recipe.start_from is not None:
+        header, weights = read_checkpoint(find_weights(recipe.start_from))
+        start = restore_network(header, weights, where=recipe.start_from)
+        if start.config == recipe.network:
+            return start.train()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(recipe.seed)
+        network = build_network(recipe.network)
+    if start is None:
+        return network
     if isinstance(start, Fast) and isinstance(network, Fast) and can_grow(start.config, network.config):
         grow(start, network)
         return network
     raise CheckpointError(
-        where=recipe.start_from,
+        where=str(recipe.start_from),
         expected=f"the network of the recipe, {recipe.network.model_dump(mode='json')}",
         found=str(header.model),
         advice="take over its [network] table, or leave start_from out",
     )
 
 
-def _drawn_network(recipe: Recipe) -> nn.Module:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(recipe.seed)
-        return build_network(recipe.network)
-
-
-def _begun(recipe: Recipe, out: Path, network: nn.Module, *, fabric: Fabric, team: Team) -> Run:
-    """The run before its first step; its network shares every batch norm with the rest of the team."""
-    network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    average = copy.deepcopy(network).to(fabric.device).eval().requires_grad_(False)
-    if team.size > 1:
-        share_batch_norm(network)
-    optimiser = torch.optim.AdamW(
-        network.parameters(),
-        lr=recipe.optimiser.lr,
-        betas=recipe.optimiser.betas,
-        weight_decay=recipe.optimiser.weight_decay,
-    )
-    first = recipe.start_from
-    past = "" if first is None else read_header(find_weights(first)).trained_on
-    return Run(recipe, out, network=network, average=average, optimiser=optimiser, past=past)
-
-
-class _Leader:
-    """What the first process does beside its part of the steps: log, scores, pictures, progress."""
-
-    def __init__(self, run: Run, images: Samples, *, fabric: Fabric, on_step: OnStep | None) -> None:
-        self._run, self._images, self._fabric, self._on_step = run, images, fabric, on_step
-        self._looks = Previews(run.recipe, images, run.out / LOOKS)
-        self._pixels = run.recipe.optimiser.batch * run.recipe.data.patch_px**2
-        self._last = self._seconds_per_step = 0.0
-        self._ticks = 0
-
-    def begin(self) -> None:
-        """Score and show first weights that come from a checkpoint: nothing worse is kept as the best."""
-        run, recipe = self._run, self._run.recipe
-        if run.step == 0 and recipe.start_from is not None:
-            self._score()
-            if run.due(recipe.preview.every_steps):
-                self._preview()
-        self._last = time.perf_counter()
-
-    def report(self, loss: float, terms: Mapping[str, torch.Tensor], *, lr: float) -> None:
-        """Tell of a step, and do what is due after it."""
-        run, recipe = self._run, self._run.recipe
-        self._tick()
-        mpx_per_s = self._pixels / 1e6 / max(self._seconds_per_step, 1e-9)
-        run.note(loss, terms, lr=lr, mpx_per_s=mpx_per_s)
-        if run.due(recipe.validation.every_steps):
-            self._score()
-        if run.due(recipe.preview.every_steps):
-            self._preview()
-        if self._on_step is not None:
-            left = (recipe.steps - run.step) * self._seconds_per_step
-            self._on_step(Progress(run.step, recipe.steps, loss, lr, mpx_per_s, left, run.scores))
-
-    def _score(self) -> None:
-        self._run.score(validate(self._run.average, self._images, fabric=self._fabric))
-
-    def _preview(self) -> None:
-        self._run.show(self._looks.take(self._run.average, step=self._run.step, fabric=self._fabric))
-
-    def _tick(self) -> None:
-        """Seconds of a step, as a mean over about the last 30 without the first, in which all begins."""
-        now = time.perf_counter()
-        took, self._last = now - self._last, now
-        self._ticks += 1
-        self._seconds_per_step += (took - self._seconds_per_step) / min(max(self._ticks - 1, 1), 30)
-
-
-class _Steps(Sampler[list[int]]):
-    """The batches of indices from one step on; step s holds items s * batch to (s + 1) * batch - 1.
-
-    Of each batch this is one of several equal parts.
-    """
-
-    def __init__(self, *, first: int, last: int, batch: int, fraction: tuple[int, int]) -> None:
-        self._steps = range(first, last)
-        self._batch = batch
-        part, parts = fraction
-        self._part = range(part * batch // parts, (part + 1) * batch // parts)
-
-    def __iter__(self) -> Iterator[list[int]]:
-        for step in self._steps:
-            yield [step * self._batch + place for place in self._part]
-
-    def __len__(self) -> int:
-        return len(self._steps)
-
-
-def _batches(
-    recipe: Recipe, patches: Samples, *, team: Team, device: torch.device
-) -> Callable[[int], Iterable[Sample]]:
-    """What gives this process's part of the batches from one step on."""
-    data, fraction = recipe.data, (team.rank, team.size)
-    if isinstance(data, SimulatedPatchesConfig) and data.exposed_on == "device":
-        batch, workers = recipe.optimiser.batch, recipe.workers
-        exposed = SimulatedBatches(
-            data, seed=recipe.seed, batch=batch, device=device, workers=workers, fraction=fraction
-        )
-        return lambda first: itertools.islice(exposed.from_batch(first), recipe.steps - first)
-    return lambda first: _loader(
-        recipe, patches, first_step=first, fraction=fraction, pin=device.type == "cuda"
-    )
-
-
-def _loader(
-    recipe: Recipe, patches: Samples, *, first_step: int, fraction: tuple[int, int], pin: bool
-) -> DataLoader[Any]:
-    steps = _Steps(first=first_step, last=recipe.steps, batch=recipe.optimiser.batch, fraction=fraction)
-    return DataLoader(
-        patches,  # type: ignore[arg-type]
-        batch_sampler=steps,
-        num_workers=recipe.workers,
-        worker_init_fn=start_worker,
-        prefetch_factor=4 if recipe.workers else None,
-        pin_memory=pin,
-        generator=torch.Generator().manual_seed(recipe.seed),
-    )
-
-
-def _nobody(_: Progress) -> None:
-    """For those who are told and do not listen."""
-
-
-def _team(device: str, devices: int) -> Team:
-    """This process's place under torchrun, or else a team of so many that is still to be started.
+def open_device(device: str, precision: str, *, group: ProcessGroup) -> Fabric:
+    """Device and precision of this process; on a GPU, torch's calls without a number use its own from now on.
 
     Raises:
-        ResourceError: other than torchrun's number, or more than there are.
+        ResourceError: lightning-fabric is missing, no such device, or more processes on this host than GPUs.
     """
-    launched = team_of_environment()
-    gpus = torch.cuda.device_count() if device != "cpu" and torch.cuda.is_available() else None
-    if launched is not None and devices in (1, launched.size):
-        return launched
-    if launched is None and 1 <= devices <= (gpus or devices):
-        return Team(size=devices)
-    expected = f"1 to {gpus}, the GPUs that torch sees" if gpus else "1 or more"
-    raise ResourceError(
-        where="devices",
-        expected=expected if launched is None else f"{launched.size}, the processes that torchrun started",
-        found=str(devices),
-        advice="use fewer, or --device cpu" if launched is None else "leave --devices out under torchrun",
-    )
-
-
-def _fabric(recipe: Recipe, device: str, team: Team) -> Fabric:
-    """Device and precision of this process; the work of a team is shared by the team itself."""
     try:
         from lightning_fabric import Fabric
     except ImportError as error:
@@ -408,51 +242,62 @@ def _fabric(recipe: Recipe, device: str, team: Team) -> Fabric:
             advice="leave --device out to use what is there",
         )
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
-    precision: Any = "bf16-mixed" if recipe.precision == "bf16" else "32-true"
+    kind: Any = "bf16-mixed" if precision == "bf16" else "32-true"
     if device == "cpu" or not cuda:
-        return Fabric(accelerator="cpu", devices=1, precision=precision)
-    return Fabric(accelerator="cuda", devices=[_gpu_of(team)], precision=precision)
-
-
-def _gpu_of(team: Team) -> int:
-    """Number of this process's GPU, which torch's calls without a number use from now on.
-
-    Raises:
-        ResourceError: more processes on this machine than GPUs.
-    """
-    if team.local_rank >= torch.cuda.device_count():
+        return Fabric(accelerator="cpu", devices=1, precision=kind)
+    if group.local_rank >= torch.cuda.device_count():
         raise ResourceError(
             where="devices",
             expected=f"at most {torch.cuda.device_count()} processes, one for each GPU",
-            found=f"process {team.local_rank + 1}",
+            found=f"process {group.local_rank + 1}",
             advice="start fewer, or use --device cpu",
         )
-    torch.cuda.set_device(team.local_rank)
-    return team.local_rank
+    torch.cuda.set_device(group.local_rank)
+    return Fabric(accelerator="cuda", devices=[group.local_rank], precision=kind)
 
 
-def _check_sample(sample: Sample, network: nn.Module, *, patch_px: int) -> None:
-    """Hours of compute start here, so the first patch is looked at."""
-    spec: Any = network.spec
-    expected = {
-        "noisy": (1, patch_px, patch_px),
-        "target": (1, patch_px, patch_px),
-        "noise_condition": (5,),
-        "sigma": (),
-    }
-    for name, shape in expected.items():
-        value = sample[name]
-        if tuple(value.shape) != shape or not bool(torch.isfinite(value).all()):
-            raise RecipeError(
-                where=f"data, {name}",
-                expected=f"finite numbers of shape {shape}",
-                found=f"shape {tuple(value.shape)} from {float(value.min())} to {float(value.max())}",
-                advice="check the [data] table of the recipe",
-            )
-    if patch_px % spec.size_multiple:
-        raise RecipeError(
-            where="data.patch_px",
-            expected=f"a multiple of {spec.size_multiple}",
-            found=str(patch_px),
-            advice="change the patch",
+class Reporter:
+    """What the primary process does beside its part of the steps: log, scores, previews, progress.
+
+    First weights that come from a checkpoint are scored and shown at once: nothing worse is kept as the best.
+    """
+
+    def __init__(self, run: Run, images: Samples, *, fabric: Fabric, on_step: OnStep) -> None:
+        self._run, self._images, self._fabric, self._on_step = run, images, fabric, on_step
+        self._previews = Previews(run.recipe, images, run.out / PREVIEWS)
+        if run.step == 0 and run.recipe.start_from is not None:
+            self._score()
+            self._preview()
+        self._last, self._seconds_per_step, self._steps = time.perf_counter(), 0.0, 0
+
+    def report(self, losses: Mapping[str, torch.Tensor], *, lr: float) -> None:
+        """Log a step, and do what is due after it.
+
+        Args:
+            losses: "loss" and the terms that add up to it.
+            lr: learning rate of the step.
+        """
+        run, recipe = self._run, self._run.recipe
+        # a mean over about the last 30 steps without the first, in which all begins
+        now = time.perf_counter()
+        took, self._last = now - self._last, now
+        self._steps += 1
+        self._seconds_per_step += (took - self._seconds_per_step) / min(max(self._steps - 1, 1), 30)
+        pixels = recipe.optimiser.batch * recipe.data.patch_px**2
+        mpx_per_s = pixels / 1e6 / max(self._seconds_per_step, 1e-9)
+        run.log_step(losses, lr=lr, mpx_per_s=mpx_per_s)
+        if run.due(recipe.validation.every_steps):
+            self._score()
+        self._preview()
+        left = (recipe.steps - run.step) * self._seconds_per_step
+        self._on_step(
+            Progress(run.step, recipe.steps, float(losses["loss"]), lr, mpx_per_s, left, run.scores)
         )
+
+    def _score(self) -> None:
+        self._run.keep_score(validate(self._run.average, self._images, fabric=self._fabric))
+
+    def _preview(self) -> None:
+        run = self._run
+        if run.due(run.recipe.preview.every_steps):
+            run.add_preview(self._previews.write(run.average, step=run.step, fabric=self._fabric))

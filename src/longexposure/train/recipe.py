@@ -20,7 +20,13 @@ from longexposure.train.losses import LossConfig
 DataConfig = Annotated[SimulatedPatchesConfig | PairsConfig, Field(discriminator="kind")]
 
 
-FREE_TO_CHANGE = ("workers", "checkpoint_every_steps", "look.every_steps", "look.count", "look.size_px")
+FREE_TO_CHANGE = (
+    "workers",
+    "checkpoint_every_steps",
+    "preview.every_steps",
+    "preview.count",
+    "preview.size_px",
+)
 """Settings a resumed run may change, because no number depends on them."""
 
 
@@ -74,7 +80,7 @@ class PreviewConfig(RecipeSection):
     """Pictures of a few validation images while the training runs; no number depends on them.
 
     Attributes:
-        every_steps: steps between two looks, and one more after the last step; 0 is never.
+        every_steps: steps between two previews, and one more after the last step; 0 is never.
         count: number of images, spread evenly over those for validation.
         size_px: side of the most detailed region of an image, which is what is shown.
     """

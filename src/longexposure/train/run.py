@@ -2,18 +2,20 @@
 
 A run folder holds `recipe.json` (the resolved recipe), `log.jsonl` (one object a line),
 `state.safetensors` (all that a resumed run needs), `checkpoint.safetensors` (the averaged weights that
-scored best so far), `looks/` (pictures for eyes only), `tensorboard/` where it was asked for and, at the
+scored best so far), `previews/` (pictures for eyes only), `tensorboard/` where it was asked for and, at the
 end, `last.safetensors` (the averaged weights of the last step).
 """
 
 from __future__ import annotations
 
+import copy
 import json
 import logging
 import math
 import platform
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -27,24 +29,24 @@ from torch import nn
 
 from longexposure.errors import CheckpointError, OutputError, RecipeError
 from longexposure.io import remove_temporaries, write_whole
-from longexposure.models.checkpoint import FORMAT, Header, checkpoint_bytes
+from longexposure.models.checkpoint import FORMAT, Header, checkpoint_bytes, read_header
 from longexposure.models.noise_range import Conditions
+from longexposure.models.registry import find_weights
 from longexposure.noise import NOISE_CONDITION
 from longexposure.train.recipe import FREE_TO_CHANGE, Recipe, first_difference, recipe_from
-from longexposure.train.team import Team
-from longexposure.train.tensorboard import Board
+from longexposure.train.tensorboard import TensorBoardLog
 from longexposure.train.validation import Scores
 
 logger = logging.getLogger(__name__)
 
 LOG_EVERY_STEPS = 50
 
-TOLD_KEPT = 1 << 16
-"""Patches whose noise, as it was told, is kept for the checkpoint's header: the first of the run."""
+CONDITIONS_KEPT = 1 << 16
+"""Patches whose noise condition is kept for the checkpoint's header: the first of the run."""
 
 RECIPE, LOG, STATE = "recipe.json", "log.jsonl", "state.safetensors"
 BEST, LAST = "checkpoint.safetensors", "last.safetensors"
-LOOKS, EVENTS = "previews", "tensorboard"
+PREVIEWS, EVENTS = "previews", "tensorboard"
 
 
 class Run:
@@ -53,41 +55,34 @@ class Run:
     Args:
         recipe: what is trained.
         out: run folder.
-        network: trained weights.
-        average: their moving average.
-        optimiser: with the moments.
-        past: what the first weights were trained on, in words; empty for random ones.
+        network: trained weights; the moving average of them is kept beside it.
+        device: of the average.
     """
 
-    def __init__(
-        self,
-        recipe: Recipe,
-        out: Path,
-        *,
-        network: nn.Module,
-        average: nn.Module,
-        optimiser: torch.optim.Optimizer,
-        past: str = "",
-    ) -> None:
-        self.recipe = recipe
-        self.past = past
-        self.out = out
-        self.network = network
-        self.average = average
-        self.optimiser = optimiser
-        self.board: Board | None = None
+    def __init__(self, recipe: Recipe, out: Path, *, network: nn.Module, device: torch.device) -> None:
+        self.recipe, self.out, self.network = recipe, out, network
+        self.average = copy.deepcopy(network).to(device).eval().requires_grad_(False)
+        self.optimiser: torch.optim.Optimizer = torch.optim.AdamW(
+            network.parameters(),
+            lr=recipe.optimiser.lr,
+            betas=recipe.optimiser.betas,
+            weight_decay=recipe.optimiser.weight_decay,
+        )
+        first = recipe.start_from
+        self.trained_before = "" if first is None else read_header(find_weights(first)).trained_on
         self.step = 0
         self.best: float | None = None
         self.scores: Scores = {}
         self.saved_step: int | None = None
-        self.seconds = 0.0
+        self._events: TensorBoardLog | None = None
+        self._seconds_before = 0.0
         self._started = time.perf_counter()
-        self._window: list[dict[str, torch.Tensor | float]] = []
-        self._told = np.empty((0, len(NOISE_CONDITION)), np.float32)
+        self._unlogged: list[Mapping[str, torch.Tensor]] = []
+        self._conditions = np.empty((0, len(NOISE_CONDITION)), np.float32)
 
-    def elapsed(self) -> float:
+    def seconds(self) -> float:
         """Seconds trained so far, earlier sittings included."""
-        return self.seconds + time.perf_counter() - self._started
+        return self._seconds_before + time.perf_counter() - self._started
 
     def due(self, every_steps: int) -> bool:
         """Whether what is done every so many steps, and after the last, is due; 0 is never."""
@@ -99,15 +94,15 @@ class Run:
             group["lr"] = lr
         return lr
 
-    def checked(self, loss: torch.Tensor, norm: torch.Tensor) -> float:
-        """The loss as a number, before it can spoil the weights.
+    def check_finite(self, loss: torch.Tensor, norm: torch.Tensor) -> None:
+        """Look at loss and gradient before they can spoil the weights.
 
         Raises:
-            RecipeError: loss or gradient is not finite.
+            RecipeError: one of them is not finite.
         """
-        value, length = torch.stack([loss.detach(), norm.detach().to(loss)]).tolist()
+        value, length = torch.stack([loss, norm.detach().to(loss)]).tolist()
         if math.isfinite(value) and math.isfinite(length):
-            return float(value)
+            return
         good = f"{self.out / STATE} (step {self.saved_step})" if self.saved_step else "there is none"
         raise RecipeError(
             where=f"{self.recipe.name}, step {self.step + 1}",
@@ -116,16 +111,19 @@ class Run:
             advice=f"lower optimiser.lr or optimiser.clip_norm and check the data; last good state: {good}",
         )
 
-    def hear(self, noise_condition: torch.Tensor, team: Team) -> None:
-        """Keep what the network was told of the noise in a step, of which this process has a part (B, 5)."""
-        missing = TOLD_KEPT - len(self._told)
-        if missing > 0:
-            whole = team.gather(noise_condition)
-            self._told = np.concatenate([self._told, whole[:missing].cpu().numpy()])
+    @property
+    def records_conditions(self) -> bool:
+        """Whether there is still room for noise conditions."""
+        return len(self._conditions) < CONDITIONS_KEPT
+
+    def record_conditions(self, conditions: torch.Tensor) -> None:
+        """Keep the noise conditions (B, 5) that the network gets in a step, for the header's ranges."""
+        kept = [self._conditions, conditions.cpu().numpy()]
+        self._conditions = np.concatenate(kept)[:CONDITIONS_KEPT]
 
     @torch.no_grad()
-    def follow(self) -> None:
-        """Count the step and let the averaged weights follow; the average starts fast."""
+    def count_step(self) -> None:
+        """Count the step and move the averaged weights on; the average starts fast."""
         self.step += 1
         decay = min(self.recipe.optimiser.ema_decay, (1 + self.step) / (10 + self.step))
         for mean, new in zip(self.average.parameters(), self.network.parameters(), strict=True):
@@ -133,20 +131,20 @@ class Run:
         for kept, current in zip(self.average.buffers(), self.network.buffers(), strict=True):
             kept.copy_(current)
 
-    def note(self, loss: float, terms: Mapping[str, torch.Tensor], *, lr: float, mpx_per_s: float) -> None:
+    def log_step(self, losses: Mapping[str, torch.Tensor], *, lr: float, mpx_per_s: float) -> None:
         """Gather a step for the log; one line is the mean of the steps since the last."""
-        self._window.append({"loss": loss, **terms})
+        self._unlogged.append(losses)
         if not self.due(LOG_EVERY_STEPS):
             return
-        means = {name: float(np.mean([float(row[name]) for row in self._window])) for name in self._window[0]}
-        self._window.clear()
-        line = {"lr": lr, "mpx_per_s": round(mpx_per_s, 3), "seconds": round(self.elapsed(), 1)}
+        means = {name: float(np.mean([float(row[name]) for row in self._unlogged])) for name in losses}
+        self._unlogged.clear()
+        line = {"lr": lr, "mpx_per_s": round(mpx_per_s, 3), "seconds": round(self.seconds(), 1)}
         self._log({"kind": "train", "step": self.step, **means, **line})
 
-    def score(self, scores: Scores) -> None:
+    def keep_score(self, scores: Scores) -> None:
         """Log the scores, and keep the weights where they are the best so far."""
         self.scores = scores
-        self._log({"kind": "validation", "step": self.step, **scores, "seconds": round(self.elapsed(), 1)})
+        self._log({"kind": "validation", "step": self.step, **scores, "seconds": round(self.seconds(), 1)})
         reached = scores["psnr"]
         if self.best is None or (reached is not None and reached > self.best):
             self.best = reached
@@ -159,13 +157,13 @@ class Run:
         for name, parameter in self.network.named_parameters():
             for key, value in self.optimiser.state[parameter].items():
                 tensors[f"optimiser.{key}.{name}"] = value
-        tensors["told"] = torch.from_numpy(self._told)
+        tensors["noise_conditions"] = torch.from_numpy(self._conditions)
         facts = {
             "step": self.step,
             "best": self.best,
             "scores": self.scores,
-            "seconds": self.elapsed(),
-            "past": self.past,
+            "seconds": self.seconds(),
+            "trained_before": self.trained_before,
         }
         content = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
         _write(self.out / STATE, save(content, metadata={"run": json.dumps(facts)}))
@@ -184,8 +182,8 @@ class Run:
             with safe_open(path, framework="pt") as file:
                 facts = json.loads((file.metadata() or {})["run"])
                 tensors = {name: file.get_tensor(name) for name in list(file.keys())}
-            self._told = tensors.pop("told").numpy()
-            self._fill(tensors)
+            self._conditions = tensors.pop("noise_conditions").numpy()
+            self._load(tensors)
         except (SafetensorError, OSError, KeyError, ValueError, RuntimeError) as error:
             raise CheckpointError(
                 where=str(path),
@@ -194,30 +192,41 @@ class Run:
                 advice="start a new run; checkpoint.safetensors can serve as its start_from",
             ) from error
         self.step, self.best, self.scores = facts["step"], facts["best"], facts["scores"]
-        self.seconds, self.saved_step, self.past = facts["seconds"], facts["step"], facts["past"]
+        self.saved_step, self._seconds_before = facts["step"], facts["seconds"]
+        self.trained_before = facts["trained_before"]
         logger.info("resuming %s at step %d", self.out, self.step)
 
     def open_log(self, *, tensorboard: bool) -> None:
-        """Drop what the log says of steps that will be done again; follow on a board where wanted."""
-        _keep_log(self.out / LOG, steps=self.step)
-        if tensorboard:
-            self.board = Board(self.out / EVENTS, step=self.step)
+        """Drop what the log says of steps that will be done again; open event files where wanted.
 
-    def show(self, sheet: npt.NDArray[np.uint8]) -> None:
-        """Show a look on the board too."""
-        if self.board is not None:
-            self.board.show(sheet, step=self.step)
+        All of a run that starts over is dropped, and a line that was cut off.
+        """
+        kept = []
+        path = self.out / LOG
+        for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
+            with suppress(ValueError, KeyError, TypeError):
+                if 0 < self.step >= json.loads(line)["step"]:
+                    kept.append(line + "\n")
+        if path.exists():
+            _write(path, "".join(kept).encode())
+        if tensorboard:
+            self._events = TensorBoardLog(self.out / EVENTS, step=self.step)
+
+    def add_preview(self, sheet: npt.NDArray[np.uint8]) -> None:
+        """Put a preview into the event files too."""
+        if self._events is not None:
+            self._events.add_preview(sheet, step=self.step)
 
     def finish(self) -> None:
         """Write the weights of the last step."""
         self._write_checkpoint(LAST)
 
     def close_log(self) -> None:
-        """Let the board write what it still holds."""
-        if self.board is not None:
-            self.board.close()
+        """Let the event files take what is still held."""
+        if self._events is not None:
+            self._events.close()
 
-    def _fill(self, tensors: Mapping[str, torch.Tensor]) -> None:
+    def _load(self, tensors: Mapping[str, torch.Tensor]) -> None:
         for prefix, module in (("network.", self.network), ("average.", self.average)):
             module.load_state_dict(
                 {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
@@ -231,28 +240,34 @@ class Run:
             self.optimiser.state[parameter] = {"step": tensors[f"optimiser.step.{name}"], **moments}
 
     def _write_checkpoint(self, name: str) -> None:
-        weights = {key: value.detach().cpu().numpy() for key, value in self.average.state_dict().items()}
-        _write(self.out / name, checkpoint_bytes(weights, self._header()))
-
-    def _header(self) -> Header:
-        recipe = self.recipe
-        return Header(
+        recipe, data, side = self.recipe, self.recipe.data, self.recipe.data.patch_px
+        if data.kind == "pairs":
+            source = f"pairs in {Path(data.path).name}"
+        else:
+            source = f"simulated exposures of {', '.join(Path(name).name for name in data.machines)}"
+        trained_on = f"{source}: {self.step} steps of {recipe.optimiser.batch} patches of {side} x {side} px"
+        if self.trained_before:
+            trained_on += f"; before that: {self.trained_before}"
+        packages = ("longexposure", "torch", "numpy", "lightning-fabric")
+        header = Header(
             format=FORMAT,
             model=recipe.network.model_dump(mode="json"),
             summary=recipe.summary or recipe.name,
-            trained_on=_trained_on(recipe, self.step) + (self.past and f"; before that: {self.past}"),
+            trained_on=trained_on,
             recipe=recipe.model_dump(mode="json"),
-            versions=_versions(),
-            conditions=Conditions.seen(self._told).ranges() if len(self._told) else {},
+            versions={"python": platform.python_version(), **{name: version(name) for name in packages}},
+            conditions=Conditions.seen(self._conditions).ranges() if len(self._conditions) else {},
             scores={"validation": {"step": self.step, **self.scores}},
             licence=recipe.licence,
         )
+        weights = {key: value.detach().cpu().numpy() for key, value in self.average.state_dict().items()}
+        _write(self.out / name, checkpoint_bytes(weights, header))
 
     def _log(self, line: Mapping[str, Any]) -> None:
         with (self.out / LOG).open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
-        if self.board is not None:
-            self.board.add(line)
+        if self._events is not None:
+            self._events.add_scalars(line)
 
 
 def open_folder(recipe: Recipe, out: Path, *, resume: bool) -> None:
@@ -290,36 +305,7 @@ def open_folder(recipe: Recipe, out: Path, *, resume: bool) -> None:
             found=f"{difference} (run and recipe)",
             advice="resume with the same recipe, or start a new run with another --out",
         )
-    remove_temporaries([out, out / LOOKS])
-
-
-def _keep_log(path: Path, *, steps: int) -> None:
-    """Drop the lines of steps that will be done again, all of a run that starts over, and one cut off."""
-    if not path.exists():
-        return
-    kept = []
-    for line in path.read_text(encoding="utf-8").splitlines():
-        try:
-            step = json.loads(line)["step"]
-        except (ValueError, KeyError, TypeError):
-            continue
-        if 0 < steps >= step:
-            kept.append(line + "\n")
-    _write(path, "".join(kept).encode())
-
-
-def _trained_on(recipe: Recipe, step: int) -> str:
-    if recipe.data.kind == "pairs":
-        source = f"pairs in {Path(recipe.data.path).name}"
-    else:
-        source = f"simulated exposures of {', '.join(Path(name).name for name in recipe.data.machines)}"
-    side = recipe.data.patch_px
-    return f"{source}: {step} steps of {recipe.optimiser.batch} patches of {side} x {side} px"
-
-
-def _versions() -> dict[str, str]:
-    packages = ("longexposure", "torch", "numpy", "lightning-fabric")
-    return {"python": platform.python_version(), **{name: version(name) for name in packages}}
+    remove_temporaries([out, out / PREVIEWS])
 
 
 def _write(path: Path, content: bytes) -> None:

@@ -4,25 +4,23 @@ from __future__ import annotations
 
 import signal
 import threading
-from types import FrameType, TracebackType
+from types import FrameType
 from typing import Any
 
 STOPS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Signals:
-    """Holds SIGINT and SIGTERM back while it is entered; `caught` is the first of them.
-
-    A second one takes effect at once.
+    """Holds SIGINT and SIGTERM back while it is entered; `caught` is the first of them, 0 before.
 
     Args:
-        patient: leave a second one unheard too; for a process that others depend on, and that another
-            process can still end.
+        second_stops: whether a second one takes effect at once; not for a process that others depend on, and
+            that another process can still end.
     """
 
-    def __init__(self, *, patient: bool = False) -> None:
+    def __init__(self, *, second_stops: bool = True) -> None:
         self.caught = 0
-        self._patient = patient
+        self._second_stops = second_stops
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Signals:
@@ -30,19 +28,17 @@ class Signals:
             self._before = {number: signal.signal(number, self._catch) for number in STOPS}
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
     def _catch(self, number: int, frame: FrameType | None) -> None:
-        if self.caught and not self._patient:
-            obey(self.caught)
+        if self.caught and self._second_stops:
+            raise_signal(self.caught)
         self.caught = self.caught or number
 
 
-def obey(number: int) -> None:
+def raise_signal(number: int) -> None:
     """Raise what a caught signal asks for; 0 asks for nothing.
 
     Raises:

@@ -1,4 +1,4 @@
-"""TensorBoard: what the log and the looks say, as event files for those who like curves."""
+"""TensorBoard: what the log and the previews say, as event files for those who like curves."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def check_tensorboard() -> None:
         )
 
 
-class Board:
+class TensorBoardLog:
     """Event files in a folder; a run that goes on adds one, which hides what it does again.
 
     Args:
@@ -42,14 +42,14 @@ class Board:
 
         self._writer: Any = SummaryWriter(str(folder), purge_step=step + 1, flush_secs=10)
 
-    def add(self, line: Mapping[str, Any]) -> None:
+    def add_scalars(self, line: Mapping[str, Any]) -> None:
         """Every number of a line of the log, as `kind/name` at its step."""
         for name, value in line.items():
             if name != "step" and isinstance(value, int | float):
                 self._writer.add_scalar(f"{line['kind']}/{name}", value, line["step"])
 
-    def show(self, sheet: npt.NDArray[np.uint8], *, step: int) -> None:
-        """A look, (H, W)."""
+    def add_preview(self, sheet: npt.NDArray[np.uint8], *, step: int) -> None:
+        """A preview, (H, W)."""
         self._writer.add_image("previews", sheet, step, dataformats="HW")
 
     def close(self) -> None:

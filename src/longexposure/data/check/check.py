@@ -9,12 +9,13 @@ from __future__ import annotations
 import csv
 import io
 import os
-from collections import Counter, deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Generator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -25,16 +26,15 @@ from longexposure.data.check.verdicts import (
     Finding,
     Group,
     Verdict,
+    brightness_difference,
     judge_duplicates,
     judge_files,
     judge_leakage,
     judge_splits,
-    level_off,
-    type_ratio,
+    noise_ratio,
     variance_line,
-    worst_of,
 )
-from longexposure.data.listing import Listed, Problem, list_pairs
+from longexposure.data.listing import list_pairs
 from longexposure.data.registration import CROP_PX, CROPS
 from longexposure.data.splits import partition
 from longexposure.errors import InputError
@@ -62,7 +62,7 @@ class CheckReport:
         findings: one for each check and machine type; several where a check finds several faults.
         pairs: facts of every pair that was found, in the order of their names.
         machines: numbers by machine type, and "all" of them.
-        sampled: what was looked at, in words.
+        sampled: what was examined, in words.
         alike: pairs of pairs that show one scene.
     """
 
@@ -76,7 +76,8 @@ class CheckReport:
     @property
     def verdict(self) -> Verdict:
         """The worst one."""
-        return worst_of(finding.verdict for finding in self.findings)
+        order: tuple[Verdict, ...] = ("fine", "fix", "drop")
+        return max((finding.verdict for finding in self.findings), key=order.index, default="fine")
 
     @property
     def exit_code(self) -> int:
@@ -109,11 +110,11 @@ class CheckReport:
         for finding in self.findings:
             if finding.verdict == "fine":
                 continue
-            told = {"verdict": finding.verdict, "check": finding.check}
-            rows += [{**told, "pair": name, "why": why} for name, why in list(finding.pairs.items())[:most]]
+            row = {"verdict": finding.verdict, "check": finding.check}
+            rows += [{**row, "pair": name, "why": why} for name, why in list(finding.pairs.items())[:most]]
             if len(finding.pairs) > most:
                 rows.append(
-                    {**told, "pair": "...", "why": f"and {len(finding.pairs) - most} more, see --json"}
+                    {**row, "pair": "...", "why": f"and {len(finding.pairs) - most} more, see --json"}
                 )
         return rows
 
@@ -124,7 +125,7 @@ class CheckReport:
             "verdict": self.verdict,
             "sampled": self.sampled,
             "machines": {name: dict(facts) for name, facts in self.machines.items()},
-            "findings": [finding.as_dict() for finding in self.findings],
+            "findings": [asdict(finding) for finding in self.findings],
             "pairs": [pair_dict(pair) for pair in self.pairs],
         }
 
@@ -149,7 +150,13 @@ def check_pairs(
             are not above 0.
     """
     path = Path(path)
-    _check_times(exposures_s)
+    if exposures_s is not None and not 0 < exposures_s[0] < exposures_s[1] < float("inf"):
+        raise InputError(
+            where="exposures",
+            expected="the seconds of the short and of the long exposure, in this order",
+            found=f"{exposures_s[0]:g} and {exposures_s[1]:g}",
+            advice="write them like --exposures 5 90",
+        )
     listing = list_pairs(path, include=include)
     if not listing.pairs and not [p for p in listing.problems if p.kind != "split"]:
         raise InputError(
@@ -159,24 +166,40 @@ def check_pairs(
             advice="put short exposures in .../LQ/name and long ones in .../HQ/name",
         )
     facts = []
-    for pair in _examined(listing.pairs):
-        facts.append(pair)
-        if on_pair is not None:
-            on_pair(len(facts), len(listing.pairs), pair.name)
+    # closing gives up what is not begun yet where `on_pair` raises
+    with (
+        ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool,
+        closing(cast("Generator[PairFacts]", pool.map(examine_pair, listing.pairs))) as examined,
+    ):
+        for pair in examined:
+            facts.append(pair)
+            if on_pair is not None:
+                on_pair(len(facts), len(listing.pairs), pair.name)
     usable = [pair for pair in facts if not pair.problems]
     groups = [
         Group(machine, [pair for pair in usable if pair.machine == machine], exposures_s)
         for machine in sorted({pair.machine for pair in usable})
     ]
-    alike, compared = find_alike(usable)
+    alike, (compared, candidates) = find_alike(usable)
     machines = {group.machine: numbers_of(group) for group in groups}
     machines[ALL] = numbers_of(Group(ALL, usable, exposures_s))
+    pixels = sum(pair.shape[0] * pair.shape[1] for pair in usable)
+    seen = sum(min(CROPS * CROP_PX**2, pair.shape[0] * pair.shape[1]) for pair in usable)
+    fraction = f"{100 * min(seen / pixels, 1):.0f} %" if pixels else "none"
     return CheckReport(
         path=str(path),
-        findings=tuple(_findings(groups, facts, usable, listing.problems, alike)),
+        findings=(
+            *judge_files(listing.problems, facts),
+            *judge_splits(facts, listing.problems),
+            *judge_duplicates(usable, alike),
+            *judge_leakage(usable, alike),
+            *(finding for group in groups for check in CHECKS for finding in check(group)),
+        ),
         pairs=tuple(facts),
         machines=machines,
-        sampled=_sampled(usable, compared),
+        sampled=f"all files read whole; shift, gain and noise on up to {CROPS} crops of {CROP_PX} x "
+        f"{CROP_PX} px of every pair ({fraction} of the pixels); {compared} of {candidates} look-alikes "
+        "compared whole",
         alike=tuple(alike),
     )
 
@@ -201,11 +224,12 @@ def write_manifest(report: CheckReport, path: Path, *, seed: int = 0, overwrite:
             found="none",
             advice="see the findings for what to put right first",
         )
-    objects = _one_object_a_scene(kept, report.alike)
-    listed = [
-        Listed(pair.name, pair.lq, pair.hq, machine=pair.machine, split=pair.split, object=objects[pair.name])
-        for pair in kept
-    ]
+    objects = {pair.name: pair.object for pair in kept}
+    for one, other, _ in report.alike:
+        if one.name in objects and other.name in objects:
+            first, second = sorted((objects[one.name], objects[other.name]))
+            objects = {name: first if item == second else item for name, item in objects.items()}
+    listed = [replace(pair, object=objects[pair.name]) for pair in kept]
     splits = {pair.name: split for split, pairs in partition(listed, seed=seed).items() for pair in pairs}
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
@@ -230,7 +254,22 @@ def find_alike(pairs: Sequence[PairFacts]) -> tuple[list[Alike], tuple[int, int]
     Returns:
         What was found, and how many candidates were compared at full size out of how many.
     """
-    candidates = sorted(_candidates(pairs), reverse=True)
+    kinds: dict[tuple[str, tuple[int, int]], list[int]] = {}
+    for index, pair in enumerate(pairs):
+        if pair.fingerprint is not None:
+            kinds.setdefault((pair.machine, pair.shape), []).append(index)
+    candidates = []
+    for members in kinds.values():
+        known = [picture for index in members if (picture := pairs[index].fingerprint) is not None]
+        pictures = np.stack(known).reshape(len(members), -1)
+        for start in range(0, len(members), 512):
+            alike = pictures[start : start + 512] @ pictures.T
+            candidates += [
+                (float(alike[row, column]), members[start + row], members[column])
+                for row, column in zip(*np.nonzero(alike > CANDIDATE), strict=True)
+                if start + row < column
+            ]
+    candidates.sort(reverse=True)
     found: list[Alike] = []
     for _, i, j in candidates[:COMPARED]:
         one, other = pairs[i], pairs[j]
@@ -261,8 +300,10 @@ def numbers_of(group: Group) -> dict[str, Any]:
         },
         "gain": _spread(pair.gain.gain for pair in sound if pair.gain),
         "offset": _spread(pair.gain.offset for pair in sound if pair.gain),
-        "brightness_fraction": _spread(level for pair in sound if (level := level_off(pair)) is not None),
-        "noise_ratio": type_ratio(group),
+        "brightness_fraction": _spread(
+            level for pair in sound if (level := brightness_difference(pair)) is not None
+        ),
+        "noise_ratio": noise_ratio(group),
         "sigma_lq": _spread(noise.sigma_lq for noise in noises),
         "sigma_hq": _spread(noise.sigma_hq for noise in noises),
         "level": _median(noise.level for noise in noises),
@@ -295,81 +336,6 @@ def pair_dict(pair: PairFacts) -> dict[str, Any]:
         "exposures_s": None if pair.exposures_s is None else list(pair.exposures_s),
         "problems": list(pair.problems),
     }
-
-
-def _check_times(times: tuple[float, float] | None) -> None:
-    if times is not None and not 0 < times[0] < times[1] < float("inf"):
-        raise InputError(
-            where="exposures",
-            expected="the seconds of the short and of the long exposure, in this order",
-            found=f"{times[0]:g} and {times[1]:g}",
-            advice="write them like --exposures 5 90",
-        )
-
-
-def _examined(pairs: Sequence[Listed]) -> Iterator[PairFacts]:
-    """Facts in order; a few pairs are in work at a time, however many there are."""
-    workers = min(4, os.cpu_count() or 1)
-    with ThreadPoolExecutor(workers) as pool:
-        waiting: deque[Future[PairFacts]] = deque()
-        for pair in pairs:
-            waiting.append(pool.submit(examine_pair, pair))
-            if len(waiting) > 2 * workers:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-
-
-def _findings(
-    groups: Sequence[Group],
-    facts: Sequence[PairFacts],
-    usable: Sequence[PairFacts],
-    problems: Sequence[Problem],
-    alike: Sequence[Alike],
-) -> Iterator[Finding]:
-    yield from judge_files(problems, facts)
-    yield from judge_splits(facts, problems)
-    yield from judge_duplicates(usable, alike)
-    yield from judge_leakage(usable, alike)
-    for group in groups:
-        for check in CHECKS:
-            yield from check(group)
-
-
-def _candidates(pairs: Sequence[PairFacts]) -> Iterator[tuple[float, int, int]]:
-    """Correlation and indices of pairs whose coarse pictures are alike."""
-    kinds: dict[tuple[str, tuple[int, int]], list[int]] = {}
-    for index, pair in enumerate(pairs):
-        if pair.fingerprint is not None:
-            kinds.setdefault((pair.machine, pair.shape), []).append(index)
-    for members in kinds.values():
-        known = [picture for index in members if (picture := pairs[index].fingerprint) is not None]
-        pictures = np.stack(known).reshape(len(members), -1)
-        for start in range(0, len(members), 512):
-            alike = pictures[start : start + 512] @ pictures.T
-            for row, column in zip(*np.nonzero(alike > CANDIDATE), strict=True):
-                if start + row < column:
-                    yield float(alike[row, column]), members[start + row], members[column]
-
-
-def _one_object_a_scene(pairs: Sequence[PairFacts], alike: Sequence[Alike]) -> dict[str, str]:
-    """Object of each pair, those of one scene joined under the first name of them."""
-    objects = {pair.name: pair.object for pair in pairs}
-    for one, other, _ in alike:
-        if one.name in objects and other.name in objects:
-            first, second = sorted((objects[one.name], objects[other.name]))
-            objects = {name: first if item == second else item for name, item in objects.items()}
-    return objects
-
-
-def _sampled(pairs: Sequence[PairFacts], compared: tuple[int, int]) -> str:
-    pixels = sum(pair.shape[0] * pair.shape[1] for pair in pairs)
-    seen = sum(min(CROPS * CROP_PX**2, pair.shape[0] * pair.shape[1]) for pair in pairs)
-    fraction = f"{100 * min(seen / pixels, 1):.0f} %" if pixels else "none"
-    return (
-        f"all files read whole; shift, gain and noise on up to {CROPS} crops of {CROP_PX} x {CROP_PX} px of "
-        f"every pair ({fraction} of the pixels); {compared[0]} of {compared[1]} look-alikes compared whole"
-    )
 
 
 def _median(values: Any) -> float | None:

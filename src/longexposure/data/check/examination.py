@@ -10,13 +10,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from longexposure.data.listing import Listed, Split
+from longexposure.data.listing import Listed
+from longexposure.data.pairs import read_images
 from longexposure.data.registration import (
     Gain,
     Shift,
@@ -25,9 +24,7 @@ from longexposure.data.registration import (
     fit_gain,
     measure_shift,
 )
-from longexposure.errors import LongExposureError
 from longexposure.grey import measure_grey
-from longexposure.io import read_radiograph
 from longexposure.noise.separation import (
     PairedBlocks,
     SeparatedNoise,
@@ -35,7 +32,7 @@ from longexposure.noise.separation import (
     paired_blocks,
     separate,
 )
-from longexposure.radiograph import Pixels, Radiograph
+from longexposure.radiograph import Pixels
 
 FINGERPRINT_PX = 32
 PILED = 3
@@ -47,7 +44,7 @@ Numbers = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Clipping:
-    """Share of the pixels that pile up at either end of an image's grey scale, 0..1."""
+    """Fraction of the pixels that pile up at either end of an image's grey scale, 0..1."""
 
     low: float
     high: float
@@ -58,17 +55,11 @@ class Clipping:
 
 
 @dataclass(frozen=True, eq=False)
-class PairFacts:
-    """What one pair shows; numbers are None where they could not be measured.
+class PairFacts(Listed):
+    """A listed pair and what its images show; numbers are None where they could not be measured.
 
     Attributes:
-        name: name of the pair.
-        machine: machine type.
-        split: the declared split.
-        object: see `longexposure.data.listing.Listed`.
-        proof: what shows the object.
-        lq: file of the short exposure.
-        hq: file of the long exposure.
+        exposures_s: seconds of both, by a manifest or else by the files.
         shape: (H, W).
         dtype: grey-value type.
         sha256: of the pixels of LQ and HQ, with their shape and type.
@@ -79,18 +70,10 @@ class PairFacts:
         scene: correlation of block means of both, 1 for one scene without noise.
         gain: HQ as a straight line of LQ.
         noise: of both exposures.
-        exposures_s: seconds of both.
         fingerprint: coarse picture of the long exposure, of mean 0 and norm 1.
         problems: why it could not be examined, a line each.
     """
 
-    name: str
-    machine: str
-    split: Split | None
-    object: str
-    proof: str
-    lq: Path
-    hq: Path
     shape: tuple[int, int] = (0, 0)
     dtype: str = ""
     sha256: tuple[str, str] = ("", "")
@@ -101,42 +84,57 @@ class PairFacts:
     scene: float | None = None
     gain: Gain | None = None
     noise: SeparatedNoise | None = None
-    exposures_s: tuple[float, float] | None = None
     fingerprint: npt.NDArray[np.float32] | None = None
     problems: tuple[str, ...] = ()
 
 
 def examine_pair(listed: Listed) -> PairFacts:
     """The facts of one pair; what is wrong with its files goes to `problems` and is never raised."""
-    told: dict[str, Any] = {
-        "name": listed.name,
-        "machine": listed.machine,
-        "split": listed.split,
-        "object": listed.object,
-        "proof": listed.proof,
-        "lq": listed.lq,
-        "hq": listed.hq,
-    }
-    images, problems = _read(listed)
+    images, problems = read_images(listed.name, {"LQ": listed.lq, "HQ": listed.hq})
+    problems += [
+        f"{listed.name}: {part} holds values that are no numbers (NaN or infinite)"
+        for part, image in images.items()
+        if image.pixels.dtype.kind == "f" and not np.isfinite(image.pixels).all()
+    ]
     if problems:
-        return PairFacts(**told, problems=tuple(problems))
+        return PairFacts(**vars(listed), problems=tuple(problems))
     lq, hq = images["LQ"].pixels, images["HQ"].pixels
-    return PairFacts(
-        **told,
-        **_plain(lq, hq),
-        **_measured(lq, hq),
-        exposures_s=listed.exposures_s or _stated(images["LQ"], images["HQ"]),
+    facts = {
+        **vars(listed),
+        "shape": (lq.shape[0], lq.shape[1]),
+        "dtype": lq.dtype.name,
+        "sha256": (_digest(lq), _digest(hq)),
+        "constant": tuple(part for part, image in (("LQ", lq), ("HQ", hq)) if image.min() == image.max()),
+        "clipping": {"LQ": clipped(lq), "HQ": clipped(hq)},
+        "span": 1.0 / measure_grey(lq).scale,
+        "fingerprint": fingerprint(hq),
+    }
+    times = [image.exposure.get("exposure_s") for image in images.values()]
+    if listed.exposures_s is None and all(isinstance(time, int | float) and time > 0 for time in times):
+        facts["exposures_s"] = tuple(float(time or 0) for time in times)
+    shift = measure_shift(lq, hq)
+    near = shift is not None and shift.length < 0.25 * min(lq.shape)
+    lq, hq = aligned(lq, hq, shift if near else None)
+    blocks = PairedBlocks.concatenated(
+        [paired_blocks(lq[crop], hq[crop]) for crop in crops_of((lq.shape[0], lq.shape[1]))]
     )
+    gain = fit_gain(blocks)
+    noise = None if gain is None or gain.gain <= 0 else separate(blocks, gain=gain.gain)
+    return PairFacts(**facts, shift=shift, scene=_scene(blocks), gain=gain, noise=noise)
 
 
 def clipped(pixels: Pixels) -> Clipping:
-    """Shares of pixels that pile up at the lowest and highest value of an image (H, W).
+    """Fractions of pixels that pile up at the lowest and highest value of an image (H, W).
 
     An end counts where it holds at least eight pixels and three times as many as the next value there is;
     for float pixels, whose values hardly ever repeat, that is any eight that are equal.
     """
-    values, counts = _values(pixels)
-    if len(values) < 3:
+    if pixels.dtype.kind == "u":
+        counts = np.bincount(pixels.ravel())
+        counts = counts[counts > 0]
+    else:
+        _, counts = np.unique(pixels, return_counts=True)
+    if len(counts) < 3:
         return Clipping(0.0, 0.0)
     low, high = (
         int(end) if end >= FEWEST_PILED and end > PILED * near else 0
@@ -170,7 +168,11 @@ def likeness(one: Pixels, other: Pixels) -> float:
 
     Each image is halved first, which takes noise off and forgives fractions of a pixel.
     """
-    one, other = (_halved(pixels) for pixels in (one, other))
+    height, width = (side // 2 * 2 for side in one.shape)
+    one, other = (
+        pixels[:height, :width].astype(np.float32).reshape(height // 2, 2, width // 2, 2).mean(axis=(1, 3))
+        for pixels in (one, other)
+    )
     shift = measure_shift(one, other)
     if shift is None or shift.length > 0.5 * min(one.shape):
         return 0.0
@@ -178,59 +180,6 @@ def likeness(one: Pixels, other: Pixels) -> float:
     blocks = paired_blocks(one, other)
     scale = float(np.sqrt(blocks.var_lq.sum() * blocks.var_hq.sum()))
     return max(float(blocks.cov.sum()) / scale, 0.0) if scale > 0 else 0.0
-
-
-def _read(listed: Listed) -> tuple[dict[str, Radiograph], list[str]]:
-    images: dict[str, Radiograph] = {}
-    problems: list[str] = []
-    for part, file in (("LQ", listed.lq), ("HQ", listed.hq)):
-        try:
-            images[part] = read_radiograph(file)
-        except LongExposureError as error:
-            problems.append(str(error))
-            continue
-        pixels = images[part].pixels
-        if pixels.ndim != 2:
-            problems.append(f"{listed.name}: {part} holds {len(pixels)} images where one is expected")
-        elif pixels.dtype.kind == "f" and not np.isfinite(pixels).all():
-            problems.append(f"{listed.name}: {part} holds values that are no numbers (NaN or infinite)")
-    kinds = {part: (image.pixels.shape, image.pixels.dtype.name) for part, image in images.items()}
-    if not problems and len(set(kinds.values())) > 1:
-        words = ", ".join(
-            f"{part} {' x '.join(map(str, shape))} {dtype}" for part, (shape, dtype) in kinds.items()
-        )
-        problems.append(f"{listed.name}: sizes or types differ: {words}")
-    return images, problems
-
-
-def _plain(lq: Pixels, hq: Pixels) -> dict[str, Any]:
-    """Facts that need no measuring."""
-    scale = measure_grey(lq).scale
-    return {
-        "shape": (lq.shape[0], lq.shape[1]),
-        "dtype": lq.dtype.name,
-        "sha256": (_digest(lq), _digest(hq)),
-        "constant": tuple(part for part, image in (("LQ", lq), ("HQ", hq)) if image.min() == image.max()),
-        "clipping": {"LQ": clipped(lq), "HQ": clipped(hq)},
-        "span": 1.0 / scale,
-        "fingerprint": fingerprint(hq),
-    }
-
-
-def _measured(lq: Pixels, hq: Pixels) -> dict[str, Any]:
-    shift = measure_shift(lq, hq)
-    near = shift is not None and shift.length < 0.25 * min(lq.shape)
-    lq, hq = aligned(lq, hq, shift if near else None)
-    blocks = PairedBlocks.concatenated(
-        [paired_blocks(lq[crop], hq[crop]) for crop in crops_of((lq.shape[0], lq.shape[1]))]
-    )
-    gain = fit_gain(blocks)
-    return {
-        "shift": shift,
-        "scene": _scene(blocks),
-        "gain": gain,
-        "noise": None if gain is None or gain.gain <= 0 else separate(blocks, gain=gain.gain),
-    }
 
 
 def _scene(blocks: PairedBlocks) -> float | None:
@@ -252,27 +201,3 @@ def _digest(pixels: Pixels) -> str:
     sha = hashlib.sha256(f"{pixels.shape} {pixels.dtype.name}".encode())
     sha.update(np.ascontiguousarray(pixels).data)
     return sha.hexdigest()
-
-
-def _stated(lq: Radiograph, hq: Radiograph) -> tuple[float, float] | None:
-    """Exposure times that both files state."""
-    times = [image.exposure.get("exposure_s") for image in (lq, hq)]
-    if all(isinstance(time, int | float) and time > 0 for time in times):
-        return float(times[0] or 0), float(times[1] or 0)
-    return None
-
-
-def _values(pixels: Pixels) -> tuple[npt.NDArray[Any], npt.NDArray[np.int64]]:
-    """The different values and how often they occur."""
-    if pixels.dtype.kind == "u":
-        counts = np.bincount(pixels.ravel())
-        there = np.flatnonzero(counts)
-        return there, counts[there]
-    values, counts = np.unique(pixels, return_counts=True)
-    return values, counts
-
-
-def _halved(pixels: Pixels) -> npt.NDArray[np.float32]:
-    height, width = (side // 2 * 2 for side in pixels.shape)
-    even = pixels[:height, :width].astype(np.float32)
-    return even.reshape(height // 2, 2, width // 2, 2).mean(axis=(1, 3))

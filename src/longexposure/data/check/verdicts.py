@@ -7,9 +7,9 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
@@ -18,19 +18,18 @@ from longexposure.data.listing import Problem
 from longexposure.format import shown
 
 Verdict = Literal["fine", "fix", "drop"]
-ORDER: tuple[Verdict, ...] = ("fine", "fix", "drop")
 ALL = "all"
-"""Stands for the machine type where a check looks at the whole set."""
+"""Stands for the machine type where a check is about the whole set."""
 
 SHIFT_PX = 0.25
 """A shift that blurs what is learned: of the median pair, and of any pair."""
 GAIN_OFF = 0.02
 LEVEL_OFF = 0.01
-"""Difference of brightness between the exposures, as a fraction of the short exposure's range of grey values: of
-the median pair, and of any pair from the median."""
+"""Difference of brightness between the exposures, as a fraction of the short exposure's range of grey values:
+of the median pair, and of any pair from the median."""
 CLIPPED = 1e-3
 SPOILT = 0.5
-"""Shares of clipped pixels that ask for a fix and for dropping the pair."""
+"""Fractions of clipped pixels that ask for a fix and for dropping the pair."""
 SAME_SCENE = 0.8
 """Least correlation of block means of one scene."""
 SPREAD = 6.0
@@ -39,7 +38,6 @@ LAW_LOW, LAW_HIGH = 0.85, 1.15
 """Tolerance of the noise ratio about the square root of the ratio of times, and about the ratio itself."""
 QUANTISED = 0.5
 """Noise below so many grey values is rounded away."""
-WORST = 5
 
 
 @dataclass(frozen=True)
@@ -64,17 +62,6 @@ class Finding:
     advice: str = ""
     pairs: Mapping[str, str] = field(default_factory=dict)
 
-    def as_dict(self) -> dict[str, Any]:
-        return {
-            "check": self.check,
-            "machine": self.machine,
-            "verdict": self.verdict,
-            "found": self.found,
-            "reason": self.reason,
-            "advice": self.advice,
-            "pairs": dict(self.pairs),
-        }
-
 
 @dataclass(frozen=True, eq=False)
 class Group:
@@ -87,11 +74,14 @@ class Group:
     @property
     def sound(self) -> list[PairFacts]:
         """Pairs that show one scene twice: those that the statistics are about."""
-        return [pair for pair in self.pairs if not content_faults(pair)]
+        return [pair for pair in self.pairs if not content_fault(pair)]
 
-
-def worst_of(verdicts: Iterable[Verdict]) -> Verdict:
-    return max(verdicts, key=ORDER.index, default="fine")
+    @property
+    def time_ratio(self) -> float | None:
+        """Seconds of the long exposure over those of the short one, of the median pair."""
+        times = [self.exposures_s or pair.exposures_s for pair in self.pairs]
+        ratios = [pair[1] / pair[0] for pair in times if pair is not None]
+        return float(np.median(ratios)) if ratios else None
 
 
 def judge_files(problems: Sequence[Problem], pairs: Sequence[PairFacts]) -> Iterator[Finding]:
@@ -101,15 +91,10 @@ def judge_files(problems: Sequence[Problem], pairs: Sequence[PairFacts]) -> Iter
     if not faults:
         yield Finding("files", ALL, "fine", f"{len(pairs)} pairs", "every file has its partner and opens")
         return
-    yield Finding(
-        "files",
-        ALL,
-        "drop",
-        f"{len(faults)} of {len(pairs) + sum(p.kind == 'unpaired' for p in problems)} unusable",
-        "training refuses a set with unpaired, unreadable or unequal files",
-        "copy these files again, or leave the pairs out (--manifest writes a list without them)",
-        faults,
-    )
+    found = f"{len(faults)} of {len(pairs) + sum(p.kind == 'unpaired' for p in problems)} unusable"
+    reason = "training refuses a set with unpaired, unreadable or unequal files"
+    advice = "copy these files again, or leave the pairs out (--manifest writes a list without them)"
+    yield Finding("files", ALL, "drop", found, reason, advice, faults)
 
 
 def judge_depths(group: Group) -> Iterator[Finding]:
@@ -123,18 +108,14 @@ def judge_depths(group: Group) -> Iterator[Finding]:
         yield Finding("size and depth", group.machine, "fine", found, "one depth; sizes may differ")
         return
     few = min(names, key=lambda dtype: len(names[dtype]))
-    yield Finding(
-        "size and depth",
-        group.machine,
-        "fix",
-        found + ", " + ", ".join(f"{len(pairs)} {dtype}" for dtype, pairs in names.items()),
-        "one machine type has one depth; another one was exported differently",
-        f"export the {few} pairs again as the others, without a stretch of contrast, or leave them out",
-        dict.fromkeys(names[few], few),
-    )
+    found += ", " + ", ".join(f"{len(pairs)} {dtype}" for dtype, pairs in names.items())
+    reason = "one machine type has one depth; another one was exported differently"
+    advice = f"export the {few} pairs again as the others, without a stretch of contrast, or leave them out"
+    few_pairs = dict.fromkeys(names[few], few)
+    yield Finding("size and depth", group.machine, "fix", found, reason, advice, few_pairs)
 
 
-def content_faults(pair: PairFacts) -> str:
+def content_fault(pair: PairFacts) -> str:
     """Why the images of a pair cannot be two exposures of one scene; empty when they can."""
     if pair.constant:
         return f"{' and '.join(pair.constant)} is constant"
@@ -146,26 +127,21 @@ def content_faults(pair: PairFacts) -> str:
 
 
 def judge_content(group: Group) -> Iterator[Finding]:
-    faults = {pair.name: fault for pair in group.pairs if (fault := content_faults(pair))}
+    faults = {pair.name: fault for pair in group.pairs if (fault := content_fault(pair))}
     spreads = {p.name: p.gain.spread / p.span for p in group.sound if p.gain is not None and p.span > 0}
     usual = float(np.median(list(spreads.values()))) if spreads else 0.0
     for name, spread in spreads.items():
         if spread > max(SPREAD * usual, LEVEL_OFF):
             faults[name] = f"brightness scatters by {100 * spread:.1f} %: moved, changed, or another part"
+    if faults:
+        found = f"{len(faults)} of {len(group.pairs)} pairs"
+        reason = "a network learns to draw what is not in its input from such pairs"
+        advice = "find the right partner or drop the pair"
+        yield Finding("same scene", group.machine, "drop", found, reason, advice, faults)
+        return
     scenes = [pair.scene for pair in group.pairs if pair.scene is not None]
     found = f"correlation {np.median(scenes):.3f}" if scenes else "too little contrast to tell"
-    if faults:
-        yield Finding(
-            "same scene",
-            group.machine,
-            "drop",
-            f"{len(faults)} of {len(group.pairs)} pairs",
-            "a network learns to draw what is not in its input from such pairs",
-            "find the right partner or drop the pair",
-            faults,
-        )
-    else:
-        yield Finding("same scene", group.machine, "fine", found, "both exposures show the same")
+    yield Finding("same scene", group.machine, "fine", found, "both exposures show the same")
 
 
 def judge_shift(group: Group) -> Iterator[Finding]:
@@ -175,9 +151,9 @@ def judge_shift(group: Group) -> Iterator[Finding]:
         return
     dy, dx = (float(np.median([getattr(shift, axis) for shift in shifts.values()])) for axis in ("dy", "dx"))
     lengths = {name: shift.length for name, shift in shifts.items()}
-    worst = sorted(lengths, key=lambda name: -lengths[name])[:WORST]
+    worst = max(lengths, key=lambda name: lengths[name])
     median = float(np.median(list(lengths.values())))
-    found = f"median {median:.2f} px, worst {lengths[worst[0]]:.2f} px ({worst[0]})"
+    found = f"median {median:.2f} px, worst {lengths[worst]:.2f} px ({worst})"
     off = {
         name: f"down {shift.dy:+.2f}, right {shift.dx:+.2f} px"
         for name, shift in shifts.items()
@@ -194,7 +170,7 @@ def judge_shift(group: Group) -> Iterator[Finding]:
     yield Finding("shift", group.machine, "fix", found, reason, f"{advice}, or leave them out", off)
 
 
-def level_off(pair: PairFacts) -> float | None:
+def brightness_difference(pair: PairFacts) -> float | None:
     """HQ less LQ at the middle of the grey values, as a fraction of their range."""
     if pair.gain is None or pair.noise is None or pair.span <= 0:
         return None
@@ -203,18 +179,18 @@ def level_off(pair: PairFacts) -> float | None:
 
 
 def judge_gain(group: Group) -> Iterator[Finding]:
-    gains = [pair for pair in group.sound if pair.gain is not None and level_off(pair) is not None]
+    levels = {p.name: level for p in group.sound if (level := brightness_difference(p)) is not None}
+    gains = [pair.gain for pair in group.sound if pair.name in levels and pair.gain is not None]
     if not gains:
         yield Finding("gain, offset", group.machine, "fine", "not measured", "too little contrast to tell")
         return
-    gain = float(np.median([pair.gain.gain for pair in gains if pair.gain]))
-    offset = float(np.median([pair.gain.offset for pair in gains if pair.gain]))
-    levels = {pair.name: level_off(pair) or 0.0 for pair in gains}
+    gain, offset = (float(np.median([getattr(line, part) for line in gains])) for part in ("gain", "offset"))
     middle = float(np.median(list(levels.values())))
     found = f"HQ = {gain:.4g} LQ {offset:+.4g}, brightness {100 * middle:+.2f} % of the range"
-    if abs(gain - 1) > GAIN_OFF or abs(middle) > LEVEL_OFF:
+    one_scale = abs(gain - 1) <= GAIN_OFF and abs(middle) <= LEVEL_OFF
+    if not one_scale:
         reason = "the exposures are not on one grey scale; a network would learn the difference"
-        ratio = _time_ratio(group)
+        ratio = group.time_ratio
         if ratio is not None and abs(gain / ratio - 1) < 0.1:
             reason = f"raw counts: the gain is the ratio of the times, {ratio:.4g}"
         advice = f"put HQ on the scale of LQ: (HQ {-offset:+.4g}) / {gain:.4g}"
@@ -228,19 +204,15 @@ def judge_gain(group: Group) -> Iterator[Finding]:
         reason = "brightness differs from pair to pair, which no network can predict"
         advice = "correct the dose of these pairs by the open beam, or leave them out"
         yield Finding("drift", group.machine, "fix", f"{len(off)} of {len(gains)} pairs", reason, advice, off)
-    elif abs(gain - 1) <= GAIN_OFF and abs(middle) <= LEVEL_OFF:
+    elif one_scale:
         yield Finding("gain, offset", group.machine, "fine", found, "both exposures are on one grey scale")
 
 
-def noise_ratio(pair: PairFacts) -> float | None:
-    """Noise of the short exposure over that of the long one, on one grey scale."""
-    if pair.noise is None or pair.gain is None or pair.noise.sigma_hq <= 0:
-        return None
-    return pair.gain.gain * pair.noise.sigma_lq / pair.noise.sigma_hq
+def noise_ratio(group: Group) -> float | None:
+    """Noise of the short exposure over that of the long one, on one grey scale, from median variances.
 
-
-def type_ratio(group: Group) -> float | None:
-    """The ratio of the group's noises, from median variances; infinite where HQ's is too small to be seen."""
+    Infinite where HQ's is too small to be seen.
+    """
     noises = [(p.noise, p.gain.gain) for p in group.sound if p.noise is not None and p.gain is not None]
     if not noises:
         return None
@@ -251,111 +223,88 @@ def type_ratio(group: Group) -> float | None:
     return float(np.sqrt(short / long)) if long > 0 else float("inf")
 
 
-def _time_ratio(group: Group) -> float | None:
-    times = [group.exposures_s or pair.exposures_s for pair in group.pairs]
-    ratios = [pair[1] / pair[0] for pair in times if pair is not None]
-    return float(np.median(ratios)) if ratios else None
-
-
 def judge_law(group: Group) -> Iterator[Finding]:
-    found = type_ratio(group)
-    if found is None:
+    ratio, times = noise_ratio(group), group.time_ratio
+    if ratio is None:
         yield Finding("sqrt(t) law", group.machine, "fine", "not measured", "no noise to be told apart")
         return
-    times = _time_ratio(group)
     if times is None:
         reason = "the times are not known; give them with --exposures 5 90"
-        yield Finding("sqrt(t) law", group.machine, "fine", f"noise ratio {found:.2f}", reason)
+        yield Finding("sqrt(t) law", group.machine, "fine", f"noise ratio {ratio:.2f}", reason)
         return
-    root = times**0.5
-    text = f"noise ratio {found:.2f}, sqrt({times:.4g}) = {root:.2f}"
-    verdict, reason, advice = _law(found, times)
-    yield Finding("sqrt(t) law", group.machine, verdict, text, reason, advice)
-
-
-def _law(ratio: float, times: float) -> tuple[Verdict, str, str]:
-    root = times**0.5
+    root, advice = times**0.5, ""
+    verdict: Verdict = "fine"
     if ratio < LAW_LOW * root:
-        return (
-            "fix",
-            "the long exposure is noisier than its time allows: fixed pattern, drift, rounding or less time",
-            "check times and flat field, or take more frames; a target this noisy hides what a network gains",
+        verdict = "fix"
+        reason = (
+            "the long exposure is noisier than its time allows: fixed pattern, drift, rounding or less time"
         )
-    if ratio > LAW_HIGH * times:
-        return (
-            "fix",
-            "the long exposure is cleaner than any exposure of its time: it was smoothed or processed",
-            "export it without filters",
+        advice = (
+            "check times and flat field, or take more frames; a target this noisy hides what a network gains"
         )
-    if ratio > LAW_HIGH * root:
+    elif ratio > LAW_HIGH * times:
+        verdict = "fix"
+        reason = "the long exposure is cleaner than any exposure of its time: it was smoothed or processed"
+        advice = "export it without filters"
+    elif ratio > LAW_HIGH * root:
         # variance ratio r^2 of noise with a fraction f of the short one's variance that falls as 1/t^2
         electronic = (1 / times - 1 / ratio**2) / (1 / times - 1 / times**2)
-        return (
-            "fine",
-            f"about {100 * min(electronic, 1):.0f} % of LQ's variance is electronic, not quanta",
-            "",
-        )
-    return "fine", "noise falls as the square root of the time: quanta", ""
+        reason = f"about {100 * min(electronic, 1):.0f} % of LQ's variance is electronic, not quanta"
+    else:
+        reason = "noise falls as the square root of the time: quanta"
+    found = f"noise ratio {ratio:.2f}, sqrt({times:.4g}) = {root:.2f}"
+    yield Finding("sqrt(t) law", group.machine, verdict, found, reason, advice)
 
 
 def judge_clipping(group: Group) -> Iterator[Finding]:
-    fractions = {
-        pair.name: {
-            f"{part} {end}": getattr(clipping, end)
-            for part, clipping in pair.clipping.items()
+    most = 0.0
+    mild: dict[str, str] = {}
+    spoilt: dict[str, str] = {}
+    for pair in group.pairs:
+        if pair.constant:
+            continue
+        ends = {
+            f"{part} {end}": getattr(pair.clipping[part], end)
+            for part in ("LQ", "HQ")
             for end in ("low", "high")
         }
-        for pair in group.pairs
-        if not pair.constant
-    }
-    most = max((fraction for ends in fractions.values() for fraction in ends.values()), default=0.0)
-    off = {
-        name: ", ".join(
-            f"{end} {100 * fraction:.2f} %" for end, fraction in ends.items() if fraction > CLIPPED
-        )
-        for name, ends in fractions.items()
-        if max(ends.values()) > CLIPPED
-    }
+        highest = max(ends.values())
+        most = max(most, highest)
+        if highest > CLIPPED:
+            words = (f"{end} {100 * fraction:.2f} %" for end, fraction in ends.items() if fraction > CLIPPED)
+            (spoilt if highest > SPOILT else mild)[pair.name] = ", ".join(words)
     found = f"at most {100 * most:.2g} % of an image"
-    if not off:
-        yield Finding(
-            "clipping", group.machine, "fine", found, "no grey values pile up at an end of the scale"
-        )
-        return
-    spoilt = {name: off[name] for name in off if max(fractions[name].values()) > SPOILT}
-    advice = "expose so that the open beam stays below saturation, or mask it"
-    reason = "clipped noise has no zero mean, so targets are biased there"
     if spoilt:
-        why = "more than half of the pixels are clipped"
-        yield Finding("clipping", group.machine, "drop", found, why, "drop these pairs", spoilt)
-    if mild := {name: text for name, text in off.items() if name not in spoilt}:
+        reason = "more than half of the pixels are clipped"
+        yield Finding("clipping", group.machine, "drop", found, reason, "drop these pairs", spoilt)
+    if mild:
+        reason = "clipped noise has no zero mean, so targets are biased there"
+        advice = "expose so that the open beam stays below saturation, or mask it"
         yield Finding("clipping", group.machine, "fix", f"{len(mild)} pairs, {found}", reason, advice, mild)
+    if not spoilt and not mild:
+        reason = "no grey values pile up at an end of the scale"
+        yield Finding("clipping", group.machine, "fine", found, reason)
 
 
 def judge_noise(group: Group) -> Iterator[Finding]:
-    noisy = [pair for pair in group.sound if pair.noise is not None]
-    if not noisy:
-        yield Finding(
-            "noise level", group.machine, "fine", "not measured", "too little contrast or too small"
-        )
+    noises = [(pair, pair.noise) for pair in group.sound if pair.noise is not None]
+    if not noises:
+        reason = "too little contrast or too small"
+        yield Finding("noise level", group.machine, "fine", "not measured", reason)
         return
-    lq, hq, level, fraction = (
-        float(np.median(values))
-        for values in zip(
-            *(
-                (p.noise.sigma_lq, p.noise.sigma_hq, p.noise.level, p.noise.sigma_lq / p.span)
-                for p in noisy
-                if p.noise
-            ),
-            strict=True,
-        )
-    )
+    rows = [(noise.sigma_lq, noise.sigma_hq, noise.level, noise.sigma_lq / p.span) for p, noise in noises]
+    lq, hq, level, fraction = np.median(rows, axis=0).tolist()
     found = f"LQ {lq:.4g}, HQ {hq:.4g} at {level:.4g}; LQ {100 * fraction:.2g} % of the range"
-    swapped = {p.name: f"ratio {r:.2f}" for p in noisy if (r := noise_ratio(p)) is not None and r < 1}
+    swapped = {}
+    for pair, noise in noises:
+        if pair.gain is not None and noise.sigma_hq > 0:
+            ratio = pair.gain.gain * noise.sigma_lq / noise.sigma_hq
+            if ratio < 1:
+                swapped[pair.name] = f"ratio {ratio:.2f}"
     if swapped:
         reason = "the short exposure is cleaner than the long one: swapped, or already processed"
         advice = "swap the files, or export LQ unprocessed"
-        verdict: Verdict = "fix" if len(swapped) > len(noisy) / 2 else "drop"
+        verdict: Verdict = "fix" if len(swapped) > len(noises) / 2 else "drop"
         yield Finding("noise level", group.machine, verdict, found, reason, advice, swapped)
     elif group.pairs[0].dtype != "float32" and lq < QUANTISED:
         reason = "the noise is below the steps of the grey scale and rounded away"
@@ -401,9 +350,8 @@ def variance_line(group: Group) -> tuple[float, float, float] | None:
 def judge_correlation(group: Group) -> Iterator[Finding]:
     pairs = [pair.noise.corr_lq for pair in group.sound if pair.noise is not None]
     if not pairs:
-        yield Finding(
-            "correlation", group.machine, "fine", "not measured", "too little contrast or too small"
-        )
+        reason = "too little contrast or too small"
+        yield Finding("correlation", group.machine, "fine", "not measured", reason)
         return
     x, y = (float(value) for value in np.median(np.array(pairs), axis=0))
     kind = "white" if max(abs(x), abs(y)) < 0.05 else "blurred by the detector or a filter, as is usual"
@@ -515,6 +463,5 @@ def _torn_objects(pairs: Sequence[PairFacts]) -> tuple[dict[str, str], dict[str,
     doubtful: dict[str, str] = {}
     for (machine, item, proof), counts in sorted(sides.items()):
         if len(counts) > 1:
-            text = shown(dict(counts))
-            (doubtful if proof == "number" else torn)[f"{machine}/{item}"] = text
+            (doubtful if proof == "number" else torn)[f"{machine}/{item}"] = shown(dict(counts))
     return torn, doubtful

@@ -95,16 +95,23 @@ def training_loss(
         InputError: shapes differ.
         CheckpointError: the weights of the perceptual term are no longer what they were.
     """
+    if sigma is not None and sigma.shape != prediction.shape[:1]:
+        raise InputError(
+            where="loss, sigma",
+            expected=f"one noise level for each image, shape ({prediction.shape[0]},)",
+            found=f"shape {tuple(sigma.shape)}",
+            advice="pass one number for each image of the batch",
+        )
     with torch.autocast(prediction.device.type, enabled=False):
         weights = None
         if sigma is not None:
-            level = _level(sigma, prediction)
+            level = sigma.detach().float().to(prediction.device).clamp_min(FAINTEST_SIGMA)
             if config.structure_weight > 0:
                 weights = 1 + config.structure_weight * faint_structure(target.float(), level)
             if config.noise_exponent > 0:
                 factor = (REFERENCE_SIGMA / level).pow(config.noise_exponent).reshape(-1, 1, 1, 1)
                 prediction, target = prediction.float() * factor, target.float() * factor
-        distance = _distance(difference(prediction, target), config)
+        distance = pixel_distance(difference(prediction, target), config)
         terms = {"pixel": (distance if weights is None else weights * distance).mean()}
         if config.focal_frequency_weight > 0:
             focal = focal_frequency_loss(prediction, target)
@@ -122,20 +129,8 @@ def training_loss(
     return total, {name: term.detach() for name, term in terms.items()}
 
 
-def _level(sigma: torch.Tensor, prediction: torch.Tensor) -> torch.Tensor:
-    """The noise of each image, (B,), not below the faintest."""
-    if sigma.shape != prediction.shape[:1]:
-        raise InputError(
-            where="loss, sigma",
-            expected=f"one noise level for each image, shape ({prediction.shape[0]},)",
-            found=f"shape {tuple(sigma.shape)}",
-            advice="pass one number for each image of the batch",
-        )
-    return sigma.detach().float().to(prediction.device).clamp_min(FAINTEST_SIGMA)
-
-
-def _distance(residual: torch.Tensor, config: LossConfig) -> torch.Tensor:
-    """Of each pixel."""
+def pixel_distance(residual: torch.Tensor, config: LossConfig) -> torch.Tensor:
+    """The distance of each pixel, see `LossConfig.kind`, of the shape of the residual."""
     if config.kind == "l1":
         return residual.abs()
     if config.kind == "l2":

@@ -42,37 +42,28 @@ def focal_frequency_loss(
         InputError: shapes differ, or the size is not a multiple of `patch_factor`.
     """
     with torch.autocast(prediction.device.type, enabled=False):
-        tiles = _tiles(difference(prediction, target), patch_factor)
-        spectrum: torch.Tensor = torch.fft.fft2(
-            tiles, norm="ortho"
-        )  # the DFT is linear: one transform, not two
+        residual = difference(prediction, target)
+        batch, channels, height, width = residual.shape
+        if patch_factor < 1 or height % patch_factor or width % patch_factor:
+            raise InputError(
+                where="focal frequency loss",
+                expected=f"a height and width that are multiples of patch_factor {patch_factor} >= 1",
+                found=f"{height} x {width} pixels",
+                advice="crop the images or use patch_factor 1",
+            )
+        high, wide = height // patch_factor, width // patch_factor
+        grid = residual.reshape(batch, channels, patch_factor, high, patch_factor, wide)
+        tiles = grid.permute(0, 2, 4, 1, 3, 5).flatten(1, 2)  # (B, patch_factor^2, C, h, w), row by row
+        spectrum: torch.Tensor = torch.fft.fft2(tiles, norm="ortho")  # linear: one transform, not two
         if average_spectrum:
             spectrum = spectrum.mean(dim=0, keepdim=True)
         power = spectrum.real.square() + spectrum.imag.square()
         if weight_matrix is None:
-            weight = _weight(power.detach(), alpha, log_matrix=log_matrix, batch_matrix=batch_matrix)
+            weight = power.detach().sqrt().pow(alpha)
+            if log_matrix:
+                weight = torch.log1p(weight)
+            peak = weight.max() if batch_matrix else weight.amax(dim=(-2, -1), keepdim=True)
+            weight = torch.nan_to_num(weight / peak, nan=0.0).clamp(0.0, 1.0)
         else:
             weight = weight_matrix.detach().to(power)
         return (weight * power).mean()
-
-
-def _tiles(image: torch.Tensor, factor: int) -> torch.Tensor:
-    """Cut (B, C, H, W) into (B, factor^2, C, H / factor, W / factor), row by row."""
-    batch, channels, height, width = image.shape
-    if factor < 1 or height % factor or width % factor:
-        raise InputError(
-            where="focal frequency loss",
-            expected=f"a height and width that are multiples of patch_factor {factor} >= 1",
-            found=f"{height} x {width} pixels",
-            advice="crop the images or use patch_factor 1",
-        )
-    grid = image.reshape(batch, channels, factor, height // factor, factor, width // factor)
-    return grid.permute(0, 2, 4, 1, 3, 5).flatten(1, 2)
-
-
-def _weight(power: torch.Tensor, alpha: float, *, log_matrix: bool, batch_matrix: bool) -> torch.Tensor:
-    weight = power.sqrt().pow(alpha)
-    if log_matrix:
-        weight = torch.log1p(weight)
-    peak = weight.max() if batch_matrix else weight.amax(dim=(-2, -1), keepdim=True)
-    return torch.nan_to_num(weight / peak, nan=0.0).clamp(0.0, 1.0)

@@ -38,7 +38,7 @@ Blocks = Annotated[int, Field(ge=1, le=64)]
 
 
 class PerceptualConfig(BaseModel):
-    """Weights and fraction of the perceptual term.
+    """The file of weights and the factor of the perceptual term.
 
     Reading a config reads the file, so that a recipe that names a wrong one is refused before anything is
     computed, and so that what is kept of the recipe holds the file's SHA-256.
@@ -100,8 +100,8 @@ class ResNetTrunk(nn.Module):
     """A ResNet of bottleneck blocks without its classifier: grey images in, features of its stages out.
 
     Frozen: no weight takes a gradient, and batch norm uses the statistics that it was trained with, whatever
-    `train` is told. Weights are named as torchvision names them. Source: He, Zhang, Ren and Sun, CVPR 2016,
-    with the stride where torchvision has it.
+    `train` is called with. Weights are named as torchvision names them. Source: He, Zhang, Ren and Sun, CVPR
+    2016, with the stride where torchvision has it.
 
     Args:
         width: channels of the first convolution, 64 in every published ResNet.
@@ -146,10 +146,10 @@ def perceptual_loss(prediction: Tensor, target: Tensor, *, trunk: ResNetTrunk) -
     Computed in the precision of the trunk, float32 as it is loaded, under autocast too. No gradient flows to
     the target or the trunk.
 
-    As in the authors' code: all four stages, each with the same share, means over all elements, grey repeated
+    As in the authors' code: all four stages, each of the same weight, means over all elements, grey repeated
     to three channels, no subtraction of ImageNet's mean and no division by its deviation. The range of the
-    images they gave to it is not told; their scores point to 0..1. That the unit domain stands for it here is
-    our reconstruction.
+    images they gave to it is not stated; their scores point to 0..1. That the unit domain stands for it here
+    is our reconstruction.
 
     Args:
         prediction: (B, 1, H, W) in the unit domain, any size.
@@ -220,7 +220,18 @@ def _read(config: PerceptualConfig) -> tuple[str, dict[str, Tensor]]:
         )
     tensors = _tensors(content, path)
     _check_layout(tensors, config)
-    _check_values(tensors, path)
+    damaged = [
+        name
+        for name, tensor in tensors.items()
+        if not tensor.is_floating_point() or not tensor.isfinite().all()
+    ]
+    if damaged:
+        raise CheckpointError(
+            where=f"perceptual loss, {path}",
+            expected="finite floating-point weights",
+            found=f"something else in {len(damaged)} of {len(tensors)} tensors, the first {damaged[0]}",
+            advice="copy or convert the file again",
+        )
     return digest, {name: tensor.float() for name, tensor in tensors.items()}
 
 
@@ -288,18 +299,3 @@ def _check_layout(tensors: Mapping[str, Tensor], config: PerceptualConfig) -> No
         advice="take the state dict of torchvision's resnet50, or set loss.perceptual.width and .blocks to "
         "those of the file",
     )
-
-
-def _check_values(tensors: Mapping[str, Tensor], path: Path) -> None:
-    damaged = [
-        name
-        for name, tensor in tensors.items()
-        if not tensor.is_floating_point() or not tensor.isfinite().all()
-    ]
-    if damaged:
-        raise CheckpointError(
-            where=f"perceptual loss, {path}",
-            expected="finite floating-point weights",
-            found=f"something else in {len(damaged)} of {len(tensors)} tensors, the first {damaged[0]}",
-            advice="copy or convert the file again",
-        )

@@ -53,7 +53,10 @@ def wavelet_high_frequency_loss(
     Source: after Kim and Cho, WACV 2023, as described in the X-ray paper.
     """
     with torch.autocast(prediction.device.type, enabled=False):
-        residual = _extend(difference(prediction, target), 2**levels)
+        residual = difference(prediction, target)
+        bottom, right = (-side % 2**levels for side in residual.shape[-2:])
+        if bottom or right:
+            residual = functional.pad(residual, (0, right, 0, bottom), mode="replicate")
         if variant == "packet":
             return _packet_sum(residual, levels) / residual.numel()
         return _band_sum(residual, levels) / residual.numel()
@@ -67,12 +70,6 @@ def band_weights(levels: int) -> list[tuple[float, float]]:
     """
     mixed = math.hypot(0.75, 0.25) / math.hypot(0.75, 0.75)
     return [(mixed * 2.0**-level, 2.0**-level) for level in range(levels)]
-
-
-def _extend(image: torch.Tensor, multiple: int) -> torch.Tensor:
-    height, width = image.shape[-2:]
-    bottom, right = -height % multiple, -width % multiple
-    return functional.pad(image, (0, right, 0, bottom), mode="replicate") if bottom or right else image
 
 
 def _band_sum(image: torch.Tensor, levels: int) -> torch.Tensor:
