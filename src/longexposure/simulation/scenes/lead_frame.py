@@ -42,50 +42,34 @@ _PRIMITIVES = 4500
 _LAND_UM, _SOLDER_UM = 35.0, 45.0
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class _Family:
-    """An outline of JEDEC in um: body width of two-sided parts, what leads stick out, and their sizes."""
+    """An outline of JEDEC: how many sides have leads, how many leads each, and dimensions in um.
+
+    Attributes:
+        bodies: heights of bodies.
+        widths: of bodies with leads on two sides.
+        out: how far leads stick out.
+        lead: their width as a fraction of the pitch.
+        metals: thicknesses of the lead frame.
+    """
 
     sides: int
     pitches: tuple[float, ...]
     counts: tuple[int, int]
-    widths: tuple[float, ...]
     bodies: tuple[float, ...]
+    widths: tuple[float, ...]
     out: float
     lead: float
-    metals: tuple[float, ...]
+    metals: tuple[float, float]
 
 
+_QFP_PITCHES = (400.0, 500.0, 500.0, 650.0, 800.0)
 _FAMILIES = {
-    "QFP": _Family(
-        sides=4,
-        pitches=(400.0, 500.0, 500.0, 650.0, 800.0),
-        counts=(8, 36),
-        widths=(),
-        bodies=(1000.0, 1400.0, 2000.0),
-        out=1000.0,
-        lead=0.44,
-        metals=(127.0, 150.0),
-    ),
-    "SOIC": _Family(
-        sides=2,
-        pitches=(1270.0,),
-        counts=(4, 14),
-        widths=(3900.0, 7500.0),
-        bodies=(1500.0, 2350.0),
-        out=1150.0,
-        lead=0.33,
-        metals=(203.0, 254.0),
-    ),
+    "QFP": _Family(4, _QFP_PITCHES, (8, 36), (1e3, 1.4e3, 2e3), (), 1e3, 0.44, (127.0, 150.0)),
+    "SOIC": _Family(2, (1270.0,), (4, 14), (1.5e3, 2.35e3), (3.9e3, 7.5e3), 1.15e3, 0.33, (203.0, 254.0)),
     "TSSOP": _Family(
-        sides=2,
-        pitches=(500.0, 650.0, 650.0),
-        counts=(7, 28),
-        widths=(4400.0, 6100.0),
-        bodies=(900.0, 1000.0),
-        out=1000.0,
-        lead=0.38,
-        metals=(127.0, 150.0),
+        2, (500.0, 650.0, 650.0), (7, 28), (0.9e3, 1e3), (4.4e3, 6.1e3), 1e3, 0.38, (127.0, 150.0)
     ),
 }
 

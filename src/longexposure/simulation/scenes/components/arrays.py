@@ -65,11 +65,6 @@ class Grid:
         rows, columns = self.present.shape
         return columns * self.pitch[0], rows * self.pitch[1]
 
-    def local(self, rows: Numbers, columns: Numbers) -> Numbers:
-        """Places (N, 2) in its own axes about its middle; rows and columns may lie between joints."""
-        count = np.array(self.present.shape[::-1])
-        return np.asarray((np.stack([columns, rows], axis=-1) - (count - 1) / 2) * self.pitch, np.float64)
-
     def places(self, places: npt.ArrayLike) -> Numbers:
         """Places of its own axes as places of the part."""
         return rotated(places, self.turn_deg, self.at)
@@ -77,7 +72,8 @@ class Grid:
     def joints(self) -> Numbers:
         """Places (N, 2) of all joints that are present."""
         rows, columns = np.nonzero(self.present)
-        return self.places(self.local(rows.astype(float), columns.astype(float)))
+        middle = (np.array(self.present.shape[::-1]) - 1) / 2
+        return self.places((np.stack([columns, rows], axis=-1) - middle) * self.pitch)
 
     def nearest_um(self) -> float:
         """Distance of neighbouring joints: the pitch, or its diagonal in a staggered array."""
