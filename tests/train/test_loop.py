@@ -67,13 +67,13 @@ def test_headers_state_the_noise_that_the_network_was_told_until_then(
     recipe = tiny()
     best = train(recipe, tmp_path / "run")
     patches = datasets(recipe)[0]
-    told = np.stack([patches[number]["noise_condition"].numpy() for number in range(12)])
+    conditions = np.stack([patches[number]["noise_condition"].numpy() for number in range(12)])
     for file, step in ((best, 3), (best.with_name("last.safetensors"), 6)):
         header = read_header(file)
         assert header.scores["validation"]["step"] == step
-        assert header.conditions == Conditions.seen(told[: 2 * step]).ranges()
+        assert header.conditions == Conditions.seen(conditions[: 2 * step]).ranges()
         low, high = header.conditions["sigma"]
-        assert 0 < told[: 2 * step, 0].min() < low < high < told[: 2 * step, 0].max()
+        assert 0 < conditions[: 2 * step, 0].min() < low < high < conditions[: 2 * step, 0].max()
     assert read_header(best).conditions != header.conditions
 
 
@@ -107,14 +107,14 @@ def test_the_log_has_training_and_validation_lines(tmp_path: Path) -> None:
 
 
 def test_progress_counts_up_and_carries_the_scores(tmp_path: Path) -> None:
-    told: list[Progress] = []
-    train(tiny(), tmp_path / "run", on_step=told.append)
-    assert [progress.step for progress in told] == [1, 2, 3, 4, 5, 6]
-    assert all(progress.steps == 6 and math.isfinite(progress.loss) for progress in told)
-    assert all(progress.mpx_per_s > 0 for progress in told)
-    assert told[-1].seconds_left == 0
-    assert not told[1].scores
-    assert told[2].scores["psnr"] > 0
+    reported: list[Progress] = []
+    train(tiny(), tmp_path / "run", on_step=reported.append)
+    assert [progress.step for progress in reported] == [1, 2, 3, 4, 5, 6]
+    assert all(progress.steps == 6 and math.isfinite(progress.loss) for progress in reported)
+    assert all(progress.mpx_per_s > 0 for progress in reported)
+    assert reported[-1].seconds_left == 0
+    assert not reported[1].scores
+    assert reported[2].scores["psnr"] > 0
 
 
 def test_the_same_recipe_gives_the_same_weights(tmp_path: Path) -> None:

@@ -103,7 +103,6 @@ class Listing:
 
     pairs: tuple[Listed, ...]
     problems: tuple[Problem, ...]
-    manifest: Path | None = None
 
 
 def list_pairs(path: Path, *, include: Sequence[str] = ("*",)) -> Listing:
@@ -133,7 +132,7 @@ def list_pairs(path: Path, *, include: Sequence[str] = ("*",)) -> Listing:
         found = list(pairs_in_manifest(manifests[0], include, problems))
     else:
         found = list(pairs_in_folders(path, include, problems))
-    return Listing(_with_objects(found), tuple(problems), manifests[0] if manifests else None)
+    return Listing(_with_objects(found), tuple(problems))
 
 
 def take_of(stem: str) -> tuple[str, Proof]:

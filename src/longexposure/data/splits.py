@@ -9,10 +9,10 @@ import numpy as np
 
 from longexposure.data.listing import Split
 
-TEST_SHARE = {"S1": 0.2, "S2": 0.1, "S3": 0.2}
-"""Share of the test pairs of each machine type in the paper: 427 of 2135, 200 of 2000, 208 of 1040."""
-OTHER_SHARE = 0.2
-"""Share of the test pairs of a machine type that the paper does not know."""
+TEST_FRACTION = {"S1": 0.2, "S2": 0.1, "S3": 0.2}
+"""Fraction of the test pairs of each machine type in the paper: 427 of 2135, 200 of 2000, 208 of 1040."""
+OTHER_FRACTION = 0.2
+"""Fraction of the test pairs of a machine type that the paper does not know."""
 
 
 class HasSplit(Protocol):
@@ -59,7 +59,7 @@ def draw_groups(groups: Sequence[str], fraction: float, *, seed: int) -> set[int
 def partition(pairs: Iterable[Splittable], *, seed: int = 0) -> dict[Split, tuple[Splittable, ...]]:
     """Every pair in one split: as declared, or drawn where a machine type declares none.
 
-    Where a machine type declares no split at all, `TEST_SHARE` of its pairs are drawn for the test by the
+    Where a machine type declares no split at all, `TEST_FRACTION` of its pairs are drawn for the test by the
     seed, whole objects at a time; undeclared pairs beside declared ones train. A machine type of one
     object cannot be tested and trains.
 
@@ -73,7 +73,7 @@ def partition(pairs: Iterable[Splittable], *, seed: int = 0) -> dict[Split, tupl
         own = [index for index, pair in enumerate(pairs) if pair.machine == machine]
         groups = [pairs[index].object for index in own]
         if len(set(groups)) > 1:
-            drawn = draw_groups(groups, TEST_SHARE.get(machine, OTHER_SHARE), seed=seed)
+            drawn = draw_groups(groups, TEST_FRACTION.get(machine, OTHER_FRACTION), seed=seed)
             placed.update({own[index]: "test" for index in drawn})
     names: tuple[Split, ...] = ("train", "val", "test")
     return {name: tuple(pair for index, pair in enumerate(pairs) if placed[index] == name) for name in names}

@@ -155,10 +155,10 @@ def test_the_default_is_a_resnet_50_without_its_classifier() -> None:
     with torch.device("meta"):
         trunk = ResNetTrunk()
     assert sum(weights.numel() for weights in trunk.parameters()) == 23_508_032
-    told = {name: tuple(tensor.shape) for name, tensor in trunk.state_dict().items()}
+    shapes = {name: tuple(tensor.shape) for name, tensor in trunk.state_dict().items()}
     wanted = layout(64, RESNET50)
     assert len(wanted) == 320  # entries of the published file
-    assert told == {name: shape for name, shape in wanted.items() if not name.startswith("fc.")}
+    assert shapes == {name: shape for name, shape in wanted.items() if not name.startswith("fc.")}
 
 
 @pytest.mark.parametrize(("height", "width"), [(64, 96), (37, 50), (16, 16), (1, 1)])
@@ -242,7 +242,7 @@ def test_gradients_reach_the_prediction_and_neither_target_nor_trunk(trunk: ResN
     assert all(torch.equal(tensor, before[name]) for name, tensor in trunk.state_dict().items())
 
 
-def test_the_trunk_stays_in_evaluation_whatever_it_is_told(trunk: ResNetTrunk) -> None:
+def test_the_trunk_stays_in_evaluation_whatever_it_is_called_with(trunk: ResNetTrunk) -> None:
     prediction, target = images(2, 1, 32, 32)
     before = perceptual_loss(prediction, target, trunk=trunk)
     holder = torch.nn.ModuleList([trunk]).train()
@@ -299,9 +299,9 @@ def test_a_loss_without_the_term_is_told_as_before_there_was_one(file: Path) -> 
         "kind='l1' focal_frequency_weight=10.0 wavelet_weight=0.1 wavelet_variant='bands' wavelet_levels=3 "
         "noise_exponent=0.0"
     )
-    told = LossConfig(perceptual=config_of(file)).model_dump(mode="json")
-    assert told["perceptual"]["sha256"] == hashlib.sha256(file.read_bytes()).hexdigest()
-    assert LossConfig.model_validate(told).model_dump(mode="json") == told
+    values = LossConfig(perceptual=config_of(file)).model_dump(mode="json")
+    assert values["perceptual"]["sha256"] == hashlib.sha256(file.read_bytes()).hexdigest()
+    assert LossConfig.model_validate(values).model_dump(mode="json") == values
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16, torch.float64])
@@ -520,17 +520,17 @@ def test_a_wrong_table_is_refused_in_words(table: Any, parts: list[str]) -> None
 
 
 def losses_of(recipe: Any, out: Path, *, resume: bool = False) -> list[float]:
-    told: list[float] = []
-    train(recipe, out, resume=resume, device="cpu", on_step=lambda at: told.append(at.loss))
-    return told
+    losses: list[float] = []
+    train(recipe, out, resume=resume, device="cpu", on_step=lambda at: losses.append(at.loss))
+    return losses
 
 
 def test_training_with_random_weights_lowers_the_loss_and_says_which_they_were(
     tmp_path: Path, file: Path
 ) -> None:
     recipe = recipe_from(recipe_values(file), where="test")
-    told = losses_of(recipe, tmp_path / "run")
-    assert sum(told[-6:]) < 0.8 * sum(told[:6])
+    losses = losses_of(recipe, tmp_path / "run")
+    assert sum(losses[-6:]) < 0.8 * sum(losses[:6])
     (line,) = [
         line
         for line in map(json.loads, (tmp_path / "run" / "log.jsonl").read_text().splitlines())

@@ -440,12 +440,12 @@ def judge_leakage(
         reason = "the test scene was seen in training, so its score means nothing"
         advice = "drop the pair from the split it is not tested in"
         yield Finding("leakage", ALL, "drop", f"{len(scenes)} pairs", reason, advice, scenes)
-    torn, doubtful = _torn_objects(pairs)
-    if torn:
+    divided, doubtful = _divided_objects(pairs)
+    if divided:
         reason = "views of one object are on both sides of the split"
         advice = "move all views of an object to one side (a manifest says which)"
-        yield Finding("leakage", ALL, "fix", f"{len(torn)} objects", reason, advice, torn)
-    if not scenes and not torn:
+        yield Finding("leakage", ALL, "fix", f"{len(divided)} objects", reason, advice, divided)
+    if not scenes and not divided:
         reason = "no scene is on two sides"
         if doubtful:
             some = ", ".join(list(doubtful)[:3])
@@ -453,15 +453,15 @@ def judge_leakage(
         yield Finding("leakage", ALL, "fine", "none", reason)
 
 
-def _torn_objects(pairs: Sequence[PairFacts]) -> tuple[dict[str, str], dict[str, str]]:
+def _divided_objects(pairs: Sequence[PairFacts]) -> tuple[dict[str, str], dict[str, str]]:
     """Objects in several splits: those that names show for sure, and those that a bare number suggests."""
     sides: dict[tuple[str, str, str], Counter[str]] = defaultdict(Counter)
     for pair in pairs:
         if pair.proof and pair.split is not None:
             sides[pair.machine, pair.object, pair.proof][pair.split] += 1
-    torn: dict[str, str] = {}
+    divided: dict[str, str] = {}
     doubtful: dict[str, str] = {}
     for (machine, item, proof), counts in sorted(sides.items()):
         if len(counts) > 1:
-            (doubtful if proof == "number" else torn)[f"{machine}/{item}"] = shown(dict(counts))
-    return torn, doubtful
+            (doubtful if proof == "number" else divided)[f"{machine}/{item}"] = shown(dict(counts))
+    return divided, doubtful

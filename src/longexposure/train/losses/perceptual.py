@@ -284,18 +284,17 @@ def _check_layout(tensors: Mapping[str, Tensor], config: PerceptualConfig) -> No
         ],
         "that it does not have": [name for name in sorted(found) if name not in wanted],
     }
-    if not any(faults.values()):
-        return
-    told = [
+    found_faults = [
         f"{len(names)} tensor(s) {fault}: {', '.join(names[:NAMED])}{', ...' if len(names) > NAMED else ''}"
         for fault, names in faults.items()
         if names
     ]
-    raise CheckpointError(
-        where=f"perceptual loss, {config.weights}",
-        expected=f"the {len(wanted)} tensors of a ResNet of width {config.width} and blocks "
-        f"{list(config.blocks)} under torchvision's names",
-        found="; ".join(told),
-        advice="take the state dict of torchvision's resnet50, or set loss.perceptual.width and .blocks to "
-        "those of the file",
-    )
+    if found_faults:
+        raise CheckpointError(
+            where=f"perceptual loss, {config.weights}",
+            expected=f"the {len(wanted)} tensors of a ResNet of width {config.width} and blocks "
+            f"{list(config.blocks)} under torchvision's names",
+            found="; ".join(found_faults),
+            advice="take the state dict of torchvision's resnet50, or set loss.perceptual.width and .blocks "
+            "to those of the file",
+        )
