@@ -1,4 +1,4 @@
-"""Make the gallery: sheets of simulated pairs for docs/gallery.md, at a size at which a person can judge them.
+"""Make the gallery of docs/how-it-works.md: sheets of simulated pairs, at a size at which a person can judge them.
 
 One sheet for each of the machines S1, S2 and S3 (four scenes as LQ, HQ, clean, one pixel a pixel), one of 24
 short exposures of `wide` beside their clean images, one of every kind of scene, one of every kind of defect.
