@@ -138,7 +138,7 @@ class Layout(NamedTuple):
 
 
 def coverage(inside: Inside, *, y: float, x: float, turn: float, reach: int) -> np.ndarray:
-    """Share of each pixel that a form covers, (2 reach + 1) squared around the pixel in which (y, x) lies."""
+    """Fraction of each pixel that a form covers, (2 reach + 1) squared around the pixel in which (y, x) lies."""
     steps = (np.arange((2 * reach + 1) * FINE) + 0.5) / FINE - 0.5 - reach
     down, right = steps[:, None] - (y - round(y)), steps[None, :] - (x - round(x))
     cos, sin = np.cos(np.deg2rad(turn)), np.sin(np.deg2rad(turn))
@@ -339,7 +339,7 @@ def dprime(present: np.ndarray, absent: np.ndarray) -> float:
 
 
 def exceeding(present: np.ndarray, absent: np.ndarray) -> float:
-    """Share of pairs in which the first is larger: the area under the ROC curve."""
+    """Fraction of pairs in which the first is larger: the area under the ROC curve."""
     larger = present[:, None] > absent[None, :]
     equal = present[:, None] == absent[None, :]
     return float(np.mean(larger + 0.5 * equal))

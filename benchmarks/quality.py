@@ -53,7 +53,7 @@ from longexposure.simulation.random_source import NumpyRandom
 from longexposure.simulation.scenes.catalogue import draw_scene
 from longexposure.system import host_facts
 
-OPEN_SHARE = 45000 / 65535
+OPEN_FRACTION = 45000 / 65535
 INDICATORS = {"hole_iqi": 3, "wire_iqi": 2, "line_iqi": 2}
 """How often image quality indicators are drawn: a third of the scenes. Trainings see more of them."""
 SPOTS_PX = (1.2, 1.6, 2.1, 2.8)
@@ -95,7 +95,7 @@ class Example(NamedTuple):
     data_range: float
 
 
-def panel(quanta: float, *, open_fraction: float = OPEN_SHARE, f50: float = 0.0, **own: Any) -> Case:
+def panel(quanta: float, *, open_fraction: float = OPEN_FRACTION, f50: float = 0.0, **own: Any) -> Case:
     """A panel with white noise, or a screen that halves its MTF at f50 lp/mm, under the scenes of `wide`."""
     wide = tomllib.loads(recipe_text("wide"))
     placed = ("source_object_mm", "source_detector_mm", "tilt_deg", "azimuth_deg")

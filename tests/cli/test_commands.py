@@ -569,7 +569,7 @@ def test_train_prints_the_checkpoint_it_made(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("options", "code"), [(("--devices", "0"), 2), (("--devices", "2"), 5)])
-def test_devices_that_cannot_fraction_a_step_are_refused(
+def test_devices_that_cannot_share_a_step_are_refused(
     options: tuple[str, str], code: int, tmp_path: Path
 ) -> None:
     recipe = tmp_path / "tiny.toml"

@@ -80,7 +80,7 @@ def test_the_part_of_a_name_before_the_view_is_the_object(stem: str, expected: t
     assert take_of(stem) == expected
 
 
-def test_views_fraction_an_object_and_numbered_images_of_one_series_do_not(tmp_path: Path) -> None:
+def test_views_share_an_object_and_numbered_images_of_one_series_do_not(tmp_path: Path) -> None:
     both(tmp_path, "S1", "b1_view1", "b1_view2", "b2_view1")
     both(tmp_path, "S2", "img_001", "img_002", "img_003")
     both(tmp_path, "S3", "00001", "00002")
@@ -182,7 +182,7 @@ def test_one_group_cannot_be_drawn_from() -> None:
         draw_groups(["a", "a"], 0.5, seed=0)
 
 
-def test_undeclared_sets_are_split_by_the_shares_of_the_paper(tmp_path: Path) -> None:
+def test_undeclared_sets_are_split_by_the_fractions_of_the_paper(tmp_path: Path) -> None:
     for machine in ("S1", "S2", "other"):
         both(tmp_path, machine, *(f"{index:03}" for index in range(50)))
     parts = partition(list_pairs(tmp_path).pairs, seed=3)

@@ -105,7 +105,7 @@ def test_sets_are_paired_folders_that_trainings_read(recipe: Path, tmp_path: Pat
     assert len(PairedFolder(tmp_path / "out" / "small" / "test", clean=True)) == 2
 
 
-def test_defects_bring_twins_masks_and_records(recipe: Path, tmp_path: Path) -> None:
+def test_defects_bring_defect_free_images_masks_and_records(recipe: Path, tmp_path: Path) -> None:
     plan = _plan(recipe, tmp_path / "out", count=2, defects=True)
     write_set(plan, workers=0)
     for index in range(2):
@@ -236,7 +236,7 @@ def test_an_impossible_plan_is_refused_before_anything_is_written(
     assert not (tmp_path / "out").exists()
 
 
-def test_all_parameters_of_a_set_is_drawn_before_anything_is_written(
+def test_all_parameters_of_a_set_are_drawn_before_anything_is_written(
     recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     drawn = simulated_sets.parameters_of

@@ -61,7 +61,7 @@ def test_noise_inside_the_training_is_not_told(noise: NoiseProfile) -> None:
 
 
 def test_what_the_condition_cuts_is_told_and_not_silent() -> None:
-    """A share above 1 is handed to the network as 1."""
+    """A fraction above 1 is handed to the network as 1."""
     noise = unit(slope=3 * 0.05**2)
     assert noise.noise_condition()[2] == 1
     assert noise.signal_share == pytest.approx(1.5)

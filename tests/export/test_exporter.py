@@ -169,7 +169,7 @@ def test_batch_height_and_width_are_free(converted):
     assert shapes == {"image": image, "noise": ["batch", 5], "enhanced": image}
 
 
-def test_file_names_no_folder_of_this_machine(converted):
+def test_file_names_no_folder_of_this_host(converted):
     assert not re.search(rb"\.py\b|/home/|/tmp/|site-packages", converted.content)
     assert str(Path(exporting.__file__).parent).encode() not in converted.content
 

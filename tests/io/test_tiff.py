@@ -368,7 +368,7 @@ def test_strip_that_unpacks_to_too_few_rows_is_refused(tmp_path):
         read_radiograph(patched(path, 278, 40))
 
 
-def test_pages_that_fraction_pixels_cannot_claim_more_than_the_file_has(tmp_path):
+def test_pages_that_share_pixels_cannot_claim_more_than_the_file_has(tmp_path):
     strip, pages, width = 8, 1000, 2000
     data = bytearray(struct.pack("<2sHI", b"II", 42, strip + width) + bytes(width))
     for page in range(pages):

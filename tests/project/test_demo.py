@@ -66,7 +66,7 @@ def test_running_it_again_replaces_what_it_wrote(demonstration: tuple[Path, list
 
 
 @needs_weights
-@pytest.mark.skipif(BROWSER is None, reason="no Chromium on this machine")
+@pytest.mark.skipif(BROWSER is None, reason="no Chromium on this host")
 def test_its_page_opens_in_a_browser_without_errors(
     demonstration: tuple[Path, list[dict[str, Any]]],
 ) -> None:

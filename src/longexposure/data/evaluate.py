@@ -74,7 +74,7 @@ class Evaluation:
         data: folder of pairs.
         images: one entry for each model and image, model by model.
         models: what each model says of itself, the sha256 of its weights included.
-        setting: versions, machine, threads, device and precision.
+        setting: versions, host, threads, device and precision.
     """
 
     data: str

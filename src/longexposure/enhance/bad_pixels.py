@@ -17,7 +17,7 @@ from longexposure.radiograph import Pixels
 
 NOISE_LIMIT = 7.0
 """A faulty pixel differs from its surroundings by more than this many standard deviations of the noise."""
-NEIGHBOUR_SHARE = 0.08
+NEIGHBOUR_FRACTION = 0.08
 """Its four neighbours follow by less than this fraction: a point blurred by 0.5 px has neighbours at 0.13."""
 NEIGHBOUR_NOISE = 0.8
 """Their own noise may add this many standard deviations to that fraction."""
@@ -83,7 +83,7 @@ def _in_strip(pixels: Pixels, noise: NoiseProfile, top: int, bottom: int) -> Bad
     shifts = ((0, 0), *_CROSS)
     centre, *cross = (strip[2 + dy : 2 + dy + rows, 2 + dx : 2 + dx + columns] for dy, dx in shifts)
     middle = _middle_of_four(cross)
-    limit = NOISE_LIMIT * (1 - NEIGHBOUR_SHARE) - NEIGHBOUR_NOISE
+    limit = NOISE_LIMIT * (1 - NEIGHBOUR_FRACTION) - NEIGHBOUR_NOISE
     y, x = np.nonzero(np.abs(centre - middle) > limit * _lowest_sigma(noise, strip))
     if len(y) == 0:
         return BadPixels(y=y, x=x, value=np.empty(0, np.float32))
@@ -96,7 +96,7 @@ def _in_strip(pixels: Pixels, noise: NoiseProfile, top: int, bottom: int) -> Bad
     beside = np.max([each * sign for each in level], axis=0) - surround * sign
     sigma = np.sqrt(noise.variance(surround))
     faulty = (away > NOISE_LIMIT * sigma) & (away > SPREAD_LIMIT * spread)
-    faulty &= (follows < NEIGHBOUR_SHARE * away + NEIGHBOUR_NOISE * sigma) & (beside < SKIRT_LIMIT * away)
+    faulty &= (follows < NEIGHBOUR_FRACTION * away + NEIGHBOUR_NOISE * sigma) & (beside < SKIRT_LIMIT * away)
     y, x = y[faulty], x[faulty]
     return BadPixels(y=y + top, x=x, value=middle[y, x].astype(np.float32))
 

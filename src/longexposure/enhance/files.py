@@ -24,8 +24,8 @@ from longexposure.system import free_memory
 
 logger = logging.getLogger(__name__)
 
-AHEAD_SHARE = 16
-"""The next image is read while one is computed where it takes less than this part of the free memory."""
+AHEAD_TIMES = 16
+"""The next image is read while one is computed where the free memory holds it so many times."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -229,7 +229,7 @@ class _Pipeline:
                 nbytes = before.pixels.nbytes
                 with contextlib.suppress(OSError, ValueError):  # its reading will report what is wrong
                     nbytes = max(nbytes, following.stat().st_size)
-                if AHEAD_SHARE * nbytes <= free_memory():
+                if AHEAD_TIMES * nbytes <= free_memory():
                     self.read_ahead(following)
             started = time.perf_counter()
             pixels, statistics = enhancer.enhance_pages(

@@ -125,7 +125,7 @@ def _refuse_pickle(path: Path) -> None:
             where=str(path),
             expected="a safetensors checkpoint",
             found="a Python pickle (.pt, .pth, .ckpt), which can run code when it is opened",
-            advice="convert it on a machine you trust with safetensors.torch.save_file",
+            advice="convert it on a host you trust with safetensors.torch.save_file",
         )
 
 

@@ -1,6 +1,6 @@
 """Charts as SVG, drawn by matplotlib: lines, points, maps and dot plots for screen and paper.
 
-A chart is a text that asks nothing of any network and follows from its numbers alone: no date, no chance.
+A chart is text that asks nothing of any network and follows from its numbers alone: no date, nothing random.
 Letters stay text. Colours differ in lightness too, for those who do not see them apart.
 """
 

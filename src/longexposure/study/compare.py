@@ -37,7 +37,7 @@ MSE_ALONE = (
 QUESTION = (
     "The paper compares its framework with EDCNN and NAFNet in pictures (figure 5), without numbers, and "
     "says that the others leave noise. Here every network is trained on the same pairs and patches for the "
-    "same time on the same machine: the time that the full setting of Table I takes. A step of each network "
+    "same time on the same host: the time that the full setting of Table I takes. A step of each network "
     "is timed first, and each gets the number of steps that fit, so that its schedule ends when its time "
     "does and a training can be repeated step by step. Each has its own loss, optimiser and schedule; the "
     "table says which loss. "

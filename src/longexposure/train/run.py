@@ -81,7 +81,7 @@ class Run:
         self._conditions = np.empty((0, len(NOISE_CONDITION)), np.float32)
 
     def seconds(self) -> float:
-        """Seconds trained so far, earlier sittings included."""
+        """Seconds trained so far, those before a resume included."""
         return self._seconds_before + time.perf_counter() - self._started
 
     def due(self, every_steps: int) -> bool:

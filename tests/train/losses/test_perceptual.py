@@ -424,7 +424,7 @@ def test_the_line_that_the_refusal_of_a_pickle_gives_converts_it(tmp_path: Path,
     torch.save(random_state(), path, _use_new_zipfile_serialization=zipped)
     with pytest.raises(CheckpointError) as caught:
         config_of(path)
-    command = shlex.split(str(caught.value).partition("on a machine you trust: ")[2])
+    command = shlex.split(str(caught.value).partition("on a host you trust: ")[2])
     assert command[0] == "python"
     subprocess.run([sys.executable, *command[1:]], check=True)
     converted = path.with_suffix(".safetensors")

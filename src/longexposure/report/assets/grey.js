@@ -46,8 +46,8 @@ function subtracted(left, right) {
   return differences;
 }
 
-function quantile(sorted, share) {
-  const place = share * (sorted.length - 1);
+function quantile(sorted, fraction) {
+  const place = fraction * (sorted.length - 1);
   const below = Math.floor(place);
   const above = Math.min(below + 1, sorted.length - 1);
   return sorted[below] + (sorted[above] - sorted[below]) * (place - below);

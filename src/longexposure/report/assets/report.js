@@ -330,8 +330,8 @@ function moveSplit(event) {
   setSplit((event.clientX - box.left) / box.width);
 }
 
-function setSplit(share) {
-  state.split = clamp(share, 0, 1);
+function setSplit(fraction) {
+  state.split = clamp(fraction, 0, 1);
   draw();
 }
 

@@ -80,7 +80,7 @@ class ViewFrame(Frame):
     """Axes about the middle of a view that know what of it is seen, for thousands of places at a time.
 
     Attributes:
-        view: who looks.
+        view: of the image.
         margin_um: how far beside the view something can stand that oblique rays still reach.
     """
 
@@ -93,7 +93,7 @@ class ViewFrame(Frame):
 
         Args:
             random: of the scene.
-            view: who looks.
+            view: of the image.
             height_um: largest height above or below z = 0 of what shall lie in it.
         """
         straight = float(random.integers(4)) * 90 + 1.5 * float(random.standard_normal())

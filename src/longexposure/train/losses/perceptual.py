@@ -247,7 +247,7 @@ def _tensors(content: bytes, path: Path) -> dict[str, Tensor]:
             found="a Python pickle (.pt, .pth), which can run code when it is opened"
             if pickled
             else f"a file that cannot be read as one ({error})",
-            advice=f"convert it on a machine you trust: {conversion(path)}" if pickled else "copy it again",
+            advice=f"convert it on a host you trust: {conversion(path)}" if pickled else "copy it again",
         ) from error
     return {
         name: tensor

@@ -193,7 +193,7 @@ def laminate(
 
     Args:
         random: of the scene.
-        view: who looks.
+        view: of the image.
         top_um: height of the upper face.
         thickness_um: of the board; none draws 0.2 to 1.6 mm.
     """

@@ -152,7 +152,7 @@ def marks(
 
     Args:
         random: of the scene.
-        view: who looks; sizes are real ones that it resolves, letters 60 to 2500 um tall.
+        view: of the image; sizes are real ones that it resolves, letters 60 to 2500 um tall.
         frame: whose axes they follow, a turn of their own where there is none.
         bottom_um: height that they stand on; they are 1 to 50 um thick.
         tries: least and most that are tried; what would lie on another is left out.
