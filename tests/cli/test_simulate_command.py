@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import tifffile
+from quick import BALL_GRID
 from typer.testing import CliRunner, Result
 
 from longexposure.cli import app as cli
@@ -16,26 +17,7 @@ from longexposure.cli.terminal import progress
 from longexposure.data import simulated_sets as simulating
 from longexposure.simulation.machine import recipe_text
 
-SMALL = """
-name = "small"
-[image]
-height = 48
-width = 64
-[set]
-test = 3
-small_test = 2
-small_train = 1
-[tube]
-tube_kv = 90
-current_ua = 30
-[geometry]
-source_object_mm = 50
-source_detector_mm = 600
-[detector]
-pitch_um = 200
-[scenes]
-bga = 1
-"""
+SMALL = BALL_GRID + "[set]\ntest = 3\nsmall_test = 2\nsmall_train = 1\n"
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from quick import BALL_GRID, SOMEWHERE
 
 from longexposure.data import simulated_patches
 from longexposure.data.simulated_patches import (
@@ -31,30 +32,13 @@ from longexposure.train.batches import datasets
 from longexposure.train.loop import train
 from longexposure.train.recipe import load_recipe, recipe_from
 
-SMALL = """
-name = "small"
-[image]
-height = 96
-width = 128
-[tube]
-tube_kv = 90
-current_ua = 1
-[geometry]
-source_object_mm = { uniform = [40, 60] }
-source_detector_mm = 600
-[screen]
-f50_lp_mm = 1.0
-[detector]
-pitch_um = 200
-[panel]
-row_noise = 400
-read_noise = 100
-[exposures]
-drift = { uniform = [-0.03, 0.03] }
-[scenes]
-bga = 1
-vias = 1
-"""
+SMALL = (
+    BALL_GRID.replace("height = 48\nwidth = 64", "height = 96\nwidth = 128")
+    .replace("current_ua = 30", "current_ua = 1")
+    .replace(*SOMEWHERE)
+    + "vias = 1\n[screen]\nf50_lp_mm = 1.0\n[panel]\nrow_noise = 400\nread_noise = 100\n"
+    + "[exposures]\ndrift = { uniform = [-0.03, 0.03] }\n"
+)
 SHAPES = {"noisy": (1, 32, 32), "target": (1, 32, 32), "noise_condition": (5,), "sigma": ()}
 
 

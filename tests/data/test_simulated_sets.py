@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from quick import BALL_GRID, SOMEWHERE
 
 from longexposure.data import simulated_sets
 from longexposure.data.pairs import PairedFolder
@@ -24,27 +25,7 @@ from longexposure.io import read_radiograph, remove_temporaries
 from longexposure.simulation.exposure import draw_pair
 from longexposure.simulation.machine import load_machine
 
-SMALL = """
-name = "small"
-[image]
-height = 48
-width = 64
-[tube]
-tube_kv = 90
-current_ua = 30
-[geometry]
-source_object_mm = { uniform = [40, 60] }
-source_detector_mm = 600
-[screen]
-f50_lp_mm = 1.4
-[detector]
-pitch_um = 200
-[panel]
-read_noise = 20
-[scenes]
-bga = 1
-vias = 1
-"""
+SMALL = BALL_GRID.replace(*SOMEWHERE) + "vias = 1\n[screen]\nf50_lp_mm = 1.4\n[panel]\nread_noise = 20\n"
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from quick import BALL_GRID
 from scipy import ndimage
 
 from longexposure.errors import RecipeError
@@ -19,23 +20,11 @@ from longexposure.simulation.machine import Machine, load_machine
 from longexposure.simulation.random_source import NumpyRandom, TorchRandom
 from longexposure.simulation.scenes.catalogue import SCENES
 
-PLAIN = """
-name = "plain"
-[image]
-height = 64
-width = 80
-[tube]
-tube_kv = 90
-current_ua = 30
-[geometry]
-source_object_mm = 50
-source_detector_mm = 600
-[detector]
-pitch_um = 200
-open_fraction = 0.5
-[scenes]
-bga = 1
-"""
+PLAIN = (
+    BALL_GRID.replace('"small"', '"plain"')
+    .replace("height = 48\nwidth = 64", "height = 64\nwidth = 80")
+    .replace("pitch_um = 200\n", "pitch_um = 200\nopen_fraction = 0.5\n")
+)
 """Quanta alone."""
 
 PANEL = """

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from quick import BALL_GRID, SOMEWHERE
 
 from longexposure.errors import RecipeError
 from longexposure.simulation.machine import (
@@ -16,28 +17,14 @@ from longexposure.simulation.machine import (
     recipe_text,
 )
 
-PLAIN = """
-name = "plain"
-[image]
-height = 64
-width = 96
-[set]
-train = 30
-test = 20
-small_train = 6
-small_test = 4
-[tube]
-tube_kv = 90
-current_ua = 30
-filters = [{ material = "Be", thickness_mm = 0.2 }, { material = "Al", thickness_mm = 1.0 }]
-[geometry]
-source_object_mm = { uniform = [40, 60] }
-source_detector_mm = 600
-[detector]
-pitch_um = 200
-[scenes]
-bga = 1
-"""
+FILTERS = '{ material = "Be", thickness_mm = 0.2 }, { material = "Al", thickness_mm = 1.0 }'
+PLAIN = (
+    BALL_GRID.replace('"small"', '"plain"')
+    .replace("height = 48\nwidth = 64", "height = 64\nwidth = 96")
+    .replace(*SOMEWHERE)
+    .replace("current_ua = 30", f"current_ua = 30\nfilters = [{FILTERS}]")
+    + "[set]\ntrain = 30\ntest = 20\nsmall_train = 6\nsmall_test = 4\n"
+)
 
 
 @pytest.fixture
