@@ -18,6 +18,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from quality import panel, with_quanta
 
+from longexposure.report.pictures import joined, windowed
 from longexposure.simulation.defects.catalogue import DEFECTS, add_defects
 from longexposure.simulation.defects.visibility import SeenDefect, see_all
 from longexposure.simulation.exposure import SimulatedPair, draw_pair, prepare_acquisition
@@ -30,7 +31,7 @@ from longexposure.simulation.scenes.catalogue import SCENES, draw_scene
 
 OUT = Path(__file__).resolve().parents[1] / "docs" / "images" / "gallery"
 SEED = 0
-CROP, SMALL, GAP, LINE = 360, 216, 6, 16
+CROP, SMALL, LINE = 360, 216, 16
 QUALITY = 90
 WHERE = {
     "thermal pad": ("S1", "qfn"),
@@ -54,13 +55,10 @@ CANDIDATES = 8
 Grey = np.ndarray
 
 
-def windowed(images: Sequence[Grey], like: Grey) -> list[Grey]:
+def shown(images: Sequence[Grey], like: Grey) -> list[Grey]:
     """8-bit images, all in the window from the 0.3rd to the 99.7th percentile of one."""
     low, high = np.percentile(like, (0.3, 99.7))
-    return [
-        np.rint(255 * np.clip((i.astype(float) - low) / max(high - low, 1e-9), 0, 1)).astype(np.uint8)
-        for i in images
-    ]
+    return [windowed(image, low, high) for image in images]
 
 
 def titled(image: Grey, text: str) -> Grey:
@@ -73,20 +71,11 @@ def titled(image: Grey, text: str) -> Grey:
     return np.vstack([np.asarray(head), image])
 
 
-def beside(images: Iterable[Grey]) -> Grey:
-    parts = [part for image in images for part in (np.full((image.shape[0], GAP), 255, np.uint8), image)]
-    return np.hstack(parts[1:])
-
-
-def above(images: Iterable[Grey]) -> Grey:
-    parts = [part for image in images for part in (np.full((GAP, image.shape[1]), 255, np.uint8), image)]
-    return np.vstack(parts[1:])
-
-
 def tabled(images: Sequence[Grey], columns: int) -> Grey:
     """Images of one size in rows; what is left of the last row stays white."""
     filled = [*images, *[np.full_like(images[0], 255)] * (-len(images) % columns)]
-    return above(beside(filled[start : start + columns]) for start in range(0, len(filled), columns))
+    rows = (filled[start : start + columns] for start in range(0, len(filled), columns))
+    return joined((joined(row, axis=1) for row in rows), axis=0)
 
 
 def detailed(clean: Grey, side: int) -> tuple[slice, slice]:
@@ -113,18 +102,18 @@ def machine_sheet(name: str) -> Grey:
             rows.append(_pair_row(pair, f"{name}, test {index}"))
         if len(rows) == 4:
             break
-    return above(rows)
+    return joined(rows, axis=0)
 
 
 def _pair_row(pair: SimulatedPair, title: str) -> Grey:
     where = detailed(pair.clean, CROP)
-    images = windowed([image[where] for image in (pair.lq, pair.hq, pair.clean)], pair.hq[where])
+    images = shown([image[where] for image in (pair.lq, pair.hq, pair.clean)], pair.hq[where])
     geometry, exposures = pair.parameters.geometry, pair.parameters.exposures
     facts = (
         f"{named(pair.scene)}; {pair.parameters.pixel_um:.3g} um a pixel, tilt {geometry.tilt_deg:.0f} deg"
     )
     titles = (f"LQ, {exposures.short_s:g} s", f"HQ, {exposures.long_s:g} s", "clean")
-    row = beside(titled(image, text) for image, text in zip(images, titles, strict=True))
+    row = joined((titled(image, text) for image, text in zip(images, titles, strict=True)), axis=1)
     return titled(row, f"{title}: {facts}")
 
 
@@ -134,7 +123,7 @@ def wide_sheet() -> Grey:
     for index in range(24):
         pair = draw_pair(machine, seed=SEED, index=index)
         where = detailed(pair.clean, SMALL)
-        lq, clean = windowed([image[where] for image in (pair.lq, pair.clean)], pair.hq[where])
+        lq, clean = shown([image[where] for image in (pair.lq, pair.clean)], pair.hq[where])
         half = np.hstack([lq[:, : SMALL // 2], clean[:, SMALL // 2 :]])
         quanta = pair.parameters.quanta_per_px_s * pair.parameters.exposures.short_s
         facts = (
@@ -160,9 +149,9 @@ def scenes_sheet() -> Grey:
             *map(NumpyRandom, (number, number + 100))
         )
         where = detailed(lq, int(1.4 * SMALL))
-        (shown,) = windowed([lq[where]], lq[where])
+        (image,) = shown([lq[where]], lq[where])
         tilt = parameters.geometry.tilt_deg
-        tiles.append(titled(shown, f"{name}\n{pixel:.2g} um a pixel, tilt {tilt:.0f} deg"))
+        tiles.append(titled(image, f"{name}\n{pixel:.2g} um a pixel, tilt {tilt:.0f} deg"))
     return tabled(tiles, 3)
 
 
@@ -235,8 +224,8 @@ def _around(parameters: MachineParameters, plain: Scene, faulty: Scene, seen: Se
 
 
 def _defect_row(kind: str, found: Found) -> Grey:
-    images = windowed([found.without, found.having, found.lq, found.hq], found.hq)
-    row = beside(np.kron(image, np.ones((2, 2), np.uint8)) for image in images)
+    images = shown([found.without, found.having, found.lq, found.hq], found.hq)
+    row = joined((np.kron(image, np.ones((2, 2), np.uint8)) for image in images), axis=1)
     seen = found.seen
     return titled(
         row,

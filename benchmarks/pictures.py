@@ -5,32 +5,30 @@ python benchmarks/pictures.py
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import numpy as np
-from demo import EXAMPLES, simulate_board
 from quality import repaired
 
 from longexposure import load_enhancer, read_radiograph
 from longexposure.io import png_bytes
+from longexposure.report.pictures import joined, windowed
 
-IMAGES = Path(__file__).resolve().parents[1] / "docs" / "images"
-GAP = 8
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "examples"))
+
+from demo import EXAMPLES, simulate_board  # noqa: E402 (an example, not a package)
+
+IMAGES = ROOT / "docs" / "images"
 STARVED_QUANTA = 40.0
 """A fifth of the demonstration's dose."""
-
-
-def windowed(pixels: np.ndarray, low: float, high: float, zoom: int) -> np.ndarray:
-    grey = np.clip((pixels.astype(np.float64) - low) / (high - low), 0, 1)
-    return np.kron(np.rint(255 * grey).astype(np.uint8), np.ones((zoom, zoom), np.uint8))
 
 
 def row(images: list[np.ndarray], *, zoom: int, percentiles: tuple[float, float]) -> np.ndarray:
     """Images side by side, windowed by the first."""
     low, high = np.percentile(images[0], percentiles)
-    shown = [windowed(image, low, high, zoom) for image in images]
-    gap = np.full((shown[0].shape[0], GAP), 255, np.uint8)
-    return np.hstack([part for image in shown for part in (gap, image)][1:])
+    return joined((windowed(image, low, high, zoom=zoom) for image in images), axis=1)
 
 
 def main() -> None:
@@ -40,8 +38,7 @@ def main() -> None:
     save(row([view, enhancer.enhance(view)], zoom=3, percentiles=(0.5, 99)), "before-after.png")
     views = [read_radiograph(EXAMPLES / f"ic_5s_view{n}.tif").pixels for n in (1, 2, 6, 7)]
     rows = [row([v, enhancer.enhance(v)], zoom=2, percentiles=(0.5, 99)) for v in views]
-    space = np.full((GAP, rows[0].shape[1]), 255, np.uint8)
-    save(np.vstack([part for each in rows for part in (space, each)][1:]), "more-views.png")
+    save(joined(rows, axis=0), "more-views.png")
     for pair, name in (
         (simulate_board(), "simulated-board.png"),
         (simulate_board(STARVED_QUANTA), "too-little-dose.png"),
@@ -49,9 +46,7 @@ def main() -> None:
         images = [repaired(pair.lq), enhancer.enhance(pair.lq), repaired(pair.hq)]
         balls = [image[440:600, 180:500] for image in images]
         wires = [image[120:360, 180:500] for image in images]
-        parts = [row(part, zoom=2, percentiles=(0.5, 99.5)) for part in (wires, balls)]
-        space = np.full((GAP, parts[0].shape[1]), 255, np.uint8)
-        save(np.vstack([parts[0], space, parts[1]]), name)
+        save(joined((row(part, zoom=2, percentiles=(0.5, 99.5)) for part in (wires, balls)), axis=0), name)
 
 
 def save(picture: np.ndarray, name: str) -> None:

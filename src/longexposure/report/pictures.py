@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 import numpy.typing as npt
@@ -37,6 +37,21 @@ def detailed_region(image: Pixels, side: int) -> Window:
     return slice(int(top), int(top) + side), slice(int(left), int(left) + side)
 
 
+def windowed(image: Pixels, low: float, high: float, *, zoom: int = 1) -> npt.NDArray[np.uint8]:
+    """The grey values from `low` to `high` as 0 to 255, uint8; pixels are repeated, never smoothed."""
+    grey = np.clip((image.astype(np.float64) - low) / max(high - low, 1e-9), 0, 1)
+    return np.kron(np.rint(255 * grey).astype(np.uint8), np.ones((zoom, zoom), np.uint8))
+
+
+def joined(images: Iterable[npt.NDArray[np.uint8]], *, axis: int) -> npt.NDArray[np.uint8]:
+    """Images of one height side by side (axis 1) or of one width one below the other (axis 0), white between."""
+    parts: list[npt.NDArray[np.uint8]] = []
+    for image in images:
+        shape = (GAP_PX, image.shape[1]) if axis == 0 else (image.shape[0], GAP_PX)
+        parts += [np.full(shape, 255, np.uint8), image]
+    return np.concatenate(parts[1:], axis=axis)
+
+
 def strip(
     images: Mapping[str, Pixels], *, reference: Pixels, columns: int = 5, zoom: int = 2
 ) -> npt.NDArray[np.uint8]:
@@ -57,8 +72,7 @@ def strip(
     low, high = low - margin, high + margin
     tiles = []
     for name, image in images.items():
-        grey = np.clip((image.astype(np.float64) - low) / (high - low), 0, 1)
-        shown = np.kron(np.rint(255 * grey).astype(np.uint8), np.ones((zoom, zoom), np.uint8))
+        shown = windowed(image, low, high, zoom=zoom)
         label = Image.new("L", (shown.shape[1], LABEL_PX), 255)
         ImageDraw.Draw(label).text((2, 3), name, fill=0, font=ImageFont.load_default())
         tile = np.vstack([np.asarray(label), shown])
