@@ -1,4 +1,4 @@
-"""Run the paper's experiments on simulated stand-ins of S1, S2 and S3, and keep what docs/results.md shows.
+"""Run the paper's experiments on simulated stand-ins of S1, S2 and S3, and keep what docs/studies.md shows.
 
 The pairs are written once (a folder that has them is taken up), then `longexposure study all` runs on them;
 its JSON goes to benchmarks/studies, its figures to docs/images/studies.

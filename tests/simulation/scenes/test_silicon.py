@@ -1,4 +1,4 @@
-"""Chips of the dimensions that are made; what all builders promise is in test_board_scenes.py."""
+"""Chips of the dimensions that are made; what all builders promise is in test_boards.py."""
 
 import numpy as np
 import pytest
