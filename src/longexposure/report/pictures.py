@@ -44,7 +44,7 @@ def windowed(image: Pixels, low: float, high: float, *, zoom: int = 1) -> npt.ND
 
 
 def joined(images: Iterable[npt.NDArray[np.uint8]], *, axis: int) -> npt.NDArray[np.uint8]:
-    """Images of one height side by side (axis 1) or of one width one below the other (axis 0), white between."""
+    """Images side by side (axis 1, one height) or one below the other (axis 0, one width), white between."""
     parts: list[npt.NDArray[np.uint8]] = []
     for image in images:
         shape = (GAP_PX, image.shape[1]) if axis == 0 else (image.shape[0], GAP_PX)
