@@ -28,7 +28,8 @@ import argparse
 import json
 import tomllib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -137,9 +138,8 @@ def examples(case: Case, *, count: int, size: int, seed: int) -> list[Example]:
 
 
 def _example(case: Case, seed: int, size: int, spot_px: float) -> Example:
-    parameters = with_quanta(
-        case.machine.parameters(np.random.default_rng((seed, 0))), case.quanta or 1.0, spot_px
-    )
+    drawn = case.machine.parameters(np.random.default_rng((seed, 0)))
+    parameters = with_quanta(drawn, case.quanta or 1.0, spot_px)
     view = parameters.view((size, size))
     scene = draw_scene(np.random.default_rng((seed, 1)), view=view, kinds=parameters.scenes)
     acquisition = prepare_acquisition(parameters, scene, view, panel_seed=seed)
@@ -214,9 +214,9 @@ def few_counts(clean: np.ndarray, random: np.random.Generator) -> Spoiled:
 
 def faulty_pixels(clean: np.ndarray, random: np.random.Generator) -> Spoiled:
     """0.2 % hot and 0.2 % dead."""
-    noisy, rng = quantum_noise(clean, random), random.random(clean.shape)
-    hot = (rng < 0.002) * random.uniform(0.3, 1.0, clean.shape)
-    return stored(noisy, clean, faults=hot - (rng > 0.998) * noisy)
+    noisy, drawn = quantum_noise(clean, random), random.random(clean.shape)
+    hot = (drawn < 0.002) * random.uniform(0.3, 1.0, clean.shape)
+    return stored(noisy, clean, faults=hot - (drawn > 0.998) * noisy)
 
 
 def zingers(clean: np.ndarray, random: np.random.Generator) -> Spoiled:
@@ -345,11 +345,9 @@ Method = Callable[[Example], np.ndarray]
 
 
 def score(pairs: list[Example], method: Method) -> dict[str, float]:
-    images = [(method(pair).astype(np.float64), pair.clean.astype(np.float64), pair) for pair in pairs]
+    images = [(method(pair), pair.clean, pair.data_range) for pair in pairs]
     return {
-        name: float(
-            np.mean([metric(image, truth, data_range=pair.data_range) for image, truth, pair in images])
-        )
+        name: float(np.mean([metric(image, truth, data_range=full) for image, truth, full in images]))
         for name, metric in (("psnr", psnr), ("ssim", ssim))
     }
 
@@ -358,7 +356,7 @@ def best(pairs: list[Example], candidates: dict[float, Method]) -> dict[str, flo
     """The candidate of highest PSNR, and the highest SSIM of any: both chosen by looking at the truth."""
     scores = {key: score(pairs, method) for key, method in candidates.items()}
     top = max(scores, key=lambda key: scores[key]["psnr"])
-    return {"parameters": top, "psnr": scores[top]["psnr"], "ssim": max(s["ssim"] for s in scores.values())}
+    return {"setting": top, "psnr": scores[top]["psnr"], "ssim": max(s["ssim"] for s in scores.values())}
 
 
 def filters() -> dict[str, dict[float, Engine]]:
@@ -371,30 +369,19 @@ def filters() -> dict[str, dict[float, Engine]]:
     }
 
 
-def filtered(engine: Engine) -> Method:
-    enhancer = Enhancer(engine, name="filter")
-    return lambda pair: enhancer.enhance(pair.lq, noise=pair.noise)
+def told(enhancer: Enhancer, pair: Example, *, factor: float = 1.0) -> np.ndarray:
+    """The short exposure, enhanced by what is told so many times its noise."""
+    return enhancer.enhance(pair.lq, noise=wrong(pair.noise, factor))
 
 
 def wrong(noise: NoiseProfile, factor: float) -> NoiseProfile:
     """The same noise, so many times as strong."""
-    return NoiseProfile(
-        level=noise.level,
-        sigma=factor * noise.sigma,
-        slope=factor**2 * noise.slope,
-        corr_x=noise.corr_x,
-        corr_y=noise.corr_y,
-    )
+    return replace(noise, sigma=factor * noise.sigma, slope=factor**2 * noise.slope, origin="given")
 
 
 def repaired(pixels: np.ndarray) -> np.ndarray:
     """Hot pixels replaced, nothing else: every method gets this, so the exposures do too."""
     return Enhancer(Identity(), name="identity").enhance(pixels)
-
-
-def estimate_error(pair: Example) -> float:
-    found: NoiseProfile = estimate_noise(pair.lq)
-    return float(np.log(np.sqrt(found.variance(pair.noise.level)) / pair.noise.sigma))
 
 
 def shipped(model: str) -> dict[str, Enhancer]:
@@ -414,25 +401,27 @@ def measured(pairs: list[Example], models: dict[str, Enhancer]) -> dict[str, Any
     model, enhancer = next(iter(models.items()))
     rows = {"5 s": score(pairs, lambda pair: repaired(pair.lq))}
     for name, engines in filters().items():
-        rows[name] = best(pairs, {parameters: filtered(engine) for parameters, engine in engines.items()})
-
-    def told(factor: float) -> dict[str, float]:
-        return score(pairs, lambda pair: enhancer.enhance(pair.lq, noise=wrong(pair.noise, factor)))
+        rows[name] = best(
+            pairs, {k: partial(told, Enhancer(engine, name=name)) for k, engine in engines.items()}
+        )
 
     rows[model] = score(pairs, lambda pair: enhancer.enhance(pair.lq))
-    rows[f"{model}, told the noise"] = told(1.0)
+    rows[f"{model}, told the noise"] = score(pairs, partial(told, enhancer))
     for name in list(models)[1:]:
         rows[name] = score(pairs, lambda pair, by=models[name]: by.enhance(pair.lq))
     if all(pair.hq is not None for pair in pairs):
         rows["90 s"] = score(pairs, lambda pair: repaired(np.asarray(pair.hq)))
-    errors = [estimate_error(pair) for pair in pairs]
+    errors = [
+        float(np.log(np.sqrt(estimate_noise(pair.lq).variance(pair.noise.level)) / pair.noise.sigma))
+        for pair in pairs
+    ]
     return {
         "methods": rows,
         "ablation": {
             "told": rows[f"{model}, told the noise"],
             "estimated": rows[model],
-            f"told {WRONG:g} times too much": told(WRONG),
-            f"told {WRONG:g} times too little": told(1 / WRONG),
+            f"told {WRONG:g} times too much": score(pairs, partial(told, enhancer, factor=WRONG)),
+            f"told {WRONG:g} times too little": score(pairs, partial(told, enhancer, factor=1 / WRONG)),
         },
         "ln sigma estimated / true": {"median": float(np.median(errors)), "worst": max(errors, key=abs)},
     }

@@ -104,11 +104,8 @@ def network_figures(*, side: int, runs: int) -> dict[str, dict[str, float]]:
         f"fast, network, {line.engine} {line.precision}": {
             "s_per_mpx": line.s_per_mpx,
             "gflops": line.gflops,
-            **(
-                {}
-                if line.plain_gflops is None or line.fraction is None
-                else {"plain_gflops": line.plain_gflops, "fraction_of_plain_convolutions": line.fraction}
-            ),
+            "plain_gflops": line.plain_gflops,
+            "fraction_of_plain_convolutions": line.fraction,
         }
         for line in found.lines
     }
@@ -186,37 +183,14 @@ def in_openvino(network: Any) -> dict[str, Engine]:
     return {f"openvino {each}": open_exported("openvino", exported, each) for each in precisions}
 
 
-def short_exposure(side: int) -> np.ndarray:
-    """What there is to enhance: a short exposure of the machine `wide`, uint16."""
-    machine = load_machine("wide", [f"image.height={side}", f"image.width={side}"])
-    return draw_pair(machine, seed=1, index=0).lq
-
-
 def command(source: Path, *options: str) -> dict[str, float]:
     """Seconds and peak of memory, MB, of `longexposure enhance` of a file or folder, start of the process included."""
     with tempfile.TemporaryDirectory() as out:
         started = time.perf_counter()
-        done = subprocess.run(
-            [
-                sys.executable,
-                "-c",
-                PROCESS,
-                "enhance",
-                str(source),
-                "--out",
-                str(Path(out) / "out"),
-                *options,
-            ],
-            check=True,
-            capture_output=True,
-            text=True,
-        )
+        words = [sys.executable, "-c", PROCESS, "enhance", str(source), "--out", f"{out}/out", *options]
+        done = subprocess.run(words, check=True, capture_output=True, text=True)
         seconds = time.perf_counter() - started
     return {"seconds": seconds, "peak_mb": int(done.stderr.splitlines()[-1]) * 1024 / 1e6}
-
-
-def median_of(figures: list[dict[str, float]]) -> dict[str, float]:
-    return {name: statistics.median(figure[name] for figure in figures) for name in figures[0]}
 
 
 def write_frames(image: np.ndarray, folder: Path, count: int) -> Path:
@@ -234,7 +208,10 @@ def one_file(image: np.ndarray, work: Path, runs: int) -> dict[str, Any]:
     names = ["auto", *(name for name, kind in ENGINES.items() if kind.installed)]
     options = {name: ("--engine", name) for name in names} | {"auto, model best": ("--model", "best")}
     rounds = [{name: command(source, *these) for name, these in options.items()} for _ in range(runs)]
-    return {name: median_of([each[name] for each in rounds]) for name in options}
+    return {
+        name: {figure: statistics.median(each[name][figure] for each in rounds) for figure in cost}
+        for name, cost in rounds[0].items()
+    }
 
 
 def folder_of_frames(image: np.ndarray, work: Path, *, frames: int, runs: int) -> dict[str, float]:
@@ -283,7 +260,8 @@ def commands(
 
 def run(*, short: bool, frames: int, large: int) -> dict[str, Any]:
     side, runs = (1024, 2) if short else (1900, 5)
-    image = short_exposure(side)
+    machine = load_machine("wide", [f"image.height={side}", f"image.width={side}"])
+    image = draw_pair(machine, seed=1, index=0).lq
     figures = network_figures(side=side, runs=runs) | enhance_figures(image, runs=runs)
     beside = peers(side=256 if short else 1024, runs=2 if short else 3)
     processes = commands(image, frames=frames, large=large, runs=runs, folders=(2, 6) if short else FOLDERS)
@@ -324,7 +302,7 @@ def main() -> None:
     told |= {"enhance, folder": processes["folder"]}
     told |= {f"enhance, {name}": figure for name, figure in processes["memory"].items()}
     for name, figure in (result["figures"] | told).items():
-        print(f"{name:70}", ", ".join(f"{key} {value:.4g}" for key, value in figure.items()))
+        print(f"{name:70}", ", ".join(f"{k} {v:.4g}" for k, v in figure.items() if v is not None))
     target = arguments.out or (None if arguments.short else Path(__file__).with_suffix(".json"))
     if target is not None:
         target.write_text(json.dumps(result, indent=1) + "\n")
