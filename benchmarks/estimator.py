@@ -162,7 +162,7 @@ def main() -> None:
     found = {name: measure(name, arguments.count, enhancer) for name in MACHINES}
     result: dict[str, Any] = {
         "what": __doc__.split("\n")[0],
-        "machine": host_facts(),
+        "host": host_facts(),
         "settings": {
             "count": arguments.count,
             "side_px": SIDE_PX,

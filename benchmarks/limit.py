@@ -547,7 +547,7 @@ def run(*, draws: int, model: str) -> dict[str, Any]:
     records.sort(key=lambda record: order.index(record["structure"]))
     return {
         "what": __doc__.split("\n")[0],
-        "machine": host_facts(),
+        "host": host_facts(),
         "settings": {"draws": draws, "model": model, "side_px": SIDE_PX, **described(models)},
         "seconds": round(time.perf_counter() - started, 1),
         "by structure and CNR": pooled(records, ("structure", "cnr", "method")),

@@ -76,7 +76,7 @@ def run(*, count: int, seed: int) -> dict[str, object]:
             print(name, {k: v for k, v in found[name].items() if k != "images"}, flush=True)
     return {
         "what": __doc__.split("\n")[0],
-        "machine": host_facts(),
+        "host": host_facts(),
         "settings": {"count": count, "seed": seed, "tolerance": {"psnr": 0.3, "ssim": 0.02}},
         "machines": found,
     }

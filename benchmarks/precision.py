@@ -224,7 +224,7 @@ def run(*, scenes: int, size: int) -> dict[str, Any]:
         )
     return {
         "what": __doc__.split("\n")[0],
-        "machine": host_facts(),
+        "host": host_facts(),
         "settings": {
             "scenes": scenes,
             "size_px": size,

@@ -526,7 +526,7 @@ def run(*, scenes: int, size: int, model: str) -> dict[str, object]:
     print(found["harm"], found["real"], sep="\n", flush=True)
     return {
         "what": __doc__.split("\n")[0],
-        "machine": host_facts(),
+        "host": host_facts(),
         "settings": {"scenes": scenes, "size_px": size, "model": model, **described(models)},
         **found,
     }

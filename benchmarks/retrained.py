@@ -196,7 +196,7 @@ def train_one(name: str, *, minutes: float, work: Path) -> None:
                 "seconds per step": step,
                 "steps": max(10, round(60 * minutes / step)),
             }
-            facts.write_text(json.dumps(plan | {"machine": host_facts()}, indent=1) + "\n")
+            facts.write_text(json.dumps(plan | {"host": host_facts()}, indent=1) + "\n")
         recipe = recipe_of(name, steps=json.loads(facts.read_text())["steps"])
 
         def on_step(at: Progress) -> None:
@@ -357,7 +357,7 @@ def run(
         tell(f"{name} in eight ways", eight_ways[name])
     return {
         "what": __doc__.split("\n")[0],
-        "machine": host_facts(),
+        "host": host_facts(),
         "settings": {"pairs": pairs, "pair_px": pair_px, "scenes": scenes, "size_px": size, "draws": draws},
         "5 s": {name: as_the_paper_scores(some, lambda pair: pair.lq) for name, some in sets.paper.items()},
         "90 s": {

@@ -138,7 +138,7 @@ def run(*, short: bool) -> dict[str, Any]:
     figures["crops of 144 x 144 per second, GPU"] = gpu_crops(144, 4 if short else 60)
     return {
         "what": __doc__.split("\n")[0],
-        "machine": host_facts(),
+        "host": host_facts(),
         "settings": {
             "side_px": SIDE_PX,
             "scenes": scenes,

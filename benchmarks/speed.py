@@ -267,7 +267,7 @@ def run(*, short: bool, frames: int, large: int) -> dict[str, Any]:
     processes = commands(image, frames=frames, large=large, runs=runs, folders=(2, 6) if short else FOLDERS)
     return {
         "what": __doc__.split("\n")[0],
-        "machine": host_facts(),
+        "host": host_facts(),
         "settings": {"side_px": side, "peers_side_px": 256 if short else 1024, "runs": runs, "short": short},
         "figures": figures,
         "peers": beside,

@@ -166,7 +166,7 @@ def equal_time(retrained: dict[str, Any]) -> dict[str, Any]:
 
 
 def provenance(result: dict[str, Any]) -> str:
-    at = result["machine"]
+    at = result["host"]
     versions = ", ".join(f"{name} {number}" for name, number in at["versions"].items())
     changed = ", with uncommitted changes" if at["dirty"] else ""
     return f"Measured on {at['processor']}, {at['cores']} cores; {versions}; commit {at['commit'][:10]}{changed}."

@@ -363,7 +363,7 @@ def main() -> None:
     np.savez_compressed(arguments.out, **layers, provenance=np.array(json.dumps(provenance)))
     result: dict[str, Any] = {
         "what": __doc__.split("\n")[0],
-        "machine": host_facts(),
+        "host": host_facts(),
         "provenance": provenance,
         "weights sha256": hashlib.sha256(arguments.out.read_bytes()).hexdigest(),
         "held-out scenes": scores(layers, unseen),

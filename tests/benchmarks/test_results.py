@@ -43,7 +43,7 @@ def test_documents_show_what_the_benchmark_files_say() -> None:
     ],
 )
 def test_every_benchmark_file_says_where_it_was_measured(name: str) -> None:
-    at = json.loads((ROOT / "benchmarks" / name).read_text())["machine"]
+    at = json.loads((ROOT / "benchmarks" / name).read_text())["host"]
     assert at["processor"]
     assert at["versions"]["torch"]
     assert len(at["commit"]) == 40
