@@ -19,6 +19,7 @@ from quality import (
     halves,
     measured_profile,
     score,
+    told,
     wrong,
 )
 from scipy.ndimage import gaussian_filter, median_filter
@@ -40,10 +41,7 @@ def test_blind_it_beats_the_best_gaussian_and_the_best_non_local_means(
     pairs = examples(CASES[name], count=4, size=192, seed=90_000)
     ours = score(pairs, lambda pair: default_enhancer.enhance(pair.lq))
     for candidates in (
-        {
-            width: partial(told, Enhancer(Gaussian(sigma_px=width), name="filter"))
-            for width in (0.6, 1.0, 1.7, 2.5)
-        },
+        {w: partial(told, Enhancer(Gaussian(sigma_px=w), name="filter")) for w in (0.6, 1.0, 1.7, 2.5)},
         {k: partial(told, Enhancer(NonLocalMeans(strength=k), name="filter")) for k in (0.6, 0.8, 1.0)},
     ):
         theirs = best(pairs, candidates)
