@@ -8,10 +8,13 @@ import platform
 import subprocess
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import psutil
+
+from longexposure.errors import ResourceError
 
 PACKAGES = ("longexposure", "numpy", "scipy", "scikit-image", "torch", "tifffile", "openvino", "onnxruntime")
 """Whose versions may change a result or its speed."""
@@ -29,6 +32,27 @@ _RAN_OUT = (
     "bad alloc",
 )
 """In the messages of torch, CUDA's libraries, OpenVINO and ONNX Runtime, in small letters."""
+
+
+def require(*packages: str, extra: str, where: str) -> None:
+    """Ask for what an extra of ours installs before the work that needs it is begun.
+
+    Args:
+        packages: names that must be importable; none is imported for that.
+        extra: of this package, which brings them.
+        where: what needs them.
+
+    Raises:
+        ResourceError: one of them is missing.
+    """
+    missing = [name for name in packages if find_spec(name) is None]
+    if missing:
+        raise ResourceError(
+            where=where,
+            expected=f"the package{'s' if len(packages) > 1 else ''} {' and '.join(packages)}",
+            found=f"no {' and no '.join(missing)}",
+            advice=f"run `pip install 'longexposure[{extra}]'`",
+        )
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -13,6 +13,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
+from longexposure import system
 from longexposure.cli import app as cli
 from longexposure.engines.base import ENGINES
 from longexposure.engines.choice import load_engine, open_exported
@@ -254,8 +255,8 @@ def test_a_name_that_does_not_fit_the_format_is_refused(run_folder, tmp_path, ou
     ],
 )
 def test_missing_packages_are_named_with_what_installs_them(run_folder, tmp_path, monkeypatch, missing, said):
-    there = exporting.find_spec
-    monkeypatch.setattr(exporting, "find_spec", lambda name: None if name == missing else there(name))
+    there = system.find_spec
+    monkeypatch.setattr(system, "find_spec", lambda name: None if name == missing else there(name))
     with pytest.raises(ResourceError, match=said):
         export(run_folder, tmp_path / "m.onnx")
 

@@ -26,9 +26,9 @@ def pairs_(
     """Analyse the noise between short and long exposures, by machine type."""
     from longexposure.data.noise_pairs import analyse_noise
     from longexposure.report.noise_pairs import meaning, table_rows, write_analysis
-    from longexposure.report.plots import require_matplotlib
+    from longexposure.system import require
 
-    require_matplotlib()
+    require("matplotlib", extra="plots", where="charts")
     refuse_target(out / "noise.html", suffixes=(".html",), overwrite=overwrite)
     with progress("analysing", total=None, every_s=10.0) as shown_progress:
         analysis = analyse_noise(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import os
 import traceback
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -81,13 +80,9 @@ def refuse_target(path: Path | None, *, suffixes: tuple[str, ...], overwrite: bo
             found=repr(path.suffix),
             advice="choose such a name; images and checkpoints are never replaced by reports",
         )
-    if os.path.exists(path) and not overwrite:  # noqa: PTH110 (never raises, unlike Path.exists)
-        raise OutputError(
-            where=str(path),
-            expected="a name that is free",
-            found="an existing file",
-            advice="use --overwrite or another name",
-        )
+    from longexposure.io.writing import refuse_existing
+
+    refuse_existing(path, overwrite=overwrite)
 
 
 def put_json(value: object, path: Path, *, overwrite: bool) -> None:

@@ -12,7 +12,6 @@ import tempfile
 import warnings
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
@@ -30,6 +29,7 @@ from longexposure.models.checkpoint import Header, read_checkpoint, sha256_of
 from longexposure.models.networks import Network, restore_network
 from longexposure.models.registry import CLASSICAL, find_weights
 from longexposure.noise import NOISE_CONDITION, NoiseProfile
+from longexposure.system import require
 
 Format = Literal["onnx", "openvino"]
 SUFFIXES: Mapping[Format, str] = {"onnx": ".onnx", "openvino": ".xml"}
@@ -296,11 +296,4 @@ def check_can_convert() -> None:
     Raises:
         ResourceError: they are not.
     """
-    missing = [name for name in ("onnx", "onnxscript") if find_spec(name) is None]
-    if missing:
-        raise ResourceError(
-            where="export",
-            expected="the packages onnx and onnxscript",
-            found=f"no {' and no '.join(missing)}",
-            advice="run `pip install 'longexposure[export]'`",
-        )
+    require("onnx", "onnxscript", extra="export", where="export")

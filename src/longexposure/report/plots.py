@@ -10,14 +10,13 @@ import io
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from longexposure.errors import ResourceError
 from longexposure.format import printable
+from longexposure.system import require
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -178,21 +177,6 @@ def dot_chart(
     return _svg(draw, "", 720, 110 + 28 * len(rows))
 
 
-def require_matplotlib() -> None:
-    """Ask for matplotlib before work is done whose charts it draws.
-
-    Raises:
-        ResourceError: it is not installed.
-    """
-    if find_spec("matplotlib") is None:
-        raise ResourceError(
-            where="charts",
-            expected="the package matplotlib",
-            found="none",
-            advice="run `pip install 'longexposure[plots]'`",
-        )
-
-
 def _named(drawn: ErrorbarContainer, number: int, name: str) -> None:
     """Group and key of a series, its bars left out of both."""
     curve = drawn.lines[0]
@@ -203,7 +187,7 @@ def _named(drawn: ErrorbarContainer, number: int, name: str) -> None:
 
 def _svg(draw: Callable[[Axes], None], title: str, width_px: int, height_px: int) -> str:
     """What `draw` draws, with title and key above it, where they hide nothing."""
-    require_matplotlib()
+    require("matplotlib", extra="plots", where="charts")
     from cycler import cycler
     from matplotlib import style
     from matplotlib.figure import Figure

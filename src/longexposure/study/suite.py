@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from longexposure.errors import InputError, RecipeError
-from longexposure.report.plots import require_matplotlib
 from longexposure.study import compare, downsampling, noise, noise2noise, one_model, table1
 from longexposure.study.budgets import BUDGETS, Budget
 from longexposure.study.result import StudyResult, write, write_page
 from longexposure.study.sets import Stock
 from longexposure.study.workbench import Workbench
+from longexposure.system import require
 from longexposure.train.losses import PerceptualConfig
 
 STUDIES: dict[str, Callable[[Workbench, Any], StudyResult]] = {
@@ -97,7 +97,7 @@ def study(
             advice="use --data; `longexposure simulate --machine S1 --count small --split train --out DIR` "
             "makes stand-ins, for S1, S2 and S3, train and test",
         )
-    require_matplotlib()
+    require("matplotlib", extra="plots", where="charts")
     stock = None if data is None else Stock(Path(data), budget)
     bench = Workbench(Path(out), budget, device=device, seeds=seeds, perceptual=perceptual, tell=tell)
     documents = []

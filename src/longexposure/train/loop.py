@@ -28,6 +28,7 @@ from longexposure.models.checkpoint import read_checkpoint
 from longexposure.models.fast import Fast, can_grow, grow
 from longexposure.models.networks import build_network, restore_network
 from longexposure.models.registry import find_weights
+from longexposure.system import require
 from longexposure.train.batches import batches_from, check_sample, datasets
 from longexposure.train.distributed import ProcessGroup, choose_group, launched_group, run_processes
 from longexposure.train.losses import training_loss
@@ -35,7 +36,6 @@ from longexposure.train.previews import Previews
 from longexposure.train.recipe import Recipe
 from longexposure.train.run import BEST, PREVIEWS, Run, open_folder
 from longexposure.train.signals import Signals, raise_signal
-from longexposure.train.tensorboard import check_tensorboard
 from longexposure.train.validation import Samples, validate
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ def train(
     out = Path(out)
     group = choose_group(device, devices, batch=recipe.optimiser.batch)
     if tensorboard:
-        check_tensorboard()
+        require("tensorboard", extra="tensorboard", where="--tensorboard")
     work = functools.partial(
         train_process, recipe=recipe, out=out, resume=resume, device=device, tensorboard=tensorboard
     )
@@ -224,15 +224,9 @@ def open_device(device: str, precision: str, *, group: ProcessGroup) -> Fabric:
     Raises:
         ResourceError: lightning-fabric is missing, no such device, or more processes on this host than GPUs.
     """
-    try:
-        from lightning_fabric import Fabric
-    except ImportError as error:
-        raise ResourceError(
-            where="training",
-            expected="the package lightning-fabric",
-            found=str(error),
-            advice='install it with pip install "longexposure[train]"',
-        ) from error
+    require("lightning_fabric", extra="train", where="training")
+    from lightning_fabric import Fabric
+
     cuda = torch.cuda.is_available()
     if device not in ("auto", "cpu", "cuda") or (device == "cuda" and not cuda):
         raise ResourceError(

@@ -3,30 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-
-from longexposure.errors import ResourceError
-
-
-def check_tensorboard() -> None:
-    """Refuse where the package is missing.
-
-    Raises:
-        ResourceError: with what to install.
-    """
-    if find_spec("tensorboard") is None:
-        raise ResourceError(
-            where="--tensorboard",
-            expected="the package tensorboard",
-            found="none",
-            advice='install it with pip install "longexposure[tensorboard]", or leave --tensorboard out; '
-            "log.jsonl has the same numbers",
-        )
 
 
 class TensorBoardLog:
