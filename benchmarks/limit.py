@@ -51,6 +51,7 @@ from quality import along_lines, described, filters, shipped
 from longexposure.enhance.enhancer import Enhancer
 from longexposure.io import png_bytes
 from longexposure.noise import NoiseProfile
+from longexposure.report.pictures import GAP_PX, joined, windowed
 from longexposure.system import host_facts
 
 SIDE_PX = 256
@@ -575,18 +576,14 @@ def figure(models: dict[str, Enhancer], file: Path, *, cnr: float = 3.0) -> None
         done = methods(models, noise, [(image, truth)])
         shown = [truth, *(done[key](image) for key in ("input", *models, *list(filters())[1:]))]
         low, high = np.percentile(truth[crop], (0.2, 99.8)) + np.array([-1.5, 1.5]) * SIGMA
-        rows.append([np.clip((picture[crop] - low) / (high - low), 0, 1) for picture in shown])
+        rows.append(joined([windowed(picture[crop], low, high, zoom=2) for picture in shown], axis=1))
+    sheet = joined(rows, axis=0)
+    head = Image.new("L", (sheet.shape[1], 18), 255)
     titles = ["truth", f"input, CNR {cnr:g}", *models, "Gaussian", "total variation", "non-local means"]
-    zoom, gap, head = 2, 6, 18
-    side = 128 * zoom
-    sheet = Image.new("L", (len(titles) * (side + gap) - gap, head + len(rows) * (side + gap) - gap), 255)
-    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(13)
     for column, title in enumerate(titles):
-        draw.text((column * (side + gap) + 4, 1), title, fill=0, font=font)
-        for row, pictures in enumerate(rows):
-            grey = np.kron(np.rint(255 * pictures[column]).astype(np.uint8), np.ones((zoom, zoom), np.uint8))
-            sheet.paste(Image.fromarray(grey), (column * (side + gap), head + row * (side + gap)))
-    file.write_bytes(png_bytes(np.asarray(sheet)))
+        place = (column * (2 * 128 + GAP_PX) + 4, 1)
+        ImageDraw.Draw(head).text(place, title, fill=0, font=ImageFont.load_default(13))
+    file.write_bytes(png_bytes(np.vstack([np.asarray(head), sheet])))
 
 
 def main() -> None:

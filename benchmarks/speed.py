@@ -24,7 +24,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -41,8 +40,8 @@ from longexposure.enhance.statistics import examine
 from longexposure.errors import ResourceError
 from longexposure.export.benchmark import bench
 from longexposure.export.exporter import checkpoint_of, convert
-from longexposure.models.base import ModelSpec
 from longexposure.models.checkpoint import FORMAT, Header, read_checkpoint
+from longexposure.models.classical import Identity
 from longexposure.models.dncnn import DnCNNConfig
 from longexposure.models.edcnn import EDCNNConfig
 from longexposure.models.framework import FrameworkConfig
@@ -79,20 +78,6 @@ def median_s(work: Callable[[], object], runs: int) -> float:
         work()
         times.append(time.perf_counter() - started)
     return statistics.median(times)
-
-
-@dataclass(frozen=True)
-class Identity:
-    """A network that does nothing: what is left of a run is the enhance path's own."""
-
-    info = None
-
-    @property
-    def spec(self) -> ModelSpec:
-        return ModelSpec(size_multiple=1, receptive_field=0, conditioned=False)
-
-    def run(self, tile: np.ndarray, noise_condition: np.ndarray) -> np.ndarray:
-        return tile
 
 
 def network_figures(*, side: int, runs: int) -> dict[str, dict[str, float]]:

@@ -94,11 +94,8 @@ def demonstrate(out: Path, *, examples: Path = EXAMPLES) -> list[dict[str, Any]]
     enhancer = load_enhancer()
     rows: list[dict[str, Any]] = []
 
-    def results() -> Iterator[FileResult]:
-        yield from enhance_files([*sources, simulated], out / "enhanced", enhancer, overwrite=True)
-
     def comparisons() -> Iterator[Any]:
-        for result in results():
+        for result in enhance_files([*sources, simulated], out / "enhanced", enhancer, overwrite=True):
             known = result.source == simulated
             facts = against_long(result, pair) if known else {}
             rows.append({**row_of(result), **facts})
@@ -112,8 +109,9 @@ def simulate_board(quanta: float = BOARD_QUANTA) -> BoardPair:
     """The pair of the demonstration, with so many quanta in an open pixel after 5 s."""
     parameters = _machine(quanta)
     random = np.random.default_rng(BOARD_SEED)
-    parts = (_laminate(), _balls(random), _die_with_wires(), _traces(), _vias())
-    scene = Scene("board", (), tuple(primitive for part in parts for primitive in part), {})
+    yarns = (470.0, 520.0)  # of the glass cloth in one millimetre of laminate
+    laminate = Weave(material="FR-4", period=yarns, mean=1000.0, swing=90.0, turn_deg=1.5, seed=BOARD_SEED)
+    scene = Scene("board", (), (laminate, *_balls(random), *_die_with_wires(), *_traces(), *_vias()), {})
     acquisition = prepare_acquisition(parameters, scene, parameters.view(), panel_seed=BOARD_SEED)
     lq, hq = acquisition.expose(*(NumpyRandom((BOARD_SEED, number)) for number in range(2)))
     return BoardPair(lq, hq, acquisition.clean)
@@ -131,12 +129,6 @@ def _machine(quanta: float) -> MachineParameters:
             "tube": parameters.tube.model_copy(update={"current_ua": fraction * parameters.tube.current_ua}),
         }
     )
-
-
-def _laminate() -> Iterator[Primitive]:
-    """One millimetre of laminate with its glass cloth."""
-    yarns = (470.0, 520.0)
-    yield Weave(material="FR-4", period=yarns, mean=1000.0, swing=90.0, turn_deg=1.5, seed=BOARD_SEED)
 
 
 def _balls(random: np.random.Generator) -> Iterator[Primitive]:
@@ -215,10 +207,9 @@ def against_long(result: FileResult, pair: BoardPair) -> dict[str, float]:
         return {}
     before, after, long = result.before.pixels, result.after.pixels, pair.hq
     return {
-        "PSNR before": psnr(before, long, data_range=FULL_SCALE),
-        "PSNR after": psnr(after, long, data_range=FULL_SCALE),
-        "SSIM before": ssim(before, long, data_range=FULL_SCALE),
-        "SSIM after": ssim(after, long, data_range=FULL_SCALE),
+        f"{name} {when}": metric(pixels, long, data_range=FULL_SCALE)
+        for name, metric in (("PSNR", psnr), ("SSIM", ssim))
+        for when, pixels in (("before", before), ("after", after))
     }
 
 

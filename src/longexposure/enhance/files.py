@@ -16,6 +16,7 @@ from longexposure.enhance.enhancer import Enhancer, check_strength
 from longexposure.enhance.statistics import ImageStatistics, examine, pages_of
 from longexposure.errors import LongExposureError, OutputError, ResourceError
 from longexposure.io import check_writable_folder, read_radiograph, writable_suffix, write_radiograph
+from longexposure.io.writing import refuse_existing
 from longexposure.models.noise_range import Conditions
 from longexposure.noise import NoiseProfile, flat_blocks, flat_deviation
 from longexposure.noise.calibration import NoiseCalibration
@@ -251,14 +252,8 @@ class _Pipeline:
             OutputError: a file in its enhanced one's place that is not to be replaced.
         """
         before, target = read_radiograph(source), self._target(source)
+        refuse_existing(target, overwrite=self._overwrite)
         if target.exists():
-            if not self._overwrite:
-                raise OutputError(
-                    where=str(target),
-                    expected="a name that is free",
-                    found="an existing file",
-                    advice="use --overwrite or another --out",
-                )
             ours = False
             with contextlib.suppress(LongExposureError):
                 ours = any(step.action == "enhance" for step in read_radiograph(target).history)

@@ -81,7 +81,8 @@ def refuse_existing(path: Path, *, overwrite: bool) -> None:
             where=str(path),
             expected="a file name that is free",
             found="a folder of that name" if folder else "an existing file",
-            advice="choose another name" + ("" if folder else " or folder, or allow overwriting"),
+            advice="choose another name"
+            + ("" if folder else " or folder, or allow overwriting (--overwrite)"),
         )
 
 
