@@ -137,7 +137,7 @@ FORMS = (*BLOCKS, *NETWORKS)
 def take(form: str | None) -> None:
     """Build networks of this form from now on; None is the default's own."""
     fast.ResidualBlock = BLOCKS.get(form, ResidualBlock)  # type: ignore[misc, assignment]
-    networks.Fast = NETWORKS.get(form, Fast)  # type: ignore[misc]
+    networks.CLASSES[fast.FastConfig] = NETWORKS.get(form, Fast)
     training.training_loss = taught_loss if form == "taught" else training_loss
 
 

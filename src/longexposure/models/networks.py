@@ -21,18 +21,19 @@ NetworkConfig = Annotated[AnyConfig, Field(discriminator="kind")]
 Network = Fast | Framework | EDCNN | NAFNet | DnCNN
 
 _CONFIG: TypeAdapter[AnyConfig] = TypeAdapter(NetworkConfig)
-_NETWORKS: dict[type, Callable[[Any], Network]] = {
+CLASSES: dict[type, Callable[[Any], Network]] = {
     FastConfig: Fast,
     FrameworkConfig: Framework,
     EDCNNConfig: EDCNN,
     NAFNetConfig: NAFNet,
     DnCNNConfig: DnCNN,
 }
+"""What each config builds."""
 
 
 def build_network(config: AnyConfig) -> Network:
     """An untrained network; its weights follow torch's global seed."""
-    return _NETWORKS[type(config)](config)
+    return CLASSES[type(config)](config)
 
 
 def parse_config(values: Mapping[str, Any]) -> AnyConfig:
