@@ -54,7 +54,8 @@ def read_tiff(data: bytes, source: Source) -> Radiograph:
         log, silence = logging.getLogger("tifffile"), logging.Filter("nothing")
         log.addFilter(silence)  # what the library says is checked here and reported as one error
         stack.callback(log.removeFilter, silence)
-        tif = stack.enter_context(tifffile.TiffFile(io.BytesIO(data)))
+        file = stack.enter_context(io.BytesIO(data))  # closed: the library's objects hold it in a circle
+        tif = stack.enter_context(tifffile.TiffFile(file))
         if len(tif.pages) != count:
             raise damaged(where, expected=f"{count} pages", found=f"{len(tif.pages)} that can be read")
         pages = [_Page(tif.pages.get(index), where) for index in range(count)]
