@@ -51,7 +51,7 @@ Work = Callable[[], object]
 
 
 @dataclass(frozen=True)
-class Line:
+class EngineTiming:
     """One engine in one precision.
 
     Attributes:
@@ -109,7 +109,7 @@ class Bench:
 
     model: str
     weights_sha256: str
-    lines: tuple[Line, ...]
+    lines: tuple[EngineTiming, ...]
     left_out: Mapping[str, str]
     setting: Mapping[str, Any]
 
@@ -180,7 +180,7 @@ def bench(
         if runner.plain_seconds:
             plain = PLAIN_OPERATIONS / statistics.median(runner.plain_seconds[1:]) / 1e9
         ratios = [torchs / own for torchs, own in zip(runners[0].seconds, runner.seconds, strict=True)]
-        line = Line(
+        line = EngineTiming(
             **asdict(runner.info),
             s_per_mpx=seconds / (tile.size / 1e6),
             speed=statistics.median(ratios[1:]),

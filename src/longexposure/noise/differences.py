@@ -20,7 +20,7 @@ from longexposure.noise.scene import (
     SMOOTH_PX,
     Mask,
     Numbers,
-    Scene,
+    SceneFit,
     check_enough,
     neighbours,
 )
@@ -96,7 +96,7 @@ class FrameDifferences:
         return factor
 
 
-def frame_differences(scene: Scene, frames: Sequence[Pixels]) -> FrameDifferences:
+def frame_differences(scene: SceneFit, frames: Sequence[Pixels]) -> FrameDifferences:
     """Sums over the differences of successive frames (H, W), without what is not noise."""
     count, (height, width) = len(frames) - 1, scene.mean.shape
     pieces = min(count, -(-GROUPS // int(blocks_of(scene.mean.shape).max() + 1)))
@@ -131,7 +131,7 @@ def blocks_of(shape: tuple[int, ...]) -> npt.NDArray[np.intp]:
 
 
 def noise_pixels(
-    scene: Scene, sums: FrameDifferences, where: str, *, uniform: bool
+    scene: SceneFit, sums: FrameDifferences, where: str, *, uniform: bool
 ) -> tuple[Mask, Numbers, list[str]]:
     """Leave out pixels far noisier than others of their brightness, and edges that moved.
 
@@ -190,7 +190,7 @@ def part_moved(where: str, found: str) -> InputError:
 
 
 def _variance_by_brightness(
-    scene: Scene, power: Numbers, kept: Mask, *, robust: bool, freedom: float
+    scene: SceneFit, power: Numbers, kept: Mask, *, robust: bool, freedom: float
 ) -> Callable[[Numbers], Numbers]:
     """Variance of the noise by brightness, from the variances of the pixels.
 

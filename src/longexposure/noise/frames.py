@@ -31,7 +31,7 @@ from longexposure.noise.movement import (
     creeping,
     structure_left,
 )
-from longexposure.noise.scene import Mask, Numbers, Scene, neighbours, scene_of
+from longexposure.noise.scene import Mask, Numbers, SceneFit, fit_scene, neighbours
 from longexposure.radiograph import Pixels
 
 LARGEST_PX = 2048
@@ -61,7 +61,7 @@ class FrameSums:
     covariances: Numbers
 
     @classmethod
-    def of(cls, scene: Scene, differences: FrameDifferences, kept: Mask) -> FrameSums:
+    def of(cls, scene: SceneFit, differences: FrameDifferences, kept: Mask) -> FrameSums:
         """Of the kept pixels; what fitting took off their covariance is given back."""
         edges = brightness_edges(scene.level[kept], scene.reliability)
         place = np.searchsorted(edges, scene.level[kept])
@@ -160,7 +160,7 @@ def compare_frames(frames: Sequence[Pixels], *, where: str, uniform: bool = Fals
             )
     top, left = (max(0, (side - LARGEST_PX) // 2) for side in frames[0].shape)
     frames = [frame[top : top + LARGEST_PX, left : left + LARGEST_PX] for frame in frames]
-    scene = scene_of(frames, where=where)
+    scene = fit_scene(frames, where=where)
     differences = frame_differences(scene, frames)
     if differences.power[scene.usable].mean() <= (LEAST * np.abs(scene.mean).max()) ** 2:
         raise InputError(

@@ -12,7 +12,7 @@ import numpy as np
 
 from longexposure.errors import InputError
 from longexposure.noise.differences import FAR_PX, FrameDifferences, part_moved
-from longexposure.noise.scene import Mask, Numbers, Scene
+from longexposure.noise.scene import Mask, Numbers, SceneFit
 from longexposure.radiograph import Pixels
 
 DRIFTED = 0.005
@@ -33,7 +33,7 @@ SURELY = 6.0
 """What is noted must be beyond chance by so many standard errors."""
 
 
-def brightness_changes(frames: Sequence[Pixels], scene: Scene) -> Iterator[str]:
+def brightness_changes(frames: Sequence[Pixels], scene: SceneFit) -> Iterator[str]:
     """Whether the brightness changed from frame to frame, beyond noise."""
     means = np.array([float(frame[scene.usable].mean(dtype=np.float64)) for frame in frames])
     change = float(np.ptp(means)) / max(abs(float(means.mean())), 1e-12)
@@ -41,7 +41,7 @@ def brightness_changes(frames: Sequence[Pixels], scene: Scene) -> Iterator[str]:
         yield f"brightness changed by {change:.1%} between frames, which was taken off"
 
 
-def creeping(scene: Scene, sums: FrameDifferences, kept: Mask, where: str) -> Iterator[str]:
+def creeping(scene: SceneFit, sums: FrameDifferences, kept: Mask, where: str) -> Iterator[str]:
     """How far the part moved from one frame to the next, where that is beyond chance."""
     moved = sums.fits[:, -2:] / scene.sizes[-2:]
     variance = 2 * float(sums.power[kept].mean())
@@ -67,7 +67,9 @@ def structure_left(sums: FrameDifferences, kept: Mask, where: str) -> Iterator[s
         yield f"{fraction:.1%} of what frames differ by is structure: light or part did not stand still"
 
 
-def check_evenness(scene: Scene, sums: FrameDifferences, kept: Mask, variance: Numbers, where: str) -> None:
+def check_evenness(
+    scene: SceneFit, sums: FrameDifferences, kept: Mask, variance: Numbers, where: str
+) -> None:
     """Over its variance by brightness (H, W), noise is alike in neighbouring places; a moving part is not."""
     side = max(EVEN_PX) if min(kept.shape) >= 4 * max(EVEN_PX) else min(EVEN_PX)
     rows, columns = (length // side for length in kept.shape)

@@ -29,7 +29,7 @@ Mask = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, eq=False)
-class Scene:
+class SceneFit:
     """A scene of (H, W) pixels, as its frames show it together.
 
     Attributes:
@@ -60,7 +60,7 @@ class Scene:
     inverse: Numbers
     slack: float
 
-    def fitted_to(self, pixels: Mask) -> Scene:
+    def fitted_to(self, pixels: Mask) -> SceneFit:
         """The same with the basis fitted to these pixels."""
         inside = self.basis[:, pixels.ravel()]
         products = _products(inside, inside)
@@ -87,7 +87,7 @@ class Scene:
         return float((self.inverse * products).sum()) / max(int(both.sum()), 1)
 
 
-def scene_of(frames: Sequence[Pixels], *, where: str) -> Scene:
+def fit_scene(frames: Sequence[Pixels], *, where: str) -> SceneFit:
     """The scene of frames (H, W), with the basis fitted to all usable pixels.
 
     Raises:
@@ -116,7 +116,7 @@ def scene_of(frames: Sequence[Pixels], *, where: str) -> Scene:
     maps = [np.ones_like(mean), y, x, y * y, x * y, x * x, mean - mean[usable].mean(), *np.gradient(mean)]
     basis = np.stack([np.where(usable, each, 0.0).ravel() for each in maps])
     sizes = np.sqrt((basis**2).mean(axis=1)).clip(1e-12)
-    return Scene(
+    return SceneFit(
         frames=len(frames),
         mean=mean,
         halves=halves,
