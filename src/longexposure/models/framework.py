@@ -88,8 +88,8 @@ class Encoder(nn.Module):
         super().__init__()
         layers: list[nn.Module] = [_linear(1, width)]
         for _ in range(_halvings(scale)):
-            layers += [ResidualBlock(width), ResidualBlock(width), _linear(width, width, stride=2)]
-        layers += [ResidualBlock(width), ResidualBlock(width), _linear(width, z)]
+            layers += [EncoderBlock(width), EncoderBlock(width), _linear(width, width, stride=2)]
+        layers += [EncoderBlock(width), EncoderBlock(width), _linear(width, z)]
         self.layers = nn.Sequential(*layers)
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
@@ -97,7 +97,7 @@ class Encoder(nn.Module):
         return feature
 
 
-class ResidualBlock(nn.Module):
+class EncoderBlock(nn.Module):
     """x + conv(ReLU(conv(x))), no normalisation; starts near the identity, so that six keep scale."""
 
     def __init__(self, width: int) -> None:
