@@ -56,6 +56,16 @@ def test_free_memory_without_limits_is_what_is_available(monkeypatch):
     assert free_memory() == AVAILABLE
 
 
+@pytest.mark.parametrize("error", [FileNotFoundError("/proc/meminfo"), psutil.AccessDenied(1)], ids=repr)
+def test_free_memory_of_a_host_that_tells_nothing_is_a_careful_guess(monkeypatch, error):
+    def refused() -> object:
+        raise error
+
+    pretend(monkeypatch, {})
+    monkeypatch.setattr(psutil, "virtual_memory", refused)
+    assert free_memory() == 2 * GIB
+
+
 @pytest.mark.parametrize(
     ("limit", "used", "files", "expected"),
     [

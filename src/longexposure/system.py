@@ -22,6 +22,9 @@ PACKAGES = ("longexposure", "numpy", "scipy", "scikit-image", "torch", "tifffile
 INSTRUCTIONS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16")
 """Those of a processor that decide how fast networks run."""
 
+CAREFUL_BYTES = 2 << 30
+"""Free memory of a host that does not tell."""
+
 _RAN_OUT = (
     "out of memory",
     "can't alloc",
@@ -93,14 +96,16 @@ what it has, and which of the latter, by memory.stat, are files: counted as used
 
 def free_memory() -> int:
     """Bytes of main memory that can be had now, within the limits of container and process, if any."""
-    left = [psutil.virtual_memory().available]
-    process = psutil.Process()
-    if hasattr(process, "rlimit"):  # where the system has limits for a process (`ulimit -v` or `-d`)
-        held = process.memory_info()
-        for kind, size in ((psutil.RLIMIT_AS, held.vms), (psutil.RLIMIT_DATA, held.data)):
-            limit = process.rlimit(kind)[0]
-            if limit != psutil.RLIM_INFINITY:
-                left.append(limit - size)
+    left: list[int] = []
+    with contextlib.suppress(OSError, ValueError, RuntimeError, psutil.Error):  # a /proc that is not there
+        left.append(psutil.virtual_memory().available)
+        process = psutil.Process()
+        if hasattr(process, "rlimit"):  # where the system has limits for a process (`ulimit -v` or `-d`)
+            held = process.memory_info()
+            for kind, size in ((psutil.RLIMIT_AS, held.vms), (psutil.RLIMIT_DATA, held.data)):
+                limit = process.rlimit(kind)[0]
+                if limit != psutil.RLIM_INFINITY:
+                    left.append(limit - size)
     for name, root, most, used, cached in _GROUPS:
         inside = Path()
         with contextlib.suppress(OSError, ValueError):
@@ -114,7 +119,7 @@ def free_memory() -> int:
                 stat = map(str.split, (folder / "memory.stat").read_text().splitlines())
                 files = sum(int(value) for kind, value in stat if kind in cached)
                 left.append(limit - int((folder / used).read_text()) + files)
-    return max(min(left), 0)
+    return max(min(left, default=CAREFUL_BYTES), 0)
 
 
 def host_facts() -> dict[str, Any]:
