@@ -99,10 +99,18 @@ def info(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Say what the tool sees in an image, a checkpoint or a noise calibration."""
+    from longexposure.models.checkpoint import read_header, sha256_of
+    from longexposure.noise.calibration import read_calibration
+
+    facts: dict[str, Any] = {"file": str(file)}
     if file.suffix.lower() == ".toml":
-        facts = _calibration_facts(file, as_json=as_json)
+        calibration = read_calibration(file)
+        facts |= calibration.model_dump(mode="json") if as_json else calibration.facts()
+    elif file.suffix.lower() in CHECKPOINTS:
+        header = read_header(file)
+        facts |= {"sha256": sha256_of(file), "bytes": file.stat().st_size, **header.model_dump()}
     else:
-        facts = _checkpoint_facts(file) if file.suffix.lower() in CHECKPOINTS else _image_facts(file)
+        facts |= _image_facts(file)
     if as_json:
         typer.echo(json_text(facts))
     else:
@@ -126,7 +134,6 @@ def _image_facts(path: Path) -> dict[str, Any]:
     trained = conditions_of(read_header(find_weights(DEFAULT)), model=DEFAULT)
     source = radiograph.source
     return {
-        "file": str(path),
         "format": source.format if source else None,
         "sha256": source.sha256 if source else None,
         "shape": list(radiograph.pixels.shape),
@@ -147,22 +154,6 @@ def _image_facts(path: Path) -> dict[str, Any]:
             "warnings": found.warnings(trained),
         },
     }
-
-
-def _checkpoint_facts(path: Path) -> dict[str, Any]:
-    from longexposure.models.checkpoint import read_header, sha256_of
-
-    header = read_header(path)
-    return {"file": str(path), "sha256": sha256_of(path), "bytes": path.stat().st_size, **header.model_dump()}
-
-
-def _calibration_facts(path: Path, *, as_json: bool) -> dict[str, Any]:
-    from longexposure.noise.calibration import read_calibration
-
-    calibration = read_calibration(path)
-    if as_json:
-        return {"file": str(path), **calibration.model_dump(mode="json")}
-    return {"file": str(path), **calibration.facts()}
 
 
 @contextlib.contextmanager
