@@ -178,7 +178,7 @@ def test_a_training_takes_its_time_and_is_found_again(
     monkeypatch.setattr(retrained, "PLANS", {"tiny": tiny})
     train_one("tiny", minutes=0.2, work=tmp_path)
     plan = json.loads((tmp_path / "tiny.json").read_text())
-    assert plan["steps"] == round(12 / plan["seconds per step"])
+    assert plan["steps"] == max(10, round(12 / plan["seconds per step"]))  # ten, however slow the host
     [(name, facts, enhancer)] = trained(tmp_path)
     assert name == "tiny"
     assert facts["megapixels"] == pytest.approx(plan["steps"] * 16 * 144**2 / 1e6)
