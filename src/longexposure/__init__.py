@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from importlib import import_module
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -16,7 +15,7 @@ if TYPE_CHECKING:
     from longexposure.noise import estimate_noise as estimate_noise
     from longexposure.radiograph import Radiograph as Radiograph
 
-__version__ = version("longexposure")
+    __version__: str
 
 _HOME = {
     "Enhancer": "longexposure.enhance.enhancer",
@@ -44,6 +43,8 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     """Import the public names on first use, so that `--help` does not wait for torch (PEP 562)."""
+    if name == "__version__":
+        return import_module("importlib.metadata").version(__name__)
     if name not in _HOME:
         raise AttributeError(f"module 'longexposure' has no attribute {name!r}")
     return getattr(import_module(_HOME[name]), name)
