@@ -168,8 +168,16 @@ class Found(NamedTuple):
 
 def defects_sheet() -> Grey:
     """Every kind of defect: clean without, clean with, LQ, HQ."""
-    found = {kind: _found(kind) for kind in DEFECTS}
-    return tabled([_defect_row(kind, found[kind]) for kind in DEFECTS], 2)
+    rows = []
+    for kind in DEFECTS:
+        found = _found(kind)
+        images = shown([found.without, found.having, found.lq, found.hq], found.hq)
+        row = joined((np.kron(image, np.ones((2, 2), np.uint8)) for image in images), axis=1)
+        seen, where = found.seen, f" ({found.seen.feature})" if found.seen.feature else ""
+        facts = f"{seen.size_um:.0f} um, mask {seen.size_px:.0f} px across, contrast {seen.contrast:+.2f}"
+        scale = f"clean without, with, LQ, HQ; {found.pixel_um:.3g} um a pixel, 2 x"
+        rows.append(titled(row, f"{kind}{where}: {facts}\n{scale}"))
+    return tabled(rows, 2)
 
 
 def _found(kind: str) -> Found:
@@ -221,17 +229,6 @@ def _around(parameters: MachineParameters, plain: Scene, faulty: Scene, seen: Se
     images = (acquisitions[0].clean, acquisitions[1].clean, lq, hq)
     crops = [image[top : top + side, left : left + side] for image in images]
     return Found(seen, *crops, pixel_um=parameters.pixel_um)
-
-
-def _defect_row(kind: str, found: Found) -> Grey:
-    images = shown([found.without, found.having, found.lq, found.hq], found.hq)
-    row = joined((np.kron(image, np.ones((2, 2), np.uint8)) for image in images), axis=1)
-    seen = found.seen
-    return titled(
-        row,
-        f"{kind}{f' ({seen.feature})' if seen.feature else ''}: {seen.size_um:.0f} um, mask {seen.size_px:.0f} px"
-        f" across, contrast {seen.contrast:+.2f}\nclean without, with, LQ, HQ; {found.pixel_um:.3g} um a pixel, 2 x",
-    )
 
 
 def sheets(only: Sequence[str]) -> Iterable[tuple[str, Grey]]:
