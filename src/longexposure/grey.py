@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from longexposure.masks import Mask
 from longexposure.radiograph import Pixels
 
 PERCENTILES = (1.0, 99.0)
@@ -31,11 +32,11 @@ class GreyMap:
         return (pixels.astype(np.float64) * self.scale + self.offset).astype(np.float32)
 
 
-def measure_grey(pixels: Pixels) -> GreyMap:
+def measure_grey(pixels: Pixels, aside: Mask | None = None) -> GreyMap:
     """The map of one image (H, W); hot pixels, a bright spot or a dark corner below 1 % do not move it.
 
     Where the two percentiles coincide, the lowest and highest value stand in for them; a constant image
-    is only shifted.
+    is only shifted. Pixels that are set aside do not count.
     """
     values = evenly_sampled(pixels, SAMPLE)
     low, high = (float(v) for v in np.percentile(values, PERCENTILES))

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from longexposure.masks import Mask
 from longexposure.noise import NoiseProfile
 from longexposure.radiograph import Pixels
 
@@ -54,7 +55,7 @@ class BadPixels:
         return BadPixels(y=y[keep] - rows.start, x=x[keep] - columns.start, value=value[keep])
 
 
-def find_bad_pixels(pixels: Pixels, noise: NoiseProfile) -> BadPixels:
+def find_bad_pixels(pixels: Pixels, noise: NoiseProfile, aside: Mask | None = None) -> BadPixels:
     """Hot and dead pixels of one image (H, W), single or in pairs; the image is not modified.
 
     Without noise nothing tells a faulty pixel from the sharpest detail, and none is found.
@@ -62,6 +63,7 @@ def find_bad_pixels(pixels: Pixels, noise: NoiseProfile) -> BadPixels:
     Args:
         pixels: uint8, uint16 or float32.
         noise: profile of this image, in its grey values.
+        aside: pixels that are no picture of the part, of which none is faulty.
     """
     if noise.sigma == 0 and noise.slope == 0:
         return BadPixels(y=np.empty(0, np.intp), x=np.empty(0, np.intp), value=np.empty(0, np.float32))

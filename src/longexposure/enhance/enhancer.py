@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from longexposure.engines.base import ENGINES, Engine, FallbackEngine, run_any_size
 from longexposure.engines.choice import load_engine
+from longexposure.enhance.areas import SetAside
 from longexposure.enhance.bad_pixels import BadPixels
 from longexposure.enhance.statistics import ImageStatistics, examine, pages_of
 from longexposure.enhance.tiles import Tile, core_size, plan, with_smaller_cores
@@ -141,6 +142,7 @@ class Enhancer:
                         "noise": found.noise.as_dict(),
                         **({"calibration": found.calibration.reference()} if found.calibration else {}),
                         "bad_pixels_replaced": len(found.bad_pixels) if strength > 0 else 0,
+                        **({"set_aside": dict(found.aside.kinds)} if found.aside.mask.count else {}),
                     }
                     for found in statistics
                 ],
@@ -179,18 +181,23 @@ class Enhancer:
         window, bad = page[tile.window], found.bad_pixels.within(tile.window)
         unit = np.empty(window.shape, np.float32)
         for strip in _strips(slice(0, len(window)), window.shape[1]):
-            unit[strip] = found.grey.to_unit(_replaced(window, bad, strip))
+            unit[strip] = found.grey.to_unit(_replaced(window, bad, strip, found.aside, tile))
         output = run_any_size(self.engine, unit, found.noise_condition)
         rows, columns = tile.inside
         core = out[tile.core]
         for strip in _strips(rows, window.shape[1]):
-            base = _replaced(window, bad, strip)[:, columns]
+            base = _replaced(window, bad, strip, found.aside, tile)[:, columns]
             change = (output[strip, columns] - unit[strip, columns]).astype(np.float64)
             enhanced = base + change / found.grey.scale
             if strength < 1:
                 given = window[strip, columns]
                 enhanced = given + strength * (enhanced - given)
-            core[strip.start - rows.start : strip.stop - rows.start] = to_type(enhanced, page.dtype)
+            part = core[strip.start - rows.start : strip.stop - rows.start]
+            part[...] = to_type(enhanced, page.dtype)
+            if found.aside.mask.count:
+                top = tile.window[0].start
+                place = slice(top + strip.start, top + strip.stop)
+                np.copyto(part, window[strip, columns], where=found.aside.mask.within(place, tile.core[1]))
 
 
 def _strips(rows: slice, width: int) -> Iterator[slice]:
@@ -200,11 +207,15 @@ def _strips(rows: slice, width: int) -> Iterator[slice]:
         yield slice(start, min(start + step, rows.stop))
 
 
-def _replaced(window: Pixels, bad: BadPixels, rows: slice) -> npt.NDArray[np.float64]:
-    """Some rows of a window with its faulty pixels replaced."""
+def _replaced(
+    window: Pixels, bad: BadPixels, rows: slice, aside: SetAside, tile: Tile
+) -> npt.NDArray[np.float64]:
+    """Some rows of a window with its faulty pixels, and what is set aside, replaced."""
     grey = window[rows].astype(np.float64)
     inside = bad.within((rows, slice(0, window.shape[1])))
     grey[inside.y, inside.x] = inside.value
+    top = tile.window[0].start
+    aside.replace(grey, slice(top + rows.start, top + rows.stop), tile.window[1])
     return grey
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from longexposure.enhance.areas import SetAside, find_set_aside
 from longexposure.enhance.bad_pixels import BadPixels, find_bad_pixels
 from longexposure.grey import GreyMap, measure_grey
 from longexposure.models.noise_range import Conditions
@@ -23,6 +24,7 @@ class ImageStatistics:
         grey: its grey map.
         noise: its noise.
         bad_pixels: its faulty pixels.
+        aside: areas of it that are no picture of the part.
         calibration: what the noise was taken from, where it was not measured on the image.
         cautions: what speaks against that.
     """
@@ -30,6 +32,7 @@ class ImageStatistics:
     grey: GreyMap
     noise: NoiseProfile
     bad_pixels: BadPixels
+    aside: SetAside
     calibration: NoiseCalibration | None = None
     cautions: tuple[str, ...] = ()
 
@@ -61,13 +64,15 @@ def examine(pixels: Pixels, noise: NoiseProfile | NoiseCalibration | None = None
     Raises:
         InputError: a calibration of images of another type or of other grey values.
     """
-    grey = measure_grey(pixels)
+    aside = find_set_aside(pixels)
+    grey = measure_grey(pixels, aside.mask)
     cautions: tuple[str, ...] = ()
     calibration = noise if isinstance(noise, NoiseCalibration) else None
     if isinstance(noise, NoiseCalibration):
         noise, cautions = noise.profile_of(pixels, grey)
-    profile = estimate_noise(pixels, grey) if noise is None else noise
-    return ImageStatistics(grey, profile, find_bad_pixels(pixels, profile), calibration, cautions)
+    profile = estimate_noise(pixels, grey, aside.mask) if noise is None else noise
+    bad_pixels = find_bad_pixels(pixels, profile, aside.mask)
+    return ImageStatistics(grey, profile, bad_pixels, aside, calibration, cautions)
 
 
 def pages_of(pixels: Pixels) -> Pixels:

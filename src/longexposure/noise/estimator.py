@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from longexposure.grey import GreyMap, evenly_sampled, measure_grey
+from longexposure.masks import Mask
 from longexposure.noise.blocks import cut_blocks, features, unclipped
 from longexposure.noise.profile import NoiseProfile
 from longexposure.radiograph import Pixels
@@ -30,7 +31,7 @@ Layers = Mapping[str, npt.NDArray[np.float32]]
 """The network: mean and spread of its inputs, weights and biases w1, b1, w2, b2, w3, b3."""
 
 
-def estimate_noise(pixels: Pixels, grey: GreyMap | None = None) -> NoiseProfile:
+def estimate_noise(pixels: Pixels, grey: GreyMap | None = None, aside: Mask | None = None) -> NoiseProfile:
     """Measure the noise of one image (H, W), uint8, uint16 or float32, from its own pixels.
 
     Blocks that touch the ends of the grey scale are left out. Hot pixels do not matter while most blocks
@@ -40,6 +41,7 @@ def estimate_noise(pixels: Pixels, grey: GreyMap | None = None) -> NoiseProfile:
     Args:
         pixels: the image.
         grey: its grey map, where that is known already.
+        aside: pixels that are no picture of the part; blocks that hold one are left out.
 
     Returns:
         The profile in grey values; sigma is 0 for a constant image.
