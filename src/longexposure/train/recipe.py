@@ -16,6 +16,7 @@ from longexposure.data.simulated_patches import SimulatedPatchesConfig
 from longexposure.errors import RecipeError
 from longexposure.models.networks import NetworkConfig, build_network
 from longexposure.train.losses import LossConfig
+from longexposure.train.optimiser import OptimiserConfig
 
 DataConfig = Annotated[SimulatedPatchesConfig | PairsConfig, Field(discriminator="kind")]
 
@@ -50,30 +51,6 @@ class ValidationConfig(RecipeSection):
     size_px: int = Field(default=256, ge=16, le=4096)
     every_steps: int = Field(default=1000, ge=1)
     seed: int = Field(default=1_000_003, ge=0, lt=2**63)
-
-
-class OptimiserConfig(RecipeSection):
-    """AdamW (Loshchilov and Hutter, 2019) with a linear warm-up and then a cosine to the minimum.
-
-    Attributes:
-        lr: learning rate at the top of the schedule.
-        betas: decay of the first and second moment.
-        weight_decay: decoupled weight decay; 0 makes it Adam.
-        batch: patches a step, over all devices together.
-        clip_norm: the gradient's norm is cut to this.
-        warmup_steps: steps over which the learning rate rises from 0 to `lr`.
-        minimum_lr: learning rate at the last step.
-        ema_decay: decay of the moving average of the weights, which is what is scored and kept.
-    """
-
-    lr: float = Field(default=5e-4, gt=0, le=0.1)
-    betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = (0.9, 0.99)
-    weight_decay: float = Field(default=0.0, ge=0, le=1)
-    batch: int = Field(default=16, ge=1, le=4096)
-    clip_norm: float = Field(default=1.0, gt=0)
-    warmup_steps: int = Field(default=500, ge=0)
-    minimum_lr: float = Field(default=1e-6, ge=0)
-    ema_decay: float = Field(default=0.999, ge=0, lt=1)
 
 
 class PreviewConfig(RecipeSection):

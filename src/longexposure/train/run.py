@@ -33,6 +33,7 @@ from longexposure.models.checkpoint import FORMAT, Header, checkpoint_bytes, rea
 from longexposure.models.noise_range import Conditions
 from longexposure.models.registry import find_weights
 from longexposure.noise import NOISE_CONDITION
+from longexposure.train.optimiser import build_optimiser
 from longexposure.train.recipe import FREE_TO_CHANGE, Recipe, first_difference, recipe_from
 from longexposure.train.tensorboard import TensorBoardLog
 from longexposure.train.validation import Scores
@@ -62,12 +63,7 @@ class Run:
     def __init__(self, recipe: Recipe, out: Path, *, network: nn.Module, device: torch.device) -> None:
         self.recipe, self.out, self.network = recipe, out, network
         self.average = copy.deepcopy(network).to(device).eval().requires_grad_(False)
-        self.optimiser: torch.optim.Optimizer = torch.optim.AdamW(
-            network.parameters(),
-            lr=recipe.optimiser.lr,
-            betas=recipe.optimiser.betas,
-            weight_decay=recipe.optimiser.weight_decay,
-        )
+        self.optimiser = build_optimiser(network, recipe.optimiser)
         first = recipe.start_from
         self.trained_before = "" if first is None else read_header(find_weights(first)).trained_on
         self.step = 0
@@ -232,12 +228,18 @@ class Run:
                 {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
             )
         for name, parameter in self.network.named_parameters():
-            # zeros_like keeps the memory order of the parameter, and so the order of every sum
-            moments = {
-                key: torch.zeros_like(parameter).copy_(tensors[f"optimiser.{key}.{name}"])
-                for key in ("exp_avg", "exp_avg_sq")
+            kept = {
+                key.split(".")[1]: value
+                for key, value in tensors.items()
+                if key.startswith("optimiser.") and key.split(".", 2)[2] == name
             }
-            self.optimiser.state[parameter] = {"step": tensors[f"optimiser.step.{name}"], **moments}
+            if not kept:
+                raise KeyError(name)
+            # zeros_like keeps the memory order of the parameter, and so the order of every sum
+            self.optimiser.state[parameter] = {
+                key: torch.zeros_like(parameter).copy_(value) if value.ndim else value
+                for key, value in kept.items()
+            }
 
     def _write_checkpoint(self, name: str) -> None:
         recipe, data, side = self.recipe, self.recipe.data, self.recipe.data.patch_px
