@@ -104,8 +104,33 @@ def test_file_that_cannot_be_opened_is_refused(code, tmp_path, monkeypatch):
     def refuse(*_: object, **__: object) -> None:
         raise OSError(code, os.strerror(code))
 
-    monkeypatch.setattr(Path, "read_bytes", refuse)
+    monkeypatch.setattr(Path, "open", refuse)
     with pytest.raises(InputError, match=os.strerror(code)):
+        read_radiograph(path)
+
+
+def test_disk_that_fails_while_pixels_are_read_is_told_from_damage(tmp_path, monkeypatch):
+    path = write_radiograph(SMALL, tmp_path / "a.tif")
+
+    def fail(*_: object) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setitem(FORMATS, "tiff", Format("tiff", (".tif",), FORMATS["tiff"].sniff, fail))
+    with pytest.raises(InputError, match=r"Input/output error; check the disk"):
+        read_radiograph(path)
+
+
+def test_file_that_is_written_to_while_it_is_read_is_refused(tmp_path, monkeypatch):
+    path = write_radiograph(SMALL, tmp_path / "a.tif")
+    form = FORMATS["tiff"]
+
+    def meanwhile(*given: object) -> Radiograph:
+        with path.open("ab") as file:
+            file.write(b"more")
+        return form.read(*given)
+
+    monkeypatch.setitem(FORMATS, "tiff", Format("tiff", (".tif",), form.sniff, meanwhile))
+    with pytest.raises(InputError, match="written to"):
         read_radiograph(path)
 
 
@@ -117,7 +142,7 @@ def test_too_little_memory_is_a_resource_error(where, tmp_path, monkeypatch):
         raise MemoryError
 
     if where == "reading":
-        monkeypatch.setattr(Path, "read_bytes", fail)
+        monkeypatch.setattr(hashlib, "file_digest", fail)
     else:
         monkeypatch.setitem(FORMATS, "tiff", Format("tiff", (".tif",), FORMATS["tiff"].sniff, fail))
     with pytest.raises(ResourceError, match="memory"):
@@ -239,6 +264,24 @@ def test_folder_gives_its_images_in_natural_order(tmp_path):
     (tmp_path / "folder.tif" / "deep.tif").touch()
     found = [path.name for path in expand_inputs([tmp_path])]
     assert found == ["3.tiff", "scan.txrm", "View1.png", "view2.TIF", "view10.tif"]
+
+
+def test_every_suffix_that_is_claimed_is_found_in_folders(tmp_path):
+    suffixes = [suffix for form in FORMATS.values() for suffix in (*form.suffixes, *form.found)]
+    names = {f"chip{number}{suffix}" for number, suffix in enumerate([*suffixes, *map(str.upper, suffixes)])}
+    for name in {*names, "chip.ome.tif", "chip.ome.TIFF", "chip.ome.btf"}:
+        (tmp_path / name).touch()
+    found = {path.name for path in expand_inputs([tmp_path])}
+    assert found == {*names, "chip.ome.tif", "chip.ome.TIFF", "chip.ome.btf"}
+
+
+@pytest.mark.parametrize("name", ["a.btf", "a.TF8", "a.pcoraw"])
+def test_other_names_of_tiff_are_read_and_written_as_tif(name, tmp_path):
+    path = write_radiograph(SMALL, tmp_path / "a.tif").rename(tmp_path / name)
+    assert read_radiograph(path).source.format == "tiff"
+    assert writable_suffix(path) == ".tif"
+    with pytest.raises(OutputError, match=r"\.tif, \.tiff, \.png"):
+        write_radiograph(SMALL, tmp_path / ("b" + path.suffix))
 
 
 def test_files_stay_as_given_even_missing_ones_and_come_once(tmp_path):

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
+import errno
 import functools
 import hashlib
+import io
 import json
 import os
 import re
@@ -16,6 +19,9 @@ from longexposure.io.formats import FORMATS, format_of_suffix, writer_for
 from longexposure.io.record import record_fields
 from longexposure.io.writing import Content, write_together
 from longexposure.radiograph import Radiograph, Source
+
+HEAD_BYTES = 4096
+"""So much of a file is read to tell what it is."""
 
 _FOREIGN = {
     b"\xff\xd8\xff": "a JPEG",
@@ -43,18 +49,8 @@ def read_radiograph(path: str | Path) -> Radiograph:
     """
     path = Path(path)
     try:
-        data = _content(path)
-        form = next((form for form in FORMATS.values() if form.sniff(data[:16])), None)
-        if form is None:
-            raise _foreign(path, data)
-        source = Source(path=str(path), sha256=hashlib.sha256(data).hexdigest(), format=form.name)
-        try:
-            return form.read(data, source)
-        except (LongExposureError, MemoryError):
-            raise
-        except Exception as error:  # on damaged files the libraries raise whatever comes
-            expected = f"a {form.name.upper()} file that can be decoded"
-            raise damaged(str(path), expected=expected, found=reason_of(error)) from error
+        with _opened(path) as file:
+            return _read(file, path)
     except MemoryError as error:
         raise ResourceError(
             where=str(path),
@@ -62,6 +58,46 @@ def read_radiograph(path: str | Path) -> Radiograph:
             found="too little",
             advice="close other programs, or cut the image or the stack into several files",
         ) from error
+
+
+def _read(file: io.BufferedReader, path: Path) -> Radiograph:
+    """What a file holds; its head alone tells the format, so that foreign files cost nothing."""
+    before = _state(file)
+    head = file.read(HEAD_BYTES)
+    if not head:
+        raise damaged(str(path), expected="an image file", found="an empty file")
+    form = next((form for form in FORMATS.values() if form.sniff(head[:16])), None)
+    if form is None:
+        raise _foreign(path, head, before[0])
+    try:
+        file.seek(0)
+        radiograph = form.read(file, Source(path=str(path), sha256="", format=form.name))
+    except (LongExposureError, MemoryError):
+        raise
+    except Exception as error:  # on damaged files the libraries raise whatever comes
+        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
+            raise _not_a_file(
+                path, reason_of(error), "check the disk or the network, then try again"
+            ) from error
+        expected = f"a {form.name.upper()} file that can be decoded"
+        raise damaged(str(path), expected=expected, found=reason_of(error)) from error
+    file.seek(0)
+    sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    if _state(file) != before:
+        raise InputError(
+            where=str(path),
+            expected="a file that stays as it is while it is read",
+            found="one that was written to",
+            advice="wait until the program that writes it is done, then read it again",
+        )
+    source = Source(path=str(path), sha256=sha256, format=form.name)
+    return dataclasses.replace(radiograph, source=source)
+
+
+def _state(file: io.BufferedReader) -> tuple[int, int]:
+    """Size and time of the last change, which tell whether a file was written to meanwhile."""
+    facts = os.fstat(file.fileno())
+    return facts.st_size, facts.st_mtime_ns
 
 
 def write_radiograph(
@@ -144,7 +180,9 @@ def expand_inputs(paths: Sequence[str | Path]) -> list[Path]:
                 advice="check its permissions",
             ) from error
         if not found:
-            suffixes = ", ".join(suffix for form in FORMATS.values() for suffix in form.suffixes)
+            suffixes = ", ".join(
+                suffix for form in FORMATS.values() for suffix in (*form.suffixes, *form.found)
+            )
             raise InputError(
                 where=str(path),
                 expected=f"a folder with images ({suffixes})",
@@ -172,39 +210,35 @@ def natural_order(path: Path) -> tuple[list[int | str], str]:
     return [int(part) if part.isdecimal() else part for part in parts], path.name
 
 
-def _content(path: Path) -> bytes:
-    """All bytes of a regular file, which are then both hashed and decoded."""
+def _opened(path: Path) -> io.BufferedReader:
+    """A regular file, opened for reading."""
     try:
         if path.is_dir():
             raise _not_a_file(path, "a folder", "name the files in it, or use a command that takes folders")
         if path.exists() and not path.is_file():
             raise _not_a_file(path, "a device or pipe", "copy the image into a file first")
-        data = path.read_bytes()
+        return path.open("rb")
     except FileNotFoundError as error:
         raise _not_a_file(path, "no such file", "check the path") from error
     except (OSError, ValueError) as error:
         raise _not_a_file(path, reason_of(error), "check the path and the permissions") from error
-    if not data:
-        raise damaged(str(path), expected="an image file", found="an empty file")
-    return data
 
 
 def _not_a_file(path: Path, found: str, advice: str) -> InputError:
     return InputError(where=str(path), expected="an image file that can be read", found=found, advice=advice)
 
 
-def _foreign(path: Path, data: bytes) -> InputError:
-    """The error for a file of no known format: what it looks like, and what its name claims."""
-    start = data[:4096]
-    found = next((name for magic, name in _FOREIGN.items() if data.startswith(magic)), "")
-    if data[128:132] == b"DICM":
+def _foreign(path: Path, start: bytes, size: int) -> InputError:
+    """The error for a file of no known format: what its start looks like, and what its name claims."""
+    found = next((name for magic, name in _FOREIGN.items() if start.startswith(magic)), "")
+    if start[128:132] == b"DICM":
         found = "a DICOM file"
     elif not found and not any(start):
-        found = f"{len(data)} bytes that start with zeros"
+        found = f"{size} bytes that start with zeros"
     elif not found and all(32 <= byte < 127 or byte in b"\t\r\n" for byte in start):
         found = "a text file"
     elif not found:
-        found = f"{len(data)} bytes of unknown kind, starting with {start[:4].hex()}"
+        found = f"{size} bytes of unknown kind, starting with {start[:4].hex()}"
     claimed = format_of_suffix(path.suffix)
     if claimed is not None:
         return damaged(str(path), expected=f"a {claimed.name.upper()} file", found=found)

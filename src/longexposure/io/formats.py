@@ -22,26 +22,32 @@ class Format:
         name: as in `Source.format`.
         suffixes: lower case with the dot; the first is the one for new files.
         sniff: whether a file with these first bytes is of this format.
-        read: the radiograph from the file's bytes; may raise `InputError`, and on a damaged file
-            whatever its library raises, which `read_radiograph` turns into one.
+        read: the radiograph from the opened file, whose source gets its hash later; may raise
+            `InputError`, and on a damaged file whatever its library raises, which `read_radiograph`
+            turns into one.
         write: the radiograph into a file open for writing, None for a format that is only read.
+        found: further suffixes of files that are read and found in folders, never written.
     """
 
     name: str
     suffixes: tuple[str, ...]
     sniff: Callable[[bytes], bool]
-    read: Callable[[bytes, Source], Radiograph]
+    read: Callable[[BinaryIO, Source], Radiograph]
     write: Callable[[Radiograph, BinaryIO], None] | None = None
+    found: tuple[str, ...] = ()
 
     @property
     def writes(self) -> bool:
         return self.write is not None
 
 
+_OTHER_TIFF = (".btf", ".tf8", ".tf2", ".pcoraw", ".stk")
+"""BigTIFF as Bio-Formats and GDAL name it, TIFF of pco cameras and of MetaMorph."""
+
 FORMATS: dict[str, Format] = {
     form.name: form
     for form in (
-        Format("tiff", (".tif", ".tiff"), is_tiff, read_tiff, write_tiff),
+        Format("tiff", (".tif", ".tiff"), is_tiff, read_tiff, write_tiff, _OTHER_TIFF),
         Format("png", (".png",), is_png, read_png, write_png),
         Format("xrm", (".xrm", ".txrm"), is_xrm, read_xrm),
     )
@@ -51,7 +57,8 @@ FORMATS: dict[str, Format] = {
 
 def format_of_suffix(suffix: str) -> Format | None:
     """The format whose files end so, in upper or lower case; None for a suffix nobody claims."""
-    return next((form for form in FORMATS.values() if suffix.lower() in form.suffixes), None)
+    known = ((form, (*form.suffixes, *form.found)) for form in FORMATS.values())
+    return next((form for form, suffixes in known if suffix.lower() in suffixes), None)
 
 
 def writer_for(path: Path) -> Callable[[Radiograph, BinaryIO], None]:
@@ -61,7 +68,7 @@ def writer_for(path: Path) -> Callable[[Radiograph, BinaryIO], None]:
         OutputError: no format that is written has it.
     """
     form = format_of_suffix(path.suffix)
-    if form is not None and form.write is not None:
+    if form is not None and form.write is not None and path.suffix.lower() in form.suffixes:
         return form.write
     suffixes = [suffix for each in FORMATS.values() if each.writes for suffix in each.suffixes]
     raise OutputError(

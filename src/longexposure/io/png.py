@@ -47,7 +47,7 @@ def png_bytes(pixels: Pixels) -> bytes:
     return bytes(imagecodecs.png_encode(pixels.copy()))  # which asks for usual strides even of one column
 
 
-def read_png(data: bytes, source: Source) -> Radiograph:
+def read_png(file: BinaryIO, source: Source) -> Radiograph:
     """Read a greyscale PNG of 8 or 16 bits, values exactly as stored (gamma and the like are left alone).
 
     Colour is taken where all channels are equal, 16-bit colour and palettes of greys too; the Exif
@@ -56,13 +56,13 @@ def read_png(data: bytes, source: Source) -> Radiograph:
     Raises:
         InputError: damaged, cut off, or holding something else, with the way out.
     """
-    file = _File(data, source.path)
-    samples, orientation = file.samples(), file.orientation()
-    x, y, unit = struct.unpack(">IIB", file.first.get(b"pHYs", bytes(9)))
+    chunks = _File(file.read(), source.path)
+    samples, orientation = chunks.samples(), chunks.orientation()
+    x, y, unit = struct.unpack(">IIB", chunks.first.get(b"pHYs", bytes(9)))
     return radiograph_of(
         upright(samples, orientation),
         source,
-        text=file.texts.get("Description", file.texts.get("Comment", "")),
+        text=chunks.texts.get("Description", chunks.texts.get("Comment", "")),
         resolution=_per_unit(x, y, metre=unit == 1) if x and y and (unit == 1 or x != y) else None,
         rounded=_rounded,
         orientation=orientation,

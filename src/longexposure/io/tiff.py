@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import logging
 import math
+import os
 import struct
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal
@@ -35,7 +35,7 @@ def is_tiff(start: bytes) -> bool:
     return start[:4] in _SIGNATURES
 
 
-def read_tiff(data: bytes, source: Source) -> Radiograph:
+def read_tiff(file: BinaryIO, source: Source) -> Radiograph:
     """Read all pages of a TIFF; thumbnails and masks among them are left out.
 
     Taken: 8- to 16-bit unsigned and 32-bit float, strips or tiles, every compression that the
@@ -49,20 +49,21 @@ def read_tiff(data: bytes, source: Source) -> Radiograph:
     import tifffile
 
     where = source.path
-    count = _count_directories(data, where)
+    size = file.seek(0, os.SEEK_END)
+    count = _count_directories(file, size, where)
     with contextlib.ExitStack() as stack:
         log, silence = logging.getLogger("tifffile"), logging.Filter("nothing")
         log.addFilter(silence)  # what the library says is checked here and reported as one error
         stack.callback(log.removeFilter, silence)
-        file = stack.enter_context(io.BytesIO(data))  # closed: the library's objects hold it in a circle
-        tif = stack.enter_context(tifffile.TiffFile(file))
+        file.seek(0)
+        tif = stack.enter_context(tifffile.TiffFile(file, name="image"))
         if len(tif.pages) != count:
             raise damaged(where, expected=f"{count} pages", found=f"{len(tif.pages)} that can be read")
         pages = [_Page(tif.pages.get(index), where) for index in range(count)]
         pages = [page for page in pages if not page.is_reduced_or_mask] or pages
         planes = _planes_promised(tif, where)
-        _check_pages(pages, data, where)
-        pixels = _stack(pages, data, planes, where)
+        _check_pages(pages, size, where)
+        pixels = _stack(pages, file, planes, where)
         first = pages[0]
         text, resolution = first.text, first.resolution
     check_finite(pixels, where)
@@ -100,34 +101,35 @@ def write_tiff(radiograph: Radiograph, file: BinaryIO) -> None:
         )
 
 
-def _count_directories(data: bytes, where: str) -> int:
+def _count_directories(file: BinaryIO, size: int, where: str) -> int:
     """Follow the chain of pages to its end (TIFF 6.0, section 2), which libraries do not insist on."""
-    order = "<" if data[:2] == b"II" else ">"
-    big = data[2:4] in (b"+\0", b"\0+")
+    file.seek(0)
+    head = file.read(4)
+    order = "<" if head[:2] == b"II" else ">"
+    big = head[2:4] in (b"+\0", b"\0+")
     start, number, entry, link = (8, "Q", 20, "Q") if big else (4, "H", 12, "I")
     seen: set[int] = set()
     at = start
     while True:
-        (offset,) = _unpack(order + link, data, at, where)
+        (offset,) = _unpack(order + link, file, at, size=size, where=where)
         if offset == 0:
             break
         if offset in seen:
             raise damaged(where, expected="a chain of pages that ends", found="one that runs in a circle")
         seen.add(offset)
-        (tags,) = _unpack(order + number, data, offset, where)
+        (tags,) = _unpack(order + number, file, offset, size=size, where=where)
         at = offset + struct.calcsize(order + number) + tags * entry
     if not seen:
         raise damaged(where, expected="at least one page", found="none")
     return len(seen)
 
 
-def _unpack(layout: str, data: bytes, offset: int, where: str) -> tuple[Any, ...]:
+def _unpack(layout: str, file: BinaryIO, offset: int, *, size: int, where: str) -> tuple[Any, ...]:
     end = offset + struct.calcsize(layout)
-    if end > len(data):
-        raise damaged(
-            where, expected=f"page data up to byte {end}", found=f"a file of {len(data)} bytes, cut off"
-        )
-    return struct.unpack_from(layout, data, offset)
+    if end > size:
+        raise damaged(where, expected=f"page data up to byte {end}", found=f"a file of {size} bytes, cut off")
+    file.seek(offset)
+    return struct.unpack(layout, file.read(end - offset))
 
 
 def _planes_promised(tif: tifffile.TiffFile, where: str) -> int:
@@ -166,13 +168,13 @@ def _planes_promised(tif: tifffile.TiffFile, where: str) -> int:
     return promised
 
 
-def _check_pages(pages: list[_Page], data: bytes, where: str) -> None:
+def _check_pages(pages: list[_Page], size: int, where: str) -> None:
     """Check every page before any pixel is read, and that all agree."""
     for page in pages:
         page.check_kind()
-    needed = sum(page.check_segments(len(data)) for page in pages)
+    needed = sum(page.check_segments(size) for page in pages)
     packed = any(page.page.compression != 1 for page in pages)
-    check_plausible(where, needed=needed, stored=len(data), packed=packed)
+    check_plausible(where, needed=needed, stored=size, packed=packed)
     first = pages[0]
     for number, page in enumerate(pages, start=1):
         if (page.shape, page.dtype) != (first.shape, first.dtype):
@@ -189,7 +191,7 @@ def _check_pages(pages: list[_Page], data: bytes, where: str) -> None:
         )
 
 
-def _stack(pages: list[_Page], data: bytes, planes: int, where: str) -> Pixels:
+def _stack(pages: list[_Page], file: BinaryIO, planes: int, where: str) -> Pixels:
     """All images upright: (H, W) for one, (N, H, W) for more.
 
     Where the metadata promise more `planes` than there are pages, they lie behind one another after a single
@@ -213,8 +215,10 @@ def _stack(pages: list[_Page], data: bytes, planes: int, where: str) -> Pixels:
     shape = (planes, *first.shape)
     dtype = page.dtype.newbyteorder(page.parent.byteorder)
     start, count = page.dataoffsets[0], math.prod(shape)
-    check_plausible(where, needed=count * dtype.itemsize, stored=len(data) - start, packed=False)
-    stored = np.frombuffer(data, dtype=dtype, count=count, offset=start).reshape(shape)
+    behind = file.seek(0, os.SEEK_END) - start
+    check_plausible(where, needed=count * dtype.itemsize, stored=behind, packed=False)
+    file.seek(start)
+    stored = np.frombuffer(file.read(count * dtype.itemsize), dtype=dtype).reshape(shape)
     return np.stack([upright(image, first.orientation) for image in stored.astype(first.dtype)])
 
 

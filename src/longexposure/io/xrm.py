@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-import io
 import math
+import os
+import re
 import struct
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
 from longexposure.errors import InputError
 from longexposure.io.checks import check_finite, check_plausible, damaged, wrong_type
-from longexposure.radiograph import Pixels, Radiograph, Source
+from longexposure.io.codecs import check_compound
+from longexposure.radiograph import Pixels, Radiograph, Source, Step
 
 SIGNATURE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 
 _TYPES = {3: "<u1", 5: "<u2", 10: "<f4"}
-_PER_FOLDER = 100
+_BYTES = {np.dtype(name).itemsize: kind for kind, name in _TYPES.items()}
+_IMAGE = re.compile(r"imagedata\d+/image(\d+)")
 
 
 def is_xrm(start: bytes) -> bool:
@@ -24,29 +27,38 @@ def is_xrm(start: bytes) -> bool:
     return start.startswith(SIGNATURE)
 
 
-def read_xrm(data: bytes, source: Source) -> Radiograph:
-    """Read all images as stored, rows in the order of the file; the reference image is not applied.
+def read_xrm(file: BinaryIO, source: Source) -> Radiograph:
+    """Read all images, the lowest row last as the vendor's viewer shows them; no reference image is applied.
 
-    The exposure says `exposure_s`, `angle_deg` and `acquired` (one value, or one per image where
+    The rows lie in the file from bottom to top (decision 25): they are turned, and the history says so. A
+    stream that is missing, empty or zero says nothing: the lengths of the images then tell their type and
+    number. The exposure says `exposure_s`, `angle_deg` and `acquired` (one value, or one per image where
     they differ) and `energy_kev`. The file keeps the energy without a unit: synchrotron instruments
     write eV, so that values below 1000 are left out rather than guessed at.
 
     Raises:
-        InputError: damaged, incomplete, or another program's compound file.
+        InputError: damaged, contradicting itself, or another program's compound file.
     """
     import olefile
 
-    with olefile.OleFileIO(io.BytesIO(data)) as ole:
-        file = _File(ole, source.path)
-        pixels = file.images(len(data))
+    from longexposure import __version__
+
+    size = file.seek(0, os.SEEK_END)
+    check_compound(file, size, source.path)
+    with olefile.OleFileIO(file) as ole:
+        xrm = _File(ole, source.path)
+        pixels = xrm.images(size)
         check_finite(pixels, source.path)
-        pitch = file.number("ImageInfo/PixelSize")
-        return Radiograph(
-            pixels=pixels,
-            pitch_um=(pitch, pitch) if pitch else None,
-            exposure=file.exposure(1 if pixels.ndim == 2 else pixels.shape[0]),
-            source=source,
-        )
+        pitch = xrm.number("ImageInfo/PixelSize")
+        exposure = xrm.exposure(1 if pixels.ndim == 2 else pixels.shape[0])
+    turned = {"rows": "reversed: they lie from bottom to top in the file"}
+    return Radiograph(
+        pixels=pixels,
+        pitch_um=(pitch, pitch) if pitch else None,
+        exposure=exposure,
+        source=source,
+        history=(Step("longexposure", __version__, "turn upright", turned),),
+    )
 
 
 class _File:
@@ -64,35 +76,51 @@ class _File:
             )
 
     def images(self, size: int) -> Pixels:
-        """All images, as many as planned, or as made where the file says that a scan was stopped.
+        """All images of a file of `size` bytes, upright: (H, W) for one, (N, H, W) for more."""
+        shape = tuple(self.whole(f"ImageInfo/{name}") or 0 for name in ("ImageHeight", "ImageWidth"))
+        if min(shape) <= 0:
+            found = f"{shape[1]} x {shape[0]}"
+            raise damaged(self.where, expected="at least one pixel", found=found)
+        names = self.image_names()
+        lengths = [self.ole.get_size(name) for name in names]
+        dtype = self.dtype(lengths[0], math.prod(shape))
+        needed = math.prod(shape) * dtype.itemsize
+        for number, length in enumerate(lengths, start=1):
+            if length != needed:
+                expected = f"{needed} bytes in image {number}"
+                raise damaged(self.where, expected=expected, found=str(length))
+        check_plausible(self.where, needed=len(names) * needed, stored=size, packed=False)
+        pixels = np.empty((len(names), *shape), dtype=dtype.newbyteorder("="))
+        for image, name in zip(pixels, names, strict=True):
+            image[::-1] = np.frombuffer(self.stream(name), dtype).reshape(shape)
+        return pixels[0] if len(names) == 1 else pixels
 
-        (H, W) for one, (N, H, W) for more, of a file of `size` bytes.
+    def image_names(self) -> list[str]:
+        """The images in order: as many as planned, or as made where the file says that a scan was stopped.
+
+        Images that were planned and never made may be there without a byte, behind all others.
         """
-        width, height = self.whole("ImageInfo/ImageWidth"), self.whole("ImageInfo/ImageHeight")
-        kind = self.whole("ImageInfo/DataType") if self.ole.exists("ImageInfo/DataType") else 5
+        paths = ("/".join(path) for path in self.ole.listdir())
+        stored = {int(match[1]): path for path in paths if (match := _IMAGE.fullmatch(path.lower()))}
+        made = sorted(number for number, name in stored.items() if self.ole.get_size(name))
+        stated = [self.whole(f"ImageInfo/{name}") for name in ("NoOfImages", "ImagesTaken")]
+        counts = [count for count in stated if count]
+        gapless = made == list(range(1, len(made) + 1))
+        if not made or not gapless or (counts and len(made) not in counts):
+            promised = " or ".join(map(str, counts)) or "at least one"
+            found = str(len(made)) + ("" if gapless else f", the last of them number {made[-1]}")
+            raise damaged(self.where, expected=f"{promised} image(s)", found=found)
+        return [stored[number] for number in made]
+
+    def dtype(self, length: int, pixels: int) -> np.dtype[Any]:
+        """The type as stated, or as bytes and pixels of the first image tell."""
+        kind = self.whole("ImageInfo/DataType") or _BYTES.get(length // pixels if length % pixels == 0 else 0)
+        if kind is None:
+            found = f"an image of {length} bytes and {pixels} pixels"
+            raise damaged(self.where, expected="1, 2 or 4 bytes a pixel", found=found)
         if kind not in _TYPES:
             raise wrong_type(self.where, f"data type {kind}")
-        counts = ("ImageInfo/NoOfImages", "ImageInfo/ImagesTaken")
-        stated = [self.whole(name) for name in counts if self.ole.exists(name)]
-        count = 0
-        while self.ole.exists(_image_name(count)):
-            count += 1
-        if count == 0 or (stated and count not in stated):
-            promised = " or ".join(map(str, stated)) or "at least one"
-            raise damaged(self.where, expected=f"{promised} image(s)", found=str(count))
-        dtype = np.dtype(_TYPES[kind])
-        needed = width * height * dtype.itemsize
-        if needed <= 0:
-            raise damaged(self.where, expected="at least one pixel", found=f"{width} x {height}")
-        check_plausible(self.where, needed=count * needed, stored=size, packed=False)
-        pixels = np.empty((count, height, width), dtype=dtype.newbyteorder("="))
-        for index in range(count):
-            stored = self.stream(_image_name(index))
-            if len(stored) != needed:
-                expected = f"{needed} bytes in image {index + 1}"
-                raise damaged(self.where, expected=expected, found=str(len(stored)))
-            pixels[index] = np.frombuffer(stored, dtype).reshape(height, width)
-        return pixels[0] if count == 1 else pixels
+        return np.dtype(_TYPES[kind])
 
     def exposure(self, count: int) -> dict[str, Any]:
         """What the file says of the exposure, keys only where it says something."""
@@ -110,9 +138,10 @@ class _File:
         }
         return {name: value for name, value in values.items() if value is not None}
 
-    def whole(self, name: str) -> int:
-        """One 32-bit integer, which must be there."""
-        return int(struct.unpack_from("<i", self.stream(name))[0])
+    def whole(self, name: str) -> int | None:
+        """One 32-bit integer, None where it is missing or empty."""
+        stored = self.stream(name) if self.ole.exists(name) else b""
+        return int(struct.unpack_from("<i", stored)[0]) if stored else None
 
     def number(self, name: str) -> float | None:
         """The first number of a stream, None where it is missing, zero or no number."""
@@ -132,10 +161,6 @@ class _File:
         """The bytes of one stream, which must be there."""
         with self.ole.openstream(name) as stream:
             return bytes(stream.read())
-
-
-def _image_name(index: int) -> str:
-    return f"ImageData{math.ceil((index + 1) / _PER_FOLDER)}/Image{index + 1}"
 
 
 def _common(values: list[Any]) -> Any:
