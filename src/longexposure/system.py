@@ -160,7 +160,8 @@ def _git(*arguments: str) -> str | None:
     if not (root / ".git").exists():  # an installed package may lie within a checkout of something else
         return None
     try:
-        done = subprocess.run(["git", "-C", root, *arguments], capture_output=True, text=True, check=True)  # noqa: S603, S607
+        command = ["git", "--no-optional-locks", "-C", str(root), *arguments]  # which writes nothing there
+        done = subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: S603
     except (OSError, subprocess.CalledProcessError):
         return None
     return done.stdout.strip()

@@ -5,11 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import onnxruntime
 
 from longexposure.engines.base import EngineInfo, Unit, threads
 from longexposure.engines.exported import Exported, check_parity
+from longexposure.privacy import kept_private
 from longexposure.system import as_memory_error
+
+with kept_private():
+    import onnxruntime
 
 ERRORS_ONLY = 3
 

@@ -8,7 +8,7 @@ image above all, OpenVINO leaves in f32 by itself, which the parity gate holds i
 
 from __future__ import annotations
 
-import sys
+import tempfile
 import threading
 from pathlib import Path
 from typing import Any, Literal
@@ -18,19 +18,11 @@ import numpy as np
 from longexposure.engines.base import EngineInfo, Unit, threads
 from longexposure.engines.exported import Exported, check_parity
 from longexposure.errors import ResourceError
+from longexposure.privacy import kept_private
 from longexposure.system import as_memory_error
 
-OVC = "openvino.tools.ovc"
-"""OpenVINO's converter of models, which nothing here needs. It reports every import to its maker over the
-network, from a process that it forks for that, and takes longer to load than all the rest: it is kept out."""
-if OVC in sys.modules:
+with kept_private():
     import openvino
-else:
-    sys.modules[OVC] = None  # type: ignore[assignment]
-    try:
-        import openvino
-    finally:
-        del sys.modules[OVC]
 
 FloatPrecision = Literal["f32", "bf16"]
 CONVOLUTIONS = ("Convolution", "GroupConvolution", "ConvolutionBackpropData", "GroupConvolutionBackpropData")
@@ -88,6 +80,15 @@ class OpenVinoEngine:
 def read_graph(content: bytes, weights: bytes | None = None) -> openvino.Model:
     """The graph of an ONNX file, or of OpenVINO's own .xml and .bin."""
     return CORE.read_model(content, weights or b"")
+
+
+def written_graph(graph: openvino.Model) -> tuple[bytes, bytes]:
+    """A graph in OpenVINO's own format: the bytes of its .xml and its .bin."""
+    with tempfile.TemporaryDirectory() as folder:
+        files = [Path(folder) / name for name in ("graph.xml", "graph.bin")]
+        openvino.serialize(graph, *files)
+        text, weights = (file.read_bytes() for file in files)
+    return text, weights
 
 
 def compile_graph(graph: openvino.Model, precision: FloatPrecision) -> Any:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import logging
-import tempfile
 import warnings
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -29,6 +28,7 @@ from longexposure.models.checkpoint import Header, read_checkpoint, sha256_of
 from longexposure.models.networks import Network, restore_network
 from longexposure.models.registry import CLASSICAL, find_weights
 from longexposure.noise import NOISE_CONDITION, NoiseProfile
+from longexposure.privacy import kept_private
 from longexposure.system import require
 
 Format = Literal["onnx", "openvino"]
@@ -111,17 +111,13 @@ def export(model: str | Path, out: Path, *, format: Format = "onnx", overwrite: 
         largest = {name: check_export(open_exported(name, exported), network) for name in names}
     else:
         import onnx
-        import openvino
 
-        from longexposure.engines.openvino import OpenVinoEngine, read_graph
+        from longexposure.engines.openvino import OpenVinoEngine, read_graph, written_graph
 
         graph = read_graph(exported.content)
         for entry in onnx.load_from_string(exported.content).metadata_props:
             graph.set_rt_info(entry.value, entry.key.split("."))
-        with tempfile.TemporaryDirectory() as folder:
-            files = [Path(folder) / name for name in ("graph.xml", "graph.bin")]
-            openvino.serialize(graph, *files)
-            contents = [file.read_bytes() for file in files]
+        contents = list(written_graph(graph))
         engine = OpenVinoEngine(exported, graph=read_graph(*contents))
         largest = {"openvino": check_export(engine, network)}
     write_together(dict(zip(targets, contents, strict=True)), overwrite=overwrite, parents=True)
@@ -148,7 +144,7 @@ def convert(network: Network, header: Header, *, weights_sha256: str, where: str
     level = log.level
     log.setLevel(logging.ERROR)  # the exporter reports on its own inner workings
     try:
-        with warnings.catch_warnings():
+        with kept_private(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             proto = _traced(network)
             onnx.checker.check_model(proto)

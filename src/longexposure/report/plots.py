@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from longexposure.format import printable
+from longexposure.privacy import kept_private
 from longexposure.system import require
 
 if TYPE_CHECKING:
@@ -188,9 +189,10 @@ def _named(drawn: ErrorbarContainer, number: int, name: str) -> None:
 def _svg(draw: Callable[[Axes], None], title: str, width_px: int, height_px: int) -> str:
     """What `draw` draws, with title and key above it, where they hide nothing."""
     require("matplotlib", extra="plots", where="charts")
-    from cycler import cycler
-    from matplotlib import style
-    from matplotlib.figure import Figure
+    with kept_private():
+        from cycler import cycler
+        from matplotlib import style
+        from matplotlib.figure import Figure
 
     settings = {
         "svg.fonttype": "none",

@@ -28,6 +28,7 @@ from longexposure.models.checkpoint import read_checkpoint
 from longexposure.models.fast import Fast, can_grow, grow
 from longexposure.models.networks import build_network, restore_network
 from longexposure.models.registry import find_weights
+from longexposure.privacy import kept_private
 from longexposure.system import require
 from longexposure.train.batches import batches_from, check_sample, datasets
 from longexposure.train.distributed import ProcessGroup, choose_group, launched_group, run_processes
@@ -225,7 +226,9 @@ def open_device(device: str, precision: str, *, group: ProcessGroup) -> Fabric:
         ResourceError: lightning-fabric is missing, no such device, or more processes on this host than GPUs.
     """
     require("lightning_fabric", extra="train", where="training")
-    from lightning_fabric import Fabric
+    with kept_private():
+        import torch._dynamo  # which optimisers import
+        from lightning_fabric import Fabric
 
     cuda = torch.cuda.is_available()
     if device not in ("auto", "cpu", "cuda") or (device == "cuda" and not cuda):

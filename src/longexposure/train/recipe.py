@@ -15,6 +15,7 @@ from longexposure.data.pairs import PairsConfig
 from longexposure.data.simulated_patches import SimulatedPatchesConfig
 from longexposure.errors import RecipeError
 from longexposure.models.networks import NetworkConfig, build_network
+from longexposure.privacy import kept_private
 from longexposure.train.losses import LossConfig
 from longexposure.train.optimiser import OptimiserConfig
 
@@ -160,7 +161,7 @@ class Recipe(RecipeSection):
 @lru_cache(maxsize=64)
 def size_multiple(network: NetworkConfig) -> int:
     """Height and width, in pixels, of which the network's patches must be multiples."""
-    with torch.device("meta"):
+    with kept_private(), torch.device("meta"):  # which imports torch's compiler
         return build_network(network).spec.size_multiple
 
 

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from longexposure.privacy import kept_private
+
 
 class TensorBoardLog:
     """Event files in a folder; a run that goes on adds one, which hides what it does again.
@@ -19,7 +21,8 @@ class TensorBoardLog:
     """
 
     def __init__(self, folder: Path, *, step: int) -> None:
-        from torch.utils.tensorboard import SummaryWriter
+        with kept_private():
+            from torch.utils.tensorboard import SummaryWriter
 
         self._writer: Any = SummaryWriter(str(folder), purge_step=step + 1, flush_secs=10)
 

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from longexposure.errors import CheckpointError, InputError
+from longexposure.privacy import kept_private
 
 STAGES = 4
 EXPANSION = 4
@@ -194,7 +195,7 @@ def load_trunk(config: PerceptualConfig, device: torch.device) -> ResNetTrunk:
 
 
 def _without_weights(config: PerceptualConfig) -> ResNetTrunk:
-    with torch.device("meta"):
+    with kept_private(), torch.device("meta"):
         return ResNetTrunk(width=config.width, blocks=config.blocks)
 
 
