@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -20,6 +21,14 @@ Polarity = Literal["black-is-zero", "white-is-zero"]
 
 DTYPES = ("uint8", "uint16", "float32")
 
+SOFTWARE_DPI = (1.0, 72.0, 96.0, 100.0)
+"""Dots per inch that programs write where nobody told them any; they say nothing of the pixels."""
+
+EXACT_FLOAT32 = 2**24
+"""Whole numbers up to this are exact in float32."""
+
+_CHUNK = 1 << 20
+
 
 @dataclass(frozen=True)
 class Resolution:
@@ -31,9 +40,12 @@ class Resolution:
 
     @property
     def pitch_um(self) -> tuple[float, float] | None:
-        """Pixel pitch (y, x) in um, or None where the file gives no physical unit."""
+        """Pixel pitch (y, x) in um; None without a physical unit, or where it is a program's default."""
         length = {"inch": 25400.0, "cm": 10000.0}.get(self.unit)
-        if length is None or self.x <= 0 or self.y <= 0:
+        if length is None or not (0 < self.x < math.inf and 0 < self.y < math.inf):
+            return None
+        inches = [each * 25400.0 / length for each in (self.x, self.y)]
+        if any(all(abs(each - dpi) < 0.05 for each in inches) for dpi in SOFTWARE_DPI):
             return None
         return length / self.y, length / self.x
 
@@ -62,6 +74,122 @@ class Step:
 
 
 @dataclass(frozen=True, eq=False)
+class Stored:
+    """How the source's file keeps its grey values, and what else stands in it: for writing one like it.
+
+    Attributes:
+        format: the format that `parts` are of, as in `Source.format`.
+        shape: of the pixels that were read.
+        dtype: the type of the file's grey values, such as "int16".
+        offset: what was taken off them; `pixels + offset` are the file's values.
+        bits: significant bits of a sample, where the file tells them and all values fit; 0 where not.
+        axes: length by name of the axes beside y and x, where there are several ("T", "Z", "C").
+        parts: what the format's reader hands to its writer.
+        notes: what is not carried over or not kept, each in a few words.
+    """
+
+    format: str
+    shape: tuple[int, ...]
+    dtype: str
+    offset: int = 0
+    bits: int = 0
+    axes: Mapping[str, int] = field(default_factory=dict)
+    parts: Any = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def computed(self) -> str:
+        """The type in which the grey values are read and enhanced."""
+        return self.dtype if self.dtype in DTYPES else "float32"
+
+    def facts(self) -> dict[str, Any]:
+        """What the history says of it; nothing for a file of which everything is taken and kept."""
+        facts: dict[str, Any] = {}
+        if self.dtype != self.computed:
+            facts["grey_values"] = {"stored": self.dtype, "computed": self.computed, "offset": self.offset}
+        if self.axes:
+            facts["axes"] = dict(self.axes)
+        if self.notes:
+            facts["not_carried_over"] = list(self.notes)
+        return facts
+
+    def fitted(self, pixels: Pixels) -> Pixels:
+        """Grey values as the file's type can hold them: rounded, cut at its ends and its significant bits."""
+        if pixels.dtype.name != self.computed:
+            return pixels
+        if self.bits and pixels.max() > 2**self.bits - 1:
+            return np.minimum(pixels, pixels.dtype.type(2**self.bits - 1))
+        if self.dtype in (self.computed, "float64"):
+            return pixels
+        fitted = np.empty(pixels.shape, pixels.dtype)
+        given, taken = pixels.reshape(-1), fitted.reshape(-1)
+        for at in range(0, given.size, _CHUNK):
+            part = slice(at, at + _CHUNK)
+            if self.dtype == "float16":
+                taken[part] = self.file_values(given[part])
+            else:
+                np.clip(np.rint(given[part]), *self._ends(), out=taken[part])
+        return fitted
+
+    def file_values(self, pixels: Pixels) -> Pixels:
+        """Grey values in the type of the file; those that were read come back to the bit."""
+        dtype = np.dtype(self.dtype)
+        if dtype == pixels.dtype or pixels.dtype.name != self.computed:
+            return pixels
+        if dtype.kind == "f":
+            most = np.finfo(dtype).max
+            within = pixels if dtype.itemsize > 4 else np.clip(pixels, -most, most)
+            return np.where(np.isinf(pixels), pixels, within).astype(dtype)
+        whole = np.clip(np.rint(pixels.astype(np.float64)), *self._ends()).astype(np.int64)
+        return (whole.astype(np.uint64) + np.uint64(self.offset % 2**64)).astype(dtype)
+
+    def _ends(self) -> tuple[int, int]:
+        """The least and the greatest grey value that the file's integers allow, its offset taken off."""
+        ends = np.iinfo(self.dtype)
+        return max(int(ends.min) - self.offset, -(2**62)), min(int(ends.max) - self.offset, 2**62)
+
+
+def computable(values: npt.NDArray[Any], *, where: str) -> tuple[Pixels, int]:
+    """Grey values of any real type in one that is computed in, with nothing lost: themselves, or float32.
+
+    Returns:
+        The grey values and the offset that was taken off them: 0, or the least of whole numbers too large
+        for float32 whose differences are not.
+
+    Raises:
+        InputError: float32 cannot hold every value.
+    """
+    if values.dtype.name in DTYPES:
+        return values, 0
+    offset = 0
+    if values.dtype.kind in "iu" and values.dtype.itemsize > 2:
+        low, high = int(values.min()), int(values.max())
+        if max(-low, high) > EXACT_FLOAT32:
+            offset = low
+        if high - offset > EXACT_FLOAT32:
+            raise _inexact(values, where, f"{low} to {high}")
+    pixels = np.empty(values.shape, np.float32)
+    given, taken = values.reshape(-1), pixels.reshape(-1)
+    for at in range(0, given.size, _CHUNK):
+        part = given[at : at + _CHUNK]
+        part = part - part.dtype.type(offset) if offset else part
+        with np.errstate(over="ignore"):
+            taken[at : at + _CHUNK] = part
+        if part.dtype.kind == "f" and not np.array_equal(taken[at : at + _CHUNK], part, equal_nan=True):
+            raise _inexact(values, where, "with more digits")
+    return pixels, offset
+
+
+def _inexact(values: npt.NDArray[Any], where: str, found: str) -> InputError:
+    return InputError(
+        where=where,
+        expected="grey values that 32-bit floats hold exactly",
+        found=f"{values.dtype.name} grey values {found}",
+        advice="convert it yourself to uint8, uint16 or float32, so that you know how values are rescaled",
+    )
+
+
+@dataclass(frozen=True, eq=False)
 class Radiograph:
     """One X-ray image, or a stack of images of one size, with its units and history.
 
@@ -76,6 +204,8 @@ class Radiograph:
             `angle_deg`, one value or one per page).
         source: file, hash and format, None for arrays made in memory.
         history: steps so far, oldest first.
+        stored: how the source's file keeps the grey values and what else stands in it, which is written
+            back into a file of the same format; None for arrays made in memory.
     """
 
     pixels: Pixels
@@ -87,6 +217,7 @@ class Radiograph:
     exposure: Mapping[str, Any] = field(default_factory=dict)
     source: Source | None = None
     history: tuple[Step, ...] = ()
+    stored: Stored | None = None
 
     def __post_init__(self) -> None:
         check_pixels(self.pixels, where=self.source.path if self.source else "pixels")
@@ -97,8 +228,22 @@ class Radiograph:
         return 1 if self.pixels.ndim == 2 else int(self.pixels.shape[0])
 
     def with_pixels(self, pixels: Pixels, step: Step) -> Radiograph:
-        """The same radiograph with new grey values and one more step in its history."""
+        """The same radiograph with new grey values and one more step in its history.
+
+        Where the source's file keeps other types than are computed in, the grey values are rounded to what it
+        can hold, and the step says so.
+        """
+        if self.stored is not None:
+            pixels = self.stored.fitted(pixels)
+            step = dataclasses.replace(step, settings={**step.settings, **self.stored.facts()})
         return dataclasses.replace(self, pixels=pixels, history=(*self.history, step))
+
+    @property
+    def dtype(self) -> str:
+        """The type of the grey values in a file that is written: the source's, or that of the pixels."""
+        stored = self.stored
+        own = self.pixels.dtype.name
+        return own if stored is None or own != stored.computed else stored.dtype
 
 
 def check_pixels(pixels: object, *, where: str) -> None:

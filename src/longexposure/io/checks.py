@@ -41,7 +41,7 @@ def wrong_type(where: str, found: str) -> InputError:
     """The error for grey values of a type that is not taken."""
     return InputError(
         where=where,
-        expected="8-bit, 16-bit or 32-bit float grey values",
+        expected="integer or floating-point grey values of 8 to 64 bits",
         found=found,
         advice="convert it yourself to uint8, uint16 or float32, so that you know how values are rescaled",
     )

@@ -101,7 +101,12 @@ def _state(file: io.BufferedReader) -> tuple[int, int]:
 
 
 def write_radiograph(
-    radiograph: Radiograph, path: str | Path, *, overwrite: bool = False, sidecar: bool = False
+    radiograph: Radiograph,
+    path: str | Path,
+    *,
+    overwrite: bool = False,
+    sidecar: bool = False,
+    compress: str | None = None,
 ) -> Path:
     """Write one file, all or nothing: into a temporary name beside it, then renamed.
 
@@ -110,15 +115,20 @@ def write_radiograph(
         path: its suffix decides the format: .tif, .tiff or .png.
         overwrite: whether an existing file may be replaced; the radiograph's own source never is.
         sidecar: also write description, history and the rest as JSON to `sidecar_path(path)`.
+        compress: compression of a TIFF: "none", "deflate", "lzw", "zstd", "packbits" or "lzma"; None keeps
+            that of the file that the radiograph was read from.
 
     Returns:
         The path.
 
     Raises:
+        RecipeError: no such compression.
         OutputError: the file exists, is the source, cannot be written, or the format cannot hold it.
     """
     path = Path(path)
-    contents: dict[Path, Content] = {path: functools.partial(writer_for(path), radiograph)}
+    contents: dict[Path, Content] = {
+        path: functools.partial(writer_for(path), radiograph, **({"compress": compress} if compress else {}))
+    }
     if sidecar:
         values = {"description": radiograph.description, "longexposure": record_fields(radiograph)}
         contents[sidecar_path(path)] = (json.dumps(values, indent=2) + "\n").encode("ascii")

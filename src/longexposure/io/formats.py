@@ -9,7 +9,8 @@ from typing import BinaryIO
 
 from longexposure.errors import OutputError
 from longexposure.io.png import is_png, read_png, write_png
-from longexposure.io.tiff import is_tiff, read_tiff, write_tiff
+from longexposure.io.tiff import is_tiff, read_tiff
+from longexposure.io.tiff_writer import write_tiff
 from longexposure.io.xrm import is_xrm, read_xrm
 from longexposure.radiograph import Radiograph, Source
 
@@ -25,7 +26,8 @@ class Format:
         read: the radiograph from the opened file, whose source gets its hash later; may raise
             `InputError`, and on a damaged file whatever its library raises, which `read_radiograph`
             turns into one.
-        write: the radiograph into a file open for writing, None for a format that is only read.
+        write: the radiograph into a file open for writing, None for a format that is only read; takes
+            `compress` (see `write_radiograph`).
         found: further suffixes of files that are read and found in folders, never written.
     """
 
@@ -33,7 +35,7 @@ class Format:
     suffixes: tuple[str, ...]
     sniff: Callable[[bytes], bool]
     read: Callable[[BinaryIO, Source], Radiograph]
-    write: Callable[[Radiograph, BinaryIO], None] | None = None
+    write: Callable[..., None] | None = None
     found: tuple[str, ...] = ()
 
     @property
@@ -61,7 +63,7 @@ def format_of_suffix(suffix: str) -> Format | None:
     return next((form for form, suffixes in known if suffix.lower() in suffixes), None)
 
 
-def writer_for(path: Path) -> Callable[[Radiograph, BinaryIO], None]:
+def writer_for(path: Path) -> Callable[..., None]:
     """What writes a file of this name, told by its suffix.
 
     Raises:

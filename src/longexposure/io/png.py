@@ -13,9 +13,17 @@ from typing import BinaryIO, NamedTuple
 import numpy as np
 
 from longexposure.errors import InputError, OutputError
-from longexposure.io.checks import check_plausible, damaged, one_channel, upright, wrong_type
-from longexposure.io.record import radiograph_of, record_text, stated_resolution
-from longexposure.radiograph import Pixels, Radiograph, Resolution, Source
+from longexposure.io.checks import (
+    TRANSPOSING,
+    check_plausible,
+    damaged,
+    one_channel,
+    upright,
+    upright_resolution,
+    wrong_type,
+)
+from longexposure.io.record import KEY, fields_of, is_plain, radiograph_of, record_json, stated_resolution
+from longexposure.radiograph import Pixels, Radiograph, Resolution, Source, Stored
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
@@ -33,6 +41,15 @@ _ADAM7 = (
     (0, 1, 1, 2),
 )
 """Start x, start y, step x and step y of the seven passes of an interlaced image."""
+
+_TEXTS = (b"tEXt", b"zTXt", b"iTXt")
+_PIXELS = (b"IHDR", b"PLTE", b"IDAT", b"IEND", b"tRNS", b"hIST", b"acTL", b"fcTL", b"fdAT")
+"""Chunks that say how the pixels lie in the file, which the writer says anew."""
+
+_SIZES = {b"gAMA": 4, b"cHRM": 32, b"sRGB": 1, b"cICP": 4, b"mDCV": 24, b"cLLI": 8, b"tIME": 7, b"pHYs": 9}
+_ANY_SIZE = (b"pCAL", b"sCAL")
+_OF_GREY = {b"sBIT": 1, b"bKGD": 2}
+_EXIF_TEXTS = ("Raw profile type exif", "Raw profile type APP1")
 
 
 def is_png(start: bytes) -> bool:
@@ -56,24 +73,43 @@ def read_png(file: BinaryIO, source: Source) -> Radiograph:
     Raises:
         InputError: damaged, cut off, or holding something else, with the way out.
     """
-    chunks = _File(file.read(), source.path)
+    chunks, notes = _File(file.read(), source.path), list[str]()
     samples, orientation = chunks.samples(), chunks.orientation()
+    pixels = upright(samples, orientation)
     x, y, unit = struct.unpack(">IIB", chunks.first.get(b"pHYs", bytes(9)))
+    resolution = _per_unit(x, y, metre=unit == 1) if x and y and (unit == 1 or x != y) else None
+    resolution = upright_resolution(resolution, orientation)
+    keyword = next((each for each in ("Description", "Comment") if each in chunks.texts), "")
+    parts = PngParts(
+        chunks=chunks.carried(orientation, notes),
+        keyword=keyword,
+        text=chunks.texts.get(keyword, ""),
+        resolution=resolution,
+    )
     return radiograph_of(
-        upright(samples, orientation),
+        pixels,
         source,
-        text=chunks.texts.get("Description", chunks.texts.get("Comment", "")),
-        resolution=_per_unit(x, y, metre=unit == 1) if x and y and (unit == 1 or x != y) else None,
+        text=parts.text,
+        record=chunks.texts.get(KEY, ""),
+        resolution=resolution,
+        pitch_um=resolution.pitch_um if resolution else None,
         rounded=_rounded,
-        orientation=orientation,
+        stored=Stored("png", pixels.shape, pixels.dtype.name, parts=parts, notes=tuple(dict.fromkeys(notes))),
     )
 
 
-def write_png(radiograph: Radiograph, file: BinaryIO) -> None:
-    """Write one 8- or 16-bit image, its resolution rounded to pixels per metre.
+def write_png(radiograph: Radiograph, file: BinaryIO, *, compress: str | None = None) -> None:
+    """Write one 8- or 16-bit image, a resolution of its own rounded to pixels per metre.
+
+    The chunks of the source's PNG are carried over, and our record is put beside them as text.
+
+    Args:
+        radiograph: what is written.
+        file: open for writing, empty.
+        compress: of no effect, a PNG has one compression.
 
     Raises:
-        OutputError: a stack or float32, with the way out.
+        OutputError: a stack or float32, with the way out; or a history that cannot be written.
     """
     pixels = radiograph.pixels
     if pixels.ndim != 2 or pixels.dtype.kind != "u":
@@ -83,20 +119,71 @@ def write_png(radiograph: Radiograph, file: BinaryIO) -> None:
             found=f"a stack of {pixels.shape[0]}" if pixels.ndim == 3 else str(pixels.dtype),
             advice="write a .tif, which takes stacks and float32",
         )
-    written = _rounded(stated_resolution(radiograph))
-    text = record_text(radiograph, resolution=written, polarity="black-is-zero")
+    stored = radiograph.stored
+    parts = stored.parts if stored and stored.format == "png" else PngParts()
+    if stored and stored.shape != pixels.shape:
+        parts = parts._replace(chunks=tuple(each for each in parts.chunks if each[0] not in _ANY_SIZE))
+    written, described = parts.resolution, radiograph.description
+    if radiograph.resolution != parts.resolution or not parts.chunks:
+        written = _rounded(stated_resolution(radiograph))
+        parts = parts.with_resolution(written)
+    if described != parts.text:
+        described = described if is_plain(described) else ""
+        parts = parts.with_text(described)
+    record = record_json(
+        radiograph,
+        description=described,
+        resolution=written,
+        pitch_um=written.pitch_um if written else None,
+        polarity="black-is-zero",
+    )
     encoded = png_bytes(pixels)
     header_end = len(SIGNATURE) + 12 + 13
     file.write(encoded[:header_end])
-    if written is not None:
-        metre = written.unit == "cm"
-        per_unit = (round(each * (100 if metre else 1)) for each in (written.x, written.y))
-        file.write(_chunk(b"pHYs", struct.pack(">IIB", *per_unit, metre)))
-    if text.isascii() and text:
-        file.write(_chunk(b"tEXt", b"Description\0" + text.encode("ascii")))
-    elif text:
-        file.write(_chunk(b"iTXt", b"Description\0\0\0\0\0" + text.encode("utf-8")))
+    for name, body in parts.chunks:
+        file.write(_chunk(name, body))
+    if record:
+        file.write(_chunk(b"iTXt", KEY.encode() + b"\0\0\0\0\0" + record.encode()))
     file.write(encoded[header_end:])
+
+
+class PngParts(NamedTuple):
+    """What a PNG has beside its grey values.
+
+    Attributes:
+        chunks: name and content of each that is carried over.
+        keyword: under which its description stands.
+        text: the description, as read.
+        resolution: of the image upright, as read.
+    """
+
+    chunks: tuple[tuple[bytes, bytes], ...] = ()
+    keyword: str = ""
+    text: str = ""
+    resolution: Resolution | None = None
+
+    def with_resolution(self, resolution: Resolution | None) -> PngParts:
+        """The same with pHYs for a resolution as `_rounded` gives it, without one for None."""
+        chunks = tuple(each for each in self.chunks if each[0] != b"pHYs")
+        if resolution is not None:
+            metre = resolution.unit == "cm"
+            per_unit = (round(each * (100 if metre else 1)) for each in (resolution.x, resolution.y))
+            chunks = ((b"pHYs", struct.pack(">IIB", *per_unit, metre)), *chunks)
+        return self._replace(chunks=chunks)
+
+    def with_text(self, text: str) -> PngParts:
+        """The same with another description, without one for an empty text."""
+        old = (self.keyword,) if text else ("Description", "Comment")
+        kept = tuple(
+            (name, body)
+            for name, body in self.chunks
+            if name not in _TEXTS or body.split(b"\0", 1)[0].decode("latin-1") not in old
+        )
+        if text.isascii() and text:
+            kept += ((b"tEXt", b"Description\0" + text.encode("ascii")),)
+        elif text:
+            kept += ((b"iTXt", b"Description\0\0\0\0\0" + text.encode("utf-8")),)
+        return self._replace(chunks=kept)
 
 
 class _Header(NamedTuple):
@@ -230,6 +317,48 @@ class _File:
             texts.setdefault(keyword.decode("latin-1"), text.decode(encoding))
         return texts
 
+    def carried(self, orientation: int, notes: list[str]) -> tuple[tuple[bytes, bytes], ...]:
+        """The chunks that are carried over; what is not is added to `notes`."""
+        is_grey = self.chunks[0][1][9] == _GREY
+        if not is_grey:
+            palette = self.chunks[0][1][9] == _PALETTE
+            notes.append("the palette of greys" if palette else "colour, of which all channels are equal")
+        if orientation != 1:
+            notes.append("the orientation, which was followed")
+        carried: list[tuple[bytes, bytes]] = []
+        for name, body in self.chunks:
+            once = name not in _TEXTS and name != b"sPLT"
+            if name in _PIXELS or (once and any(name == other for other, _ in carried)):
+                continue
+            kept = self._kept(name, body, orientation=orientation, is_grey=is_grey)
+            if isinstance(kept, bytes):
+                carried.append((name, kept))
+            elif kept:
+                notes.append(kept)
+        return tuple(carried)
+
+    def _kept(self, name: bytes, body: bytes, *, orientation: int, is_grey: bool) -> bytes | str:
+        """A chunk's content as it is carried over, or in words what is not."""
+        label = name.decode("latin-1")
+        if name in _TEXTS:
+            keyword = body.split(b"\0", 1)[0].decode("latin-1")
+            if keyword == KEY:
+                return "" if fields_of(self.texts[KEY]) else f"the text {KEY!r}, which is not ours"
+            return f"the text {keyword!r}" if keyword in _EXIF_TEXTS and orientation != 1 else body
+        if name == b"eXIf":
+            return _upright_exif(body) or "Exif, which is damaged"
+        if name == b"iCCP":
+            return _profile(body, is_grey=is_grey)
+        if name in _OF_GREY and not is_grey:
+            return f"{label}, which is of colour"
+        size = {**_SIZES, **_OF_GREY}.get(name)
+        if size is not None:
+            fits = len(body) == size and not (name == b"pHYs" and orientation in TRANSPOSING)
+            return body if fits else "" if name == b"pHYs" else f"{label}, which is damaged"
+        return (
+            body if name[3] & 0x20 or name in _ANY_SIZE else f"the chunk {label}, which is not safe to copy"
+        )
+
     def orientation(self) -> int:
         """Tag 274 of Exif (CIPA DC-008), or of the text in which older tools keep the same."""
         from PIL import Image
@@ -241,6 +370,34 @@ class _File:
         tags = Image.Exif()
         tags.load(exif)
         return int(tags.get(274, 1))
+
+
+def _upright_exif(exif: bytes) -> bytes | None:
+    """Exif (CIPA DC-008) of an image that stands upright, without a thumbnail; None where it is damaged."""
+    turned = bytearray(exif)
+    order = {b"II": "<", b"MM": ">"}.get(exif[:2])
+    try:
+        (start,) = struct.unpack_from(f"{order}I", exif, 4)
+        (count,) = struct.unpack_from(f"{order}H", exif, start)
+        entries = range(start + 2, start + 2 + 12 * count, 12)
+        for at in entries:
+            if struct.unpack_from(f"{order}HH", exif, at) == (274, 3):
+                struct.pack_into(f"{order}H", turned, at + 8, 1)
+        struct.pack_into(f"{order}I", turned, entries.stop, 0)
+    except struct.error:
+        return None
+    return bytes(turned)
+
+
+def _profile(body: bytes, *, is_grey: bool) -> bytes | str:
+    """The content of iCCP, where it is a profile and fits a grey image, or in words why not."""
+    try:
+        start = zlib.decompressobj().decompress(body.split(b"\0", 1)[1][1:], 128)
+    except (zlib.error, IndexError):
+        start = b""
+    if len(start) < 128:
+        return "the ICC profile, which is damaged"
+    return body if is_grey or start[16:20] == b"GRAY" else "the ICC profile, which is not of grey"
 
 
 def _per_unit(x: int, y: int, *, metre: bool) -> Resolution:

@@ -1,4 +1,4 @@
-"""What a file's one free text says of a radiograph: the source's own description, and our history as JSON."""
+"""Our record in a file: as JSON the history, and whatever else the file has no field of its own for."""
 
 from __future__ import annotations
 
@@ -12,14 +12,15 @@ from typing import Any, get_args
 import numpy as np
 
 from longexposure.errors import OutputError
-from longexposure.io.checks import upright_resolution
-from longexposure.radiograph import Domain, Pixels, Polarity, Radiograph, Resolution, Source, Step
+from longexposure.radiograph import Domain, Pixels, Polarity, Radiograph, Resolution, Source, Step, Stored
 
 KEY = "longexposure"
 
 _STEP = ("tool", "version", "action")
-_MISREAD = ("{", "<", "ImageJ=")
-"""Starts of descriptions that make a reader look for more than text; written inside our JSON."""
+_MISREAD = ("{", "<", "ImageJ=", "shape=")
+
+MOST_NESTED = 64
+"""Lists and objects of a record are nested no deeper."""
 
 
 def stated_resolution(radiograph: Radiograph) -> Resolution | None:
@@ -30,39 +31,65 @@ def stated_resolution(radiograph: Radiograph) -> Resolution | None:
     return Resolution(x=10000.0 / x, y=10000.0 / y, unit="cm")
 
 
-def record_text(radiograph: Radiograph, *, resolution: Resolution | None, polarity: Polarity) -> str:
-    """The text to write: the plain description where nothing else would be lost, else our JSON (ASCII).
+def is_plain(text: str) -> bool:
+    """Whether a file's own field gives a description back as it is."""
+    return all(c.isprintable() or c in "\n\r\t" for c in text)
+
+
+def is_misread(text: str) -> bool:
+    """Whether readers of TIFF take a description for more than text: for what ImageJ, OME or others write."""
+    return text.startswith(_MISREAD) or text.rstrip().endswith("OME>")
+
+
+def record_json(
+    radiograph: Radiograph,
+    *,
+    description: str,
+    resolution: Resolution | None,
+    pitch_um: tuple[float, float] | None,
+    polarity: Polarity,
+) -> str:
+    """Our record as JSON (ASCII), nothing where the file's own fields say everything.
 
     Args:
         radiograph: what is being written.
-        resolution: what the file's own fields will give back, after their rounding.
+        description: what the file's own field gives back.
+        resolution: the same, after its rounding.
+        pitch_um: the same.
         polarity: the same.
 
     Raises:
-        OutputError: a step of the history has a setting named as one of its own fields.
+        OutputError: a history that cannot be written, see `record_fields`.
     """
-    pitch_um = resolution.pitch_um if resolution else None
-    text = radiograph.description
-    plain = (
-        radiograph.domain == "counts"
+    told = description == radiograph.description
+    if (
+        told
+        and radiograph.domain == "counts"
         and radiograph.polarity == polarity
         and radiograph.pitch_um in (None, pitch_um)
-        and stated_resolution(radiograph) == resolution
+        and radiograph.resolution in (None, resolution)
         and not radiograph.history
         and not radiograph.exposure
-        and all(c.isprintable() or c in "\n\t" for c in text)
-        and text == text.strip()
-        and not text.startswith(_MISREAD)
-    )
-    return text if plain else json.dumps({"description": text, KEY: record_fields(radiograph)})
+    ):
+        return ""
+    fields = record_fields(radiograph)
+    return json.dumps({KEY: fields if told else {**fields, "description": radiograph.description}})
 
 
 def record_fields(radiograph: Radiograph) -> dict[str, Any]:
     """Everything but pixels and description, as plain JSON values.
 
     Raises:
-        OutputError: as `record_text`.
+        OutputError: a step of the history has a setting named as one of its own fields, or is nested without
+            end.
     """
+    if _depth([step.settings for step in radiograph.history]) > MOST_NESTED - 2:
+        raise OutputError(
+            where="history",
+            expected=f"settings nested at most {MOST_NESTED - 4} deep",
+            found="deeper ones",
+            advice="leave them out",
+        )
     for step in radiograph.history:
         if taken := sorted(set(_STEP) & set(step.settings)):
             raise OutputError(
@@ -89,55 +116,58 @@ def radiograph_of(
     source: Source,
     *,
     text: str,
+    record: str,
     resolution: Resolution | None,
+    pitch_um: tuple[float, float] | None,
     rounded: Callable[[Resolution], Resolution | None],
-    orientation: int,
     polarity: Polarity | None = None,
+    stored: Stored | None = None,
 ) -> Radiograph:
-    """A file's radiograph, with all that `record_text` wrote into its text.
+    """A file's radiograph, with all that `record_json` wrote into it.
 
     Args:
-        pixels: upright already.
+        pixels: upright.
         source: the file.
-        text: any other than `record_text` wrote is a plain description.
-        resolution: as the file's own fields say, not yet upright.
-        rounded: what these fields keep of a resolution; one in the text that they round to `resolution` is
+        text: its description.
+        record: our record in it, nothing where there is none.
+        resolution: as the file's own fields say, upright.
+        pitch_um: the same.
+        rounded: what these fields keep of a resolution; one in the record that they round to `resolution` is
             the same, but exact.
-        orientation: tag 274 of TIFF 6.0.
         polarity: as the file's own fields say, None where they cannot.
+        stored: how the file keeps all this.
     """
-    known = _parsed(text)
+    known = {"description": text, **fields_of(record)}
     exact = known.pop("resolution", None)
     if exact is not None and rounded(exact) == resolution:
         resolution = exact
-    resolution = upright_resolution(resolution, orientation)
-    known["pitch_um"] = known.get("pitch_um") or (resolution.pitch_um if resolution else None)
+    known["pitch_um"] = known.get("pitch_um") or pitch_um
     if polarity is not None:
         known["polarity"] = polarity
-    return Radiograph(pixels=pixels, resolution=resolution, source=source, **known)
+    return Radiograph(pixels=pixels, resolution=resolution, source=source, stored=stored, **known)
 
 
-def _parsed(text: str) -> dict[str, Any]:
-    """Fields of a radiograph that a text tells."""
-    plain = {"description": text}
-    if not text.startswith("{") or KEY not in text:
-        return plain
+def fields_of(record: str) -> dict[str, Any]:
+    """Fields of a radiograph that our record tells; none of a text that is no record."""
+    if not record.startswith(f'{{"{KEY}"'):
+        return {}
     try:
-        values = json.loads(text)
-        fields, description = values[KEY], values["description"]
+        fields = json.loads(record)[KEY]
+        if _depth(fields) > MOST_NESTED:
+            return {}
         domain, polarity, exposure = (fields[name] for name in ("domain", "polarity", "exposure"))
         resolution, pitch = fields["resolution"], fields["pitch_um"]
         if pitch is not None:
             y, x = pitch
             pitch = float(y), float(x)
         steps = [(*(step.pop(name) for name in _STEP), step) for step in fields["history"]]
-        texts = [description, *(each for step in steps for each in step[:3])]
+        described = {"description": fields["description"]} if "description" in fields else {}
+        texts = [*described.values(), *(each for step in steps for each in step[:3])]
         if not all(isinstance(each, str) for each in texts) or not isinstance(exposure, dict):
-            return plain
+            return {}
         if domain not in get_args(Domain) or polarity not in get_args(Polarity):
-            return plain
-        return {
-            "description": description,
+            return {}
+        return described | {
             "domain": domain,
             "polarity": polarity,
             "pitch_um": pitch,
@@ -146,7 +176,17 @@ def _parsed(text: str) -> dict[str, Any]:
             "history": tuple(Step(*step) for step in steps),
         }
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
-        return plain
+        return {}
+
+
+def _depth(value: Any) -> int:
+    """How deep lists and objects are nested, `MOST_NESTED` and one at most."""
+    depth, level = 0, [value]
+    while level and depth <= MOST_NESTED:
+        inner = [list(each.values()) if isinstance(each, Mapping) else each for each in level]
+        level = [each for group in inner if isinstance(group, (list, tuple)) for each in group]
+        depth += 1
+    return depth
 
 
 def _jsonable(value: Any) -> Any:

@@ -1,4 +1,4 @@
-"""TIFF and BigTIFF: every page one image of the stack."""
+"""Reading TIFF and BigTIFF: every page one image of the stack."""
 
 from __future__ import annotations
 
@@ -6,26 +6,41 @@ import contextlib
 import logging
 import math
 import os
-import struct
-from fractions import Fraction
-from typing import TYPE_CHECKING, Any, BinaryIO, Literal
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
 from longexposure.errors import InputError
-from longexposure.io.checks import check_finite, check_plausible, damaged, one_channel, upright, wrong_type
-from longexposure.io.record import radiograph_of, record_text, stated_resolution
-from longexposure.radiograph import Pixels, Polarity, Radiograph, Resolution, Source
+from longexposure.io.carried import (
+    TiffParts,
+    as_fractions,
+    carried_tags,
+    description_of,
+    from_fractions,
+    pitch_and_bits,
+    record_of,
+    resolution_of,
+)
+from longexposure.io.checks import (
+    TRANSPOSING,
+    check_finite,
+    check_plausible,
+    damaged,
+    one_channel,
+    upright,
+    upright_resolution,
+    wrong_type,
+)
+from longexposure.io.record import radiograph_of
+from longexposure.io.segments import CODES, PREDICTED, SAME, Segments
+from longexposure.io.tags import Directories
+from longexposure.radiograph import Pixels, Polarity, Radiograph, Source, Stored, computable
 
 if TYPE_CHECKING:
     import tifffile
 
-CLASSIC_BYTES = 2**32 - 2**26
-"""Pixels beyond this go into a BigTIFF: offsets of a classic TIFF have 32 bits; tags need room too."""
-
-_MINISWHITE, _RGB, _PALETTE, _YCBCR = 0, 2, 3, 6
+_MINISWHITE, _PALETTE = 0, 3
 _PHOTOMETRIC = (0, 1, 2, 3, 6)
-_UNITS: dict[int, Literal["none", "inch", "cm"]] = {1: "none", 2: "inch", 3: "cm"}
 _REDUCED_OR_MASK = 0b101
 _SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
@@ -38,19 +53,18 @@ def is_tiff(start: bytes) -> bool:
 def read_tiff(file: BinaryIO, source: Source) -> Radiograph:
     """Read all pages of a TIFF; thumbnails and masks among them are left out.
 
-    Taken: 8- to 16-bit unsigned and 32-bit float, strips or tiles, every compression that the
-    library reads, MinIsWhite, colour with all channels equal, palettes of greys, orientation,
-    ImageJ, OME and tifffile files with one axis beside y and x. Tags other than resolution,
-    description, orientation and photometric interpretation are not carried over.
+    Taken: integers and floats of 8 to 64 bits whose every value float32 holds, strips or tiles, every
+    compression that the library reads, MinIsWhite, colour with all channels equal, palettes of greys,
+    orientation, ImageJ, OME and tifffile files of any axes, whose images become one stack in the file's
+    order. What stands in the file beside grey values is kept for `write_tiff` (see `Stored`).
 
     Raises:
         InputError: damaged, cut off, or holding something else, with the way out.
     """
     import tifffile
 
-    where = source.path
-    size = file.seek(0, os.SEEK_END)
-    count = _count_directories(file, size, where)
+    where, directories, notes = source.path, Directories(file, source.path), list[str]()
+    count = len(directories.chain())
     with contextlib.ExitStack() as stack:
         log, silence = logging.getLogger("tifffile"), logging.Filter("nothing")
         log.addFilter(silence)  # what the library says is checked here and reported as one error
@@ -61,84 +75,69 @@ def read_tiff(file: BinaryIO, source: Source) -> Radiograph:
             raise damaged(where, expected=f"{count} pages", found=f"{len(tif.pages)} that can be read")
         pages = [_Page(tif.pages.get(index), where) for index in range(count)]
         pages = [page for page in pages if not page.is_reduced_or_mask] or pages
-        planes = _planes_promised(tif, where)
-        _check_pages(pages, size, where)
-        pixels = _stack(pages, file, planes, where)
-        first = pages[0]
-        text, resolution = first.text, first.resolution
+        axes, planes = _axes_promised(tif, where)
+        _check_pages(pages, directories.size, where)
+        tags = [directories.tags(page.page.offset) for page in pages]
+        values = _stack(pages, file, planes, where)
+        first, segments = pages[0], pages[0].segments(notes)
+        if len(pages) < count:
+            notes.append(f"{count - len(pages)} thumbnail or mask page(s)")
+    pixels, offset = computable(values, where=where)
     check_finite(pixels, where)
+    layout, transposed = directories.layout, first.orientation in TRANSPOSING
+    record, tags[0] = record_of(tags[0])
+    text, resolution = description_of(tags[0]), resolution_of(tags[0], layout)
+    upright_too = upright_resolution(resolution, first.orientation)
+    pitch_um, bits = pitch_and_bits(tags[0], layout, text=text, resolution=upright_too, transposed=transposed)
+    bits = bits or segments.bits
+    parts = TiffParts(
+        layout=layout,
+        segments=segments,
+        single=pixels.ndim == 3 and len(pages) == 1,
+        pages=carried_tags(
+            tags,
+            count=1 if pixels.ndim == 2 else len(pixels),
+            turned=transposed,
+            grey_of_colour=first.is_colour,
+            notes=notes,
+        ),
+        text=text,
+        resolution=upright_too,
+        pitch_um=pitch_um,
+        kept=not (transposed or first.is_colour),
+    )
+    notes += [f"tag {code}, which is damaged" for code in sorted(directories.lost)]
     return radiograph_of(
         pixels,
         source,
         text=text,
-        resolution=resolution,
-        rounded=lambda exact: _from_tags(_as_tags(exact)),
-        orientation=first.orientation,
+        record=record,
+        resolution=upright_too,
+        pitch_um=pitch_um,
+        rounded=lambda exact: from_fractions(as_fractions(exact)),
         polarity=first.polarity,
+        stored=Stored(
+            format="tiff",
+            shape=pixels.shape,
+            dtype=values.dtype.name,
+            offset=offset,
+            bits=bits if values.dtype.kind == "u" and bits < 16 and int(values.max()) < 2**bits else 0,
+            axes=axes,
+            parts=parts,
+            notes=tuple(notes),
+        ),
     )
 
 
-def write_tiff(radiograph: Radiograph, file: BinaryIO) -> None:
-    """Write every image as one uncompressed page, values, polarity and resolution as they are.
+def _axes_promised(tif: tifffile.TiffFile, where: str) -> tuple[dict[str, int], int]:
+    """What the metadata of ImageJ, OME, tifffile or MetaMorph speak of.
 
-    A stack of one image comes back as a single image. Pixels without resolution tags but with a
-    known pitch get the tags of that pitch.
-    """
-    import tifffile
-
-    resolution = _as_tags(stated_resolution(radiograph))
-    text = record_text(radiograph, resolution=_from_tags(resolution), polarity=radiograph.polarity)
-    with tifffile.TiffWriter(file, bigtiff=radiograph.pixels.nbytes > CLASSIC_BYTES) as tif:
-        tif.write(
-            radiograph.pixels,
-            photometric="miniswhite" if radiograph.polarity == "white-is-zero" else "minisblack",
-            resolution=resolution[:2] if resolution else None,
-            resolutionunit=resolution[2] if resolution else None,
-            description=text.encode() or None,
-            metadata=None,
-            software=False,
-            contiguous=False,
-        )
-
-
-def _count_directories(file: BinaryIO, size: int, where: str) -> int:
-    """Follow the chain of pages to its end (TIFF 6.0, section 2), which libraries do not insist on."""
-    file.seek(0)
-    head = file.read(4)
-    order = "<" if head[:2] == b"II" else ">"
-    big = head[2:4] in (b"+\0", b"\0+")
-    start, number, entry, link = (8, "Q", 20, "Q") if big else (4, "H", 12, "I")
-    seen: set[int] = set()
-    at = start
-    while True:
-        (offset,) = _unpack(order + link, file, at, size=size, where=where)
-        if offset == 0:
-            break
-        if offset in seen:
-            raise damaged(where, expected="a chain of pages that ends", found="one that runs in a circle")
-        seen.add(offset)
-        (tags,) = _unpack(order + number, file, offset, size=size, where=where)
-        at = offset + struct.calcsize(order + number) + tags * entry
-    if not seen:
-        raise damaged(where, expected="at least one page", found="none")
-    return len(seen)
-
-
-def _unpack(layout: str, file: BinaryIO, offset: int, *, size: int, where: str) -> tuple[Any, ...]:
-    end = offset + struct.calcsize(layout)
-    if end > size:
-        raise damaged(where, expected=f"page data up to byte {end}", found=f"a file of {size} bytes, cut off")
-    file.seek(offset)
-    return struct.unpack(layout, file.read(end - offset))
-
-
-def _planes_promised(tif: tifffile.TiffFile, where: str) -> int:
-    """How many images the metadata of ImageJ, OME, tifffile or MetaMorph speak of, 0 without such.
-
-    A series of them may have one axis beside y, x and samples.
+    Returns:
+        The length of each axis beside y, x and samples by its name, where there are several and one series;
+        and the number of images of all series, 0 without such metadata.
     """
     if not (tif.is_imagej or tif.is_ome or tif.is_shaped or tif.is_stk):
-        return 0
+        return {}, 0
     try:
         several = [(series, list(series.pages)) for series in tif.series]
     except (LookupError, ValueError, TypeError) as error:
@@ -154,18 +153,16 @@ def _planes_promised(tif: tifffile.TiffFile, where: str) -> int:
             found="another order or number",
             advice="save it as a plain multi-page TIFF",
         )
-    promised = 0
-    for series, _ in several:
-        long = [n for axis, n in zip(series.axes, series.shape, strict=True) if axis not in "YXS" and n > 1]
-        if len(long) > 1:
-            raise InputError(
-                where=where,
-                expected="one image or one stack of images",
-                found=f"{len(long) + 2} dimensions: axes {series.axes}, shape {series.shape}",
-                advice="export one stack at a time",
-            )
-        promised += long[0] if long else 1
-    return promised
+    long = [
+        {axis: n for axis, n in zip(series.axes, series.shape, strict=True) if axis not in "YXS" and n > 1}
+        for series, _ in several
+    ]
+    axes = long[0] if len(long) == 1 and len(long[0]) > 1 else {}
+    counts = [
+        math.prod(n for axis, n in zip(series.axes, series.shape, strict=True) if axis not in "YXS")
+        for series, _ in several
+    ]
+    return axes, sum(counts)
 
 
 def _check_pages(pages: list[_Page], size: int, where: str) -> None:
@@ -210,7 +207,7 @@ def _stack(pages: list[_Page], file: BinaryIO, planes: int, where: str) -> Pixel
     page = first.page
     simple = page.compression == 1 and page.predictor == 1 and page.fillorder == 1
     simple = simple and page.samplesperpixel == 1 and page.photometric != _PALETTE
-    if len(pages) > 1 or page.is_tiled or page.bitspersample not in (8, 16, 32) or not simple:
+    if len(pages) > 1 or page.is_tiled or page.bitspersample not in (8, 16, 32, 64) or not simple:
         raise damaged(where, expected=f"{planes} planes, as its metadata say", found=f"{len(pages)} pages")
     shape = (planes, *first.shape)
     dtype = page.dtype.newbyteorder(page.parent.byteorder)
@@ -240,23 +237,38 @@ class _Page:
         return dtype
 
     @property
-    def text(self) -> str:
-        """The first description; the library's own note on the shape is no text of the source."""
-        text = str(self.page.description)
-        return "" if self.page.is_shaped and text == self.page.shaped_description else text
+    def is_colour(self) -> bool:
+        """Whether it is stored as colour or with a palette, of which one grey is taken."""
+        return int(self.page.samplesperpixel) > 1 or self.page.photometric == _PALETTE
 
-    @property
-    def resolution(self) -> Resolution | None:
-        """As the tags say."""
-        x, y, unit = (self.page.tags.valueof(code) for code in (282, 283, 296))
-        return _from_tags((x, y, unit))
+    def segments(self, notes: list[str]) -> Segments:
+        """How a page like this is written; what is not as here is added to `notes`."""
+        page, code = self.page, int(self.page.compression)
+        name = next((name for name, each in CODES.items() if each == SAME.get(code, code)), None)
+        if name is None:
+            lossless = "deflate, which loses nothing"
+            notes.append(f"the compression ({page.compression.name}): written with {lossless}")
+        tile = (int(page.tilelength), int(page.tilewidth)) if page.is_tiled else None
+        if tile is not None and any(side % 16 or side > 4096 for side in tile):
+            tile = None
+        bits = int(page.bitspersample) if page.bitspersample in (10, 12, 14) and not self.is_colour else 0
+        if self.is_colour:
+            notes.append(
+                "colour, of which all channels are equal"
+                if page.photometric != _PALETTE
+                else "the palette of greys"
+            )
+        if self.orientation != 1:
+            notes.append("the orientation tag, which was followed")
+        predictor = not bits and (name is None or (name in PREDICTED and page.predictor != 1))
+        return Segments(name or "deflate", predictor, tile, int(page.rowsperstrip or 0), bits)
 
     def check_kind(self) -> None:
         """Refuse sample types, colour models and volumes that are no greyscale image."""
         page = self.page
         bits, kind = page.bitspersample, int(page.sampleformat)
-        unsigned = kind in (1, 4) and bits in (8, 10, 12, 14, 16)
-        if page.dtype is None or not (unsigned or (kind == 3 and bits == 32)):
+        sizes = {1: (8, 10, 12, 14, 16, 32, 64), 2: (8, 16, 32, 64), 3: (16, 32, 64), 4: (8, 10, 12, 14, 16)}
+        if page.dtype is None or bits not in sizes.get(kind, ()):
             names = {1: "unsigned integer", 2: "signed integer", 3: "floating-point"}
             names |= {5: "complex", 6: "complex"}
             raise wrong_type(self.where, f"{bits}-bit {names.get(kind, f'format {kind}')} samples")
@@ -324,31 +336,3 @@ class _Page:
             pixels = one_channel(samples, self.where, extra=len(page.extrasamples))
         pixels = pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
         return upright(pixels, self.orientation)
-
-
-_Tags = tuple[tuple[int, int], tuple[int, int], int]
-
-
-def _from_tags(tags: tuple[Any, Any, Any] | None) -> Resolution | None:
-    """Resolution from tags 282, 283 and 296; 1 to 1 without a unit says nothing and is None."""
-    if tags is None or not all(isinstance(value, tuple) and len(value) == 2 for value in tags[:2]):
-        return None
-    (nx, dx), (ny, dy), unit = tags
-    if not nx or not ny or not dx or not dy:
-        return None
-    resolution = Resolution(x=nx / dx, y=ny / dy, unit=_UNITS.get(2 if unit is None else int(unit), "none"))
-    return None if resolution == Resolution(1.0, 1.0) else resolution
-
-
-def _as_tags(resolution: Resolution | None) -> _Tags | None:
-    """The tags' fractions of 32-bit numbers, None where they cannot hold the values."""
-    if resolution is None:
-        return None
-    most, fractions = 2**32 - 1, []
-    for value in (resolution.x, resolution.y):
-        if not math.isfinite(value) or not 1 / most <= value <= most:
-            return None
-        near = Fraction(value).limit_denominator(max(1, min(most, int(most / value))))
-        fractions.append((near.numerator, near.denominator))
-    x, y = fractions
-    return x, y, {name: number for number, name in _UNITS.items()}[resolution.unit]

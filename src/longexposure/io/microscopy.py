@@ -1,0 +1,118 @@
+"""What ImageJ and OME-TIFF (model 2016-06) say in the description of a file's first page."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from xml.etree import ElementTree
+
+from longexposure.radiograph import Resolution
+
+_INCH = 25400.0
+_MICROMETRES = {
+    **dict.fromkeys(("um", "\u00b5m", "\u03bcm", "micron", "microns", "micrometer", "micrometre"), 1.0),
+    **dict.fromkeys(("micrometers", "micrometres"), 1.0),
+    **dict.fromkeys(("nm", "nanometer", "nanometers", "nanometre", "nanometres"), 1e-3),
+    **dict.fromkeys(("mm", "millimeter", "millimeters", "millimetre", "millimetres"), 1e3),
+    **dict.fromkeys(("cm", "centimeter", "centimeters", "centimetre", "centimetres"), 1e4),
+    **dict.fromkeys(("m", "meter", "meters", "metre", "metres"), 1e6),
+    **dict.fromkeys(("inch", "inches", "in"), _INCH),
+    **dict.fromkeys(("\u00c5", "\u212b", "angstrom"), 1e-4),
+    "pm": 1e-6,
+    "dm": 1e5,
+    "mil": 25.4,
+    "thou": 25.4,
+}
+
+
+def is_imagej(text: str) -> bool:
+    """Whether a description is ImageJ's."""
+    return text.startswith("ImageJ=")
+
+
+def is_ome(text: str) -> bool:
+    """Whether a description is OME-XML."""
+    return text[-10:].strip().endswith("OME>")
+
+
+def is_shaped(text: str) -> bool:
+    """Whether a description is the note on shape and axes that tifffile leaves."""
+    return (text.startswith("{") and '"shape":' in text) or text.startswith("shape=")
+
+
+Pitch = tuple[float, float]
+"""Of pixels, (y, x), in um."""
+
+
+def imagej_pitch(text: str, x: float, y: float, *, without_unit: Pitch | None) -> Pitch | None:
+    """Pixel pitch of `x` and `y` pixels per unit of an ImageJ description.
+
+    None for a unit that is no length, such as "pixel"; `without_unit` where none is named.
+    """
+    values = dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
+    name = values.get("unit", "").strip()
+    if not name:
+        return without_unit
+    across, down = _micrometres(name), _micrometres(values.get("yunit", name))
+    if not (x > 0 and y > 0 and across and down):
+        return None
+    if across == down == _INCH:
+        return Resolution(x, y, "inch").pitch_um
+    return down / y, across / x
+
+
+def ome_facts(text: str) -> tuple[Pitch | None, int]:
+    """Pixel pitch (y, x) in um and significant bits of an OME-XML, None and 0 where its images differ."""
+    try:
+        root = ElementTree.fromstring(text.encode())  # noqa: S314 (expat stops entities that grow)
+    except ElementTree.ParseError:
+        return None, 0
+    pitches, bits = set(), set()
+    for pixels in root.iter():
+        if pixels.tag.rsplit("}", 1)[-1] == "Pixels":
+            pitches.add(tuple(_length(pixels, f"PhysicalSize{axis}") for axis in "YX"))
+            bits.add(pixels.get("SignificantBits", ""))
+    y, x = pitches.pop() if len(pitches) == 1 else (0.0, 0.0)
+    significant = bits.pop() if len(bits) == 1 else ""
+    return (y, x) if y and x else None, int(significant) if significant.isdecimal() else 0
+
+
+def ome_anywhere(text: str) -> str:
+    """An OME-XML whose planes lie in this file, whatever its name is.
+
+    A plane may say in which file it lies, by name and identifier. Where that is the file itself, the name is
+    left out, so that a copy under another name is no riddle.
+    """
+    root = re.search(r"<(?:\w+:)?OME\b[^>]*?\sUUID\s*=\s*[\"']([^\"']+)[\"']", text)
+    if root is None:
+        return text
+    own = re.compile(
+        r"(<(?:\w+:)?UUID\b)\s+FileName\s*=\s*(?:\"[^\"]*\"|'[^']*')(\s*>\s*" + re.escape(root[1]) + r"\s*<)"
+    )
+    return own.sub(r"\1\2", text)
+
+
+def whole_shape(text: str) -> str:
+    """A note of tifffile on pages that are all written, not the first alone."""
+    try:
+        values = json.loads(text)
+    except ValueError:
+        return text
+    return json.dumps({key: value for key, value in values.items() if key != "truncated"})
+
+
+def _micrometres(unit: str) -> float | None:
+    """Length of a unit in um, None for what is none; ImageJ writes a micro sign as escaped digits."""
+    name = re.sub(r"\\u([0-9A-Fa-f]{4})", lambda found: chr(int(found[1], 16)), unit).strip()
+    return _MICROMETRES.get(name, _MICROMETRES.get(name.lower()))
+
+
+def _length(pixels: ElementTree.Element, name: str) -> float:
+    """A physical size in um; 0 where it is missing, no length or no number above 0."""
+    unit = _micrometres(pixels.get(f"{name}Unit", "um"))
+    try:
+        length = float(pixels.get(name, "")) * (unit or 0.0)
+    except ValueError:
+        return 0.0
+    return length if 0 < length < math.inf else 0.0
