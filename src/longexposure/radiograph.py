@@ -21,7 +21,7 @@ Polarity = Literal["black-is-zero", "white-is-zero"]
 
 DTYPES = ("uint8", "uint16", "float32")
 
-SOFTWARE_DPI = (1.0, 72.0, 96.0, 100.0)
+SOFTWARE_DPI = (72.0, 96.0, 100.0)
 """Dots per inch that programs write where nobody told them any; they say nothing of the pixels."""
 
 EXACT_FLOAT32 = 2**24
@@ -42,7 +42,7 @@ class Resolution:
     def pitch_um(self) -> tuple[float, float] | None:
         """Pixel pitch (y, x) in um; None without a physical unit, or where it is a program's default."""
         length = {"inch": 25400.0, "cm": 10000.0}.get(self.unit)
-        if length is None or not (0 < self.x < math.inf and 0 < self.y < math.inf):
+        if length is None or not (0 < self.x < math.inf and 0 < self.y < math.inf) or self.x == self.y == 1:
             return None
         inches = [each * 25400.0 / length for each in (self.x, self.y)]
         if any(all(abs(each - dpi) < 0.05 for each in inches) for dpi in SOFTWARE_DPI):
@@ -144,17 +144,19 @@ class Stored:
         return (whole.astype(np.uint64) + np.uint64(self.offset % 2**64)).astype(dtype)
 
     def _ends(self) -> tuple[int, int]:
-        """The least and the greatest grey value that the file's integers allow, its offset taken off."""
+        """The least and the greatest grey value that both the file's integers and float32 hold."""
         ends = np.iinfo(self.dtype)
-        return max(int(ends.min) - self.offset, -(2**62)), min(int(ends.max) - self.offset, 2**62)
+        return max(int(ends.min) - self.offset, -EXACT_FLOAT32), min(
+            int(ends.max) - self.offset, EXACT_FLOAT32
+        )
 
 
 def computable(values: npt.NDArray[Any], *, where: str) -> tuple[Pixels, int]:
     """Grey values of any real type in one that is computed in, with nothing lost: themselves, or float32.
 
     Returns:
-        The grey values and the offset that was taken off them: 0, or the least of whole numbers too large
-        for float32 whose differences are not.
+        The grey values and the offset that was taken off them: 0, or the least or the middle of whole
+        numbers that are too large for float32, while what is left is not.
 
     Raises:
         InputError: float32 cannot hold every value.
@@ -165,14 +167,15 @@ def computable(values: npt.NDArray[Any], *, where: str) -> tuple[Pixels, int]:
     if values.dtype.kind in "iu" and values.dtype.itemsize > 2:
         low, high = int(values.min()), int(values.max())
         if max(-low, high) > EXACT_FLOAT32:
-            offset = low
-        if high - offset > EXACT_FLOAT32:
+            offset = low if high - low <= EXACT_FLOAT32 else (low + high) // 2
+        if max(offset - low, high - offset) > EXACT_FLOAT32:
             raise _inexact(values, where, f"{low} to {high}")
     pixels = np.empty(values.shape, np.float32)
     given, taken = values.reshape(-1), pixels.reshape(-1)
     for at in range(0, given.size, _CHUNK):
         part = given[at : at + _CHUNK]
-        part = part - part.dtype.type(offset) if offset else part
+        if offset:
+            part = (part.astype(np.uint64) - np.uint64(offset % 2**64)).view(np.int64)
         with np.errstate(over="ignore"):
             taken[at : at + _CHUNK] = part
         if part.dtype.kind == "f" and not np.array_equal(taken[at : at + _CHUNK], part, equal_nan=True):

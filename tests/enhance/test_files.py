@@ -111,7 +111,8 @@ def test_multi_page_tiff_stays_one_with_its_tags_and_history(tmp_path, out):
     first = radiograph.pixels[0]
     assert result.sigma_before == flat_deviation(first, flat_blocks(first, estimate_noise(first)))
     with tifffile.TiffFile(result.output) as tiff:
-        text = json.loads(tiff.pages[0].description)
+        assert tiff.pages[0].description == radiograph.description
+        text = json.loads(tiff.pages[0].tags[65360].value)
     assert text["longexposure"]["source"]["sha256"] == hashlib.sha256(source.read_bytes()).hexdigest()
 
 

@@ -63,6 +63,12 @@ def enhance(
     sidecar: Annotated[
         bool, typer.Option("--sidecar", help="Write histories as JSON beside the images.")
     ] = False,
+    compress: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME", help="none, deflate, lzw, zstd, packbits, lzma; default: as the input TIFF."
+        ),
+    ] = None,
     overwrite: OverwriteOption = False,
     json_file: JsonOption = None,
 ) -> None:
@@ -78,7 +84,14 @@ def enhance(
     known = None if noise is None else read_calibration(noise)
     load = functools.partial(load_enhancer, model, engine=engine, device=device, precision=precision)
     stream = enhance_files(
-        sources, out, load, noise=known, strength=strength, overwrite=overwrite, sidecar=sidecar
+        sources,
+        out,
+        load,
+        noise=known,
+        strength=strength,
+        overwrite=overwrite,
+        sidecar=sidecar,
+        compress=compress,
     )
     followed = _Followed(stream, total=len(sources))
     try:
@@ -137,12 +150,13 @@ def _image_facts(path: Path) -> dict[str, Any]:
         "format": source.format if source else None,
         "sha256": source.sha256 if source else None,
         "shape": list(radiograph.pixels.shape),
-        "dtype": radiograph.pixels.dtype.name,
+        "dtype": radiograph.dtype,
         "pages": radiograph.pages,
         "domain": radiograph.domain,
         "polarity": radiograph.polarity,
         "pitch_um": radiograph.pitch_um,
         "description": radiograph.description,
+        **(radiograph.stored.facts() if radiograph.stored else {}),
         "exposure": dict(radiograph.exposure),
         "history": [step.as_dict() for step in radiograph.history],
         "first page": {

@@ -16,6 +16,7 @@ from longexposure.enhance.enhancer import Enhancer, check_strength
 from longexposure.enhance.statistics import ImageStatistics, examine, pages_of
 from longexposure.errors import LongExposureError, OutputError, ResourceError
 from longexposure.io import check_writable_folder, read_radiograph, writable_suffix, write_radiograph
+from longexposure.io.segments import check_compression
 from longexposure.io.writing import refuse_existing
 from longexposure.models.noise_range import Conditions
 from longexposure.noise import NoiseProfile, flat_blocks, flat_deviation
@@ -83,6 +84,7 @@ def enhance_files(
     strength: float = 1.0,
     overwrite: bool = False,
     sidecar: bool = False,
+    compress: str | None = None,
 ) -> Iterator[FileResult]:
     """Enhance files into a folder, in their order; a bad file is reported and the others go on.
 
@@ -99,12 +101,14 @@ def enhance_files(
         overwrite: replace enhanced files from an earlier run, which their history tells; nothing else is
             ever replaced.
         sidecar: write each history beside the image too, as JSON.
+        compress: compression of TIFFs, see `write_radiograph`; None keeps each file's own.
 
     Raises:
         OutputError: the folder cannot be made or written, or holds an input.
-        RecipeError: strength outside 0..1.
+        RecipeError: strength outside 0..1, or an unknown compression.
     """
     check_strength(strength)
+    check_compression(compress)
     sources, out = [Path(source) for source in inputs], Path(out)
     for source in sources:
         with contextlib.suppress(OSError, RuntimeError, ValueError):  # its reading will report what is wrong
@@ -116,7 +120,9 @@ def enhance_files(
                     found=f"the folder of {source.name}",
                     advice="choose another folder for --out, so that no original is at risk",
                 )
-    with contextlib.closing(_Pipeline(out, noise, overwrite=overwrite, sidecar=sidecar)) as pipeline:
+    with contextlib.closing(
+        _Pipeline(out, noise, overwrite=overwrite, sidecar=sidecar, compress=compress)
+    ) as pipeline:
         if sources:
             pipeline.read_ahead(sources[0])
         loaded = enhancer if isinstance(enhancer, Enhancer) else enhancer()
@@ -142,9 +148,16 @@ class _Pipeline:
     """
 
     def __init__(
-        self, out: Path, noise: NoiseProfile | NoiseCalibration | None, *, overwrite: bool, sidecar: bool
+        self,
+        out: Path,
+        noise: NoiseProfile | NoiseCalibration | None,
+        *,
+        overwrite: bool,
+        sidecar: bool,
+        compress: str | None,
     ) -> None:
         self._out, self._noise, self._overwrite, self._sidecar = out, noise, overwrite, sidecar
+        self._compress = compress
         self._reader = ThreadPoolExecutor(1, "longexposure-reader")
         self._writer = ThreadPoolExecutor(1, "longexposure-writer")
         self._ahead: Future[_Measured] | None = None
@@ -281,12 +294,14 @@ class _Pipeline:
         first = pages_of(before.pixels)[0]
         flat = flat_blocks(first, statistics[0].noise)
         warnings = [text for found in statistics for text in found.warnings(trained)]
+        if before.stored is not None and before.stored.notes:
+            warnings.append(f"not carried over: {'; '.join(before.stored.notes)}")
         target = self._target(measured.source)
         result = FileResult(
             source=measured.source,
             output=target,
             shape=before.pixels.shape,
-            dtype=before.pixels.dtype.name,
+            dtype=before.dtype,
             sigma_before=flat_deviation(first, flat),
             sigma_after=flat_deviation(pages_of(after.pixels)[0], flat),
             bad_pixels=sum(len(found.bad_pixels) for found in statistics),
@@ -298,7 +313,9 @@ class _Pipeline:
             before=before,
             after=after,
         )
-        write_radiograph(after, target, overwrite=self._overwrite, sidecar=self._sidecar)
+        write_radiograph(
+            after, target, overwrite=self._overwrite, sidecar=self._sidecar, compress=self._compress
+        )
         return result
 
     def _target(self, source: Path) -> Path:

@@ -17,6 +17,7 @@ from longexposure.errors import InputError, LongExposureError, OutputError, Reso
 from longexposure.io.checks import damaged, reason_of
 from longexposure.io.formats import FORMATS, format_of_suffix, writer_for
 from longexposure.io.record import record_fields
+from longexposure.io.segments import check_compression
 from longexposure.io.writing import Content, write_together
 from longexposure.radiograph import Radiograph, Source
 
@@ -126,8 +127,11 @@ def write_radiograph(
         OutputError: the file exists, is the source, cannot be written, or the format cannot hold it.
     """
     path = Path(path)
+    check_compression(compress)
     contents: dict[Path, Content] = {
-        path: functools.partial(writer_for(path), radiograph, **({"compress": compress} if compress else {}))
+        path: functools.partial(
+            writer_for(path), radiograph, **({} if compress is None else {"compress": compress})
+        )
     }
     if sidecar:
         values = {"description": radiograph.description, "longexposure": record_fields(radiograph)}

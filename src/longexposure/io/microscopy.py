@@ -9,13 +9,13 @@ from xml.etree import ElementTree
 
 from longexposure.radiograph import Resolution
 
-_INCH = 25400.0
+_INCH, _CM = 25400.0, 1e4
 _MICROMETRES = {
     **dict.fromkeys(("um", "\u00b5m", "\u03bcm", "micron", "microns", "micrometer", "micrometre"), 1.0),
     **dict.fromkeys(("micrometers", "micrometres"), 1.0),
     **dict.fromkeys(("nm", "nanometer", "nanometers", "nanometre", "nanometres"), 1e-3),
     **dict.fromkeys(("mm", "millimeter", "millimeters", "millimetre", "millimetres"), 1e3),
-    **dict.fromkeys(("cm", "centimeter", "centimeters", "centimetre", "centimetres"), 1e4),
+    **dict.fromkeys(("cm", "centimeter", "centimeters", "centimetre", "centimetres"), _CM),
     **dict.fromkeys(("m", "meter", "meters", "metre", "metres"), 1e6),
     **dict.fromkeys(("inch", "inches", "in"), _INCH),
     **dict.fromkeys(("\u00c5", "\u212b", "angstrom"), 1e-4),
@@ -59,6 +59,8 @@ def imagej_pitch(text: str, x: float, y: float, *, without_unit: Pitch | None) -
         return None
     if across == down == _INCH:
         return Resolution(x, y, "inch").pitch_um
+    if across == down == _CM:
+        return Resolution(x, y, "cm").pitch_um
     return down / y, across / x
 
 
@@ -82,8 +84,10 @@ def ome_anywhere(text: str) -> str:
     """An OME-XML whose planes lie in this file, whatever its name is.
 
     A plane may say in which file it lies, by name and identifier. Where that is the file itself, the name is
-    left out, so that a copy under another name is no riddle.
+    left out, so that a copy under another name is no riddle. Any other text is given back.
     """
+    if not is_ome(text):
+        return text
     root = re.search(r"<(?:\w+:)?OME\b[^>]*?\sUUID\s*=\s*[\"']([^\"']+)[\"']", text)
     if root is None:
         return text

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from dataclasses import dataclass, replace
+from typing import Any, Literal, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -56,22 +56,17 @@ class Segments:
     bits: int = 0
 
     def with_compression(self, name: str) -> Segments:
-        """The same with another compression and the predictor that suits it.
-
-        Raises:
-            RecipeError: no such compression.
-        """
-        if name not in get_args(Compression):
-            raise RecipeError(
-                where="compress",
-                expected=" or ".join(get_args(Compression)),
-                found=repr(name),
-                advice="choose one of these",
-            )
+        """The same with another compression and what suits it (raises as `check_compression`)."""
+        check_compression(name)
         if name == self.compression:
             return self
         rows = self.rows if "none" not in (name, self.compression) else 0
-        return Segments(name, name in PREDICTED and not self.bits, self.tile, rows, self.bits)  # type: ignore[arg-type]
+        return replace(
+            self,
+            compression=cast(Compression, name),
+            predictor=name in PREDICTED and not self.bits,
+            rows=rows,
+        )
 
     def predictor_tag(self, dtype: np.dtype[Any]) -> int:
         """Value of tag 317."""
@@ -116,6 +111,18 @@ class Segments:
         if self.compression == "packbits":
             return b"".join(imagecodecs.packbits_encode(row.tobytes()) for row in ordered)
         return _packer(self.compression)(ordered.data)
+
+
+def check_compression(name: str | None) -> None:
+    """Refuse a compression that is not written; None is the source's own.
+
+    Raises:
+        RecipeError: as said.
+    """
+    if name is not None and name not in CODES:
+        raise RecipeError(
+            where="compress", expected=" or ".join(CODES), found=repr(name), advice="choose one of these"
+        )
 
 
 def _packer(compression: Compression) -> Callable[[Any], Any]:

@@ -65,6 +65,10 @@ OF_PLACES = {
 """Tags of other programs that point into their own file; in another one they would point at anything."""
 
 
+MOST_BYTES, MOST_TAGS = 2**25, 2**18
+"""So much of a file's tags is carried over."""
+
+
 class Layout(NamedTuple):
     """Byte order ("<", ">"), and whether it is a BigTIFF."""
 
@@ -134,6 +138,7 @@ class Directories:
         start = self._bytes(0, 4)
         self.layout = Layout("<" if start[:2] == b"II" else ">", start[2:] in (b"+\0", b"\0+"))
         self.lost: set[int] = set()
+        self._tags: dict[Tag, Tag] = {}
         self._values: dict[tuple[int, int], bytes] = {}
         self._taken = 0
 
@@ -157,7 +162,7 @@ class Directories:
         return list(places)
 
     def tags(self, place: int, *, inner_of: int = 0) -> tuple[Tag, ...]:
-        """The tags of a directory; those whose value is not in the file, or of no known type, are `lost`."""
+        """The tags of a directory; those that are damaged or too many are `lost`."""
         layout = self.layout
         (count,) = self._unpack(layout.number, place)
         start = place + struct.calcsize(layout.number)
@@ -168,19 +173,20 @@ class Directories:
                 layout.order + ("HHQ" if layout.big else "HHI"), entries, at
             )
             size = SIZES.get(kind, 0) * number
-            value = entries[at + layout.entry - layout.inline : at + layout.entry]
+            inline = entries[at + layout.entry - layout.inline : at + layout.entry]
             if code in OF_THE_PIXELS:
                 continue
             if code in INNER:
-                found += self._inner(code, kind, value, inner_of)
-            elif 0 < size <= layout.inline:
-                found.append(Tag(code, kind, number, value[:size]))
-            elif size > 0 and struct.unpack(layout.place, value)[0] + size <= self.size:
-                found.append(
-                    Tag(code, kind, number, self._value(struct.unpack(layout.place, value)[0], size))
-                )
-            else:
+                found += self._inner(code, kind, inline, inner_of)
+                continue
+            value: bytes | None = inline[:size]
+            if size > layout.inline:
+                value = self._value(struct.unpack(layout.place, inline)[0], size)
+            if not value or len(self._tags) > MOST_TAGS:
                 self.lost.add(code)
+                continue
+            tag = Tag(code, kind, number, value)
+            found.append(self._tags.setdefault(tag, tag))
         return tuple(found)
 
     def _inner(self, code: int, kind: int, value: bytes, inner_of: int) -> list[Tag]:
@@ -195,13 +201,14 @@ class Directories:
         self.lost.add(code)
         return []
 
-    def _value(self, at: int, size: int) -> bytes:
-        """The bytes of a value; all that are taken together are no more than the file has."""
+    def _value(self, at: int, size: int) -> bytes | None:
+        """The bytes of a value, None where it is not in the file, or all together would be too many."""
+        if at + size > self.size:
+            return None
         if (at, size) not in self._values:
             self._taken += size
-            if self._taken > self.size:
-                found = f"values that overlap, {self._taken} bytes of a file of {self.size}"
-                raise damaged(self.where, expected="tags that lie beside each other", found=found)
+            if self._taken > MOST_BYTES:
+                return None
             self._values[at, size] = self._bytes(at, size)
         return self._values[at, size]
 

@@ -106,7 +106,7 @@ def read_tiff(file: BinaryIO, source: Source) -> Radiograph:
         pitch_um=pitch_um,
         kept=not (transposed or first.is_colour),
     )
-    notes += [f"tag {code}, which is damaged" for code in sorted(directories.lost)]
+    notes += [f"tag {code}, which is damaged or too large" for code in sorted(directories.lost)]
     return radiograph_of(
         pixels,
         source,

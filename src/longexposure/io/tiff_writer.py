@@ -123,10 +123,12 @@ def _described(
     at = next(
         (i for i, tag in enumerate(tags) if tag.code == DESCRIPTION and text_of_tag(tag) == parts.text), None
     )
-    if parts.text and text == parts.text and at is not None:
-        plain = microscopy.ome_anywhere(text) if microscopy.is_ome(text) else text
-        if (same and parts.kept) or not is_misread(text):
-            return plain, tags if plain == text else [*tags[:at], _text(DESCRIPTION, plain), *tags[at + 1 :]]
+    placed = microscopy.ome_anywhere(text)
+    if text and at is not None and placed == microscopy.ome_anywhere(parts.text):
+        if placed == parts.text and ((same and parts.kept) or not is_misread(text)):
+            return placed, tags
+        if same and parts.kept:
+            return placed, [*tags[:at], _text(DESCRIPTION, placed), *tags[at + 1 :]]
     tags = tags if at is None else [*tags[:at], *tags[at + 1 :]]
     if text and is_plain(text) and not is_misread(text):
         return text, [_text(DESCRIPTION, text), *tags]
