@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import struct
 import zlib
@@ -318,3 +319,150 @@ def test_square_pixels_without_unit_and_exif_without_orientation_say_nothing(fil
     radiograph = read_radiograph(file)
     assert radiograph.resolution is None
     np.testing.assert_array_equal(radiograph.pixels, [[1, 2]])
+
+
+GREY_PROFILE = bytes(16) + b"GRAY" + bytes(108)
+RGB_PROFILE = bytes(16) + b"RGB " + bytes(108)
+CARRIED = {
+    "gAMA": struct.pack(">I", 45455),
+    "cHRM": struct.pack(">8I", *range(1, 9)),
+    "sRGB": b"\0",
+    "sBIT": b"\x06",
+    "bKGD": b"\0\7",
+    "tIME": struct.pack(">HBBBBB", 2026, 1, 2, 3, 4, 5),
+    "pHYs": struct.pack(">IIB", 20_000, 10_000, 1),
+    "iCCP": b"grey\0\0" + zlib.compress(GREY_PROFILE),
+    "sCAL": b"\x010.001\x000.002",
+    "prVt": b"private, safe to copy",
+}
+
+
+def chunks_of(path: Path) -> list[tuple[str, bytes]]:
+    data, at, found = path.read_bytes(), 8, []
+    while at < len(data):
+        length, name = struct.unpack_from(">I4s", data, at)
+        found.append((name.decode(), data[at + 8 : at + 8 + length]))
+        at += 12 + length
+    return found
+
+
+def enhanced(source: Path) -> tuple[Radiograph, Path]:
+    radiograph = read_radiograph(source)
+    step = Step("longexposure", "0.1.0", "enhance", {})
+    copy = source.with_name("copy.png")
+    return radiograph, write_radiograph(radiograph.with_pixels(radiograph.pixels, step), copy)
+
+
+@pytest.mark.parametrize("place", ["before", "behind"])
+def test_chunks_are_carried_over_and_our_history_stands_beside_them(place, file):
+    texts = [
+        ("tEXt", b"Description\0board 7"),
+        ("zTXt", b"Author\0\0" + zlib.compress(b"operator 4")),
+        ("iTXt", "Title\0\0\0de\0Titel\0Brücke".encode()),
+        ("iTXt", b"XML:com.adobe.xmp\0\0\0\0\0<x:xmpmeta/>"),
+        ("tEXt", b"Software\0Acquire 3.1"),
+        ("tEXt", b"Comment\0second"),
+    ]
+    theirs = [*CARRIED.items(), *texts]
+    extra = b"".join(chunk(name.encode(), body) for name, body in theirs)
+    data = handmade(b"\0\1\2\0\3\4", size=(2, 2), extra=extra if place == "before" else b"")
+    if place == "behind":
+        data = data[:-12] + extra + data[-12:]
+    file.write_bytes(data)
+    before, copy = enhanced(file)
+    assert before.stored.notes == ()
+    assert before.description == "board 7"
+    found = chunks_of(copy)
+    assert [each for each in found if each in theirs] == theirs
+    (record,) = (body for name, body in found if body.startswith(b"longexposure\0"))
+    assert b'"enhance"' in record
+    assert [name for name, _ in found][-2:] == ["IDAT", "IEND"]
+    back = read_radiograph(copy)
+    for name in ("description", "resolution", "pitch_um"):
+        assert getattr(back, name) == getattr(before, name)
+    assert back.pitch_um == (100.0, 50.0)
+    again = write_radiograph(back, file.with_name("again.png"))
+    assert [each for each in chunks_of(again) if not each[1].startswith(b"longexposure")] == [
+        each for each in found if not each[1].startswith(b"longexposure")
+    ]
+    with Image.open(copy) as image:
+        assert image.info["Author"] == "operator 4"
+        assert image.info["Title"] == "Brücke"
+        assert image.info["icc_profile"] == GREY_PROFILE
+
+
+@pytest.mark.parametrize("name", [name for name in CARRIED if name not in ("prVt", "sCAL")])
+def test_damaged_chunk_is_left_out_and_said(name, file):
+    file.write_bytes(handmade(b"\0\1\2", size=(2, 1), extra=chunk(name.encode(), b"bad")))
+    if name == "pHYs":  # which nobody can read a resolution from
+        with pytest.raises(InputError):
+            read_radiograph(file)
+        return
+    _, copy = enhanced(file)
+    assert name not in [each for each, _ in chunks_of(copy)]
+    said = str(read_radiograph(copy).history[-1].settings["not_carried_over"])
+    assert ("ICC" if name == "iCCP" else name) in said
+
+
+def test_what_cannot_be_carried_over_is_said(file):
+    extra = chunk(b"prVT", b"unsafe to copy")
+    extra += chunk(b"tEXt", b"longexposure\0somebody else's")
+    file.write_bytes(handmade(b"\0\1\2", size=(2, 1), extra=extra))
+    _, copy = enhanced(file)
+    assert b"unsafe to copy" not in copy.read_bytes()
+    said = str(read_radiograph(copy).history[-1].settings["not_carried_over"])
+    assert "prVT" in said
+    assert "'longexposure'" in said
+
+
+@pytest.mark.parametrize(
+    ("profile", "kept"), [(GREY_PROFILE, True), (RGB_PROFILE, False)], ids=["grey", "rgb"]
+)
+def test_profile_of_colour_does_not_go_with_a_grey_image(profile, kept, file):
+    image = Image.fromarray(np.stack([ramp((9, 7), "uint8")] * 3, -1))
+    before, copy = enhanced(save(file, image, icc_profile=profile))
+    with Image.open(copy) as written:
+        assert written.mode == "L"
+        assert ("icc_profile" in written.info) == kept
+    assert ("ICC" in str(before.stored.notes)) == (not kept)
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("orientation", [1, 3, 6])
+def test_exif_is_carried_over_upright_and_without_its_thumbnail(order, orientation, file):
+    exif = Image.Exif()
+    exif.endian = order
+    exif[274], exif[271], exif[306] = orientation, "X-Ray WorX", "2026:01:02 03:04:05"
+    exif.get_ifd(34665)[36867] = "2026:01:02 03:04:05"
+    exif.get_ifd(34853)[1] = "N"
+    body = exif.tobytes()[6:]
+    file.write_bytes(handmade(b"\0\1\2", size=(2, 1), extra=chunk(b"eXIf", body)))
+    _, copy = enhanced(file)
+    with Image.open(copy) as image:
+        theirs = image.getexif()
+        assert theirs[274] == 1
+        assert (theirs[271], theirs[306]) == ("X-Ray WorX", "2026:01:02 03:04:05")
+        assert theirs.get_ifd(34665)[36867] == "2026:01:02 03:04:05"
+        assert theirs.get_ifd(34853)[1] == "N"
+    assert read_radiograph(copy).stored.notes == ()
+
+
+@pytest.mark.parametrize("per_metre", [2834, 2835, 3779, 3780, 3937, 100])
+def test_default_resolution_of_programs_is_kept_and_is_no_pitch(per_metre, file):
+    body = struct.pack(">IIB", per_metre, per_metre, 1)
+    file.write_bytes(handmade(b"\0\1\2", size=(2, 1), extra=chunk(b"pHYs", body)))
+    before, copy = enhanced(file)
+    assert before.pitch_um is None
+    assert ("pHYs", body) in chunks_of(copy)
+
+
+@pytest.mark.parametrize("keyword", ["Description", "Comment"])
+@pytest.mark.parametrize("new", ["", "new", "neu: Brücke", "{json}"])
+def test_description_that_is_set_anew_takes_the_place_of_the_old(keyword, new, file):
+    extra = chunk(b"tEXt", keyword.encode() + b"\0old") + chunk(b"tEXt", b"Author\0operator 4")
+    file.write_bytes(handmade(b"\0\1\2", size=(2, 1), extra=extra))
+    radiograph = dataclasses.replace(read_radiograph(file), description=new)
+    copy = write_radiograph(radiograph, file.with_name("b.png"))
+    assert read_radiograph(copy).description == new
+    with Image.open(copy) as image:
+        assert image.info == ({"Author": "operator 4"} | ({"Description": new} if new else {}))
