@@ -1,18 +1,28 @@
 """Textures without any noise, drawn to be hard on a noise estimator: fine structure everywhere, at any angle.
 
 The simulated machines have flat places nearly everywhere and blur what is fine; other images need not. Here are
-lattices and gratings from 2.5 px, piled discs and strands, grains, clouds, each over all of the image or a part of it,
-sharp or blurred, some in uneven light, which shows them where it is bright. What is known of them is that they
+lattices and gratings from 2.5 px, piled discs and strands, grains, clouds, foam, powder, fibres, sponge, bands of
+filtered noise, each over all of the image or a part of it, sharp or blurred, some in uneven light, which shows them where it is bright. What is known of them is that they
 are not noise. Their noise is never blurred: an estimator that saw blurred noise on them, or none of them in
 uneven light, took the lattice of a real circuit for noise that is blurred and grows with the signal.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
-from known_noise import PIECES, Picture, counted, cut_out, exported, turned, with_added_noise, with_hot_pixels
+from known_noise import (
+    PIECES,
+    Picture,
+    counted,
+    cut_out,
+    exported,
+    resampled,
+    turned,
+    with_added_noise,
+    with_hot_pixels,
+)
 from scipy import ndimage
 
 SIZES = (128, 192, 256, 320)
@@ -20,7 +30,7 @@ FINEST_PX, COARSEST_PX = 2.5, 40.0
 PARTLY, BLURRED, UNDER_LIGHT = 0.5, 0.7, 0.4
 FAINTEST, DEEPEST = 0.03, 2.0
 """What a texture takes of the light on it, as an exponent: where there is little light, it is not seen."""
-EXPORTED, COUNTED, HOT = 0.15, 0.08, 0.1
+EXPORTED, COUNTED, HOT, RESAMPLED = 0.15, 0.08, 0.1, 0.1
 
 Array = np.ndarray
 Random = np.random.Generator
@@ -32,7 +42,9 @@ def texture_pictures(random: Random) -> Iterator[Picture]:
     for _ in range(2):
         few = random.random() < COUNTED
         picture = counted(scene, random) if few else with_added_noise(scene, random, blurred=False)
-        if random.random() < EXPORTED:
+        if random.random() < RESAMPLED:
+            picture = resampled(scene, random, blurred=False)
+        elif random.random() < EXPORTED:
             picture = exported(picture, random)
         if random.random() < HOT:
             picture = with_hot_pixels(picture, random)
@@ -43,7 +55,7 @@ def texture_pictures(random: Random) -> Iterator[Picture]:
 
 def texture(side: int, random: Random) -> Array:
     """A texture (side, side), float64, most of it between 0 and 1."""
-    kinds = (lattice, grating, piled_pieces, grains, clouds)
+    kinds = (lattice, grating, piled_pieces, grains, clouds, foam, powder, fibres, sponge, bands)
     image = kinds[random.integers(len(kinds))](side, random)
     if random.random() < PARTLY:
         other = kinds[random.integers(len(kinds))](side, random) if random.random() < 0.4 else 0.5
@@ -158,3 +170,72 @@ def clouds(side: int, random: Random, *, fall: float | None = None) -> Array:
     spectrum = np.fft.rfft2(random.standard_normal((side, side))) / np.maximum(frequency, 1 / side) ** power
     image = unit(np.fft.irfft2(spectrum, (side, side)))
     return np.abs(image - 0.5) if fall is None and random.random() < 0.3 else image
+
+
+def _heaped(
+    side: int, random: Random, *, count: int, size_px: float, shape: Callable[[Array, float], Array]
+) -> Array:
+    """Round bodies that overlap and add up; `shape` is a body's thickness by squared distance and radius."""
+    image = np.zeros((side, side))
+    for radius in random.exponential(size_px, count) + random.uniform(1, 4):
+        y, x = random.uniform(-radius, side + radius, 2)
+        reach = radius + 2
+        rows, columns = (slice(max(int(at - reach), 0), max(int(at + reach) + 2, 0)) for at in (y, x))
+        piece = image[rows, columns]
+        if piece.size:
+            down = np.arange(rows.start, rows.start + piece.shape[0])[:, None] - y
+            right = np.arange(columns.start, columns.start + piece.shape[1]) - x
+            piece += shape(down**2 + right**2, radius)
+    return image
+
+
+def foam(side: int, random: Random) -> Array:
+    """Bubbles: the thickness of thin shells."""
+    wall = random.uniform(0.5, 2)
+
+    def shell(square: Array, radius: float) -> Array:
+        outside, inside = (np.sqrt(np.clip(each**2 - square, 0, None)) for each in (radius + wall, radius))
+        return outside - inside
+
+    size_px = _size_px(random, 15)
+    count = int(min(side * side / size_px**2 * np.exp(random.uniform(-1, 1.2)), 3000))
+    return _heaped(side, random, count=count, size_px=size_px, shape=shell)
+
+
+def powder(side: int, random: Random) -> Array:
+    """Balls upon each other, as a powder or a paste shows."""
+    size_px = _size_px(random, 10)
+    count = int(min(side * side / size_px**2 * np.exp(random.uniform(-1.5, 1.2)), 3000))
+    return _heaped(
+        side, random, count=count, size_px=size_px, shape=lambda d, r: np.sqrt(np.clip(r**2 - d, 0, None))
+    )
+
+
+def fibres(side: int, random: Random) -> Array:
+    """Thin straight strands all over the image, a mat or nearly aligned, which add up."""
+    y, x = np.mgrid[:side, :side] - side / 2
+    turn, spread = random.uniform(0, np.pi), random.choice((0.15, np.pi))
+    width = float(np.exp(random.uniform(np.log(0.5), np.log(3))))
+    image = np.zeros((side, side))
+    for _ in range(int(min(side / width * random.uniform(0.3, 2), 150))):
+        angle = turn + spread * random.uniform(-0.5, 0.5)
+        away = x * np.sin(angle) - y * np.cos(angle) - random.uniform(-0.7, 0.7) * side
+        image += np.sqrt(np.clip(width**2 - away**2, 0, None))
+    return image
+
+
+def sponge(side: int, random: Random) -> Array:
+    """Pores of no certain shape: where a random field of one scale is above a level; one to four layers."""
+    image = np.zeros((side, side))
+    for _ in range(random.integers(1, 5)):
+        field = bands(side, random)
+        image += np.clip((field - random.uniform(0.3, 0.7)) * random.uniform(4, 20) + 0.5, 0, 1)
+    return image
+
+
+def bands(side: int, random: Random) -> Array:
+    """A random field of about one scale: what lies between two Gaussians of white noise."""
+    white = random.standard_normal((side, side))
+    fine = float(np.exp(random.uniform(np.log(0.9), np.log(6))))
+    image = ndimage.gaussian_filter(white, fine, mode="wrap")
+    return unit(image - ndimage.gaussian_filter(white, fine * random.uniform(1.2, 4), mode="wrap"))

@@ -5,20 +5,22 @@ default network is given in its training. From a scene come
 
 - exposures as the machine stores them;
 - exposures as a viewer exports them: a window, a gamma, 8 to 12 bits, what lies outside cut off;
+- the same behind a logarithm or a curve like that of film, or with black and white exchanged;
 - the noise-free scene with noise that is drawn here: white, blurred up to a lag-1 correlation of 0.95, along
   lines up to 0.8, rows and columns up to twenty times the rest, any dependence on signal, down to nearly
   clean, at times exported too; a scene in eight is plain light, some are decimated to have finer texture;
+- the noise-free scene with such noise, enlarged, reduced, turned or shifted by parts of a pixel after that;
 - the noise-free scene counted in a few quanta, whole numbers;
 - the noise-free scene in 20 to 400 grey values, whose rounding is all the noise there is.
 
-Some have hot pixels far off the scale, some are small pieces, and all are turned any way, so that lines may be
-columns.
+Some have hot pixels far off the scale, some have areas filled or a border copied outwards, some are small pieces,
+and all are turned any way, so that lines may be columns.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -29,6 +31,7 @@ from scipy import ndimage
 from longexposure.data.simulated_patches import SimulatedPatchesConfig, draw_training_acquisition
 from longexposure.grey import PERCENTILES, measure_grey
 from longexposure.noise import NoiseProfile
+from longexposure.noise.estimator import ALONG
 from longexposure.simulation.detector.video import line_taps
 from longexposure.simulation.random_source import NumpyRandom
 
@@ -44,9 +47,14 @@ KINDS = ("white", "screen", "line", "both")
 OFTEN, SHARP = (0.5, 0.1, 0.33, 0.07), (0.6, 0, 0.4, 0)
 """Colours of the noise that is drawn here: mostly not blurred, as detectors are; `wide` blurs enough besides."""
 EXPORTED, ADDED_EXPORTED, COUNTED, ROUNDED = 0.6, 0.2, 0.25, 0.2
+TONED, RESAMPLED, FILLED = 0.4, 0.5, 0.1
 CUT_OFF = (0.0, 0.0, 0.005, 0.03, 0.1)
 """Fraction of the pixels beyond either end of a window."""
 DEPTHS = (8, 8, 8, 10, 12)
+TONES = ("logarithm", "film", "gamma", "line")
+CURVED_BY_NOISE = 0.3
+"""A logarithm is not steeper than that the noise is this fraction of its argument at the dark end."""
+RESAMPLED_PX, SCALES = 256, (0.45, 3.0)
 
 Array = np.ndarray
 Random = np.random.Generator
@@ -70,11 +78,15 @@ class Drawn(NamedTuple):
 
 
 class Picture(NamedTuple):
-    """An image (H, W) of any type, its true noise in its grey values, and how it was made."""
+    """An image (H, W) of any type, its true noise in its grey values, and how it was made.
+
+    `aside` (H, W) is True where a fill is known to be one, so that it does not count for the grey map.
+    """
 
     pixels: Array
     noise: NoiseProfile
     kind: str
+    aside: Array | None = None
 
 
 # Scenes, which are kept on the disk
@@ -139,7 +151,7 @@ def kept_images(file: Path) -> Iterator[Drawn]:
 
 
 def pictures(drawn: Drawn, random: Random) -> Iterator[Picture]:
-    """Four to six pictures of one scene."""
+    """Four to eight pictures of one scene."""
     taken = [Picture(short, drawn.noise, f"taken by {drawn.machine}") for short in drawn.shorts]
     made = [taken[0]]
     made.append(exported(taken[1], random) if random.random() < EXPORTED else taken[1])
@@ -150,8 +162,16 @@ def pictures(drawn: Drawn, random: Random) -> Iterator[Picture]:
         made.append(counted(unit_scene(drawn.clean, random), random))
     if random.random() < ROUNDED:
         made.append(rounded(unit_scene(drawn.clean, random), random))
+    if random.random() < TONED:
+        seen = random.random() < 0.6
+        given = taken[1] if seen else with_added_noise(unit_scene(drawn.clean, random), random)
+        made.append(toned(given, random))
+    if random.random() < RESAMPLED:
+        made.append(resampled(unit_scene(drawn.clean, random), random))
     for picture in made:
         spoiled = with_hot_pixels(picture, random) if random.random() < HOT else picture
+        if random.random() < FILLED:
+            spoiled = with_fills(spoiled, random)
         piece = cut_out(spoiled, random) if random.random() < PIECES else spoiled
         yield turned(piece, random)
 
@@ -166,20 +186,24 @@ def cut_out(picture: Picture, random: Random) -> Picture:
         int(random.integers(whole - part + 1))
         for whole, part in zip(pixels.shape, (height, width), strict=True)
     )
-    return picture._replace(pixels=np.ascontiguousarray(pixels[top : top + height, left : left + width]))
+    place = slice(top, top + height), slice(left, left + width)
+    aside = None if picture.aside is None else picture.aside[place]
+    return picture._replace(pixels=np.ascontiguousarray(pixels[place]), aside=aside)
 
 
 def transposed(picture: Picture) -> Picture:
     noise = picture.noise
     swapped = replace(noise, corr_x=noise.corr_y, corr_y=noise.corr_x)
-    return picture._replace(pixels=np.ascontiguousarray(picture.pixels.T), noise=swapped)
+    aside = None if picture.aside is None else picture.aside.T
+    return picture._replace(pixels=np.ascontiguousarray(picture.pixels.T), noise=swapped, aside=aside)
 
 
 def turned(picture: Picture, random: Random) -> Picture:
     """One of the eight flips and quarter turns."""
     found = transposed(picture) if random.random() < 0.5 else picture
-    steps = (int(step) for step in random.choice((-1, 1), 2))
-    return found._replace(pixels=np.ascontiguousarray(found.pixels[:: next(steps), :: next(steps)]))
+    down, right = (slice(None, None, int(step)) for step in random.choice((-1, 1), 2))
+    aside = None if found.aside is None else found.aside[down, right]
+    return found._replace(pixels=np.ascontiguousarray(found.pixels[down, right]), aside=aside)
 
 
 def with_hot_pixels(picture: Picture, random: Random) -> Picture:
@@ -192,38 +216,114 @@ def with_hot_pixels(picture: Picture, random: Random) -> Picture:
     return picture._replace(pixels=pixels)
 
 
+def with_fills(picture: Picture, random: Random) -> Picture:
+    """One to three areas of one grey value, or a border copied outwards; now and then known to be none."""
+    pixels = picture.pixels.copy()
+    filled = np.zeros(pixels.shape, bool)
+    low, high = np.percentile(pixels, PERCENTILES)
+    ends = (pixels.min(), pixels.max(), np.median(pixels), low + (high - low) * random.uniform(-0.5, 1.5))
+    for _ in range(random.integers(1, 4)):
+        shape = filled_shape(pixels.shape, random)
+        value = ends[random.integers(len(ends))]
+        pixels[shape] = np.rint(value) if pixels.dtype.kind == "u" else value
+        filled |= shape
+    if random.random() < 0.2:
+        border = int(random.integers(2, max(min(pixels.shape) // 4, 3)))
+        pixels = np.pad(pixels[border:-border, border:-border], border, mode="edge")
+    return picture._replace(pixels=pixels, aside=filled if random.random() < 0.5 else None)
+
+
+def filled_shape(shape: tuple[int, int], random: Random) -> Array:
+    """A rectangle, a corner cut off or a few strokes, True (H, W), a fiftieth to a fifth of the image."""
+    y, x = np.mgrid[: shape[0], : shape[1]] / np.array(shape).reshape(2, 1, 1)
+    kind = random.integers(3)
+    if kind == 0:
+        height, width = random.uniform(0.1, 0.5, 2)
+        top, left = random.uniform(-height / 2, 1 - height / 2), random.uniform(-width / 2, 1 - width / 2)
+        return (y >= top) & (y < top + height) & (x >= left) & (x < left + width)
+    if kind == 1:
+        x, y = (1 - x if random.random() < 0.5 else x), (1 - y if random.random() < 0.5 else y)
+        return x / random.uniform(0.1, 0.7) + y / random.uniform(0.1, 0.7) < 1
+    strokes = np.zeros(shape, bool)
+    for _ in range(random.integers(5, 40)):
+        top, left = (int(random.integers(side)) for side in shape)
+        long, thick = int(random.integers(3, 16)), int(random.integers(1, 4))
+        height, width = (long, thick) if random.random() < 0.5 else (thick, long)
+        strokes[top : top + height, left : left + width] = True
+    return strokes
+
+
 def exported(picture: Picture, random: Random) -> Picture:
     """As a viewer exports it: a window, a gamma in half of the cases, few bits."""
+    gamma = float(np.exp(random.uniform(np.log(0.45), np.log(2)))) if random.random() < 0.5 else 1.0
+    return behind_curve(picture, lambda t: t**gamma, random)._replace(kind="exported")
+
+
+def toned(picture: Picture, random: Random) -> Picture:
+    """Behind a curve that viewers and detectors use beside gammas, or inverted, or both."""
+    values = picture.pixels.astype(np.float64)
+    low, high = np.percentile(values, PERCENTILES)
+    kind = random.choice(TONES, p=(0.5, 0.1, 0.25, 0.15))
+    curve: Curve = lambda t: t  # noqa: E731
+    if kind == "logarithm":
+        faint = float(picture.noise.variance(low)) ** 0.5 / max(high - low, 1e-9)
+        steep = min(float(np.exp(random.uniform(np.log(2), np.log(300)))), CURVED_BY_NOISE / max(faint, 1e-9))
+        curve = lambda t: np.log1p(steep * t) / np.log1p(steep)  # noqa: E731
+    elif kind == "film":
+        power = random.uniform(1.1, 1.8)
+        curve = lambda t: t**power / (t**power + (1 - t) ** power)  # noqa: E731
+    elif kind == "gamma":
+        gamma = float(np.exp(random.uniform(np.log(0.33), np.log(2.5))))
+        curve = lambda t: t**gamma  # noqa: E731
+    inverted = kind == "line" or random.random() < 0.3
+    shown = behind_curve(picture, (lambda t: 1 - curve(t)) if inverted else curve, random)
+    return shown._replace(kind="toned")
+
+
+Curve = Callable[[Array], Array]
+
+
+def behind_curve(picture: Picture, curve: Curve, random: Random) -> Picture:
+    """A window of it behind a curve from 0..1 to 0..1, in few grey values."""
     values = picture.pixels.astype(np.float64)
     below, above = (random.choice(CUT_OFF) for _ in range(2))
     low, high = np.quantile(values, (below, 1 - above))
     width = max(high - low, 1e-9)
     room = random.uniform(0, 0.5, 2) * (random.random(2) < 0.5) * width
     low, width = low - room[0], width + room.sum()
-    gamma = float(np.exp(random.uniform(np.log(0.45), np.log(2)))) if random.random() < 0.5 else 1.0
     steps = 2.0 ** random.choice(DEPTHS) - 1
-    image = np.rint(steps * np.clip((values - low) / width, 0, 1) ** gamma).astype(np.float32)
-    noise = developed(picture.noise, image, low=low, width=width, gamma=gamma, steps=steps)
-    return Picture(image, noise, "exported")
+    image = np.rint(steps * curve(np.clip((values - low) / width, 0, 1))).astype(np.float32)
+    grid = np.linspace(0, 1, 4096) ** 2
+    noise = developed(picture.noise, image, given=low + width * grid, shown=steps * curve(grid))
+    return Picture(image, noise, picture.kind)
 
 
-def developed(
-    noise: NoiseProfile, image: Array, *, low: float, width: float, gamma: float, steps: float
-) -> NoiseProfile:
-    """The profile behind a window and a gamma, around the middle of the image's contrast."""
+def developed(noise: NoiseProfile, image: Array, *, given: Array, shown: Array) -> NoiseProfile:
+    """The profile behind a curve and rounding, over the image's contrast.
+
+    Args:
+        noise: before it.
+        image: behind it.
+        given: grey values before the curve, ascending.
+        shown: what the curve makes of them, ascending or descending.
+    """
     grey = measure_grey(image)
-    at = (np.array([0.3, 0.5, 0.7]) - grey.offset) / grey.scale
-    fraction = np.clip(at / steps, 1e-3, 1)
-    contrast = steps * gamma * fraction ** (1 - 1 / gamma) / width
-    seen = noise.variance(low + width * fraction ** (1 / gamma)) * contrast**2
+    unit = np.array([*ALONG, 0.3, 0.7])
+    at = (unit - grey.offset) / grey.scale
+    steep = np.gradient(shown, given)
+    order = slice(None) if shown[-1] > shown[0] else slice(None, None, -1)
+    before, contrast = (np.interp(at, shown[order], each[order]) for each in (given, steep))
+    seen = noise.variance(before) * contrast**2
     variance = seen + 1 / 12
-    kept = seen[1] / variance[1]
+    middle = ALONG.index(0.5)
+    kept = seen[middle] / variance[middle]
     return NoiseProfile(
-        level=at[1],
-        sigma=variance[1] ** 0.5,
-        slope=(variance[2] - variance[0]) / (at[2] - at[0]),
+        level=at[middle],
+        sigma=variance[middle] ** 0.5,
+        slope=(variance[-1] - variance[-2]) / (at[-1] - at[-2]),
         corr_x=noise.corr_x * kept,
         corr_y=noise.corr_y * kept,
+        curve=tuple(zip(at[: len(ALONG)].tolist(), np.sqrt(variance[: len(ALONG)]).tolist(), strict=True)),
     )
 
 
@@ -263,6 +363,69 @@ def rounded(scene: Array, random: Random) -> Picture:
     steps = float(np.exp(random.uniform(np.log(20), np.log(400))))
     noise = NoiseProfile(level=0.5 * steps, sigma=12**-0.5)
     return Picture(np.rint(steps * (scene - scene.min())).astype(np.float32), noise, "rounded")
+
+
+def resampled(scene: Array, random: Random, *, blurred: bool = True) -> Picture:
+    """Noise on it, then enlarged, reduced, turned or shifted by parts of a pixel, which keeps sums.
+
+    So noise and scene are resampled each for itself; what became of the noise is measured on it.
+
+    Args:
+        scene: contrast between 0 and 1.
+        random: what is drawn from.
+        blurred: whether some of the noise was blurred before.
+    """
+    scene = scene[:RESAMPLED_PX, :RESAMPLED_PX]
+    sigma = float(np.exp(random.uniform(np.log(0.003), np.log(0.3))))
+    fraction = random.uniform(0, 1) * random.choice((0.0, 1.0))
+    colour = Colour.drawn(random, blurred=blurred and random.random() < 0.4)._replace(rows=0.0, columns=0.0)
+    change = resampling(random)
+    field = colour.field(random, scene.shape)
+    variance = np.maximum(1 + 2 * fraction * (scene - 0.5), 0.02)
+    image = change(scene) + change(sigma * np.sqrt(variance) * field)
+    left = change(field)
+    left = left[3:-3, 3:-3] - left[3:-3, 3:-3].mean()
+    power = float(np.mean(left**2))
+    x, y = (
+        float(np.mean(one * other)) / power
+        for one, other in ((left[:, 1:], left[:, :-1]), (left[1:], left[:-1]))
+    )
+    spread = sigma * power**0.5
+    noise = NoiseProfile(level=0.5, sigma=spread, slope=2 * fraction * spread**2, corr_x=x, corr_y=y)
+    if random.random() < 0.5:
+        steps = 2.0 ** random.choice((*DEPTHS, 16)) - 1
+        image = np.rint(steps * (0.1 + 0.8 * image))
+        noise = noise.mapped(scale=0.8 * steps, offset=0.1 * steps)
+        noise = replace(noise, sigma=(noise.sigma**2 + 1 / 12) ** 0.5)
+    return Picture(image.astype(np.float32), noise, "resampled")
+
+
+def resampling(random: Random) -> Curve:
+    """Enlarging or reducing, turning, or shifting, linear or cubic; what the border lacks is left out."""
+    order = int(random.choice((1, 1, 3)))
+    kind = random.integers(4)
+    if kind == 0:
+        degrees = float(random.choice((random.uniform(-45, 45), random.uniform(-5, 5))))
+
+        def turn(image: Array) -> Array:
+            reach = int(np.ceil(min(image.shape) * 0.15))
+            turned = ndimage.rotate(image, degrees, order=order, reshape=False, mode="reflect")
+            return turned[reach:-reach, reach:-reach]
+
+        return turn
+    if kind == 1:
+        shift = random.uniform(0, 1, 2)
+        return lambda image: ndimage.shift(image, shift, order=order, mode="reflect")
+    low, high = np.log(SCALES)
+    common = (2.0, 2.0, 1.5, 3.0, 0.5)
+    scale = (
+        float(random.choice(common)) if random.random() < 0.5 else float(np.exp(random.uniform(low, high)))
+    )
+    scales = (scale, scale) if random.random() < 0.85 else (scale, 1.0)
+    whole_px = bool(random.random() < 0.6)
+    return lambda image: ndimage.zoom(image, scales, order=order, grid_mode=whole_px, mode="nearest")[
+        :384, :384
+    ]
 
 
 def with_added_noise(scene: Array, random: Random, *, blurred: bool = True) -> Picture:

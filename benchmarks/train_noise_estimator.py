@@ -44,8 +44,9 @@ from known_noise import MACHINES, SIZES, Picture, keep_images, kept_images, pict
 
 import longexposure
 from longexposure.grey import measure_grey
-from longexposure.noise.blocks import cut_blocks, features, unclipped
-from longexposure.noise.estimator import CORRELATION, FEWEST_BLOCKS, regress
+from longexposure.masks import Mask
+from longexposure.noise.blocks import features, picture_blocks
+from longexposure.noise.estimator import ALONG, CORRELATION, FARTHEST, FEWEST_BLOCKS, regress
 from longexposure.system import host_facts
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -64,8 +65,14 @@ FLOOR = 0.0007
 PICTURES, DRAWN_TEXTURES = 33, 34
 """Numbers of the random streams of what is done to scenes, and of textures."""
 
-TARGETS = ("log_ratio", "corr_x", "corr_y", "signal_share")
-WEIGHT = (1.0, 3.0, 3.0, 0.4)
+TARGETS = (
+    "log_ratio",
+    "corr_x",
+    "corr_y",
+    "signal_share",
+    *(f"variance at {at:g}" for at in ALONG if at != 0.5),
+)
+WEIGHT = (1.0, 3.0, 3.0, 0.4, 0.1, 0.3, 0.3, 0.1)
 """Of each in the loss: correlations 0.05 too low cost the default network more than a sigma a tenth too low."""
 LEVELS = (0.0007, 0.003, 0.006, 0.02, 0.06, 1.0)
 QUANTILES = (0.02, 0.05, 0.25, 0.5, 0.75, 0.95, 0.98)
@@ -83,7 +90,7 @@ class Examples:
     Attributes:
         inputs: features of pictures, (N, F).
         across: those of their transposes, (N, F).
-        targets: (N, 4), see `TARGETS`.
+        targets: (N, 8), see `TARGETS`.
         sigma: the true one in the unit domain of each image, (N,).
         kind: how each was made, (N,).
     """
@@ -100,13 +107,12 @@ class Examples:
 
 def example(picture: Picture) -> tuple[Array, Array, float] | None:
     """Features, targets and sigma of a picture; None where there is nothing to learn from."""
-    pixels = picture.pixels
-    low, high = float(pixels.min()), float(pixels.max())
-    blocks = cut_blocks(pixels)
-    usable = blocks[unclipped(blocks, low=low, high=high)]
-    if high <= low or len(usable) < FEWEST_BLOCKS:
+    pixels, aside = picture.pixels, picture.aside
+    known = pixels if aside is None or aside.mean() > 0.9 else pixels[~aside][None]
+    usable = picture_blocks(pixels, None if aside is None else Mask.of(aside))
+    if known.max() <= known.min() or len(usable) < FEWEST_BLOCKS:
         return None
-    grey = measure_grey(pixels)
+    grey = measure_grey(known)
     span = 1.0 / grey.scale
     inputs, reference = features(usable, span=span, low=-grey.offset / grey.scale)
     truth = picture.noise.mapped(scale=grey.scale, offset=grey.offset)
@@ -116,7 +122,9 @@ def example(picture: Picture) -> tuple[Array, Array, float] | None:
         return None
     fraction = float(np.clip(truth.slope / (2 * variance), -1, 1))
     along_x, along_y = np.clip((truth.corr_x, truth.corr_y), *CORRELATION)
-    targets = np.array([np.log(sigma * span / reference), along_x, along_y, fraction])
+    elsewhere = np.log(np.maximum(truth.variance(ALONG), 1e-12) / variance)
+    ends = np.clip(np.delete(elsewhere, ALONG.index(0.5)), *FARTHEST)
+    targets = np.array([np.log(sigma * span / reference), along_x, along_y, fraction, *ends])
     return inputs, targets.astype(np.float32), sigma
 
 
@@ -211,7 +219,7 @@ def train_member(
 
     Args:
         inputs: (N, F), of zero mean and unit spread.
-        targets: (N, 4).
+        targets: (N, 8).
     """
     torch.manual_seed(seed)
     x, y = torch.from_numpy(inputs), torch.from_numpy(targets)
@@ -258,7 +266,7 @@ def merged(members: list[list[tuple[Array, Array]]]) -> Layers:
 def fit(examples: Examples, *, seed: int, members: int, **settings: Any) -> Layers:
     """Everything that noise/estimator.py loads: mean, spread, w1, b1, w2, b2, w3, b3."""
     both = np.concatenate([examples.inputs, examples.across])
-    targets = np.concatenate([examples.targets, examples.targets[:, (0, 2, 1, 3)]])
+    targets = np.concatenate([examples.targets, examples.targets[:, (0, 2, 1, 3, 4, 5, 6, 7)]])
     mean, spread = both.mean(axis=0), both.std(axis=0) + np.float32(1e-3)
     trained = []
     for number in range(members):

@@ -12,6 +12,8 @@ from longexposure.noise.blocks import (
     cut_blocks,
     energies,
     features,
+    filled,
+    scale_ends,
     unclipped,
 )
 
@@ -134,6 +136,36 @@ def test_blocks_at_either_end_of_the_scale_are_left_out_beyond_two_pixels():
     blocks[2, 0, :2] = 100
     blocks[3, 0, :3] = 101
     assert unclipped(blocks, low=0, high=100).tolist() == [True, False, True, False]
+
+
+@pytest.mark.parametrize("dtype", ["uint16", "float32"])
+def test_the_ends_of_the_scale_are_where_grey_values_pile_up(dtype):
+    values = np.random.default_rng(0).normal(3000, 300, 20000)
+    for image, expected in (
+        (values, (values.min(), values.max())),
+        (np.minimum(values, 3200), (values.min(), 3200)),
+        (np.append(np.minimum(values, 3200), [65000] * 20), (values.min(), 3200)),
+        (np.append(np.maximum(values, 2900), [0] * 30), (2900, values.max())),
+    ):
+        found = scale_ends(*np.unique(image.astype(dtype), return_counts=True))
+        assert found == pytest.approx(expected, abs=1)
+
+
+@pytest.mark.parametrize("sigma", [0.4, 0.7, 2.0, 30.0])
+def test_noise_as_coarse_as_its_rounding_fills_no_block(sigma):
+    blocks = _blocks(np.rint(_white((512, 512), sigma=sigma)))
+    assert filled(blocks, step=1.0).mean() < (0.25 if sigma < 0.5 else 0.01)
+
+
+def test_a_block_with_a_run_of_equal_pixels_is_filled():
+    blocks = _blocks(_white((8, 48), sigma=30))
+    blocks[1, :3] = 7
+    blocks[2, :, 5:] = blocks[2, :, 5:6]
+    blocks[3] = 0
+    blocks[4, 4:, :4] = -100
+    blocks[5, 1] = 3
+    assert filled(blocks, step=0.0).tolist() == [False, True, True, True, True, True]
+    assert filled(blocks.swapaxes(1, 2), step=0.0).tolist() == [False, True, True, True, True, True]
 
 
 def test_features_do_not_depend_on_scale_and_zero_of_the_grey_values():

@@ -14,6 +14,8 @@ from skimage import data, transform
 from train_noise_estimator import example
 
 from longexposure import load_enhancer
+from longexposure.grey import GreyMap, measure_grey
+from longexposure.masks import Mask
 from longexposure.noise import NoiseProfile, estimate_noise
 from longexposure.noise.estimator import FEWEST_BLOCKS, _weights, regress
 from longexposure.simulation.exposure import draw_pair
@@ -303,6 +305,122 @@ def test_the_views_of_one_real_detector_are_found_to_have_its_noise(added):
         assert abs(found.corr_y) < 0.2
     np.testing.assert_allclose(ratios, 1, atol=0.2)
     assert np.mean(ratios) == pytest.approx(1, abs=0.1)
+
+
+# Fills, clipping, and what else is no picture
+
+
+def _board(side=384, *, noise=800.0, seed=1):
+    """Dark balls on a bright board: float64."""
+    y, x = np.mgrid[:side, :side]
+    balls = np.hypot((y - 10) % 60 - 30, (x - 10) % 60 - 30) < 15
+    clean = ndimage.gaussian_filter(20000 - 9000.0 * balls, 1.2)
+    return clean + noise * np.random.default_rng(seed).standard_normal(clean.shape)
+
+
+def _corner(image, value):
+    image[:56, :56] = value
+
+
+def _two_thirds(image, value):
+    image[: image.shape[0] * 2 // 3] = value
+
+
+def _collimated(image, value):
+    y, x = np.mgrid[: image.shape[0], : image.shape[1]]
+    image[np.hypot(y - image.shape[0] / 2, x - image.shape[1] / 2) > image.shape[0] * 0.42] = value
+
+
+def _frame(image, value):
+    image[:9] = image[-11:] = value
+    image[:, :13] = image[:, -10:] = value
+
+
+def _letters(image, value):
+    for number, top in enumerate(range(20, 360, 24)):
+        image[top : top + 12, 10 : 300 - 7 * number : 6] = value
+        image[top + 5 : top + 7, 10 : 300 - 7 * number] = value
+
+
+def _many_fills(image, value):
+    for number in range(30):
+        top, left = 60 * (number // 6), 60 * (number % 6)
+        image[top : top + 26, left : left + 31] = value * (0.7 + 0.02 * number)
+
+
+FILLS = (_corner, _two_thirds, _collimated, _frame, _letters, _many_fills)
+
+
+@pytest.mark.parametrize("fill", FILLS)
+@pytest.mark.parametrize("value", [0, 15000, 20000, 65535])
+def test_fills_are_no_evidence_of_noise(fill, value):
+    image = _board()
+    fill(image, value)
+    image = np.rint(np.clip(image, 0, 65535)).astype(np.uint16)
+    for each in (image, image.astype(np.float32) / 65535, (image >> 8).astype(np.uint8)):
+        scale = {"uint16": 1, "float32": 1 / 65535, "uint8": 1 / 256}[each.dtype.name]
+        assert _sigma_at(estimate_noise(each), 20000 * scale) == pytest.approx(800 * scale, rel=0.15)
+
+
+def test_neither_is_a_turned_picture_with_filled_corners():
+    turned = ndimage.rotate(_board(noise=0), 7, order=1, cval=0, reshape=True)
+    inside = turned > 5000
+    turned += 466 * np.random.default_rng(2).standard_normal(turned.shape) * inside
+    turned[~inside] = 0
+    found = estimate_noise(np.rint(turned).astype(np.uint16))
+    assert _sigma_at(found, 20000) == pytest.approx(466, rel=0.15)
+
+
+def test_a_border_that_was_copied_outwards_is_no_evidence():
+    image = np.pad(_board()[100:300, 100:300], 60, mode="edge").astype(np.float32)
+    assert _sigma_at(estimate_noise(image), 20000) == pytest.approx(800, rel=0.15)
+
+
+def test_what_is_set_aside_is_left_out_whatever_it_holds():
+    image = _board().astype(np.float32)
+    aside = np.zeros(image.shape, bool)
+    aside[30:200, 150:370] = True
+    image[aside] = np.random.default_rng(3).normal(9000, 5, int(aside.sum()))
+    mask = Mask.of(aside)
+    assert _sigma_at(estimate_noise(image, aside=mask), 20000) == pytest.approx(800, rel=0.1)
+    image[aside] = np.nan
+    grey = measure_grey(image[200:])
+    assert _sigma_at(estimate_noise(image, grey, mask), 20000) == pytest.approx(800, rel=0.1)
+
+
+def test_where_few_blocks_are_left_neighbours_tell_the_noise():
+    """A strip of 5 px between areas that are set aside: no block lies within it."""
+    image = (1000 + 20 * np.random.default_rng(0).standard_normal((300, 300))).astype(np.float32)
+    aside = np.ones(image.shape, bool)
+    aside[101:106] = False
+    image[aside] = np.nan
+    found = estimate_noise(image, GreyMap(scale=0.01, offset=-9.5), Mask.of(aside))
+    assert found.sigma == pytest.approx(20, rel=0.1)
+    assert found.level == pytest.approx(1000, abs=5)
+
+
+@pytest.mark.parametrize("hot", [None, 65535])
+def test_a_hot_pixel_does_not_hide_where_the_detector_saturates(hot):
+    """Two fifths of the picture lie at the detector's full scale of 4095."""
+    ramp = np.broadcast_to(np.linspace(2000, 4900, 256), (256, 256))
+    image = np.minimum(np.rint(ramp + 60 * np.random.default_rng(0).standard_normal(ramp.shape)), 4095)
+    image = image.astype(np.uint16)
+    if hot:
+        image[7, 9] = hot
+    found = estimate_noise(image)
+    for grey in (2500, 3500):
+        assert _sigma_at(found, grey) == pytest.approx(60, rel=0.15)
+
+
+@pytest.mark.parametrize("steps", [1, 100])
+def test_a_clean_image_has_hardly_any_noise(steps):
+    """Blurred discs, drawn in 16 bits and in 8: rounding, and nothing else."""
+    clean = np.rint(_board(noise=0) / steps).astype(np.uint16)
+    for image in (clean, clean.astype(np.float32)):
+        assert estimate_noise(image).sigma < 0.6
+        text = image.copy()
+        _letters(text, 30000 // steps)
+        assert estimate_noise(text).sigma < 0.6
 
 
 # Laws

@@ -82,3 +82,52 @@ def test_a_negative_sigma_is_refused():
 
 def test_a_profile_survives_json():
     assert NoiseProfile(**json.loads(json.dumps(PROFILE.as_dict()))) == PROFILE
+
+
+# Noise that follows no line
+
+CURVED = NoiseProfile(
+    level=100.0, sigma=4.0, slope=-0.2, origin="estimated", curve=((50.0, 9.0), (100.0, 4.0), (180.0, 1.0))
+)
+
+
+def test_the_curve_says_the_noise_where_there_is_one():
+    """A logarithm's: straight in the logarithm of sigma between the points, the ends hold beyond."""
+    grey = np.array([50, 75, 100, 140, 180, 20, 400])
+    expected = np.array([9, 6, 4, 2, 1, 9, 1])
+    np.testing.assert_allclose(CURVED.variance(grey), expected**2.0)
+
+
+def test_a_curve_is_mapped_with_the_grey_values():
+    mapped = CURVED.mapped(scale=3.0, offset=50.0)
+    for grey in (30.0, 66.0, 100.0, 150.0):
+        assert float(mapped.variance(3 * grey + 50)) == pytest.approx(9 * float(CURVED.variance(grey)))
+
+
+def test_the_line_of_a_curve_is_what_networks_are_told():
+    line = dataclasses.replace(CURVED, curve=())
+    unit, curved = (each.mapped(scale=0.005, offset=0.0) for each in (line, CURVED))
+    np.testing.assert_array_equal(curved.noise_condition(), unit.noise_condition())
+
+
+def test_the_least_variance_between_two_grey_values():
+    low, high = np.array([60.0, 110.0, 150.0, 20.0]), np.array([80.0, 110.0, 500.0, 40.0])
+    for profile in (CURVED, PROFILE, dataclasses.replace(PROFILE, slope=-0.3)):
+        grid = np.linspace(low, high, 400)
+        np.testing.assert_allclose(profile.least_variance(low, high), profile.variance(grid).min(axis=0))
+    dip = dataclasses.replace(CURVED, curve=((0.0, 5.0), (100.0, 2.0), (200.0, 5.0)))
+    assert dip.least_variance(np.array([50.0]), np.array([150.0])) == pytest.approx(4.0)
+
+
+def test_the_dictionary_of_a_curve_is_ready_for_json():
+    assert "curve" not in PROFILE.as_dict()
+    assert json.loads(json.dumps(CURVED.as_dict()))["curve"] == [[50.0, 9.0], [100.0, 4.0], [180.0, 1.0]]
+
+
+@pytest.mark.parametrize(
+    "curve",
+    [((1.0, 2.0),), ((2.0, 1.0), (1.0, 1.0)), ((1.0, 0.0), (2.0, 1.0)), ((1.0, np.nan), (2.0, 1.0))],
+)
+def test_a_curve_that_is_none_is_refused(curve):
+    with pytest.raises(InputError, match="ascending"):
+        NoiseProfile(level=1.0, sigma=1.0, curve=curve)

@@ -13,7 +13,13 @@ from longexposure.grey import GreyMap, measure_grey
 from longexposure.models.noise_range import Conditions
 from longexposure.noise import NoiseProfile, estimate_noise
 from longexposure.noise.calibration import NoiseCalibration
+from longexposure.noise.resampling import resampling_in_words
 from longexposure.radiograph import Pixels
+
+RESAMPLED = (
+    "noise that neighbours share is left more than other noise; enhance the image as the detector gave it, "
+    "and enlarge or turn the result"
+)
 
 
 @dataclass(frozen=True)
@@ -27,6 +33,7 @@ class ImageStatistics:
         aside: areas of it that are no picture of the part.
         calibration: what the noise was taken from, where it was not measured on the image.
         cautions: what speaks against that.
+        resampled: what was done to the pixels before: "repeated 2 x 2" or "interpolated"; empty for nothing.
     """
 
     grey: GreyMap
@@ -35,6 +42,7 @@ class ImageStatistics:
     aside: SetAside
     calibration: NoiseCalibration | None = None
     cautions: tuple[str, ...] = ()
+    resampled: str = ""
 
     @property
     def noise_condition(self) -> npt.NDArray[np.float32]:
@@ -48,10 +56,13 @@ class ImageStatistics:
 
     def warnings(self, trained: Conditions | None) -> tuple[str, ...]:
         """Where the noise lies outside what a network was trained for, if that is known, and the cautions."""
+        cautions = self.cautions
+        if self.resampled:
+            cautions = (*cautions, f"pixels were {self.resampled} before: {RESAMPLED}")
         if trained is None or self.noiseless:
-            return self.cautions
+            return cautions
         unit = self.noise.mapped(scale=self.grey.scale, offset=self.grey.offset)
-        return (*trained.outside(unit), *self.cautions)
+        return (*trained.outside(unit), *cautions)
 
 
 def examine(pixels: Pixels, noise: NoiseProfile | NoiseCalibration | None = None) -> ImageStatistics:
@@ -72,7 +83,8 @@ def examine(pixels: Pixels, noise: NoiseProfile | NoiseCalibration | None = None
         noise, cautions = noise.profile_of(pixels, grey)
     profile = estimate_noise(pixels, grey, aside.mask) if noise is None else noise
     bad_pixels = find_bad_pixels(pixels, profile, aside.mask)
-    return ImageStatistics(grey, profile, bad_pixels, aside, calibration, cautions)
+    resampled = resampling_in_words(pixels, profile, aside.mask)
+    return ImageStatistics(grey, profile, bad_pixels, aside, calibration, cautions, resampled)
 
 
 def pages_of(pixels: Pixels) -> Pixels:

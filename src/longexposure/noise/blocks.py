@@ -14,6 +14,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from longexposure.masks import Mask
 from longexposure.radiograph import Pixels
 
 BLOCK = 8
@@ -30,6 +31,18 @@ LEVELS = 8
 FEWEST_IN_GROUP = 4
 FAINT = 0.1
 """Quantile of a difference over the blocks of one brightness that is taken for what their flattest hold."""
+BEYOND, BESIDE, PILE = 0.003, 8, 5.0
+"""The end of a scale: up to this fraction of the pixels lie beyond, as hot ones do; it holds so many times as
+many as the median of so many values next to it."""
+MOST_EQUAL = 4
+"""Equal neighbours in a block that chance explains whatever the noise."""
+FEWEST_VARIED, LEAST_VARIED = 16, 0.1
+"""So many blocks, and this fraction of all, must be left for the others to count as filled."""
+FAINTEST, LEAST_NOISE, UNEVEN = (0.02, 0.25), 0.33, 4.0
+"""Standard deviation in grey steps, rounding included, that the first quantile of what is left must reach:
+with that much noise in the flattest places, nothing but a fill makes a block constant. Noise is about as
+strong everywhere: where most blocks are constant and these quantiles of the variance differ by more, there
+is none."""
 MIDDLE = 0.2
 """Distance from 0.5 of the unit domain within which the reference is mostly taken."""
 
@@ -50,19 +63,99 @@ Blocks = npt.NDArray[np.float32]
 Numbers = npt.NDArray[np.float64]
 
 
-def cut_blocks(pixels: Pixels, *, side: int = BLOCK, most: float = MAX_BLOCKS) -> Blocks:
-    """Blocks (N, side, side), float32, evenly spread when there are more than `most`."""
+def cut_blocks(
+    pixels: Pixels, *, side: int = BLOCK, most: float = MAX_BLOCKS, aside: Mask | None = None
+) -> Blocks:
+    """Blocks (N, side, side), float32, evenly spread when there are more than `most`.
+
+    Blocks that hold a pixel of `aside` are left out; `side` is a multiple of 8 then.
+    """
     height, width = pixels.shape[0] // side, pixels.shape[1] // side
     tiled = pixels[: height * side, : width * side].reshape(height, side, width, side)
     step = max(1, int(np.ceil(np.sqrt(height * width / most))))
     chosen = tiled[::step, :, ::step].swapaxes(1, 2)
+    if aside is not None and aside.count:
+        chosen = chosen[~aside.blocks(side)[::step, ::step]]
     return np.ascontiguousarray(chosen, dtype=np.float32).reshape(-1, side, side)
 
 
+def picture_blocks(pixels: Pixels, aside: Mask | None = None) -> Blocks:
+    """Blocks (N, 8, 8) that show the part: without what is set aside, filled or clipped.
+
+    A fill tells nothing of noise. Where nearly every block is constant, though, the noise lies below a
+    grey step, and then they are all the evidence there is.
+    """
+    blocks = cut_blocks(pixels, aside=aside)
+    if len(blocks) == 0:
+        return blocks
+    values, counts = np.unique(_sample(blocks), return_counts=True)
+    low, high = scale_ends(values, counts)
+    free = unclipped(blocks, low=low, high=high)
+    step = grey_step(blocks[free])
+    varied = blocks[free & ~filled(blocks, step=step)]
+    if len(varied) == len(blocks):
+        return varied
+    return varied if _noisy(varied, count=len(blocks), step=step) else blocks
+
+
+def _noisy(varied: Blocks, *, count: int, step: float) -> bool:
+    """Whether blocks hold noise, so that others of the image, `count` in all, are none for another reason."""
+    if len(varied) < max(FEWEST_VARIED, LEAST_VARIED * count):
+        return False
+    mixed = _mean_square(np.diff(np.diff(varied, n=2, axis=1), n=2, axis=2)) / 36
+    faintest, faint = np.quantile(mixed, FAINTEST)
+    even = faint < UNEVEN * faintest or len(varied) > 0.5 * count
+    return bool(faintest > (LEAST_NOISE * step) ** 2 and even)
+
+
+def filled(blocks: Blocks, *, step: float) -> npt.NDArray[np.bool_]:
+    """Which blocks (N,) hold a run of equal pixels along either axis that noise does not explain.
+
+    Noise as coarse as a third of a grey step still makes neighbours that differ by one step, at most three
+    times fewer than equal ones; a fill, a saturated area, a letter or a border that was copied makes equal
+    neighbours only.
+
+    Args:
+        blocks: (N, S, S).
+        step: distance between neighbouring grey values that occur.
+    """
+    found = np.zeros(len(blocks), bool)
+    for axis in (1, 2):
+        later, earlier = (
+            (blocks[:, 1:], blocks[:, :-1]) if axis == 1 else (blocks[:, :, 1:], blocks[:, :, :-1])
+        )
+        equal = np.count_nonzero(later == earlier, axis=(1, 2))
+        some = np.flatnonzero(equal > MOST_EQUAL)
+        apart = np.abs(later[some] - earlier[some])
+        near = np.count_nonzero((apart > 0) & (apart <= 1.5 * step), axis=(1, 2))
+        found[some] |= equal[some] > MOST_EQUAL + 3 * near
+    return found
+
+
+def scale_ends(values: Blocks, counts: npt.NDArray[np.integer]) -> tuple[float, float]:
+    """Lowest and highest grey value that the detector or the file could tell from others.
+
+    Hot and dead pixels may lie beyond: an end is the outermost value, few pixels apart, at which grey values
+    pile up; where there is no pile it is the outermost of all.
+
+    Args:
+        values: grey values that occur, ascending.
+        counts: how often each does.
+    """
+    ends = []
+    for order in (slice(None), slice(None, None, -1)):
+        value, count = values[order], counts[order]
+        at = int(np.searchsorted(np.cumsum(count), BEYOND * count.sum(), side="right"))
+        inside = count[at + 1 : at + 1 + BESIDE]
+        piled = len(inside) > 0 and count[at] > PILE * max(float(np.median(inside)), 1.0)
+        ends.append(float(value[at] if piled else value[0]))
+    return ends[0], ends[1]
+
+
 def unclipped(blocks: Blocks, *, low: float, high: float) -> npt.NDArray[np.bool_]:
-    """Which blocks hold at most two pixels at either end of the image's grey scale, (N,)."""
-    at_low = (blocks <= low).sum(axis=(1, 2))
-    at_high = (blocks >= high).sum(axis=(1, 2))
+    """Which blocks hold at most two pixels at or beyond either end of the grey scale, (N,)."""
+    at_low = np.count_nonzero(blocks <= low, axis=(1, 2))
+    at_high = np.count_nonzero(blocks >= high, axis=(1, 2))
     return (at_low <= 2) & (at_high <= 2)
 
 
@@ -72,8 +165,12 @@ def grey_step(blocks: Blocks) -> float:
     The lowest tenth of the gaps is taken, so that neither rare values far from the others nor values next to
     each other by rounding decide; of continuous values it is far below their noise. 0 for equal values.
     """
-    values = np.unique(blocks.ravel()[:: max(1, blocks.size // STEP_SAMPLE)])
+    values = np.unique(_sample(blocks))
     return float(np.quantile(np.diff(values), 0.1)) if len(values) > 1 else 0.0
+
+
+def _sample(blocks: Blocks) -> Blocks:
+    return blocks.ravel()[:: max(1, blocks.size // STEP_SAMPLE)]
 
 
 def energies(blocks: Blocks) -> dict[str, Numbers]:

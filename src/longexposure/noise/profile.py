@@ -13,6 +13,8 @@ from longexposure.errors import InputError
 Origin = Literal["estimated", "given", "flats", "repeats", "image"]
 """How a profile was obtained: from the image itself, by hand, or from a calibration made of these."""
 
+Curve = tuple[tuple[float, float], ...]
+
 NOISE_CONDITION = ("sigma", "log_sigma", "signal_share", "corr_x", "corr_y")
 """A network's input about the noise: five numbers in this order; see `NoiseProfile.noise_condition`."""
 
@@ -21,8 +23,10 @@ NOISE_CONDITION = ("sigma", "log_sigma", "signal_share", "corr_x", "corr_y")
 class NoiseProfile:
     """Level, dependence on signal and correlation of the noise, in the image's own grey values.
 
-    The variance at grey value v is `sigma**2 + slope * (v - level)`, never below zero. Neighbouring
-    pixels of the noise correlate with `corr_x` along a row and `corr_y` along a column.
+    The variance at grey value v is `sigma**2 + slope * (v - level)`, never below zero. Behind a tone curve
+    (grey values that are logarithms, or were given a gamma) it is no straight line: then `curve` says what
+    it is, and level, sigma and slope are those of the line nearest to it around the middle of the contrast.
+    Neighbouring pixels of the noise correlate with `corr_x` along a row and `corr_y` along a column.
 
     Attributes:
         level: grey value at which `sigma` holds.
@@ -32,6 +36,8 @@ class NoiseProfile:
         corr_x: lag-1 autocorrelation along x, -1..1.
         corr_y: lag-1 autocorrelation along y, -1..1.
         origin: how it was obtained, see `Origin`.
+        curve: grey value and standard deviation there, from dark to bright, two points or more, above 0; the
+            logarithm of the deviation is straight between them, and the ends hold beyond. Empty for a line.
     """
 
     level: float
@@ -40,26 +46,44 @@ class NoiseProfile:
     corr_x: float = 0.0
     corr_y: float = 0.0
     origin: Origin = "given"
+    curve: Curve = ()
 
     def __post_init__(self) -> None:
         numbers = (self.level, self.sigma, self.slope, self.corr_x, self.corr_y)
         if not all(np.isfinite(numbers)) or self.sigma < 0:
-            raise InputError(
-                where="noise profile",
-                expected="finite numbers and sigma >= 0",
-                found=str(numbers),
-                advice="measure the profile again or correct the file it came from",
-            )
+            raise self._impossible("finite numbers and sigma >= 0", str(numbers))
+        if self.curve:
+            grey, sigma = np.array(self.curve, dtype=np.float64).reshape(len(self.curve), -1).T[:2]
+            possible = np.isfinite([grey, sigma]).all() and (np.diff(grey) > 0).all() and (sigma > 0).all()
+            if len(self.curve) < 2 or not possible:
+                raise self._impossible("a curve of ascending grey values and sigma > 0", str(self.curve))
 
     def variance(self, grey: npt.ArrayLike) -> npt.NDArray[np.float64]:
         """Variance of the noise at these grey values, same shape as `grey`."""
         values = np.asarray(grey, dtype=np.float64)
+        if self.curve:
+            at, sigma = np.array(self.curve).T
+            return np.asarray(np.exp(2 * np.interp(values, at, np.log(sigma))))
         return np.maximum(self.sigma**2 + self.slope * (values - self.level), 0.0)
+
+    def least_variance(
+        self, low: npt.NDArray[np.floating], high: npt.NDArray[np.floating]
+    ) -> npt.NDArray[np.float64]:
+        """The least variance between these grey values, low <= high, same shape as they."""
+        least = np.minimum(self.variance(low), self.variance(high))
+        for grey, sigma in self.curve[1:-1]:
+            least = np.where((low < grey) & (grey < high), np.minimum(least, sigma**2), least)
+        return least
 
     def mapped(self, *, scale: float, offset: float) -> NoiseProfile:
         """The profile of `scale * x + offset` when this one is the profile of x (scale > 0)."""
-        level = scale * self.level + offset
-        return replace(self, level=level, sigma=scale * self.sigma, slope=scale * self.slope)
+        return replace(
+            self,
+            level=scale * self.level + offset,
+            sigma=scale * self.sigma,
+            slope=scale * self.slope,
+            curve=tuple((scale * grey + offset, scale * sigma) for grey, sigma in self.curve),
+        )
 
     @property
     def signal_share(self) -> float:
@@ -80,4 +104,14 @@ class NoiseProfile:
         return np.array([sigma, log_sigma, fraction, self.corr_x, self.corr_y], dtype=np.float32)
 
     def as_dict(self) -> dict[str, Any]:
-        return asdict(self)
+        """Ready for JSON; without `curve` where there is none."""
+        values = asdict(self)
+        return values if self.curve else {name: value for name, value in values.items() if name != "curve"}
+
+    def _impossible(self, expected: str, found: str) -> InputError:
+        return InputError(
+            where="noise profile",
+            expected=expected,
+            found=found,
+            advice="measure the profile again or correct the file it came from",
+        )
