@@ -36,6 +36,21 @@ _FOREIGN = {
 }
 
 
+class _Stream(io.BufferedReader):
+    """An opened file without name or number: no library opens others beside it or maps it into memory."""
+
+    def __init__(self, raw: io.FileIO) -> None:
+        super().__init__(raw)
+        self.number = raw.fileno()
+
+    @property
+    def name(self) -> str:
+        raise AttributeError("name")
+
+    def fileno(self) -> int:
+        raise io.UnsupportedOperation("fileno")
+
+
 def read_radiograph(path: str | Path) -> Radiograph:
     """Read one file; its format is told by its content, whatever its name.
 
@@ -61,7 +76,7 @@ def read_radiograph(path: str | Path) -> Radiograph:
         ) from error
 
 
-def _read(file: io.BufferedReader, path: Path) -> Radiograph:
+def _read(file: _Stream, path: Path) -> Radiograph:
     """What a file holds; its head alone tells the format, so that foreign files cost nothing."""
     before = _state(file)
     head = file.read(HEAD_BYTES)
@@ -95,9 +110,9 @@ def _read(file: io.BufferedReader, path: Path) -> Radiograph:
     return dataclasses.replace(radiograph, source=source)
 
 
-def _state(file: io.BufferedReader) -> tuple[int, int]:
+def _state(file: _Stream) -> tuple[int, int]:
     """Size and time of the last change, which tell whether a file was written to meanwhile."""
-    facts = os.fstat(file.fileno())
+    facts = os.fstat(file.number)
     return facts.st_size, facts.st_mtime_ns
 
 
@@ -224,14 +239,14 @@ def natural_order(path: Path) -> tuple[list[int | str], str]:
     return [int(part) if part.isdecimal() else part for part in parts], path.name
 
 
-def _opened(path: Path) -> io.BufferedReader:
+def _opened(path: Path) -> _Stream:
     """A regular file, opened for reading."""
     try:
         if path.is_dir():
             raise _not_a_file(path, "a folder", "name the files in it, or use a command that takes folders")
         if path.exists() and not path.is_file():
             raise _not_a_file(path, "a device or pipe", "copy the image into a file first")
-        return path.open("rb")
+        return _Stream(path.open("rb", buffering=0))
     except FileNotFoundError as error:
         raise _not_a_file(path, "no such file", "check the path") from error
     except (OSError, ValueError) as error:

@@ -5,6 +5,7 @@ The libraries decode, encode and read Exif; what they let pass or spoil is check
 
 from __future__ import annotations
 
+import os
 import struct
 import zlib
 from functools import cached_property
@@ -13,6 +14,7 @@ from typing import BinaryIO, NamedTuple
 import numpy as np
 
 from longexposure.errors import InputError, OutputError
+from longexposure.io.budget import check_png
 from longexposure.io.checks import (
     TRANSPOSING,
     check_plausible,
@@ -27,7 +29,7 @@ from longexposure.radiograph import Pixels, Radiograph, Resolution, Source, Stor
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
-_TEXT_BYTES = 2**24
+_TEXT_BYTES = 2**22
 _GREY, _RGB, _PALETTE, _GREY_ALPHA, _RGB_ALPHA = 0, 2, 3, 4, 6
 _SAMPLES = {_GREY: 1, _RGB: 3, _PALETTE: 1, _GREY_ALPHA: 2, _RGB_ALPHA: 4}
 _DEPTHS = {_GREY: (1, 2, 4, 8, 16), _PALETTE: (1, 2, 4, 8)}
@@ -73,7 +75,9 @@ def read_png(file: BinaryIO, source: Source) -> Radiograph:
     Raises:
         InputError: damaged, cut off, or holding something else, with the way out.
     """
-    chunks, notes = _File(file.read(), source.path), list[str]()
+    most = check_png(file, file.seek(0, os.SEEK_END), source.path)
+    file.seek(0)
+    chunks, notes = _File(file.read(), source.path, most=most), list[str]()
     samples, orientation = chunks.samples(), chunks.orientation()
     pixels = upright(samples, orientation)
     x, y, unit = struct.unpack(">IIB", chunks.first.get(b"pHYs", bytes(9)))
@@ -209,11 +213,13 @@ class _Header(NamedTuple):
 class _File:
     """The chunks of a file up to IEND, each with its checksum verified, and what they hold."""
 
-    def __init__(self, data: bytes, where: str) -> None:
+    def __init__(self, data: bytes, where: str, *, most: int) -> None:
         self.where = where
         self.chunks: list[tuple[bytes, bytes]] = []
         at = len(SIGNATURE)
         while not self.chunks or self.chunks[-1][0] != b"IEND":
+            if len(self.chunks) == most:
+                raise damaged(where, expected=f"at most {most} chunks", found="more")
             head = data[at : at + 8]
             if len(head) < 8:
                 found = f"{len(data)} bytes, cut off"
@@ -297,8 +303,9 @@ class _File:
 
     @cached_property
     def texts(self) -> dict[str, str]:
-        """Text by keyword; the first of each counts."""
+        """Text by keyword; the first of each counts, all together may be `_TEXT_BYTES` long."""
         texts: dict[str, str] = {}
+        left = _TEXT_BYTES
         for name, body in self.chunks:
             keyword, _, text = body.partition(b"\0")
             encoding, packed = "latin-1", name == b"zTXt"
@@ -311,9 +318,12 @@ class _File:
                 continue
             if packed:
                 unpacker = zlib.decompressobj()
-                text = unpacker.decompress(text, _TEXT_BYTES)
+                text = unpacker.decompress(text, max(left, 1))
                 if not unpacker.eof:
-                    raise ValueError(f"text that is cut off or longer than {_TEXT_BYTES} bytes")
+                    raise ValueError(f"text that is cut off or longer than {_TEXT_BYTES} bytes in all")
+            left -= len(text)
+            if left < 0:
+                raise ValueError(f"texts longer than {_TEXT_BYTES} bytes in all")
             texts.setdefault(keyword.decode("latin-1"), text.decode(encoding))
         return texts
 

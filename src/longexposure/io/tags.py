@@ -142,25 +142,6 @@ class Directories:
         self._values: dict[tuple[int, int], bytes] = {}
         self._taken = 0
 
-    def chain(self) -> list[int]:
-        """The places of all pages, to the end of the chain, on which libraries do not insist."""
-        layout, places = self.layout, dict[int, None]()
-        at = len(layout.header)
-        while True:
-            (place,) = self._unpack(layout.place, at)
-            if place == 0:
-                break
-            if place in places:
-                raise damaged(
-                    self.where, expected="a chain of pages that ends", found="one that runs in a circle"
-                )
-            places[place] = None
-            (count,) = self._unpack(layout.number, place)
-            at = place + struct.calcsize(layout.number) + count * layout.entry
-        if not places:
-            raise damaged(self.where, expected="at least one page", found="none")
-        return list(places)
-
     def tags(self, place: int, *, inner_of: int = 0) -> tuple[Tag, ...]:
         """The tags of a directory; those that are damaged or too many are `lost`."""
         layout = self.layout

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 
 from longexposure.errors import InputError
+from longexposure.io.budget import check_ome, count_pages
 from longexposure.io.carried import (
     TiffParts,
     as_fractions,
@@ -31,6 +32,7 @@ from longexposure.io.checks import (
     upright_resolution,
     wrong_type,
 )
+from longexposure.io.codecs import check_segments
 from longexposure.io.record import radiograph_of
 from longexposure.io.segments import CODES, PREDICTED, SAME, Segments
 from longexposure.io.tags import Directories
@@ -53,8 +55,8 @@ def is_tiff(start: bytes) -> bool:
 def read_tiff(file: BinaryIO, source: Source) -> Radiograph:
     """Read all pages of a TIFF; thumbnails and masks among them are left out.
 
-    Taken: integers and floats of 8 to 64 bits whose every value float32 holds, strips or tiles, every
-    compression that the library reads, MinIsWhite, colour with all channels equal, palettes of greys,
+    Taken: integers and floats of 8 to 64 bits whose every value float32 holds, strips or tiles, the
+    compressions of `longexposure.io.codecs`, MinIsWhite, colour with all channels equal, palettes of greys,
     orientation, ImageJ, OME and tifffile files of any axes, whose images become one stack in the file's
     order. What stands in the file beside grey values is kept for `write_tiff` (see `Stored`).
 
@@ -64,24 +66,28 @@ def read_tiff(file: BinaryIO, source: Source) -> Radiograph:
     import tifffile
 
     where, directories, notes = source.path, Directories(file, source.path), list[str]()
-    count = len(directories.chain())
+    promise = count_pages(file, directories.size, where)
     with contextlib.ExitStack() as stack:
         log, silence = logging.getLogger("tifffile"), logging.Filter("nothing")
         log.addFilter(silence)  # what the library says is checked here and reported as one error
         stack.callback(log.removeFilter, silence)
         file.seek(0)
-        tif = stack.enter_context(tifffile.TiffFile(file, name="image"))
-        if len(tif.pages) != count:
-            raise damaged(where, expected=f"{count} pages", found=f"{len(tif.pages)} that can be read")
-        pages = [_Page(tif.pages.get(index), where) for index in range(count)]
+        tif = stack.enter_context(tifffile.TiffFile(file))
+        if len(tif.pages) != promise.pages:
+            found = f"{len(tif.pages)} that can be read"
+            raise damaged(where, expected=f"{promise.pages} pages", found=found)
+        pages = [_Page(tif.pages.get(index), where) for index in range(promise.pages)]
+        check_ome(str(pages[0].page.description), promise, where)
         pages = [page for page in pages if not page.is_reduced_or_mask] or pages
         axes, planes = _axes_promised(tif, where)
         _check_pages(pages, directories.size, where)
+        for each in pages:
+            check_segments(each.page, file, where)
         tags = [directories.tags(page.page.offset) for page in pages]
         values = _stack(pages, file, planes, where)
         first, segments = pages[0], pages[0].segments(notes)
-        if len(pages) < count:
-            notes.append(f"{count - len(pages)} thumbnail or mask page(s)")
+        if len(pages) < promise.pages:
+            notes.append(f"{promise.pages - len(pages)} thumbnail or mask page(s)")
     pixels, offset = computable(values, where=where)
     check_finite(pixels, where)
     layout, transposed = directories.layout, first.orientation in TRANSPOSING

@@ -11,8 +11,8 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from longexposure.errors import InputError
+from longexposure.io.budget import check_compound
 from longexposure.io.checks import check_finite, check_plausible, damaged, wrong_type
-from longexposure.io.codecs import check_compound
 from longexposure.radiograph import Pixels, Radiograph, Source, Step
 
 SIGNATURE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
