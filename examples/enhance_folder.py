@@ -6,19 +6,19 @@ from pathlib import Path
 from longexposure import load_enhancer
 from longexposure.enhance.files import enhance_files
 from longexposure.io import expand_inputs
-from longexposure.report.comparison import Comparison, comparisons_of, write_report
+from longexposure.report.comparison import Comparison, Unseen, comparisons_of, write_report
 
 OUT = Path("enhanced")
 
 
-def comparisons() -> Iterator[Comparison]:
+def comparisons() -> Iterator[Comparison | Unseen]:
     """Enhance file by file; a bad one is told and the others go on."""
     sources = expand_inputs(["examples/radiographs"])
     for result in enhance_files(sources, OUT, load_enhancer()):
         if result.error is not None:
             print(f"failed: {result.error}")
-            continue
-        print(f"{result.source.name}: noise {result.sigma_before:.3g} -> {result.sigma_after:.3g} counts")
+        else:
+            print(f"{result.source.name}: noise {result.sigma_before:.3g} -> {result.sigma_after:.3g} counts")
         yield from comparisons_of(result)
 
 

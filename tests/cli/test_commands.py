@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import inspect
 import json
 import os
@@ -320,7 +321,7 @@ def test_existing_result_file_is_refused_before_the_work(option: str, folder: Pa
     assert file.read_text(encoding="utf-8") != "precious"
 
 
-def test_report_shows_every_good_file_and_may_lie_in_the_output_folder(folder: Path, tmp_path: Path) -> None:
+def test_report_shows_every_file_and_may_lie_in_the_output_folder(folder: Path, tmp_path: Path) -> None:
     tifffile.imwrite(folder / "stack.tif", noisy(5, (3, 48, 64)), photometric="minisblack")
     page = tmp_path / "out" / "report.html"
     inputs = (folder, folder / "none.tif")
@@ -328,7 +329,36 @@ def test_report_shows_every_good_file_and_may_lie_in_the_output_folder(folder: P
     assert outcome.code == 3
     text = page.read_text(encoding="utf-8")
     assert all(name in text for name in ("a.tif", "b.tif", "c.tif", "stack.tif, page 1", "stack.tif, page 3"))
-    assert "none.tif" not in text
+    assert all(told in text for told in ("4 enhanced, 1 failed", "none.tif: expected"))
+
+
+@pytest.mark.parametrize("images", [True, False])
+def test_report_has_a_folder_of_whole_images_unless_declined(
+    images: bool, folder: Path, tmp_path: Path
+) -> None:
+    options = ("--report", tmp_path / "page.html", *(() if images else ("--no-report-images",)))
+    assert run("enhance", folder, "--out", tmp_path / "out", "--model", "identity", *options).code == 0
+    assert (tmp_path / "page_files").is_dir() == images
+    if images:
+        assert len(list((tmp_path / "page_files").glob("*.js"))) == 3
+
+
+def test_report_cuts_out_the_places_that_are_named(folder: Path, tmp_path: Path) -> None:
+    options = ("--report", tmp_path / "page.html", "--report-place", "7,9", "--report-place", " 60, 40")
+    outcome = run("enhance", folder / "a.tif", "--out", tmp_path / "out", "--model", "identity", *options)
+    assert outcome.code == 0, outcome.stderr
+    assert "[[7,9,null],[60,40,null]," in html.unescape((tmp_path / "page.html").read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("place", ["7", "7,", "a,b", "-1,5", "1.5,2", "1,2,3", ""])
+def test_a_place_that_is_no_pixel_is_refused_before_the_work(
+    place: str, folder: Path, tmp_path: Path
+) -> None:
+    options = ("--report", tmp_path / "page.html", "--report-place", place)
+    outcome = run("enhance", folder, "--out", tmp_path / "out", "--model", "identity", *options)
+    assert outcome.code == 2
+    assert "column and row" in outcome.stderr
+    assert not (tmp_path / "out").exists()
 
 
 def test_warning_about_a_file_is_told_in_one_line(folder: Path, tmp_path: Path) -> None:

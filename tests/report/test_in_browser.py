@@ -1,4 +1,5 @@
-"""The report in headless Chromium: the screen shows the stored grey values, and the numbers are NumPy's."""
+"""The report in headless Chromium, opened from the disk: the screen shows the stored grey values, and the
+numbers are NumPy's, whether they lie in the page or in the folder beside it."""
 
 from __future__ import annotations
 
@@ -11,7 +12,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from longexposure.report.comparison import Comparison, write_report
+from longexposure.report import cutouts
+from longexposure.report import images as image_folder
+from longexposure.report.comparison import Comparison, Unseen, write_report
+from longexposure.report.cutouts import Detail
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 ARGS = [
@@ -40,6 +44,7 @@ class Viewer:
         self.page = page
         self.requests: list[str] = []
         self.complaints: list[str] = []
+        self.lost = False
         page.on("request", lambda request: self.requests.append(request.url))
         page.on("console", lambda message: self.complaints.append(message.text))
         page.on("pageerror", lambda error: self.complaints.append(str(error)))
@@ -48,6 +53,11 @@ class Viewer:
 
     def ready(self) -> Viewer:
         self.page.locator("#viewer[data-state=ready]").wait_for()
+        return self.settle()
+
+    def whole(self) -> Viewer:
+        """Wait until all of the image is there."""
+        self.ready().page.locator("#viewer[data-exact=whole]").wait_for()
         return self.settle()
 
     def settle(self) -> Viewer:
@@ -156,26 +166,46 @@ def chromium() -> Iterator[Any]:
 
 @pytest.fixture
 def show(chromium: Any, tmp_path: Path) -> Iterator[Callable[..., Viewer]]:
-    """Write a report and open it; at the end, no page may have complained or asked any network."""
+    """Write a report and open it; at the end, no page may have complained or asked for other files."""
     opened: list[Viewer] = []
     contexts: list[Any] = []
 
-    def open_report(*comparisons: Comparison, setup: str = "", **options: Any) -> Viewer:
-        path = write_report(comparisons, tmp_path / "report.html", overwrite=True)
+    def open_report(
+        *comparisons: Comparison | Unseen,
+        setup: str = "",
+        folder: str = "",
+        images: bool = True,
+        **options: Any,
+    ) -> Viewer:
+        path = write_report(comparisons, tmp_path / "report.html", overwrite=True, images=images)
+        if folder == "gone":
+            shutil.rmtree(tmp_path / "report_files")
         contexts.append(chromium.new_context(viewport={"width": 1024, "height": 600}, **options))
         page = contexts[-1].new_page()
         if setup:
             page.add_init_script(setup)
         opened.append(Viewer(page, path))
+        opened[-1].lost = folder == "gone"
         return opened[-1]
 
     yield open_report
+    page, *tiles = (path.as_uri() for path in (tmp_path / "report.html", tmp_path / "report_files"))
     for viewer in opened:
-        assert viewer.complaints == []
-        assert [url for url in viewer.requests if not url.startswith("file:")] == []
-        assert len(viewer.requests) == 1
+        assert [
+            text for text in viewer.complaints if not (viewer.lost and "ERR_FILE_NOT_FOUND" in text)
+        ] == []
+        asked = [url for url in viewer.requests if not url.startswith("data:")]
+        assert asked[0] == page
+        assert all(url.startswith(tiles[0]) for url in asked[1:])
     for context in contexts:
         context.close()
+
+
+@pytest.fixture
+def little(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A page with as little of each image as one of many has, and tiles as small."""
+    monkeypatch.setattr(cutouts, "DETAILS", (Detail(16, 12, 2),))
+    monkeypatch.setattr(image_folder, "TILE_PX", 20)
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
@@ -387,17 +417,6 @@ def test_dragging_moves_the_view_by_as_many_pixels(show: Any) -> None:
     assert viewer.place() == (left + 40, top + 24, 4)
 
 
-def test_large_image_says_that_it_is_a_crop_and_reads_in_whole_image_coordinates(show: Any) -> None:
-    large = np.zeros((2100, 2200), np.uint8)
-    large[1050, 1100] = 77
-    viewer = show(Comparison("a", large, large)).ready()
-    assert viewer.page.locator("#crop").is_visible()
-    assert "x = 76 to 2123" in viewer.text("#crop")
-    assert (viewer.text("#read-x"), viewer.text("#read-y")) == ("1100", "1050")
-    assert viewer.text("#read-before") == "77"
-    assert viewer.page.input_value("#region-x") == "76"
-
-
 def test_table_row_opens_its_image_and_its_history(show: Any) -> None:
     first, second = images(), images(count=4)[2:]
     history = [{"action": "enhance", "weights_sha256": "ef" * 32}]
@@ -439,6 +458,278 @@ def test_policy_lets_the_page_reach_no_network(show: Any) -> None:
     )
     assert blocked == "connect-src"
     viewer.complaints.clear()
+
+
+def read(viewer: Viewer, x: int, y: int) -> list[str]:
+    """What the page says of a pixel under the pointer: x, y, before, after."""
+    viewer.page.mouse.move(*viewer.point(x, y))
+    viewer.settle()
+    return [viewer.text(f"#read-{what}") for what in ("x", "y", "before", "after")]
+
+
+@pytest.mark.usefixtures("little")
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
+def test_folder_shows_every_image_whole_and_every_grey_value_as_in_the_file(show: Any, dtype: str) -> None:
+    before, after = images(dtype)
+    viewer = show(Comparison("a", before, after)).whole()
+    assert len(viewer.requests) > 6
+    assert viewer.page.locator("#exact").is_hidden()
+    viewer.press("1").press("b")
+    np.testing.assert_array_equal(viewer.shown(), displayed(before, *viewer.window()))
+    viewer.press("b")
+    np.testing.assert_array_equal(viewer.shown(), displayed(after, *viewer.window()))
+    for x, y in ((0, 0), (63, 47), (10, 20), (20, 19), (21, 16), (40, 31)):
+        column, row, *values = read(viewer, x, y)
+        assert (column, row) == (str(x), str(y))
+        for value, image in zip(values, (before, after), strict=True):
+            assert np.dtype(dtype).type(value) == image[y, x]
+
+
+@pytest.mark.usefixtures("little")
+@pytest.mark.parametrize("folder", ["gone", "none"])
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
+def test_page_alone_reads_the_files_grey_values_in_cutouts_and_says_what_the_rest_is(
+    show: Any, dtype: str, folder: str
+) -> None:
+    before, after = images(dtype)
+    viewer = show(
+        Comparison("a", before, after, places=[(50, 30)]), folder=folder, images=folder == "gone"
+    ).ready()
+    viewer.page.locator("#viewer[data-exact=parts]").wait_for()
+    says = viewer.text("#exact")
+    assert ("report_files is not beside this page" in says) == (folder == "gone")
+    assert "all grey values inside the frames" in says
+    viewer.press("1")
+    for x, y in ((44, 24), (50, 30), (55, 35)):  # of the chosen place's 12 x 12 px
+        for value, image in zip(read(viewer, x, y)[2:], (before, after), strict=True):
+            assert np.dtype(dtype).type(value) == image[y, x]
+    cuts = viewer.page.evaluate("() => state.picture.cutouts.map(c => [c.left, c.top, c.width, c.height])")
+    assert [44, 24, 12, 12] in cuts
+    viewer.press("b")
+    shown, expected = viewer.shown(), displayed(before, *viewer.window())
+    exact = np.zeros((HEIGHT, WIDTH), bool)
+    for left, top, width, height in cuts:
+        exact[top : top + height, left : left + width] = True
+    assert len(cuts) == 3
+    np.testing.assert_array_equal(shown[exact], expected[exact])
+    y, x = np.argwhere(~exact)[-1]
+    square = before[y // 4 * 4 :, x // 4 * 4 :][:4, :4].astype(np.float64)
+    value = read(viewer, x, y)[2]
+    assert value[0] == "≈"
+    assert float(value[1:]) == pytest.approx(square.mean(), rel=0.02)
+    assert viewer.text("#read-difference") == "\N{EN DASH}"
+
+
+@pytest.mark.usefixtures("little")
+def test_thumbnails_of_both_sides_have_one_window(show: Any) -> None:
+    before = np.full((HEIGHT, WIDTH), 10_000, np.uint16)
+    before[:, 32:] = 30_000
+    after = before.copy()
+    after[24:] += 4000
+    viewer = show(Comparison("a", before, after), images=False).ready().press("1").press("d")
+    left, top, _ = viewer.place()
+    half = viewer.screen().shape[1] // 2 + 1
+    window = viewer.window()
+    for image, start in ((before, left), (after, left + half)):
+        for x, y in ((2, 2), (60, 2), (2, 46), (60, 46)):
+            found = int(viewer.screen()[top + y, start + x])
+            assert abs(found - int(displayed(image, *window)[y, x])) <= 2
+
+
+@pytest.mark.usefixtures("little")
+def test_places_are_offered_and_lead_there_at_one_to_one(show: Any) -> None:
+    before, after = images()
+    before[6:10, 50:54] = 65_535
+    viewer = show(Comparison("a", before, after, places=[(8, 40)]), images=False).ready()
+    offered = viewer.page.locator("#places button:visible").all_text_contents()
+    assert offered[0] == "8, 40: chosen"
+    x, y = map(int, offered[1].split(":")[0].split(","))
+    assert max(abs(x - 52), abs(y - 8)) <= 8
+    assert offered[1].endswith(" \N{GREEK SMALL LETTER SIGMA}")
+    viewer.press("c")
+    assert viewer.place()[2] >= 1
+    assert (viewer.text("#read-x"), viewer.text("#read-y")) == ("8", "40")
+    assert viewer.text("#read-before") == str(before[40, 8])
+    viewer.click("#places button >> nth=1")
+    assert viewer.text("#read-before") == str(before[y, x])
+
+
+@pytest.mark.usefixtures("little")
+@pytest.mark.parametrize("images_beside", [True, False])
+def test_statistics_are_of_the_whole_image_or_of_a_region_that_is_there(
+    show: Any, images_beside: bool
+) -> None:
+    before, after = images()
+    viewer = show(Comparison("a", before, after, places=[(50, 30)]), images=images_beside).ready()
+    if images_beside:
+        viewer.whole()
+    expected = [before.mean(), before.std(), before.min(), before.max()]
+    assert viewer.statistics("before") == pytest.approx(expected, rel=2e-6)
+    for key, value in {"x": 46, "y": 26, "width": 8, "height": 9}.items():
+        viewer.fill(f"#region-{key}", value)
+    inside = before[26:35, 46:54].astype(np.float64)
+    expected = [inside.mean(), inside.std(), inside.min(), inside.max()]
+    assert viewer.statistics("before") == pytest.approx(expected, rel=2e-6)
+    viewer.fill("#region-width", 18)
+    if images_beside:
+        inside = before[26:35, 46:64].astype(np.float64)
+        assert viewer.statistics("before")[0] == pytest.approx(inside.mean(), rel=2e-6)
+    else:
+        assert "not all grey values are here" in viewer.text("#region-count")
+        cells = viewer.page.locator("#statistics tr[data-role=before] td").all_text_contents()
+        assert cells == ["\N{EN DASH}"] * 4
+
+
+def test_of_a_large_image_what_is_in_view_is_loaded(show: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cutouts, "DETAILS", (Detail(256, 64, 1),))
+    large = np.zeros((6000, 6100), np.uint8)
+    large[::7, ::5] = 200
+    viewer = show(Comparison("a", large, large)).ready()
+    assert "loaded when you zoom in" in viewer.text("#exact")
+    assert len(viewer.requests) == 1
+    viewer.press("1")
+    viewer.page.wait_for_function("() => tilesHere(state.picture).length > 0 && loads === 0")
+    assert viewer.page.evaluate("() => tilesHere(state.picture).length") <= 4
+    left, top, _ = viewer.place()
+    screen = viewer.settle().screen()
+    part = large[-top : -top + screen.shape[0], -left : -left + screen.shape[1]]
+    viewer.press("b")
+    np.testing.assert_array_equal(viewer.screen(), displayed(part, *viewer.window()))
+    assert read(viewer, 3050, 3003)[2] == str(large[3003, 3050])
+
+
+def test_a_tile_that_is_gone_is_told_and_the_others_are_shown(
+    show: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cutouts, "DETAILS", (Detail(16, 12, 2),))
+    monkeypatch.setattr(image_folder, "TILE_PX", 40)
+    real = write_report
+
+    def without_one(*arguments: Any, **options: Any) -> Path:
+        path = real(*arguments, **options)
+        sorted((path.parent / "report_files").glob("*.js"))[0].unlink()
+        return path
+
+    monkeypatch.setitem(globals(), "write_report", without_one)
+    before, after = images()
+    viewer = show(Comparison("a", before, after)).ready()
+    viewer.lost = True
+    viewer.page.wait_for_function("() => tilesHere(state.picture).length === 3")
+    viewer.page.locator("#exact", has_text="1 of the 4 parts of this image are missing").wait_for()
+
+
+def test_failed_files_are_in_the_page_and_can_be_stepped_through(show: Any) -> None:
+    viewer = show(
+        Unseen("bad.tif", "failed", "expected an image, found text"),
+        Comparison("good.tif", *images(), state="enhanced", warnings=["quite dark", "very dark"]),
+        Unseen("also.tif", "failed", "cut off"),
+    ).ready()
+    assert viewer.text("#name") == "good.tif"
+    assert viewer.text("#summary").startswith("2 failed, 1 enhanced.")
+    assert viewer.page.locator("#warnings li").all_text_contents() == ["quite dark", "very dark"]
+    viewer.press("n").ready()
+    assert viewer.text("#name") == "also.tif"
+    assert viewer.page.locator("article:visible").text_content().strip().endswith("failed: cut off")
+    assert viewer.page.locator("#seen").is_hidden()
+    viewer.press("p").ready().press("p").ready()
+    assert viewer.text("#name") == "bad.tif"
+    assert viewer.page.locator("text=found text >> visible=true").count() == 2
+    viewer.press("n").ready()
+    assert viewer.page.locator("#seen").is_visible()
+    assert viewer.place()[2] >= 1
+
+
+def test_table_is_sorted_by_number_and_by_name_and_the_steps_follow(show: Any) -> None:
+    names = ["b10.tif", "a.tif", "b9.tif"]
+    facts = [{"noise": "9.5"}, {}, {"noise": "1e+02"}]
+    viewer = show(
+        *(Comparison(name, *images(), facts=fact) for name, fact in zip(names, facts, strict=True))
+    ).ready()
+
+    def order() -> list[str]:
+        return list(viewer.page.locator("#images tbody a").all_text_contents())
+
+    viewer.click("#images th button >> text=Image")
+    assert order() == ["a.tif", "b9.tif", "b10.tif"]
+    viewer.click("#images th button >> text=noise")
+    assert order() == ["b10.tif", "b9.tif", "a.tif"]
+    viewer.click("#images th button >> text=noise")
+    assert order() == ["b9.tif", "b10.tif", "a.tif"]
+    assert viewer.page.get_attribute("#images th >> nth=1", "aria-sort") == "descending"
+    assert viewer.text("#name") == "b10.tif"
+    viewer.click("#next").ready()
+    assert viewer.text("#name") == "a.tif"
+
+
+def test_pages_of_a_stack_are_turned(show: Any) -> None:
+    stacks = [
+        Comparison(f"page {page}", *images(count=2 + page)[page:], stack="stack.tif", page=page)
+        for page in (1, 2, 3)
+    ]
+    viewer = show(*stacks, Comparison("one.tif", *images())).ready()
+    assert viewer.page.locator("#images tbody tr").count() == 2
+    assert viewer.text("#page-count") == "3"
+    viewer.press(".").ready()
+    assert viewer.page.input_value("#page") == "2"
+    assert viewer.text("#read-before") == str(stacks[1].before[HEIGHT // 2, WIDTH // 2])
+    viewer.fill("#page", 3).ready()
+    assert viewer.text("#read-before") == str(stacks[2].before[HEIGHT // 2, WIDTH // 2])
+    viewer.click("#next").ready()
+    assert viewer.page.locator("#pages").is_hidden()
+    assert viewer.text("#name") == "one.tif"
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        np.full((1, 1), 7, np.uint8),
+        np.full((1, 40), 0, np.uint16),
+        np.full((30, 30), 65_535, np.uint16),
+        np.full((20, 30), np.nan, np.float32),
+        np.zeros((20, 30), np.float32),
+    ],
+    ids=["one", "row", "full", "nan", "zero"],
+)
+@pytest.mark.usefixtures("little")
+def test_odd_images_are_shown(image: Array, show: Any) -> None:
+    viewer = show(Comparison("a", image, image)).whole()
+    assert viewer.text("#read-before") == ("NaN" if np.isnan(image[0, 0]) else f"{image[0, 0]:g}")
+    lower, upper = viewer.window()
+    assert upper > lower
+    for key in "dfbsc":
+        viewer.press(key)
+
+
+def test_a_value_that_is_no_number_is_red_in_image_and_thumbnail(show: Any, monkeypatch: Any) -> None:
+    before, after = images("float32")
+    before[:8, :8] = np.nan
+    for detail in (Detail(64, 64, 1), Detail(8, 2, 1)):
+        monkeypatch.setattr(cutouts, "DETAILS", (detail,))
+        viewer = show(Comparison("a", before, after), images=False).ready().press("1").press("b")
+        left, top, _ = viewer.place()
+        colour = viewer.page.evaluate(
+            "place => [...context.getImageData(...place, 1, 1).data]", [left + 2, top + 2]
+        )
+        assert colour == [255, 0, 0, 255]
+
+
+@pytest.mark.usefixtures("little")
+@pytest.mark.parametrize("name", ["a b#?%&", "検査", "q'u\"o"])
+def test_folder_of_any_name_is_found(name: str, chromium: Any, tmp_path: Path) -> None:
+    before, after = images()
+    path = write_report([Comparison("a", before, after)], tmp_path / f"{name}.html")
+    context = chromium.new_context(viewport={"width": 1024, "height": 600})
+    viewer = Viewer(context.new_page(), path).whole()
+    assert viewer.complaints == []
+    context.close()
+
+
+def test_narrow_window_has_no_sideways_scrolling_of_the_page(show: Any) -> None:
+    facts = {f"fact {number}": "1234.5" for number in range(12)}
+    viewer = show(Comparison("a" * 90 + ".tif", *images("float32"), facts=facts, places=[(3, 3)])).ready()
+    viewer.page.set_viewport_size({"width": 400, "height": 700})
+    viewer.settle()
+    assert viewer.page.evaluate("() => document.documentElement.scrollWidth") <= 400
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,8 @@
-"""What a report shows of an enhanced file: every page, a long stack in part, a failure not at all."""
+"""What a report shows of an enhanced file: every page of it, and why there is none of a failed one."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +10,10 @@ import pytest
 
 from longexposure.enhance.files import FileResult
 from longexposure.errors import InputError
+from longexposure.io import write_radiograph
+from longexposure.noise import NoiseProfile
 from longexposure.radiograph import Radiograph, Step
-from longexposure.report.comparison import PAGES, Comparison, comparisons_of, row_of, write_report
+from longexposure.report.comparison import Comparison, Unseen, comparisons_of, row_of, write_report
 
 FAILURE = InputError(where="a.tif", expected="an image", found="text", advice="look at it")
 
@@ -40,17 +43,29 @@ def test_a_single_image_is_one_comparison_under_its_own_name() -> None:
 
 
 def test_every_page_of_a_stack_is_a_comparison() -> None:
-    file = result(3)
+    file = result(200)
     shown = list(comparisons_of(file))
-    assert [each.name for each in shown] == ["a.tif, page 1", "a.tif, page 2", "a.tif, page 3"]
+    assert [(each.name, each.stack, each.page) for each in shown] == [
+        (f"a.tif, page {page}", "a.tif", page) for page in range(1, 201)
+    ]
     assert file.before is not None
-    assert np.array_equal(shown[2].before, file.before.pixels[2])
+    assert np.array_equal(shown[199].before, file.before.pixels[199])
 
 
-def test_of_a_long_stack_the_first_pages_are_shown_and_it_says_so() -> None:
-    shown = list(comparisons_of(result(PAGES + 2)))
-    assert len(shown) == PAGES
-    assert f"{PAGES + 2} pages" in shown[0].note
+def test_noise_is_that_of_the_page_where_the_history_says_it() -> None:
+    file = result(2)
+    assert file.after is not None
+    noise = [NoiseProfile(level=100, sigma=sigma) for sigma in (3.0, 4.0)]
+    settings = {"pages": [{"noise": each.as_dict()} for each in noise]}
+    step = Step(tool="longexposure", version="0", action="enhance", settings=settings)
+    told = replace(file, after=replace(file.after, history=(step,)))
+    assert [each.noise for each in comparisons_of(told)] == noise
+    assert [each.noise for each in comparisons_of(replace(file, noise=noise[0]))] == [noise[0]] * 2
+    odd = Step(
+        tool="longexposure", version="0", action="enhance", settings={"pages": [{"noise": {"odd": 1}}]}
+    )
+    told = replace(file, after=replace(file.after, history=(odd,)))
+    assert [each.noise for each in comparisons_of(told)] == [None, None]
 
 
 def test_a_reference_and_further_facts_are_passed_on() -> None:
@@ -61,10 +76,42 @@ def test_a_reference_and_further_facts_are_passed_on() -> None:
     assert shown.facts["output"] == "a.tif"
 
 
-@pytest.mark.parametrize("failed", [FileResult(source=Path("a.tif"), error=FAILURE)])
-def test_a_failed_file_has_a_row_and_no_comparison(failed: FileResult) -> None:
-    assert list(comparisons_of(failed)) == []
+def test_a_failed_file_is_in_it_with_its_reason() -> None:
+    failed = FileResult(source=Path("shots/a.tif"), error=FAILURE)
+    assert list(comparisons_of(failed)) == [Unseen("a.tif", "failed", str(FAILURE))]
     assert row_of(failed) == {"file": "a.tif", "output": "failed"}
+
+
+def test_images_of_a_result_without_pixels_are_read_from_its_files(tmp_path: Path) -> None:
+    file = result(3)
+    assert file.before is not None
+    assert file.after is not None
+    paths = tmp_path / "a.tif", tmp_path / "out.tif"
+    for path, image in zip(paths, (file.before, file.after), strict=True):
+        write_radiograph(image, path)
+    shown = list(comparisons_of(replace(file, source=paths[0], output=paths[1], before=None, after=None)))
+    for number, each in enumerate(shown):
+        assert isinstance(each, Comparison)
+        assert np.array_equal(each.before, file.before.pixels[number])
+        assert np.array_equal(each.after, file.after.pixels[number])
+
+
+@pytest.mark.parametrize("output", [None, Path("nowhere.tif")])
+def test_where_there_is_nothing_to_read_the_reason_is_told(output: Path | None) -> None:
+    lost = replace(result(1), output=output, before=None, after=None)
+    [shown] = comparisons_of(lost)
+    assert isinstance(shown, Unseen)
+    assert shown.state == "not shown"
+    assert shown.reason
+
+
+def test_warnings_and_chosen_places_are_passed_on_and_warnings_are_no_column() -> None:
+    told = replace(result(1), warnings=("quite dark",))
+    [shown] = comparisons_of(told, facts={"warnings": "quite dark", "noise from": "x"}, places=[(1, 2)])
+    assert isinstance(shown, Comparison)
+    assert (shown.warnings, shown.places) == (("quite dark",), [(1, 2)])
+    assert "warnings" not in shown.facts
+    assert shown.facts["noise from"] == "x"
 
 
 def test_a_name_that_is_no_text_does_not_stop_the_report(tmp_path: Path) -> None:

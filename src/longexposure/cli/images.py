@@ -22,6 +22,9 @@ from longexposure.cli.options import (
     JsonOption,
     OverwriteOption,
     PrecisionOption,
+    ReportImagesOption,
+    ReportPlaceOption,
+    places_of,
     put_json,
     refuse_target,
 )
@@ -60,6 +63,8 @@ def enhance(
     report: Annotated[
         Path | None, typer.Option(metavar="FILE.html", help="Write a page with before/after sliders.")
     ] = None,
+    report_images: ReportImagesOption = True,
+    report_place: ReportPlaceOption = None,
     sidecar: Annotated[
         bool, typer.Option("--sidecar", help="Write histories as JSON beside the images.")
     ] = False,
@@ -80,6 +85,7 @@ def enhance(
 
     refuse_target(report, suffixes=(".html", ".htm"), overwrite=overwrite)
     refuse_target(json_file, suffixes=(".json",), overwrite=overwrite)
+    places = places_of(report_place)
     sources = expand_inputs(inputs)
     known = None if noise is None else read_calibration(noise)
     load = functools.partial(load_enhancer, model, engine=engine, device=device, precision=precision)
@@ -96,7 +102,7 @@ def enhance(
     followed = _Followed(stream, total=len(sources))
     try:
         with _ended_by_signals():
-            _consume(followed, report=report, overwrite=overwrite)
+            _consume(followed, report=report, images=report_images, places=places, overwrite=overwrite)
     finally:
         print_table(followed.rows, to_stderr=str(json_file) == "-")
         if json_file is not None and followed.records:
@@ -189,7 +195,14 @@ def _ended_by_signals() -> Iterator[None]:
             signal.signal(number, signal.SIG_DFL)
 
 
-def _consume(stream: Iterable[FileResult], *, report: Path | None, overwrite: bool) -> None:
+def _consume(
+    stream: Iterable[FileResult],
+    *,
+    report: Path | None,
+    images: bool,
+    places: list[tuple[int, int]],
+    overwrite: bool,
+) -> None:
     """Draw every result through, into the report where one is wanted; pixels are let go one by one."""
     if report is None:
         deque(stream, maxlen=0)
@@ -199,9 +212,9 @@ def _consume(stream: Iterable[FileResult], *, report: Path | None, overwrite: bo
 
     check_writable_folder(report.parent)
     comparisons = itertools.chain.from_iterable(
-        comparisons_of(result, facts=_noise_facts(result)) for result in stream
+        comparisons_of(result, facts=_noise_facts(result), places=places) for result in stream
     )
-    write_report(comparisons, report, title="Enhanced radiographs", overwrite=overwrite)
+    write_report(comparisons, report, title="Enhanced radiographs", overwrite=overwrite, images=images)
 
 
 def _noise_facts(result: FileResult) -> dict[str, Any]:

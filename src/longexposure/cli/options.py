@@ -37,6 +37,17 @@ IncludeOption = Annotated[list[str] | None, typer.Option(help="Pattern of pairs 
 JsonOption = Annotated[
     Path | None, typer.Option("--json", metavar="FILE", help='Write the results as JSON; "-" is stdout.')
 ]
+ReportImagesOption = Annotated[
+    bool,
+    typer.Option(
+        "--report-images/--no-report-images",
+        help="Beside the page, a folder from which it shows every image whole.",
+    ),
+]
+ReportPlaceOption = Annotated[
+    list[str] | None,
+    typer.Option(metavar="X,Y", help="A pixel around which the page holds every grey value; repeatable."),
+]
 OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace outputs that exist.")]
 
 
@@ -64,6 +75,19 @@ class Command(TyperCommand):
             advice = "" if debug else "; run `longexposure --debug ...` for the traceback, and report it"
             typer.echo(f"error: unexpected {type(error).__name__}: {line}{advice}", err=True)
             raise typer.Exit(1) from error
+
+
+def places_of(texts: list[str] | None) -> list[tuple[int, int]]:
+    """Columns and rows of pixels, as `--report-place` takes them."""
+    places = []
+    for text in texts or []:
+        x, _, y = text.partition(",")
+        if not (x.strip().isdecimal() and y.strip().isdecimal()):
+            raise typer.BadParameter(
+                f"--report-place takes a pixel's column and row, 310,95 say, not {text!r}"
+            )
+        places.append((int(x), int(y)))
+    return places
 
 
 def refuse_target(path: Path | None, *, suffixes: tuple[str, ...], overwrite: bool) -> None:

@@ -2,7 +2,7 @@
 
 const CURVES = { before: "#f0a030", after: "#58b4f0", reference: "#f4f4f4" };
 const SURROUND = 0xff303030;
-const ZOOM_LIMITS = [1 / 32, 64];
+const ZOOM_LIMITS = [1 / 256, 64];
 
 // ---- geometry: panes on the canvas, in device pixels
 
@@ -18,9 +18,16 @@ function panes() {
 }
 
 function fitTo(width, height) { // a whole number of screen pixels per pixel where there is room
-  const scale = Math.min(width / state.record.width, height / state.record.height);
+  const { picture } = state;
+  const scale = Math.min(width / picture.width, height / picture.height);
   state.zoom = clamp(scale >= 1 ? Math.floor(scale) : scale, ...ZOOM_LIMITS);
-  state.centre = [state.record.width / 2, state.record.height / 2];
+  state.centre = [picture.width / 2, picture.height / 2];
+}
+
+function inView() { // the rectangle of the image, in its pixels
+  const [pane] = panes();
+  const [left, top] = [(pane.from - pane.left) / state.zoom, -pane.top / state.zoom];
+  return { left, top, width: (pane.to - pane.from) / state.zoom, height: canvas.height / state.zoom };
 }
 
 // ---- drawing
@@ -31,7 +38,8 @@ function draw() {
   pending = true;
   requestAnimationFrame(() => {
     pending = false;
-    if (!state.record) return;
+    if (!state.picture) return;
+    loadTiles();
     if (!state.measured) measureRegion();
     drawImages();
     drawOverlay();
@@ -48,32 +56,59 @@ function drawImages() {
   const picture = context.createImageData(width, height);
   const target = { pixels: new Uint32Array(picture.data.buffer), width, height };
   target.pixels.fill(SURROUND);
-  const tone = tabled(toneOf(state.lower, state.upper, state.invert), state.images.before);
-  const sides = [state.images[state.left], state.images[state.right]];
+  const plain = toneOf(state.lower, state.upper, state.invert);
+  const table = tabled(plain, TYPES[state.picture.dtype]);
+  const one = (role) => (values) => {
+    const stored = values[role];
+    const tone = stored instanceof Float32Array ? plain : table;
+    return (i) => tone(stored[i]);
+  };
+  const between = toneOf(-state.range, state.range, false);
+  const difference = (values) => {
+    const [left, right] = [values[state.left], values[state.right]];
+    return (i) => between(left[i] - right[i]);
+  };
+  const sides = [one(state.left), one(state.right)];
   const border = Math.round(state.split * width);
-  if (state.peek) list.forEach((pane) => paint(target, pane, state.images.before, tone));
-  else if (state.mode === "difference") {
-    paint(target, list[0], state.differences, toneOf(-state.range, state.range, false));
-  } else if (state.mode === "blink") paint(target, list[0], sides[Number(state.swapped)], tone);
-  else if (state.mode === "side") list.forEach((pane, i) => paint(target, pane, sides[i], tone));
+  if (state.peek) list.forEach((pane) => paint(target, pane, one("before")));
+  else if (state.mode === "difference") paint(target, list[0], difference);
+  else if (state.mode === "blink") paint(target, list[0], sides[Number(state.swapped)]);
+  else if (state.mode === "side") list.forEach((pane, i) => paint(target, pane, sides[i]));
   else {
-    paint(target, { ...list[0], to: border }, sides[0], tone);
-    paint(target, { ...list[0], from: border }, sides[1], tone);
+    paint(target, { ...list[0], to: border }, sides[0]);
+    paint(target, { ...list[0], from: border }, sides[1]);
   }
   context.putImageData(picture, 0, 0);
   Object.assign(byId("stage").dataset, { left: list[0].left, top: list[0].top, zoom: state.zoom });
 }
 
-function paint(target, pane, values, tone) { // nearest neighbour: each screen pixel takes one stored pixel
-  const { width, height } = state.record;
+function paint(target, pane, shade) { // the thumbnail, and what is there exactly on top of it
+  const { picture } = state;
+  const { before } = picture.thumbnails;
+  if (before) {
+    const values = Object.fromEntries(Object.entries(picture.thumbnails).map(([role, each]) => [role, each.values]));
+    paintPart(target, pane, { ...everything(picture), stride: before.width, factor: picture.factor }, shade(values));
+  }
+  for (const part of exactParts(picture)) paintPart(target, pane, { ...part, stride: part.width, factor: 1 }, shade(part.values));
+}
+
+function paintPart(target, pane, part, tone) { // nearest neighbour: each screen pixel takes one stored pixel
+  const { zoom } = state;
+  const [from, down] = [pane.left + part.left * zoom, pane.top + part.top * zoom];
+  const last = Math.min(pane.to, Math.ceil(from + part.width * zoom) + 1);
+  const bottom = Math.min(target.height, Math.ceil(down + part.height * zoom) + 1);
+  const first = Math.max(pane.from, Math.floor(from) - 1);
   const columns = new Int32Array(target.width);
-  for (let c = pane.from; c < pane.to; c++) columns[c] = Math.floor((c - pane.left) / state.zoom);
-  for (let r = 0; r < target.height; r++) {
-    const y = Math.floor((r - pane.top) / state.zoom);
-    if (y < 0 || y >= height) continue;
-    for (let c = pane.from; c < pane.to; c++) {
-      const x = columns[c];
-      if (x >= 0 && x < width) target.pixels[r * target.width + c] = tone(values[y * width + x]);
+  for (let c = first; c < last; c++) {
+    const x = Math.floor((c - pane.left) / zoom) - part.left;
+    columns[c] = x >= 0 && x < part.width ? Math.floor(x / part.factor) : -1;
+  }
+  for (let r = Math.max(0, Math.floor(down) - 1); r < bottom; r++) {
+    const y = Math.floor((r - pane.top) / zoom) - part.top;
+    if (y < 0 || y >= part.height) continue;
+    const row = Math.floor(y / part.factor) * part.stride;
+    for (let c = first; c < last; c++) {
+      if (columns[c] >= 0) target.pixels[r * target.width + c] = tone(row + columns[c]);
     }
   }
 }
@@ -89,10 +124,9 @@ function drawOverlay() {
     pen.rect(pane.from, 0, pane.to - pane.from, overlay.height);
     pen.clip();
     const toScreen = (x, y) => [pane.left + x * state.zoom, pane.top + y * state.zoom];
-    if (state.region) {
-      const { x, y, width, height } = state.region;
-      outline(pen, [...toScreen(x, y), width * state.zoom, height * state.zoom], scale);
-    }
+    const framed = (part) => [...toScreen(part.left, part.top), part.width * state.zoom, part.height * state.zoom];
+    if (!state.exact) state.picture.cutouts.forEach((part) => frame(pen, framed(part), scale));
+    if (state.region) outline(pen, framed(state.region), scale);
     const [cx, cy] = toScreen(state.cursor[0] + 0.5, state.cursor[1] + 0.5);
     const tick = 12 * scale;
     for (const x of [pane.from, pane.to - tick]) outline(pen, [x, cy, tick, 0], scale);
@@ -114,18 +148,28 @@ function outline(pen, [x, y, width, height], scale) { // light on dark, to be se
   }
 }
 
+function frame(pen, [x, y, width, height], scale) { // of a cut-out: around it, none of its pixels hidden
+  pen.setLineDash([4 * scale, 4 * scale]);
+  outline(pen, [x - 2 * scale, y - 2 * scale, width + 4 * scale, height + 4 * scale], scale);
+  pen.setLineDash([]);
+}
+
 function drawReadout() {
-  const { record, images, cursor } = state;
-  const index = cursor[1] * record.width + cursor[0];
-  byId("read-x").textContent = cursor[0] + record.left;
-  byId("read-y").textContent = cursor[1] + record.top;
-  for (const role of Object.keys(images)) byId(`read-${role}`).textContent = exactly(images[role][index], record.whole);
-  byId("read-difference").textContent = rounded(images.before[index] - images.after[index]);
+  const { picture, cursor } = state;
+  byId("read-x").textContent = cursor[0];
+  byId("read-y").textContent = cursor[1];
+  for (const role of picture.roles) {
+    const [exact, mean] = [exactValue, thumbnailValue].map((take) => take(picture, role, ...cursor));
+    byId(`read-${role}`).textContent = exact !== undefined ? exactly(exact, picture.whole)
+      : mean !== undefined ? `≈${Number(mean.toPrecision(4))}` : "–";
+  }
+  const [before, after] = ["before", "after"].map((role) => exactValue(picture, role, ...cursor));
+  byId("read-difference").textContent = before === undefined ? "–" : rounded(before - after);
   const gaps = state.zoom < 1 ? " (pixels left out)" : "";
   byId("read-zoom").textContent = `${Number(state.zoom.toPrecision(3))}×${gaps}`;
   press("[data-zoom]", ({ dataset }) => (dataset.zoom === "fit") === state.fit
     && (state.fit || Number(dataset.zoom) === state.zoom));
-  byId("profile-row").textContent = cursor[1] + record.top;
+  byId("profile-row").textContent = cursor[1];
 }
 
 function sized(canvas2d) { // a chart's pen, in CSS pixels on a canvas as fine as the screen
@@ -139,25 +183,30 @@ function sized(canvas2d) { // a chart's pen, in CSS pixels on a canvas as fine a
 }
 
 function drawProfile() {
-  const { record, images, zoom, lower, upper, cursor } = state;
+  const { picture, zoom, lower, upper, cursor } = state;
   const { pen, width, height } = sized(byId("profile"));
   const pane = panes()[0];
   const across = (x) => (pane.left + x * zoom - pane.from) * width / (pane.to - pane.from);
   const up = (value) => height - 4 - (height - 8) * (value - lower) / (upper - lower);
-  const first = clamp(Math.floor((pane.from - pane.left) / zoom), 0, record.width);
-  const last = clamp(Math.ceil((pane.to - pane.left) / zoom), 0, record.width);
+  const first = clamp(Math.floor((pane.from - pane.left) / zoom), 0, picture.width);
+  const last = clamp(Math.ceil((pane.to - pane.left) / zoom), 0, picture.width);
+  const row = { left: first, top: cursor[1], width: last - first, height: 1 };
+  const parts = exactParts(picture).filter((part) => overlaps(part, row));
   pen.strokeStyle = "#777";
   pen.strokeRect(across(cursor[0] + 0.5), -1, 0, height + 2);
-  for (const [role, values] of Object.entries(images)) {
+  for (const role of picture.roles) {
     pen.strokeStyle = CURVES[role];
     pen.setLineDash(role === "reference" ? [4, 3] : []);
-    pen.beginPath();
-    for (let x = first; x < last; x++) {
-      const level = up(values[cursor[1] * record.width + x]);
-      pen.lineTo(across(x), level);
-      pen.lineTo(across(x + 1), level);
+    for (const part of parts) {
+      const start = (cursor[1] - part.top) * part.width - part.left;
+      pen.beginPath();
+      for (let x = Math.max(first, part.left); x < Math.min(last, part.left + part.width); x++) {
+        const level = up(part.values[role][start + x]);
+        pen.lineTo(across(x), level);
+        pen.lineTo(across(x + 1), level);
+      }
+      pen.stroke();
     }
-    pen.stroke();
   }
   pen.fillStyle = "#e4e4e4";
   pen.fillText(rounded(upper), 4, 12);
@@ -168,14 +217,18 @@ const counts = { key: "", bars: {} }; // counted again only when the image or th
 
 function drawHistogram() {
   const [low, high] = greyAxis();
-  const { whole } = state.record;
+  const { picture } = state;
+  const { whole } = picture;
+  const { parts, count } = partsAtHand(picture);
   const step = whole ? Math.ceil((high - low + 1) / 256) : (high - low) / 255 || 1;
   const bins = whole ? Math.ceil((Math.floor(high) - low + 1) / step) : 256;
-  const key = [state.number, low, high].join();
+  const key = [state.number, state.page, low, high, count].join();
   if (counts.key !== key) {
     counts.key = key;
     counts.bars = {};
-    for (const [role, values] of Object.entries(state.images)) counts.bars[role] = counted(values, low, step, bins);
+    for (const role of picture.roles) {
+      counts.bars[role] = counted(parts.map((part) => part.values[role]), low, step, bins);
+    }
   }
   const { pen, width, height } = sized(byId("histogram"));
   const across = (value) => width * (value - low) / (bins * step);
@@ -197,6 +250,7 @@ function drawHistogram() {
     pen.stroke();
   }
   const outside = bars.map(([role, bar]) => `${role} ${bar.outside}`).join(", ");
-  byId("histogram-text").textContent = `${rounded(low)} to ${rounded(high)}, number of pixels on a log scale. `
-    + `Shaded: the window. Pixels beyond this axis: ${outside}.`;
+  const all = picture.width * picture.height;
+  byId("histogram-text").textContent = `${rounded(low)} to ${rounded(high)}, number of pixels on a log scale`
+    + `${count < all ? ` (of the ${count} at hand)` : ""}. Shaded: the window. Pixels beyond this axis: ${outside}.`;
 }

@@ -1,17 +1,9 @@
 "use strict";
-// Grey values: out of the page, into text, into statistics, onto the screen. Nothing here knows the viewer.
+// Grey values: into text, into statistics, onto the screen. Nothing here knows the viewer.
 
 const TYPES = { uint8: Uint8Array, uint16: Uint16Array, float32: Float32Array };
 
 const clamp = (value, low, high) => Math.min(high, Math.max(low, value));
-
-async function unpack(script, Type) {
-  const text = atob(script.textContent);
-  const bytes = new Uint8Array(text.length);
-  for (let i = 0; i < text.length; i++) bytes[i] = text.charCodeAt(i);
-  const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"));
-  return new Type(await new Response(stream).arrayBuffer());
-}
 
 function exactly(value, whole) { // the shortest text that gives this grey value back
   if (whole || !Number.isFinite(value)) return String(value);
@@ -33,17 +25,11 @@ function toneOf(lower, upper, invert) {
   };
 }
 
-function tabled(tone, values) { // the same map, looked up where grey values are whole numbers
-  if (values instanceof Float32Array) return tone;
-  const table = new Uint32Array(256 ** values.BYTES_PER_ELEMENT);
+function tabled(tone, Type) { // the same map, looked up where grey values are whole numbers
+  if (Type === Float32Array) return tone;
+  const table = new Uint32Array(256 ** Type.BYTES_PER_ELEMENT);
   for (let value = 0; value < table.length; value++) table[value] = tone(value);
   return (value) => table[value];
-}
-
-function subtracted(left, right) {
-  const differences = new Float32Array(left.length);
-  for (let i = 0; i < left.length; i++) differences[i] = left[i] - right[i];
-  return differences;
 }
 
 function quantile(sorted, fraction) {
@@ -63,16 +49,18 @@ function statisticsOf(values) { // population standard deviation, in two passes
   }
   const mean = sum / length;
   for (let i = 0; i < length; i++) squares += (values[i] - mean) ** 2;
-  return { mean, deviation: Math.sqrt(squares / length), least, most };
+  return [mean, Math.sqrt(squares / length), least, most];
 }
 
-function counted(values, low, step, bins) {
+function counted(arrays, low, step, bins) {
   const counts = new Uint32Array(bins);
   let outside = 0;
-  for (let i = 0; i < values.length; i++) {
-    const bin = Math.floor((values[i] - low) / step);
-    if (bin >= 0 && bin < bins) counts[bin]++;
-    else outside++;
+  for (const values of arrays) {
+    for (let i = 0; i < values.length; i++) {
+      const bin = Math.floor((values[i] - low) / step);
+      if (bin >= 0 && bin < bins) counts[bin]++;
+      else outside++;
+    }
   }
   return { counts, outside };
 }

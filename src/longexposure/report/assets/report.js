@@ -1,6 +1,5 @@
-// Viewer of a longexposure report. Everything shown is computed from the stored grey values, which are
-// taken from the page's records one image at a time. All x, y here count from the embedded pixels'
-// corner; what the page displays counts from the whole image's corner (record.left, record.top).
+// Viewer of a longexposure report. Everything measured is computed from the stored grey values; the thumbnails
+// are for the eye. All x, y count from the whole image's corner.
 
 const byId = (id) => document.getElementById(id);
 const all = (selector) => [...document.querySelectorAll(selector)];
@@ -9,56 +8,155 @@ const records = all("article.record");
 const canvas = byId("canvas");
 const context = canvas.getContext("2d", { alpha: false, willReadFrequently: true });
 const state = {
-  number: -1, record: null, images: {}, mode: "split", tool: "pan", left: "before", right: "after",
+  number: -1, page: 0, picture: null, exact: false, mode: "split", tool: "pan", left: "before", right: "after",
   lower: 0, upper: 1, invert: false, fit: true, zoom: 1, centre: [0, 0], split: 0.5,
-  swapped: false, peek: false, cursor: [0, 0], region: null, measured: false, range: 1, differences: null,
+  swapped: false, peek: false, cursor: [0, 0], region: null, measured: false, range: 1, place: -1,
 };
 
-// ---- taking pixels out of the page
+// ---- taking a picture out of the page
 
-async function select(number) {
+const picturesOf = (article) => article.querySelectorAll(".picture");
+
+async function select(number, page) {
   if (!records[number]) return;
-  state.number = number;
   const article = records[number];
+  const elements = picturesOf(article);
+  Object.assign(state, { number, page: clamp(page, 0, Math.max(0, elements.length - 1)) });
   byId("viewer").dataset.state = "loading";
-  const images = {};
-  for (const script of article.querySelectorAll("script")) {
-    images[script.className] = await unpack(script, TYPES[article.dataset.dtype]);
-    if (state.number !== number) return; // another image was chosen meanwhile
-  }
-  const record = { whole: article.dataset.dtype !== "float32" };
-  for (const key of ["width", "height", "left", "top", "autoLower", "autoUpper", "least", "most"]) {
-    record[key] = Number(article.dataset[key]);
-  }
-  const first = state.record === null;
-  const middle = [Math.floor(record.width / 2), Math.floor(record.height / 2)];
-  Object.assign(state, { record, images, fit: true, swapped: false, cursor: middle });
+  const picture = elements.length ? await pictureOf(elements[state.page]) : null;
+  if (state.number !== number || (picture && elements[state.page] !== picture.element)) return; // another was chosen
+  const first = state.picture === null;
+  const { width, height } = picture || { width: 1, height: 1 };
+  const same = picture && state.picture && state.picture.element.parentNode === article
+    && state.picture.width === width && state.picture.height === height;
+  state.picture = picture;
+  if (!same) Object.assign(state, { fit: true, cursor: [Math.floor(width / 2), Math.floor(height / 2)] });
+  Object.assign(state, { swapped: false, place: -1 });
   describe(article);
-  if (first || !byId("keep").checked) presetWindow("auto");
+  if (picture) show(first || !byId("keep").checked);
+  byId("viewer").dataset.state = "ready";
+}
+
+function show(anew) {
+  const { picture } = state;
+  all("span.reference").forEach((span) => { span.hidden = !picture.roles.includes("reference"); });
+  byId("sides").hidden = !picture.roles.includes("reference");
+  if (!picture.roles.includes(state.left)) state.left = "before";
+  if (!picture.roles.includes(state.right)) state.right = "after";
+  for (const side of ["left", "right"]) {
+    byId(side).replaceChildren(...picture.roles.map((role) => new Option(role, role, false, role === state[side])));
+  }
+  told();
+  if (anew) presetWindow("auto");
   else setWindow(state.lower, state.upper);
   setSides();
   setRegion(null);
-  byId("viewer").dataset.state = "ready";
 }
 
 function describe(article) {
   records.forEach((other) => { other.hidden = other !== article; });
-  all("#images tbody tr").forEach((row, i) => row.classList.toggle("current", i === state.number));
+  const shown = order();
+  rows.forEach((row) => row.classList.toggle("current", numberOf(row) === state.number));
   byId("name").textContent = article.querySelector("h2").textContent;
   byId("kind").textContent = article.querySelector("h2 + p").textContent;
-  const crop = article.querySelector(".crop");
-  byId("crop").hidden = !crop;
-  byId("crop").textContent = crop ? crop.textContent : "";
-  byId("previous").disabled = state.number === 0;
-  byId("next").disabled = state.number === records.length - 1;
-  const roles = Object.keys(state.images);
-  byId("sides").hidden = !state.images.reference;
-  all("span.reference").forEach((span) => { span.hidden = !state.images.reference; });
-  if (!roles.includes(state.left)) state.left = "before";
-  if (!roles.includes(state.right)) state.right = "after";
-  for (const side of ["left", "right"]) {
-    byId(side).replaceChildren(...roles.map((role) => new Option(role, role, false, role === state[side])));
+  const warnings = article.querySelector(".warnings");
+  byId("warnings").replaceChildren(...(warnings ? [...warnings.cloneNode(true).children] : []));
+  byId("warnings").hidden = !warnings;
+  byId("seen").hidden = !state.picture;
+  byId("exact").hidden = true;
+  const count = picturesOf(article).length;
+  byId("pages").hidden = count < 2;
+  byId("page-count").textContent = count;
+  Object.assign(byId("page"), { max: count, value: state.page + 1 });
+  byId("page-back").disabled = state.page === 0;
+  byId("page-on").disabled = state.page === count - 1;
+  byId("previous").disabled = shown[0] === state.number;
+  byId("next").disabled = shown[shown.length - 1] === state.number;
+}
+
+// ---- what is there exactly, and what is on its way
+
+let loads = 0;
+
+function loadTiles() {
+  const { picture } = state;
+  const wanted = tilesToLoad(picture, inView());
+  for (const tile of wanted.slice(0, Math.max(0, LOADS - loads))) {
+    loads += 1;
+    loadTile(picture, tile).then(() => {
+      loads -= 1;
+      dropTiles(picture);
+      if (picture === state.picture) arrived();
+      else draw();
+    });
   }
+}
+
+function arrived() {
+  state.measured = false;
+  const before = state.exact;
+  told();
+  if (state.exact && !before) autoRange();
+  draw();
+}
+
+function told() { // say what is shown, and offer the places that are
+  const { picture } = state;
+  state.exact = covered(picture, everything(picture));
+  const here = tilesHere(picture).length;
+  const lost = picture.tiles.filter((tile) => tile.state === "lost").length;
+  const inside = picture.cutouts.length === 0 ? "a thumbnail"
+    : `a thumbnail, and all grey values inside the frame${picture.cutouts.length > 1 ? "s" : ""}`;
+  const large = picture.width * picture.height > WHOLE_PX;
+  let text = `Of this image the page holds ${inside}.`;
+  if (picture.tiles.length && folder.lost) {
+    text = `The folder ${folderName()} is not beside this page. Without it, the page shows ${inside}; with it, every image whole.`;
+  } else if (lost) text = `${lost} of the ${picture.tiles.length} parts of this image are missing in the folder ${folderName()}.`;
+  else if (picture.tiles.length && large) text = "A large image: the stored grey values of what is in view are loaded when you zoom in.";
+  else if (picture.tiles.length) text = `Loading the whole image: ${here} of ${picture.tiles.length} parts are here.`;
+  byId("exact").textContent = text;
+  byId("exact").hidden = state.exact;
+  byId("viewer").dataset.exact = state.exact ? "whole" : folder.lost || !picture.tiles.length ? "parts" : "loading";
+  offerPlaces();
+}
+
+function folderName() {
+  try {
+    return decodeURIComponent(folder.url);
+  } catch {
+    return folder.url;
+  }
+}
+
+function offerPlaces() {
+  const { picture } = state;
+  const buttons = picture.places.map(([x, y, change], i) => {
+    const what = change === null ? "chosen" : change === 0 ? "unchanged" : `${Number(change.toPrecision(2))} σ`;
+    const button = Object.assign(document.createElement("button"), { type: "button", textContent: `${x}, ${y}: ${what}` });
+    if (change) button.title = "How much the mean of 4 x 4 pixels changed there; σ is the standard deviation of the noise at that grey value. Key C: next place.";
+    button.hidden = !picture.cutouts.some((part) => holds(part, { left: x, top: y, width: 1, height: 1 }))
+      && (folder.lost || !picture.tiles.length);
+    button.addEventListener("click", () => goTo(i));
+    return button;
+  });
+  byId("places").replaceChildren(...buttons);
+  pressPlace();
+}
+
+function pressPlace() {
+  [...byId("places").children].forEach((button, i) => button.setAttribute("aria-pressed", String(i === state.place)));
+}
+
+function goTo(i) {
+  const [x, y] = state.picture.places[i];
+  Object.assign(state, { fit: false, zoom: Math.max(1, state.zoom), centre: [x + 0.5, y + 0.5], cursor: [x, y], place: i });
+  pressPlace();
+  draw();
+}
+
+function nextPlace() {
+  const offered = [...byId("places").children].flatMap((button, i) => (button.hidden ? [] : [i]));
+  if (offered.length) goTo(offered.find((i) => i > state.place) ?? offered[0]);
 }
 
 // ---- window: one map from grey values to the screen, for every image
@@ -75,7 +173,7 @@ function setWindow(lower, upper) {
   const [low, high] = greyAxis();
   for (const [id, value] of [["lower", lower], ["upper", upper]]) {
     if (Number(byId(id).value) !== value || byId(id).value === "") byId(id).value = rounded(value);
-    Object.assign(byId(`${id}-slide`), { min: low, max: high, step: state.record.whole ? 1 : "any" });
+    Object.assign(byId(`${id}-slide`), { min: low, max: high, step: state.picture.whole ? 1 : "any" });
     byId(`${id}-slide`).value = value;
   }
   draw();
@@ -83,16 +181,16 @@ function setWindow(lower, upper) {
 
 function slideWindow(edge, value) { // a slider stops at the other edge
   const [low, high] = greyAxis();
-  const least = state.record.whole ? 1 : (high - low) / 1000;
+  const least = state.picture.whole ? 1 : (high - low) / 1000;
   if (edge === "lower") setWindow(Math.min(value, state.upper - least), state.upper);
   else setWindow(state.lower, Math.max(value, state.lower + least));
 }
 
 function presetWindow(name) {
-  const { autoLower, autoUpper, least, most, whole } = state.record;
-  let [lower, upper] = name === "full" ? [least, most] : [autoLower, autoUpper];
-  if (name === "region") {
-    const inside = Float64Array.from(regionValues(state.images.before)).sort();
+  const { window: auto, least, most, whole } = state.picture;
+  let [lower, upper] = name === "full" ? [least, most] : auto;
+  if (name === "region" && covered(state.picture, wholeRegion())) {
+    const inside = Float64Array.from(regionValues("before")).sort();
     [lower, upper] = [quantile(inside, 0.005), quantile(inside, 0.995)];
     if (whole) [lower, upper] = [Math.floor(lower), Math.ceil(upper)];
   }
@@ -101,7 +199,7 @@ function presetWindow(name) {
 }
 
 function greyAxis() { // of sliders and histogram: wider than the window, but not as wide as a hot pixel makes it
-  const { autoLower, autoUpper, least, most } = state.record;
+  const { window: [autoLower, autoUpper], least, most } = state.picture;
   const width = autoUpper - autoLower || 1;
   const low = Math.max(least, autoLower - width);
   const high = Math.min(most, autoUpper + width);
@@ -111,9 +209,6 @@ function greyAxis() { // of sliders and histogram: wider than the window, but no
 // ---- modes and sides
 
 function setSides() {
-  const left = state.images[state.left];
-  const right = state.images[state.right];
-  state.differences = subtracted(left, right);
   autoRange();
   setMode(state.mode);
 }
@@ -139,10 +234,18 @@ function label() {
 }
 
 function autoRange() {
-  const step = Math.ceil(state.differences.length / 200000);
-  const sizes = state.differences.filter((_, i) => i % step === 0).map(Math.abs).sort();
-  const size = quantile(sizes, 0.995);
-  setRange(state.record.whole ? Math.max(1, Math.ceil(size)) : size || 1);
+  const { picture, left, right } = state;
+  const { parts, count } = partsAtHand(picture);
+  const thumbnails = [left, right].map((role) => picture.thumbnails[role]).filter(Boolean);
+  const pairs = parts.map(({ values }) => [values[left], values[right]]);
+  if (!pairs.length && thumbnails.length) pairs.push(thumbnails.map(({ values }) => values));
+  const step = Math.max(1, Math.ceil(count / 200000));
+  const sizes = [];
+  for (const [one, other] of pairs) {
+    for (let i = 0; i < one.length; i += step) sizes.push(Math.abs(one[i] - other[i]));
+  }
+  const size = quantile(Float64Array.from(sizes).filter(Number.isFinite).sort(), 0.995);
+  setRange(picture.whole ? Math.max(1, Math.ceil(size) || 1) : size || 1);
 }
 
 function setRange(range) {
@@ -186,32 +289,31 @@ function setInvert(invert) {
 
 // ---- region
 
-function wholeRegion() {
-  return state.region || { x: 0, y: 0, width: state.record.width, height: state.record.height };
-}
+const wholeRegion = () => state.region || everything(state.picture);
 
-function regionValues(values) {
-  const { x, y, width, height } = wholeRegion();
-  const inside = new values.constructor(width * height);
-  for (let r = 0; r < height; r++) {
-    const start = (y + r) * state.record.width + x;
-    inside.set(values.subarray(start, start + width), r * width);
-  }
-  return state.record.whole ? inside : inside.filter(Number.isFinite);
+function regionValues(role) {
+  const values = gathered(state.picture, role, wholeRegion());
+  return state.picture.whole ? values : values.filter(Number.isFinite);
 }
 
 function measureRegion() {
-  const { record } = state;
+  const { picture } = state;
   const region = wholeRegion();
+  const there = covered(picture, region);
   state.measured = true;
-  byId("region-count").textContent = `${region.width * region.height} pixels, `
-    + (state.region ? "region." : byId("crop").hidden ? "whole image." : "whole crop.");
-  byId("statistics").tBodies[0].replaceChildren(...Object.entries(state.images).map(([role, values]) => {
-    const { mean, deviation, least, most } = statisticsOf(regionValues(values));
+  const odd = picture.roles.map((role) => region.width * region.height - picture.summaries[role][0]);
+  const note = state.region ? there ? "" : ", of which not all grey values are here"
+    : odd.some(Boolean) ? `, of which ${[...new Set(odd)].join(" / ")} hold no finite number` : "";
+  byId("region-count").textContent = `${region.width * region.height} pixels, ${state.region ? "region" : "whole image"}${note}.`;
+  byId("statistics").tBodies[0].replaceChildren(...picture.roles.map((role) => {
+    const [, ...known] = picture.summaries[role];
+    const [mean, deviation, least, most] = state.region
+      ? there ? statisticsOf(regionValues(role)) : [NaN, NaN, NaN, NaN] : known;
     const row = document.createElement("tr");
     row.dataset.role = role;
     const head = Object.assign(document.createElement("th"), { scope: "row", textContent: role });
-    const texts = [rounded(mean), rounded(deviation), exactly(least, record.whole), exactly(most, record.whole)];
+    const exact = (value) => (Number.isNaN(value) ? "–" : exactly(value, picture.whole));
+    const texts = [rounded(mean), rounded(deviation), exact(least), exact(most)];
     const cells = texts.map((textContent) => Object.assign(document.createElement("td"), { textContent }));
     row.append(head, ...cells);
     return row;
@@ -220,25 +322,23 @@ function measureRegion() {
 
 function setRegion(region) { // the fields change at once, not with the next frame, which may find new typing in them
   Object.assign(state, { region, measured: false });
-  const { x, y, width, height } = wholeRegion();
-  const { left, top } = state.record;
-  Object.entries({ x: x + left, y: y + top, width, height }).forEach(([key, value]) => {
+  const { left, top, width, height } = wholeRegion();
+  Object.entries({ x: left, y: top, width, height }).forEach(([key, value]) => {
     byId(`region-${key}`).value = value;
   });
   draw();
 }
 
-function markRegion(left, top, width, height) { // what of it lies inside the image
-  const { record } = state;
-  const x = clamp(left, 0, record.width - 1);
-  const y = clamp(top, 0, record.height - 1);
-  setRegion({ x, y, width: clamp(width, 1, record.width - x), height: clamp(height, 1, record.height - y) });
+function markRegion(x, y, width, height) { // what of it lies inside the image
+  const { picture } = state;
+  const left = clamp(x, 0, picture.width - 1);
+  const top = clamp(y, 0, picture.height - 1);
+  setRegion({ left, top, width: clamp(width, 1, picture.width - left), height: clamp(height, 1, picture.height - top) });
 }
 
 function typedRegion() {
   const typed = (key) => Math.round(byId(`region-${key}`).valueAsNumber || 0);
-  const [x, y, width, height] = ["x", "y", "width", "height"].map(typed);
-  markRegion(x - state.record.left, y - state.record.top, width, height);
+  markRegion(...["x", "y", "width", "height"].map(typed));
 }
 
 // ---- pointer and zoom
@@ -253,7 +353,7 @@ function place(event) { // pointer position: in canvas pixels, its pane, and ima
 }
 
 function zoomTo(zoom, event) {
-  const { record } = state;
+  const { picture } = state;
   const at = event ? place(event) : null;
   state.fit = false;
   state.zoom = clamp(zoom, ...ZOOM_LIMITS);
@@ -261,7 +361,7 @@ function zoomTo(zoom, event) {
     const middle = [(at.pane.from + at.pane.to) / 2, canvas.height / 2];
     state.centre = [at.x + (middle[0] - at.px) / state.zoom, at.y + (middle[1] - at.py) / state.zoom];
   }
-  state.centre = [clamp(state.centre[0], 0, record.width), clamp(state.centre[1], 0, record.height)];
+  state.centre = [clamp(state.centre[0], 0, picture.width), clamp(state.centre[1], 0, picture.height)];
   draw();
 }
 
@@ -271,7 +371,7 @@ function zoomStep(up, event) { // to the next power of two, so that pixels stay 
 }
 
 function pixelOf(at) {
-  const { width, height } = state.record;
+  const { width, height } = state.picture;
   return [clamp(Math.floor(at.x), 0, width - 1), clamp(Math.floor(at.y), 0, height - 1)];
 }
 
@@ -299,8 +399,8 @@ function dragTo(event, at) {
     const scale = devicePixelRatio / state.zoom;
     state.fit = false;
     state.centre = [
-      clamp(drag.centre[0] - sideways * scale, 0, state.record.width),
-      clamp(drag.centre[1] - down * scale, 0, state.record.height),
+      clamp(drag.centre[0] - sideways * scale, 0, state.picture.width),
+      clamp(drag.centre[1] - down * scale, 0, state.picture.height),
     ];
   } else if (drag.kind === "region") {
     const [x, y] = pixelOf(at);
@@ -311,7 +411,7 @@ function dragTo(event, at) {
     const width = before * Math.exp(sideways / 200);
     const level = (drag.lower + drag.upper) / 2 - before * down / 300;
     const edges = [level - width / 2, level + width / 2];
-    if (!state.record.whole) setWindow(...edges);
+    if (!state.picture.whole) setWindow(...edges);
     else setWindow(Math.round(edges[0]), Math.max(Math.round(edges[0]) + 1, Math.round(edges[1])));
   }
 }
@@ -341,7 +441,8 @@ const KEYS = {
   s: () => setMode("split"), d: () => setMode("side"), f: () => setMode("difference"),
   b: () => (state.mode === "blink" ? swap() : setMode("blink")), i: () => setInvert(!state.invert),
   o: () => setPeek(true), a: () => presetWindow("auto"), r: () => setTool(state.tool === "pan" ? "region" : "pan"),
-  n: () => choose(state.number + 1), p: () => choose(state.number - 1),
+  n: () => step(1), p: () => step(-1), ",": () => turnPage(state.page - 1), ".": () => turnPage(state.page + 1),
+  c: nextPlace,
   0: fitNow, 1: () => zoomTo(1), 2: () => zoomTo(2), 4: () => zoomTo(4), 8: () => zoomTo(8),
   "+": () => zoomStep(true), "=": () => zoomStep(true), "-": () => zoomStep(false), escape: () => setRegion(null),
 };
@@ -354,7 +455,8 @@ function fitNow() {
 
 function pressKey(event) {
   const { target, key } = event;
-  if (!state.record || event.ctrlKey || event.altKey || event.metaKey) return;
+  if (event.ctrlKey || event.altKey || event.metaKey) return;
+  if (!state.picture && !["n", "p"].includes(key.toLowerCase())) return;
   if (target.matches("input, select") && target.type !== "range") return;
   const onControl = target.matches("input, button, a, summary");
   if (key === " " && state.mode === "blink" && !onControl) swap();
@@ -394,8 +496,11 @@ function connect() {
   on("range-auto", "click", autoRange);
   on("invert", "click", () => setInvert(!state.invert));
   on("swap", "click", swap);
-  on("previous", "click", () => choose(state.number - 1));
-  on("next", "click", () => choose(state.number + 1));
+  on("previous", "click", () => step(-1));
+  on("next", "click", () => step(1));
+  on("page-back", "click", () => turnPage(state.page - 1));
+  on("page-on", "click", () => turnPage(state.page + 1));
+  on("page", "change", () => turnPage(Math.round(byId("page").valueAsNumber) - 1));
   on("canvas", "pointerdown", startDrag);
   on("canvas", "pointermove", moveDrag);
   for (const end of ["pointerup", "pointercancel"]) on("canvas", end, () => { drag = null; });
@@ -406,13 +511,6 @@ function connect() {
   document.addEventListener("keydown", pressKey);
   document.addEventListener("keyup", (event) => { if (event.key.toLowerCase() === "o") setPeek(false); });
   window.addEventListener("blur", () => setPeek(false));
-  all("#images tbody tr").forEach((row, number) => row.addEventListener("click", (event) => {
-    if (event.ctrlKey || event.metaKey) return;
-    event.preventDefault();
-    history.replaceState(null, "", `#image-${number}`);
-    byId("heading").scrollIntoView({ block: "start" });
-    choose(number);
-  }));
   new ResizeObserver(() => {
     for (const layer of [canvas, byId("overlay")]) {
       layer.width = Math.round(byId("stage").clientWidth * devicePixelRatio);
@@ -422,8 +520,68 @@ function connect() {
   }).observe(byId("stage"));
 }
 
-function choose(number) {
-  select(number).catch((error) => {
+// ---- the table
+
+const rows = all("#images tbody tr");
+const numberOf = (row) => Number(row.querySelector("a").hash.slice("#image-".length));
+const order = () => all("#images tbody tr").map(numberOf); // as it is sorted now
+
+function prepareTable() {
+  rows.forEach((row) => {
+    row.addEventListener("click", (event) => {
+      if (event.ctrlKey || event.metaKey) return;
+      event.preventDefault();
+      history.replaceState(null, "", `#image-${numberOf(row)}`);
+      byId("heading").scrollIntoView({ block: "start" });
+      choose(numberOf(row));
+    });
+    const [first] = picturesOf(records[numberOf(row)]);
+    const images = first ? [...first.querySelectorAll("img")].slice(0, 2) : [];
+    row.querySelector("th").prepend(...images.map(({ src, alt, className }) => (
+      Object.assign(new Image(), { src, alt, className, loading: "lazy" })
+    )));
+  });
+  all("#images thead th").forEach((head, column) => {
+    const button = Object.assign(document.createElement("button"), { type: "button", textContent: head.textContent });
+    button.title = "Sort";
+    button.addEventListener("click", () => sortBy(head, column));
+    head.replaceChildren(button);
+  });
+}
+
+const collator = new Intl.Collator(undefined, { numeric: true });
+
+function sortBy(head, column) { // what is not there comes last, either way round
+  const down = head.getAttribute("aria-sort") === "ascending";
+  all("#images thead th").forEach((other) => other.removeAttribute("aria-sort"));
+  head.setAttribute("aria-sort", down ? "descending" : "ascending");
+  const keys = new Map(rows.map((row) => {
+    const cell = row.cells[column];
+    return [row, !cell || cell.classList.contains("reason") || cell.textContent === "-" ? null : cell.textContent];
+  }));
+  const compared = (one, other) => {
+    if (one === null || other === null) return Number(one === null) - Number(other === null);
+    const [a, b] = [Number(one), Number(other)];
+    return (down ? -1 : 1) * (Number.isNaN(a - b) ? collator.compare(one, other) : a - b);
+  };
+  const sorted = [...rows].sort((one, other) => compared(keys.get(one), keys.get(other)));
+  rows[0].parentNode.append(...sorted);
+  if (state.number >= 0) describe(records[state.number]);
+  if (state.picture) told();
+}
+
+function step(by) {
+  const shown = order();
+  const next = shown[shown.indexOf(state.number) + by];
+  if (next !== undefined) choose(next);
+}
+
+function turnPage(page) {
+  if (page >= 0 && page < picturesOf(records[state.number]).length) choose(state.number, page);
+}
+
+function choose(number, page = 0) {
+  select(number, page).catch((error) => {
     byId("needs").hidden = false;
     byId("needs").textContent = `This image could not be unpacked (${error.message}). Write the report again.`;
   });
@@ -433,8 +591,9 @@ if (typeof DecompressionStream === "function" && records.length) {
   document.documentElement.classList.add("live");
   byId("needs").hidden = true;
   byId("viewer").hidden = false;
+  prepareTable();
   connect();
   setTool("pan");
-  const asked = Number((location.hash.match(/^#image-(\d+)$/) || [0, 0])[1]);
-  choose(records[asked] ? asked : 0);
+  const asked = Number((location.hash.match(/^#image-(\d+)$/) || [0, -1])[1]);
+  choose(records[asked] ? asked : Math.max(0, records.findIndex((article) => picturesOf(article).length)));
 }
