@@ -27,7 +27,9 @@ def packed(pixels: Pixels) -> bytes:
     negative = change >> (8 * size - 1)
     folded = (change << 1) ^ (0 - negative)
     planes = np.ascontiguousarray(folded.astype(f"<u{size}").view(np.uint8).reshape(-1, size).T)
-    return bytes(imagecodecs.deflate_encode(planes.tobytes(), level=1, raw=False))
+    if imagecodecs.DEFLATE.available:
+        return bytes(imagecodecs.deflate_encode(planes.tobytes(), level=1, raw=False))
+    return zlib.compress(planes.tobytes(), 1)
 
 
 def png_of(image: npt.NDArray[np.uint8]) -> bytes:
