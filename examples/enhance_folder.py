@@ -18,7 +18,8 @@ def comparisons() -> Iterator[Comparison | Unseen]:
         if result.error is not None:
             print(f"failed: {result.error}")
         else:
-            print(f"{result.source.name}: noise {result.sigma_before:.3g} -> {result.sigma_after:.3g} counts")
+            left = f"{result.left_in_flat_areas:.0%} left in flat areas"
+            print(f"{result.source.name}: noise {result.noise_sigma:.3g} counts, {left}")
         yield from comparisons_of(result)
 
 

@@ -14,6 +14,6 @@ for result in json.loads(done.stdout):
     elif result["warnings"]:
         print(f"{result['output']}: look at it yourself, {'; '.join(result['warnings'])}")
     else:
-        ratio = result["sigma_after"] / result["sigma_before"]
-        print(f"{result['output']}: flat areas are {ratio:.0%} as rough as before")
+        left = result["left_in_flat_areas"]
+        print(f"{result['output']}: flat areas are {left:.0%} as rough as before")
 print(f"exit code {done.returncode}")

@@ -27,6 +27,11 @@ class GreyMap:
     scale: float
     offset: float
 
+    @property
+    def middle(self) -> float:
+        """The grey value in the middle of the contrast, 0.5 of the unit domain."""
+        return (0.5 - self.offset) / self.scale
+
     def to_unit(self, pixels: Pixels) -> npt.NDArray[np.float32]:
         """Grey values of any type in the unit domain, float32, same shape."""
         return (pixels.astype(np.float64) * self.scale + self.offset).astype(np.float32)

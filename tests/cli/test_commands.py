@@ -279,7 +279,8 @@ def test_json_holds_every_result_with_its_history(folder: Path, tmp_path: Path) 
     good, bad = json.loads(file.read_text(encoding="utf-8"))
     assert good["source"] == str(folder / "a.tif")
     assert good["shape"] == [48, 64]
-    assert 0 < good["sigma_after"] < 0.5 * good["sigma_before"]
+    assert 0 < good["left_in_flat_areas"] < 0.5
+    assert good["noise_sigma"] > 0
     assert good["history"][-1]["model"] == "gaussian"
     assert good["error"] is None
     assert "none.tif" in bad["error"]

@@ -20,6 +20,7 @@ from longexposure.enhance import files as pipeline
 from longexposure.enhance.enhancer import Enhancer, load_enhancer
 from longexposure.enhance.files import FileResult, enhance_files
 from longexposure.errors import InputError, OutputError, RecipeError, ResourceError
+from longexposure.grey import measure_grey
 from longexposure.io import read_radiograph, sidecar_path, write_radiograph
 from longexposure.models.noise_range import Conditions
 from longexposure.noise import estimate_noise, flat_blocks, flat_deviation
@@ -64,9 +65,11 @@ def test_each_file_becomes_one_of_its_name_with_the_same_result_as_the_array(fol
         pixels = tifffile.imread(source)
         assert np.array_equal(tifffile.imread(result.output), GAUSSIAN.enhance(pixels))
         assert (result.shape, result.dtype) == ((40, 48), "uint16")
-        flat = flat_blocks(pixels, estimate_noise(pixels))
-        assert result.sigma_before == flat_deviation(pixels, flat)
-        assert result.sigma_after == flat_deviation(result.after.pixels, flat)
+        noise, grey = estimate_noise(pixels), measure_grey(pixels)
+        assert result.noise_sigma == noise.sigma_at(grey.middle)
+        flat = flat_blocks(pixels, noise)
+        after = flat_deviation(result.after.pixels, flat)
+        assert result.left_in_flat_areas == after / flat_deviation(pixels, flat)
         assert result.megapixels == pytest.approx(40 * 48 / 1e6)
         assert result.seconds > 0
         assert result.noise.sigma == pytest.approx(300, rel=0.5)
@@ -109,7 +112,7 @@ def test_multi_page_tiff_stays_one_with_its_tags_and_history(tmp_path, out):
     assert step.settings["strength"] == 0.5
     assert len(step.settings["pages"]) == 3
     first = radiograph.pixels[0]
-    assert result.sigma_before == flat_deviation(first, flat_blocks(first, estimate_noise(first)))
+    assert result.noise_sigma == estimate_noise(first).sigma_at(measure_grey(first).middle)
     with tifffile.TiffFile(result.output) as tiff:
         assert tiff.pages[0].description == radiograph.description
         text = json.loads(tiff.pages[0].tags[65360].value)
@@ -342,7 +345,7 @@ def test_warnings_are_those_of_the_model_that_enhances(folder, tmp_path):
 def test_default_enhances_a_file(default_enhancer, folder, out):
     (result,) = run(files(folder)[:1], out, default_enhancer)
     assert result.error is None
-    assert result.sigma_after < 0.5 * result.sigma_before
+    assert result.left_in_flat_areas < 0.5
     assert len(read_radiograph(out / "a.tif").history[-1].settings["weights_sha256"]) == 64
 
 

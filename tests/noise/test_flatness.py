@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from longexposure.noise import NoiseProfile, flat_blocks, flat_deviation
+from longexposure.noise import NoiseProfile, flat_blocks, flat_deviation, left_in_flat_areas
 
 NOISE = NoiseProfile(level=0.0, sigma=5.0)
 
@@ -60,3 +60,20 @@ def test_a_saturated_corner_is_not_taken_for_the_flat_area() -> None:
     image = 1000 + white((256, 256), sigma=5.0)
     image[:48, :48] = 60000.0
     assert measured(image) == pytest.approx(5.0, rel=0.15)
+
+
+@pytest.mark.parametrize("value", [1000.0, 1200.0, 0.0])
+def test_neither_is_a_fill_or_a_copied_border(value: float) -> None:
+    image = 1000 + white((256, 256), sigma=5.0)
+    image[:100, :128] = value
+    image[100:, 200:] = image[100:, 200:201]
+    assert measured(image) == pytest.approx(5.0, rel=0.15)
+
+
+def test_what_is_left_is_a_fraction_of_the_same_places() -> None:
+    noise = white((256, 256), sigma=5.0)
+    image = 1000 + noise
+    image[:, 128:] += 900
+    assert left_in_flat_areas(image, 1000 + 0.2 * noise, NOISE) == pytest.approx(0.2, rel=1e-3)
+    still = np.full((64, 64), 9, dtype=np.uint8)
+    assert left_in_flat_areas(still, still, NoiseProfile(level=9.0, sigma=0.0)) == 1

@@ -23,6 +23,10 @@ from longexposure.noise.words import in_words
             NoiseProfile(500, 10),
             "sigma 10 at grey value 500, 1.00% of the contrast; about the same in dark and",
         ),
+        (
+            NoiseProfile(500, 10, slope=-0.2, curve=((0, 40.0), (500, 10.0), (1000, 3.0))),
+            "sigma 10 at grey value 500, 1.00% of the contrast; 40 in dark and 3 in bright places, off a",
+        ),
         (NoiseProfile(500, 0, origin="estimated"), "no noise, measured on this image alone"),
     ],
 )

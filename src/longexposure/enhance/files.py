@@ -19,7 +19,7 @@ from longexposure.io import check_writable_folder, read_radiograph, writable_suf
 from longexposure.io.segments import check_compression
 from longexposure.io.writing import refuse_existing
 from longexposure.models.noise_range import Conditions
-from longexposure.noise import NoiseProfile, flat_blocks, flat_deviation
+from longexposure.noise import NoiseProfile, left_in_flat_areas
 from longexposure.noise.calibration import NoiseCalibration
 from longexposure.radiograph import Radiograph
 from longexposure.system import free_memory
@@ -35,8 +35,9 @@ class FileResult:
     """What became of one file.
 
     `before` and `after` hold the pixels for a report; drop the result when done with it, so that a folder
-    takes no more memory than its largest file. sigma_before and sigma_after are the standard deviation in
-    flat areas, in grey values, of the first page (`longexposure.noise.flat_deviation`). `seconds` is what
+    takes no more memory than its largest file. `noise_sigma` is the standard deviation of the first page's
+    noise in the middle of its contrast, in grey values; `left_in_flat_areas` is what is left of it where
+    there is nothing else, as a fraction (`longexposure.noise.left_in_flat_areas`). `seconds` is what
     measuring and computing took, `engine` is the engine's name and precision.
     """
 
@@ -45,8 +46,8 @@ class FileResult:
     error: LongExposureError | None = None
     shape: tuple[int, ...] = ()
     dtype: str = ""
-    sigma_before: float = 0.0
-    sigma_after: float = 0.0
+    noise_sigma: float = 0.0
+    left_in_flat_areas: float = 1.0
     bad_pixels: int = 0
     seconds: float = 0.0
     megapixels: float = 0.0
@@ -64,8 +65,8 @@ class FileResult:
             "error": str(self.error) if self.error else None,
             "shape": list(self.shape),
             "dtype": self.dtype,
-            "sigma_before": self.sigma_before,
-            "sigma_after": self.sigma_after,
+            "noise_sigma": self.noise_sigma,
+            "left_in_flat_areas": self.left_in_flat_areas,
             "bad_pixels": self.bad_pixels,
             "seconds": self.seconds,
             "megapixels": self.megapixels,
@@ -292,7 +293,6 @@ class _Pipeline:
         """Write the enhanced file (raises OutputError where that cannot be done), and report it."""
         before, statistics = measured.before, measured.statistics
         first = pages_of(before.pixels)[0]
-        flat = flat_blocks(first, statistics[0].noise)
         warnings = [text for found in statistics for text in found.warnings(trained)]
         if before.stored is not None and before.stored.notes:
             warnings.append(f"not carried over: {'; '.join(before.stored.notes)}")
@@ -302,8 +302,8 @@ class _Pipeline:
             output=target,
             shape=before.pixels.shape,
             dtype=before.dtype,
-            sigma_before=flat_deviation(first, flat),
-            sigma_after=flat_deviation(pages_of(after.pixels)[0], flat),
+            noise_sigma=statistics[0].noise.sigma_at(statistics[0].grey.middle),
+            left_in_flat_areas=left_in_flat_areas(first, pages_of(after.pixels)[0], statistics[0].noise),
             bad_pixels=sum(len(found.bad_pixels) for found in statistics),
             seconds=seconds,
             megapixels=before.pixels.size / 1e6,

@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 from longexposure.noise.estimator import estimate_noise
-from longexposure.noise.flatness import flat_blocks, flat_deviation
+from longexposure.noise.flatness import flat_blocks, flat_deviation, left_in_flat_areas
 from longexposure.noise.profile import NOISE_CONDITION, NoiseProfile
 
-__all__ = ["NOISE_CONDITION", "NoiseProfile", "estimate_noise", "flat_blocks", "flat_deviation"]
+__all__ = [
+    "NOISE_CONDITION",
+    "NoiseProfile",
+    "estimate_noise",
+    "flat_blocks",
+    "flat_deviation",
+    "left_in_flat_areas",
+]

@@ -1,11 +1,11 @@
-"""How rough the flat areas of an image are: the plain number that tables show before and after."""
+"""How rough the flat areas of an image are, and what of it enhancing left."""
 
 from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
 
-from longexposure.noise.blocks import about_plane, cut_blocks
+from longexposure.noise.blocks import about_plane, cut_blocks, filled, grey_step
 from longexposure.noise.profile import NoiseProfile
 from longexposure.radiograph import Pixels
 
@@ -28,11 +28,11 @@ def flat_blocks(pixels: Pixels, noise: NoiseProfile) -> npt.NDArray[np.intp]:
         return np.empty(0, dtype=np.intp)
     binned = blocks.reshape(-1, 4, 2, 4, 2).mean(axis=(2, 4))
     expected = np.maximum(noise.variance(np.median(blocks, axis=(1, 2))), 1e-6 * noise.sigma**2 + 1e-30)
-    structure = np.where(
-        blocks.min(axis=(1, 2)) < blocks.max(axis=(1, 2)), about_plane(binned) / expected, np.inf
-    )
-    order = np.argsort(structure, kind="stable")  # constant blocks, clipped as a rule, come last
-    return order[: max(FEWEST, int(FLATTEST * len(order)))]
+    hidden = filled(blocks, step=grey_step(blocks))
+    if hidden.all():
+        hidden = blocks.min(axis=(1, 2)) == blocks.max(axis=(1, 2))
+    order = np.argsort(np.where(hidden, np.inf, about_plane(binned) / expected), kind="stable")
+    return order[: max(FEWEST, int(FLATTEST * np.count_nonzero(~hidden)))]
 
 
 def flat_deviation(pixels: Pixels, flat: npt.NDArray[np.intp]) -> float:
@@ -43,3 +43,16 @@ def flat_deviation(pixels: Pixels, flat: npt.NDArray[np.intp]) -> float:
     """
     blocks = cut_blocks(pixels)[flat]
     return float(np.sqrt(np.median(about_plane(blocks)))) if len(blocks) else 0.0
+
+
+def left_in_flat_areas(before: Pixels, after: Pixels, noise: NoiseProfile) -> float:
+    """Standard deviation in flat areas after enhancing over that before, in the same places; 1 for none.
+
+    Args:
+        before: one image (H, W), the original.
+        after: the same, enhanced.
+        noise: profile of the original.
+    """
+    flat = flat_blocks(before, noise)
+    rough = flat_deviation(before, flat)
+    return flat_deviation(after, flat) / rough if rough > 0 else 1.0

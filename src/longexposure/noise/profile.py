@@ -85,6 +85,10 @@ class NoiseProfile:
             curve=tuple((scale * grey + offset, scale * sigma) for grey, sigma in self.curve),
         )
 
+    def sigma_at(self, grey: float) -> float:
+        """Standard deviation of the noise at a grey value."""
+        return float(self.variance(grey)) ** 0.5
+
     @property
     def signal_share(self) -> float:
         """Of a profile in the unit domain: slope / (2 variance) at 0.5, not cut to -1..1."""

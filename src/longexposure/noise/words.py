@@ -27,18 +27,20 @@ def in_words(noise: NoiseProfile, grey: GreyMap) -> str:
     if noise.sigma == 0 and noise.slope == 0:
         return f"no noise, {_FROM[noise.origin]}"
     unit = noise.mapped(scale=grey.scale, offset=grey.offset)
-    sigma = float(unit.variance(0.5)) ** 0.5
-    middle, from_signal = (0.5 - grey.offset) / grey.scale, unit.signal_share
+    sigma, from_signal = noise.sigma_at(grey.middle), unit.signal_share
     if from_signal < -0.2:
         dependence = "less in bright places"
     elif from_signal < 0.2:
         dependence = "about the same in dark and bright places"
     else:
         dependence = f"more in bright places ({'mostly' if from_signal > 0.6 else 'partly'} quanta)"
+    if noise.curve:
+        dark, bright = (noise.sigma_at((end - grey.offset) / grey.scale) for end in (0.0, 1.0))
+        dependence = f"{dark:.3g} in dark and {bright:.3g} in bright places, off a straight line"
     colour = "white"
     if max(abs(noise.corr_x), abs(noise.corr_y)) >= WHITE:
         colour = f"neighbours correlate by {noise.corr_x:.2f} along rows and {noise.corr_y:.2f} along columns"
     return (
-        f"sigma {sigma / grey.scale:.3g} at grey value {middle:.4g}, {sigma:.2%} of the contrast; "
+        f"sigma {sigma:.3g} at grey value {grey.middle:.4g}, {sigma * grey.scale:.2%} of the contrast; "
         f"{dependence}; {colour}; {_FROM[noise.origin]}"
     )

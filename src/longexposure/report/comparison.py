@@ -142,8 +142,8 @@ def row_of(result: FileResult) -> dict[str, Any]:
     return {
         "file": result.source.name,
         "size": " x ".join(map(str, result.shape)) + f" {result.dtype}",
-        "noise before": result.sigma_before,
-        "after": result.sigma_after,
+        "noise": result.noise_sigma,
+        "left in flat areas": f"{result.left_in_flat_areas:.0%}",
         "bad pixels": result.bad_pixels,
         "s/Mpx": result.seconds / max(result.megapixels, 1e-6),
         "output": result.output.name if result.output else None,
