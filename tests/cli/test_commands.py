@@ -539,6 +539,43 @@ def test_info_tells_what_an_image_is(tmp_path: Path) -> None:
     assert all(word in text for word in ("48, 64", "uint16", "board 7", "bad pixels", "sigma"))
 
 
+@pytest.mark.parametrize(("compress", "code"), [(None, 5), ("zstd", 50000), ("none", 1)])
+def test_enhance_keeps_what_a_file_says_its_type_and_its_compression(
+    compress: str | None, code: int, tmp_path: Path
+) -> None:
+    file, out = tmp_path / "board.tif", tmp_path / "out"
+    pixels = np.stack([noisy(3), noisy(4)]).astype(np.int32).reshape(1, 2, 48, 64) - 30_000
+    pixels = np.concatenate([pixels, pixels]).astype(np.int16)
+    metadata = {"axes": "TZYX", "PhysicalSizeX": 2.0, "PhysicalSizeY": 3.0}
+    with tifffile.TiffWriter(file, ome=True) as tif:
+        tif.write(pixels, photometric="minisblack", compression="lzw", metadata=metadata, subifds=1)
+        tif.write(pixels[..., ::2, ::2], photometric="minisblack", subfiletype=1)
+    facts = json.loads(run("info", file, "--json").stdout)
+    assert facts["pitch_um"] == [3.0, 2.0]
+    assert facts["dtype"] == "int16"
+    assert facts["axes"] == {"T": 2, "Z": 2}
+    done = run(
+        "enhance", file, "--out", out, "--model", "gaussian", *(("--compress", compress) if compress else ())
+    )
+    assert done.code == 0
+    assert "not carried over: 1 image(s) in SubIFDs" in " ".join(done.stderr.split())
+    with tifffile.TiffFile(file) as before, tifffile.TiffFile(out / "board.tif") as after:
+        assert after.is_ome
+        assert after.series[0].shape == (2, 2, 48, 64)
+        assert after.series[0].dtype == np.int16
+        assert after.pages[0].compression == code
+        assert after.pages[0].description == before.pages[0].description
+    history = json.loads(run("info", out / "board.tif", "--json").stdout)["history"]
+    assert history[-1]["grey_values"] == {"stored": "int16", "computed": "float32", "offset": 0}
+
+
+def test_unknown_compression_is_refused_with_those_there_are(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "board.tif", noisy(3), photometric="minisblack")
+    done = run("enhance", tmp_path / "board.tif", "--out", tmp_path / "out", "--compress", "jpeg")
+    assert done.code == 5
+    assert "zstd" in done.stderr
+
+
 def test_info_warns_of_noise_that_the_default_model_was_not_trained_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

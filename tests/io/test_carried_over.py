@@ -207,21 +207,51 @@ def test_ome_file_names_no_other_file_than_itself(tmp_path):
             np.testing.assert_array_equal(tif.series[0].asarray(), ramp((7, 6)) + 1)
 
 
-@pytest.mark.parametrize("orientation", [2, 6])
-def test_ome_metadata_of_an_image_that_is_turned_go_into_the_history_s_record(orientation, tmp_path):
-    text = ome_xml('PhysicalSizeX="2" PhysicalSizeY="3"><Channel ID="C:0" SamplesPerPixel="1"/><TiffData/>')
+@pytest.mark.parametrize("orientation", [2, 6, 8])
+def test_ome_metadata_turn_with_the_image(orientation, tmp_path):
+    text = ome_xml(
+        'PhysicalSizeX="2" PhysicalSizeXUnit="mm" PhysicalSizeY="3">'
+        '<Channel ID="C:0" SamplesPerPixel="1"/><TiffData/>'
+    )
     source = tmp_path / "a.tif"
     tag = (274, 3, 1, orientation, True)
     tifffile.imwrite(
         source, ramp((7, 6)), photometric="minisblack", metadata=None, description=text, extratags=[tag]
     )
     before, copy = enhanced(source)
-    back = read_radiograph(copy)
-    assert back.description == before.description == text.decode()
-    assert back.pitch_um == before.pitch_um == ((3.0, 2.0) if orientation == 2 else (2.0, 3.0))
+    again = write_radiograph(read_radiograph(copy), tmp_path / "again.tif")
+    for path in (copy, again):
+        back = read_radiograph(path)
+        assert back.pitch_um == before.pitch_um == ((3.0, 2000.0) if orientation == 2 else (2000.0, 3.0))
+        _, pixels = ome_pixels(path)
+        assert [int(pixels.get(f"Size{axis}")) for axis in "YX"] == list(before.pixels.shape)
+        assert pixels.get("PhysicalSizeXUnit" if orientation == 2 else "PhysicalSizeYUnit") == "mm"
+        with tifffile.TiffFile(path) as tif:
+            assert tif.is_ome
+            np.testing.assert_array_equal(tif.series[0].asarray(), before.pixels + 1)
+        assert any("orientation" in note for note in back.history[-1].settings["not_carried_over"])
+    assert before.description == text.decode()
+
+
+@pytest.mark.parametrize("kind", ["ome", "imagej"])
+@pytest.mark.parametrize("pages", [1, 3])
+def test_grey_of_colour_stays_what_it_is(kind, pages, tmp_path):
+    grey, source = ramp((pages, 7, 6)).astype(np.uint8), tmp_path / "a.tif"
+    options = {"metadata": {"axes": "TYXS", "unit": "um"}, "resolution": (2, 2)} if kind == "imagej" else {}
+    options = options or {"metadata": {"axes": "TYXS", "PhysicalSizeX": 0.5, "PhysicalSizeY": 0.5}}
+    tifffile.imwrite(source, np.stack([grey] * 3, -1), photometric="rgb", **{kind: True}, **options)
+    before, copy = enhanced(source)
+    assert before.pitch_um == (0.5, 0.5)
+    assert read_radiograph(copy).pitch_um == (0.5, 0.5)
     with tifffile.TiffFile(copy) as tif:
-        assert tif.is_ome == (orientation == 2)
-    assert any("orientation" in note for note in back.history[-1].settings["not_carried_over"])
+        assert getattr(tif, f"is_{kind}")
+        np.testing.assert_array_equal(tif.series[0].asarray().reshape(grey.shape), grey + 1)
+        assert "S" not in tif.series[0].axes
+    if kind == "ome":
+        _, pixels = ome_pixels(copy)
+        assert pixels.get("SizeC") == "1"
+        assert pixels.find(f"{OME}Channel").get("SamplesPerPixel") == "1"
+        assert pixels.get("Type") == "uint8"
 
 
 TAGS = {

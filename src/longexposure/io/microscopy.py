@@ -5,10 +5,14 @@ from __future__ import annotations
 import json
 import math
 import re
+from typing import Any
 from xml.etree import ElementTree
+
+import numpy as np
 
 from longexposure.radiograph import Resolution
 
+_OME_TYPES = {"float32": "float", "float64": "double"}
 _INCH, _CM = 25400.0, 1e4
 _MICROMETRES = {
     **dict.fromkeys(("um", "\u00b5m", "\u03bcm", "micron", "microns", "micrometer", "micrometre"), 1.0),
@@ -80,21 +84,44 @@ def ome_facts(text: str) -> tuple[Pitch | None, int]:
     return (y, x) if y and x else None, int(significant) if significant.isdecimal() else 0
 
 
-def ome_anywhere(text: str) -> str:
-    """An OME-XML whose planes lie in this file, whatever its name is.
+def ome_placed(text: str, dtype: np.dtype[Any], *, transposed: bool, samples: int) -> str:
+    """An OME-XML that fits a file of any name whose images are grey and upright.
 
     A plane may say in which file it lies, by name and identifier. Where that is the file itself, the name is
-    left out, so that a copy under another name is no riddle. Any other text is given back.
+    left out, so that a copy under another name is no riddle.
+
+    Args:
+        text: the XML of a file whose pages may be turned and of colour.
+        dtype: type of the grey values, where they were colour.
+        transposed: whether rows became columns.
+        samples: of a pixel as the pages were stored, of which one is left.
     """
-    if not is_ome(text):
-        return text
-    root = re.search(r"<(?:\w+:)?OME\b[^>]*?\sUUID\s*=\s*[\"']([^\"']+)[\"']", text)
-    if root is None:
-        return text
-    own = re.compile(
-        r"(<(?:\w+:)?UUID\b)\s+FileName\s*=\s*(?:\"[^\"]*\"|'[^']*')(\s*>\s*" + re.escape(root[1]) + r"\s*<)"
-    )
-    return own.sub(r"\1\2", text)
+    if root := re.search(r"<(?:\w+:)?OME\b[^>]*?\sUUID\s*=\s*[\"']([^\"']+)[\"']", text):
+        text = re.sub(
+            rf"(<(?:\w+:)?UUID\b)\s+FileName\s*=\s*(?:\"[^\"]*\"|'[^']*')(\s*>\s*{re.escape(root[1])}\s*<)",
+            r"\1\2",
+            text,
+        )
+
+    def fitted(found: re.Match[str]) -> str:
+        pixels = found[0]
+        if transposed:
+            other = {"X": "Y", "Y": "X"}
+            pixels = re.sub(r"Size([XY])(?=\w*\s*=)", lambda axis: f"Size{other[axis[1]]}", pixels)
+        if samples > 1:
+            pixels = re.sub(
+                r"(\sSizeC\s*=\s*[\"'])(\d+)", lambda size: f"{size[1]}{int(size[2]) // samples}", pixels
+            )
+            pixels = re.sub(
+                r"(\sType\s*=\s*[\"'])\w+", rf"\1{_OME_TYPES.get(dtype.name, dtype.name)}", pixels
+            )
+        return pixels
+
+    if transposed or samples > 1:
+        text = re.sub(r"<(?:\w+:)?Pixels\b[^>]*>", fitted, text)
+    if samples > 1:
+        text = re.sub(rf"(\sSamplesPerPixel\s*=\s*[\"']){samples}(?=[\"'])", r"\g<1>1", text)
+    return text
 
 
 def whole_shape(text: str) -> str:

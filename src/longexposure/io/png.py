@@ -94,7 +94,7 @@ def read_png(file: BinaryIO, source: Source) -> Radiograph:
         pixels,
         source,
         text=parts.text,
-        record=chunks.texts.get(KEY, ""),
+        told=fields_of(chunks.texts.get(KEY, "")),
         resolution=resolution,
         pitch_um=resolution.pitch_um if resolution else None,
         rounded=_rounded,

@@ -116,7 +116,7 @@ def radiograph_of(
     source: Source,
     *,
     text: str,
-    record: str,
+    told: Mapping[str, Any],
     resolution: Resolution | None,
     pitch_um: tuple[float, float] | None,
     rounded: Callable[[Resolution], Resolution | None],
@@ -129,7 +129,7 @@ def radiograph_of(
         pixels: upright.
         source: the file.
         text: its description.
-        record: our record in it, nothing where there is none.
+        told: what our record in it tells, as `fields_of` gives it.
         resolution: as the file's own fields say, upright.
         pitch_um: the same.
         rounded: what these fields keep of a resolution; one in the record that they round to `resolution` is
@@ -137,7 +137,7 @@ def radiograph_of(
         polarity: as the file's own fields say, None where they cannot.
         stored: how the file keeps all this.
     """
-    known = {"description": text, **fields_of(record)}
+    known = {"description": text, **told}
     exact = known.pop("resolution", None)
     if exact is not None and rounded(exact) == resolution:
         resolution = exact

@@ -12,24 +12,13 @@ import numpy as np
 
 from longexposure.errors import InputError
 from longexposure.io.budget import check_ome, count_pages
-from longexposure.io.carried import (
-    TiffParts,
-    as_fractions,
-    carried_tags,
-    description_of,
-    from_fractions,
-    pitch_and_bits,
-    record_of,
-    resolution_of,
-)
+from longexposure.io.carried import Pages, as_fractions, from_fractions, parts_of, record_of
 from longexposure.io.checks import (
-    TRANSPOSING,
     check_finite,
     check_plausible,
     damaged,
     one_channel,
     upright,
-    upright_resolution,
     wrong_type,
 )
 from longexposure.io.codecs import check_segments
@@ -90,36 +79,30 @@ def read_tiff(file: BinaryIO, source: Source) -> Radiograph:
             notes.append(f"{promise.pages - len(pages)} thumbnail or mask page(s)")
     pixels, offset = computable(values, where=where)
     check_finite(pixels, where)
-    layout, transposed = directories.layout, first.orientation in TRANSPOSING
-    record, tags[0] = record_of(tags[0])
-    text, resolution = description_of(tags[0]), resolution_of(tags[0], layout)
-    upright_too = upright_resolution(resolution, first.orientation)
-    pitch_um, bits = pitch_and_bits(tags[0], layout, text=text, resolution=upright_too, transposed=transposed)
-    bits = bits or segments.bits
-    parts = TiffParts(
-        layout=layout,
-        segments=segments,
-        single=pixels.ndim == 3 and len(pages) == 1,
-        pages=carried_tags(
-            tags,
+    told, tags[0] = record_of(tags[0])
+    parts = parts_of(
+        tags,
+        Pages(
+            layout=directories.layout,
+            segments=segments,
             count=1 if pixels.ndim == 2 else len(pixels),
-            turned=transposed,
-            grey_of_colour=first.is_colour,
-            notes=notes,
+            dtype=values.dtype,
+            orientation=first.orientation,
+            samples=first.samples,
+            is_colour=first.is_colour,
         ),
-        text=text,
-        resolution=upright_too,
-        pitch_um=pitch_um,
-        kept=not (transposed or first.is_colour),
+        told=told,
+        notes=notes,
     )
     notes += [f"tag {code}, which is damaged or too large" for code in sorted(directories.lost)]
+    bits = parts.bits if 0 < parts.bits < 8 * values.itemsize and values.dtype.kind == "u" else 0
     return radiograph_of(
         pixels,
         source,
-        text=text,
-        record=record,
-        resolution=upright_too,
-        pitch_um=pitch_um,
+        text=parts.text,
+        told=told,
+        resolution=parts.resolution,
+        pitch_um=parts.pitch_um,
         rounded=lambda exact: from_fractions(as_fractions(exact)),
         polarity=first.polarity,
         stored=Stored(
@@ -127,7 +110,7 @@ def read_tiff(file: BinaryIO, source: Source) -> Radiograph:
             shape=pixels.shape,
             dtype=values.dtype.name,
             offset=offset,
-            bits=bits if values.dtype.kind == "u" and bits < 16 and int(values.max()) < 2**bits else 0,
+            bits=bits if bits and int(values.max()) < 2**bits else 0,
             axes=axes,
             parts=parts,
             notes=tuple(notes),
@@ -245,7 +228,12 @@ class _Page:
     @property
     def is_colour(self) -> bool:
         """Whether it is stored as colour or with a palette, of which one grey is taken."""
-        return int(self.page.samplesperpixel) > 1 or self.page.photometric == _PALETTE
+        return self.samples > 1 or self.page.photometric == _PALETTE
+
+    @property
+    def samples(self) -> int:
+        """Of a pixel as stored."""
+        return int(self.page.samplesperpixel)
 
     def segments(self, notes: list[str]) -> Segments:
         """How a page like this is written; what is not as here is added to `notes`."""

@@ -86,7 +86,7 @@ def _page_tags(
     """The tags of each page beside those of its pixels: the source's, and our record in the first."""
     pages = [list(tags) for tags in parts.pages[: radiograph.pages]]
     pages += [[] for _ in range(radiograph.pages - len(pages))]
-    keeps = bool(parts.pages) and parts.kept and radiograph.resolution == parts.resolution
+    keeps = bool(parts.pages) and not parts.turned and radiograph.resolution == parts.resolution
     resolution = parts.resolution
     if not keeps:
         resolution = from_fractions(as_fractions(stated_resolution(radiograph)))
@@ -97,7 +97,8 @@ def _page_tags(
     elif parts.single and not single:
         pages[0] = [_whole(tag) for tag in pages[0]]
     description, pages[0] = _described(radiograph, parts, pages[0], same=same)
-    own_pitch = parts.pitch_um if keeps and description == parts.text else _pitch(resolution)
+    keeps = bool(parts.pages) and radiograph.resolution == parts.resolution and description == parts.placed
+    own_pitch = parts.pitch_um if keeps else _pitch(resolution)
     record = record_json(
         radiograph,
         description=description,
@@ -119,16 +120,12 @@ def _described(
 
     What ImageJ, OME and other programs read stays only where it is the source's own, of the same pages.
     """
-    text = radiograph.description
-    at = next(
-        (i for i, tag in enumerate(tags) if tag.code == DESCRIPTION and text_of_tag(tag) == parts.text), None
-    )
-    placed = microscopy.ome_anywhere(text)
-    if text and at is not None and placed == microscopy.ome_anywhere(parts.text):
-        if placed == parts.text and ((same and parts.kept) or not is_misread(text)):
+    text, placed = radiograph.description, parts.placed
+    at = next((i for i, tag in enumerate(tags) if tag.code == DESCRIPTION and not _of_shape(tag)), None)
+    if at is not None and placed and text == parts.description and (same or not is_misread(placed)):
+        if placed == text_of_tag(tags[at]):
             return placed, tags
-        if same and parts.kept:
-            return placed, [*tags[:at], _text(DESCRIPTION, placed), *tags[at + 1 :]]
+        return placed, [*tags[:at], _text(DESCRIPTION, placed), *tags[at + 1 :]]
     tags = tags if at is None else [*tags[:at], *tags[at + 1 :]]
     if text and is_plain(text) and not is_misread(text):
         return text, [_text(DESCRIPTION, text), *tags]
