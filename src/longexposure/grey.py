@@ -18,6 +18,8 @@ from longexposure.radiograph import Pixels
 PERCENTILES = (1.0, 99.0)
 SAMPLE = 1 << 22
 """Percentiles are taken over about this many pixels, evenly spread, of images that have more."""
+STRIP_PX = 1 << 20
+"""A whole image is looked through in strips of about so many pixels."""
 
 
 @dataclass(frozen=True)
@@ -43,10 +45,10 @@ def measure_grey(pixels: Pixels, aside: Mask | None = None) -> GreyMap:
     Where the two percentiles coincide, the lowest and highest value stand in for them; a constant image
     is only shifted. Pixels that are set aside do not count.
     """
-    values = evenly_sampled(pixels, SAMPLE)
+    values = sampled_values(pixels, SAMPLE, aside)
     low, high = (float(v) for v in np.percentile(values, PERCENTILES))
     if high <= low:
-        low, high = float(pixels.min()), float(pixels.max())
+        low, high = grey_range(pixels, aside)
     scale = 1.0 / (high - low) if high > low else 1.0
     return GreyMap(scale=scale, offset=-low * scale)
 
@@ -60,10 +62,43 @@ def to_type(grey: npt.NDArray[np.float64], dtype: npt.DTypeLike) -> Pixels:
     return np.clip(np.rint(grey), limits.min, limits.max).astype(kind)
 
 
+def grey_range(pixels: Pixels, aside: Mask | None = None) -> tuple[float, float]:
+    """Lowest and highest grey value of one image (H, W) over what is not set aside."""
+    if aside is None or not aside.count:
+        return float(pixels.min()), float(pixels.max())
+    lows, highs = [], []
+    rows = max(STRIP_PX // pixels.shape[1], 1)
+    for top in range(0, len(pixels), rows):
+        part = slice(top, top + rows)
+        values = pixels[part][~aside.within(part)]
+        if values.size:
+            lows.append(values.min())
+            highs.append(values.max())
+    return float(min(lows)), float(max(highs))
+
+
+def sampled_values(pixels: Pixels, count: int, aside: Mask | None = None) -> Pixels:
+    """The grey values of `evenly_sampled`; those that are not set aside, (N,), where something is.
+
+    Where every value of the sample is set aside, all that are not are taken.
+    """
+    values = evenly_sampled(pixels, count)
+    if aside is None or not aside.count:
+        return values
+    step = _step(pixels, count)
+    left = values[~aside.within(slice(None, None, step), slice(None, None, step))]
+    return left if left.size or aside.fraction == 1 else pixels[~aside.within()]
+
+
 def evenly_sampled(pixels: Pixels, count: int) -> Pixels:
     """Every k-th row and column of (H, W), with the smallest k that leaves at most `count` pixels."""
+    step = _step(pixels, count)
+    return pixels[::step, ::step]
+
+
+def _step(pixels: Pixels, count: int) -> int:
     height, width = pixels.shape
     step = 1
     while -(-height // step) * -(-width // step) > count:
         step += 1
-    return pixels[::step, ::step]
+    return step

@@ -36,6 +36,17 @@ class Mask:
         packed = np.broadcast_to(np.uint8(0), (shape[0], -(-shape[1] // 8)))
         return cls(shape, packed, 0)
 
+    @classmethod
+    def of_packed(cls, shape: tuple[int, int], packed: npt.NDArray[np.uint8]) -> Mask:
+        """The mask of marks that are packed already; bits beyond the last column are 0."""
+        return cls(shape, packed, int(np.bitwise_count(packed).sum(dtype=np.int64)))
+
+    def __or__(self, other: Mask) -> Mask:
+        """What one of two masks of the same image marks."""
+        if not self.count or not other.count:
+            return self if self.count else other
+        return Mask.of_packed(self.shape, self.packed | other.packed)
+
     @property
     def fraction(self) -> float:
         """Marked part of the image, 0..1."""

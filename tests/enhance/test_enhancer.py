@@ -81,19 +81,6 @@ def scripted(script, **settings) -> Enhancer:
     return Enhancer(Scripted(script), name="scripted", **settings)
 
 
-@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-@pytest.mark.parametrize(
-    ("shape", "place", "told"),
-    [((5, 7), (3, 2), "y=3, x=2"), ((3, 5, 7), (2, 0, 6), "page 3, y=0, x=6")],
-)
-def test_nan_and_infinity_are_refused_with_their_place(enhancer, value, shape, place, told):
-    image = np.zeros(shape, np.float32)
-    image[place] = value
-    for given in (image, Radiograph(image)):
-        with pytest.raises(InputError, match=f"image: expected finite.*{told}"):
-            enhancer.enhance(given)
-
-
 @pytest.mark.parametrize(
     ("image", "found"),
     [

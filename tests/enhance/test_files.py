@@ -281,10 +281,10 @@ def test_a_full_disk_leaves_no_partial_file_and_the_others_go_on(folder, out, mo
 def test_too_little_memory_for_one_image_does_not_stop_the_others(folder, out, monkeypatch):
     original, sick = pipeline.examine, noisy(1)
 
-    def short(pixels: np.ndarray, *arguments: object) -> object:
+    def short(pixels: np.ndarray, *arguments: object, **named: object) -> object:
         if np.array_equal(pixels, sick):
             raise MemoryError
-        return original(pixels, *arguments)
+        return original(pixels, *arguments, **named)
 
     monkeypatch.setattr(pipeline, "examine", short)
     results = run(files(folder), out)

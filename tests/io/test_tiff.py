@@ -13,7 +13,7 @@ import tifffile
 from PIL import Image
 
 from longexposure.errors import InputError, OutputError
-from longexposure.io import read_radiograph, tiff_writer, write_radiograph
+from longexposure.io import read_finite, read_radiograph, tiff_writer, write_radiograph
 from longexposure.io.tiff_writer import RECORD
 from longexposure.radiograph import Radiograph, Resolution, Step
 
@@ -233,12 +233,14 @@ def test_other_sample_types_are_refused_with_advice(dtype, found, tmp_path):
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize(("shape", "place"), [((6, 5), "y=3, x=2"), ((2, 6, 5), "page 2, y=3, x=2")])
-def test_nan_and_infinity_are_refused_with_number_and_place(bad, shape, place, tmp_path):
+def test_nan_and_infinity_are_read_and_refused_where_numbers_are_needed(bad, shape, place, tmp_path):
     pixels = np.ones(shape, np.float32)
     last = pixels if pixels.ndim == 2 else pixels[-1]
     last[3, 2] = last[5, 0] = bad
+    path = save(tmp_path / "a.tif", pixels)
+    assert read_radiograph(path).pixels.tobytes() == pixels.tobytes()
     with pytest.raises(InputError, match=f"found 2 NaN or infinite, the first at {place}"):
-        read_radiograph(save(tmp_path / "a.tif", pixels))
+        read_finite(path)
 
 
 @pytest.mark.parametrize(

@@ -149,7 +149,7 @@ def _image_facts(path: Path) -> dict[str, Any]:
 
     radiograph = read_radiograph(path)
     page = radiograph.pixels if radiograph.pixels.ndim == 2 else radiograph.pixels[0]
-    found = examine(page)
+    found = examine(page, where=str(path))
     trained = conditions_of(read_header(find_weights(DEFAULT)), model=DEFAULT)
     source = radiograph.source
     return {

@@ -16,7 +16,7 @@ from longexposure.data.pairs import ImagePair, PairedFolder
 from longexposure.enhance.enhancer import Enhancer, load_enhancer
 from longexposure.errors import InputError
 from longexposure.format import finite
-from longexposure.io import read_radiograph, write_whole
+from longexposure.io import read_finite, write_whole
 from longexposure.metrics import psnr, ssim
 from longexposure.system import host_facts
 
@@ -158,7 +158,7 @@ def evaluate(
     images = []
     for model, enhancer in enhancers.items():
         # libraries load and compile before the clock runs
-        enhancer.enhance(read_radiograph(folder.pairs[0].lq).pixels[:64, :64])
+        enhancer.enhance(read_finite(folder.pairs[0].lq).pixels[:64, :64])
         for pair, full_scale in zip(folder.pairs, ranges, strict=True):
             images.append(score_pair(pair, enhancer, model=model, data_range=full_scale))
             if on_image is not None:
@@ -188,14 +188,14 @@ def write_evaluation(evaluation: Evaluation, path: Path, *, overwrite: bool = Fa
 
 def score_pair(pair: ImagePair, enhancer: Enhancer, *, model: str, data_range: float) -> ImageScore:
     """Enhance the short exposure of a pair, and compare it before and after with the better images."""
-    noisy = read_radiograph(pair.lq).pixels
+    noisy = read_finite(pair.lq).pixels
     started = time.perf_counter()
     enhanced = enhancer.enhance(noisy)
     seconds = time.perf_counter() - started
     scores: dict[str, Fidelity] = {}
     for ending, file in (("", pair.hq), ("_clean", pair.clean)):
         if file is not None:
-            reference = read_radiograph(file).pixels
+            reference = read_finite(file).pixels
             for name, image in (("lq", noisy), ("enhanced", enhanced)):
                 scores[name + ending] = Fidelity(
                     psnr=psnr(image, reference, data_range=data_range),

@@ -12,7 +12,7 @@ from longexposure.data.listing import Listed, list_pairs
 from longexposure.data.registration import fit_gain
 from longexposure.errors import InputError, LongExposureError
 from longexposure.grey import evenly_sampled
-from longexposure.io import read_radiograph
+from longexposure.io import read_finite
 from longexposure.noise.pair_statistics import BLOCKS, LEVELS, PairStatistics, SetAnalysis, SignalBins
 from longexposure.noise.separation import PairedBlocks, flatter_half_noise, paired_blocks
 from longexposure.radiograph import Pixels
@@ -90,15 +90,12 @@ def _read(pair: Listed, left_out: dict[str, str]) -> tuple[Pixels, Pixels] | Non
     if pair.name in left_out:
         return None
     try:
-        lq, hq = (read_radiograph(file).pixels for file in (pair.lq, pair.hq))
+        lq, hq = (read_finite(file).pixels for file in (pair.lq, pair.hq))
     except LongExposureError as error:
         left_out[pair.name] = str(error)
         return None
     if lq.ndim != 2 or lq.shape != hq.shape or lq.dtype != hq.dtype:
         left_out[pair.name] = f"{pair.name}: sizes or types differ, or several images in one file"
-        return None
-    if lq.dtype.kind == "f" and not (np.isfinite(lq).all() and np.isfinite(hq).all()):
-        left_out[pair.name] = f"{pair.name}: values that are no numbers"
         return None
     return lq, hq
 

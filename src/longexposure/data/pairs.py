@@ -23,7 +23,7 @@ from longexposure.data.splits import draw_groups
 from longexposure.enhance.bad_pixels import BadPixels, find_bad_pixels
 from longexposure.errors import InputError, LongExposureError
 from longexposure.grey import GreyMap, measure_grey
-from longexposure.io import read_radiograph
+from longexposure.io import read_finite
 from longexposure.noise import NoiseProfile, estimate_noise
 from longexposure.radiograph import Pixels, Radiograph
 
@@ -103,7 +103,7 @@ def read_images(name: str, files: Mapping[str, Path | None]) -> tuple[dict[str, 
         if file is None:
             continue
         try:
-            images[part] = read_radiograph(file)
+            images[part] = read_finite(file)
         except LongExposureError as error:
             problems.append(str(error))
             continue
@@ -312,12 +312,12 @@ class _UnitPairs:
         """Both images of a pair as stored, measured when they are read for the first time."""
         if index not in self._images:
             pair = self._pairs[index]
-            short = read_radiograph(pair.lq).pixels
+            short = read_finite(pair.lq).pixels
             if index not in self._measured:
                 noise = estimate_noise(short)
                 self._measured[index] = measure_grey(short), noise, find_bad_pixels(short, noise)
             better = pair.clean if self._target == "clean" and pair.clean is not None else pair.hq
-            self._images[index] = short, read_radiograph(better).pixels
+            self._images[index] = short, read_finite(better).pixels
             self._bytes += sum(image.nbytes for image in self._images[index])
         self._images.move_to_end(index)
         images = self._images[index]

@@ -19,13 +19,12 @@ import numpy.typing as npt
 
 from longexposure.engines.base import ENGINES, Engine, FallbackEngine, run_any_size
 from longexposure.engines.choice import load_engine
-from longexposure.enhance.areas import SetAside
+from longexposure.enhance.areas import REACH
 from longexposure.enhance.bad_pixels import BadPixels
 from longexposure.enhance.statistics import ImageStatistics, examine, pages_of
-from longexposure.enhance.tiles import Tile, core_size, plan, with_smaller_cores
+from longexposure.enhance.tiles import Tile, beyond, core_size, plan, with_smaller_cores
 from longexposure.errors import RecipeError
 from longexposure.grey import to_type
-from longexposure.io.checks import check_finite
 from longexposure.models.checkpoint import read_header, sha256_of
 from longexposure.models.noise_range import Conditions, conditions_of
 from longexposure.models.registry import CLASSICAL, DEFAULT, find_weights
@@ -114,7 +113,6 @@ class Enhancer:
     ) -> tuple[Pixels, Sequence[ImageStatistics]]:
         """`enhance` for arrays, with the statistics of each page, measured where they are not given."""
         check_pixels(pixels, where="image")
-        check_finite(pixels, "image")
         check_strength(strength)
         pages = pages_of(pixels)
         if statistics is None:
@@ -178,15 +176,16 @@ class Enhancer:
         self, page: Pixels, found: ImageStatistics, tile: Tile, *, strength: float, out: Pixels
     ) -> None:
         """Compute one tile and put its core in its place."""
+        if found.aside.mask.count and found.aside.mask.within(*tile.core).all():
+            out[tile.core] = page[tile.core]
+            return
         window, bad = page[tile.window], found.bad_pixels.within(tile.window)
-        unit = np.empty(window.shape, np.float32)
-        for strip in _strips(slice(0, len(window)), window.shape[1]):
-            unit[strip] = found.grey.to_unit(_replaced(window, bad, strip, found.aside, tile))
+        unit = _in_units(page, found, tile.window)
         output = run_any_size(self.engine, unit, found.noise_condition)
         rows, columns = tile.inside
         core = out[tile.core]
         for strip in _strips(rows, window.shape[1]):
-            base = _replaced(window, bad, strip, found.aside, tile)[:, columns]
+            base = _replaced(window, bad, strip)[:, columns]
             change = (output[strip, columns] - unit[strip, columns]).astype(np.float64)
             enhanced = base + change / found.grey.scale
             if strength < 1:
@@ -207,16 +206,28 @@ def _strips(rows: slice, width: int) -> Iterator[slice]:
         yield slice(start, min(start + step, rows.stop))
 
 
-def _replaced(
-    window: Pixels, bad: BadPixels, rows: slice, aside: SetAside, tile: Tile
-) -> npt.NDArray[np.float64]:
-    """Some rows of a window with its faulty pixels, and what is set aside, replaced."""
+def _replaced(window: Pixels, bad: BadPixels, rows: slice) -> npt.NDArray[np.float64]:
+    """Some rows of a window with its faulty pixels replaced."""
     grey = window[rows].astype(np.float64)
     inside = bad.within((rows, slice(0, window.shape[1])))
     grey[inside.y, inside.x] = inside.value
-    top = tile.window[0].start
-    aside.replace(grey, slice(top + rows.start, top + rows.stop), tile.window[1])
     return grey
+
+
+def _in_units(page: Pixels, found: ImageStatistics, window: tuple[slice, slice]) -> npt.NDArray[np.float32]:
+    """A window of a page as a model takes it: faulty pixels and what is set aside replaced, unit domain."""
+    wide, inside = window, (slice(None), slice(None))
+    if found.aside.mask.count:
+        wide, inside = beyond(window, REACH, page.shape)
+    pixels, bad = page[wide], found.bad_pixels.within(wide)
+    if found.aside.mask.count:
+        grey = _replaced(pixels, bad, slice(0, len(pixels)))
+        found.aside.replace(grey, *wide)
+        return found.grey.to_unit(grey[inside])
+    unit = np.empty(pixels.shape, np.float32)
+    for strip in _strips(slice(0, len(pixels)), pixels.shape[1]):
+        unit[strip] = found.grey.to_unit(_replaced(pixels, bad, strip))
+    return unit
 
 
 def load_enhancer(

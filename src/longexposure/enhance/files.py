@@ -279,7 +279,7 @@ class _Pipeline:
                     advice="use another --out, or move that file away",
                 )
         started = time.perf_counter()
-        statistics = [examine(page, self._noise) for page in pages_of(before.pixels)]
+        statistics = [examine(page, self._noise, where=str(source)) for page in pages_of(before.pixels)]
         return _Measured(source, before, statistics, seconds=time.perf_counter() - started)
 
     def _write(

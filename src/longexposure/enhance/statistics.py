@@ -65,17 +65,22 @@ class ImageStatistics:
         return (*trained.outside(unit), *cautions)
 
 
-def examine(pixels: Pixels, noise: NoiseProfile | NoiseCalibration | None = None) -> ImageStatistics:
+def examine(
+    pixels: Pixels, noise: NoiseProfile | NoiseCalibration | None = None, *, where: str = "image"
+) -> ImageStatistics:
     """Measure one image (H, W); a given noise profile is taken as it is, a calibration where it applies.
 
     Args:
         pixels: the image.
         noise: its noise; None measures it.
+        where: what it is called in errors.
 
     Raises:
-        InputError: a calibration of images of another type or of other grey values.
+        InputError: nothing of a picture is left, or a calibration of images of another type or of other grey
+            values.
     """
-    aside = find_set_aside(pixels)
+    aside = find_set_aside(pixels, where)
+    pixels = aside.sound(pixels)
     grey = measure_grey(pixels, aside.mask)
     cautions: tuple[str, ...] = ()
     calibration = noise if isinstance(noise, NoiseCalibration) else None

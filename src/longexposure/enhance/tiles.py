@@ -54,6 +54,21 @@ def plan(height: int, width: int, *, core_px: int, halo_px: int) -> Iterator[Til
             )
 
 
+def beyond(
+    window: tuple[slice, slice], border_px: int, shape: tuple[int, ...]
+) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
+    """A window with a border around it, cut off where the image ends; and where the window lies in that."""
+    wide = tuple(
+        slice(max(side.start - border_px, 0), min(side.stop + border_px, size))
+        for side, size in zip(window, shape, strict=True)
+    )
+    inside = tuple(
+        slice(side.start - outer.start, side.stop - outer.start)
+        for side, outer in zip(window, wide, strict=True)
+    )
+    return (wide[0], wide[1]), (inside[0], inside[1])
+
+
 def core_size(
     *, halo_px: int, multiple: int, bytes_per_px: int, free_bytes: int, longest_px: int | None = None
 ) -> int:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from longexposure.io.files import (
     expand_inputs,
+    read_finite,
     read_radiograph,
     sidecar_path,
     write_radiograph,
@@ -21,6 +22,7 @@ __all__ = [
     "check_writable_folder",
     "expand_inputs",
     "png_bytes",
+    "read_finite",
     "read_radiograph",
     "remove_temporaries",
     "sidecar_path",

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from longexposure.errors import InputError, LongExposureError, OutputError, ResourceError
-from longexposure.io.checks import damaged, reason_of
+from longexposure.io.checks import check_finite, damaged, reason_of
 from longexposure.io.formats import FORMATS, format_of_suffix, writer_for
 from longexposure.io.record import record_fields
 from longexposure.io.segments import check_compression
@@ -56,8 +56,8 @@ def read_radiograph(path: str | Path) -> Radiograph:
 
     Returns:
         A radiograph of (H, W), or (N, H, W) for several pages, uint8, uint16 or float32 in native
-        byte order, values exactly as stored, turned upright, with polarity, resolution, pitch,
-        description, exposure, and the history where this package wrote the file.
+        byte order, values exactly as stored, NaN and infinity too, turned upright, with polarity,
+        resolution, pitch, description, exposure, and the history where this package wrote the file.
 
     Raises:
         InputError: missing, unreadable, empty, damaged, or not a radiograph; always one line.
@@ -74,6 +74,18 @@ def read_radiograph(path: str | Path) -> Radiograph:
             found="too little",
             advice="close other programs, or cut the image or the stack into several files",
         ) from error
+
+
+def read_finite(path: str | Path) -> Radiograph:
+    """`read_radiograph` for those who compare pixels or learn from them: every value must be a number.
+
+    Raises:
+        InputError: also where a value is NaN or infinite, with the place of the first.
+        ResourceError: too large for the memory there is.
+    """
+    radiograph = read_radiograph(path)
+    check_finite(radiograph.pixels, str(path))
+    return radiograph
 
 
 def _read(file: _Stream, path: Path) -> Radiograph:

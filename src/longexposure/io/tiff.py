@@ -14,7 +14,6 @@ from longexposure.errors import InputError
 from longexposure.io.budget import check_ome, count_pages
 from longexposure.io.carried import Pages, as_fractions, from_fractions, parts_of, record_of
 from longexposure.io.checks import (
-    check_finite,
     check_plausible,
     damaged,
     one_channel,
@@ -78,7 +77,6 @@ def read_tiff(file: BinaryIO, source: Source) -> Radiograph:
         if len(pages) < promise.pages:
             notes.append(f"{promise.pages - len(pages)} thumbnail or mask page(s)")
     pixels, offset = computable(values, where=where)
-    check_finite(pixels, where)
     told, tags[0] = record_of(tags[0])
     parts = parts_of(
         tags,

@@ -12,7 +12,7 @@ import numpy as np
 
 from longexposure.errors import InputError
 from longexposure.io.budget import check_compound
-from longexposure.io.checks import check_finite, check_plausible, damaged, wrong_type
+from longexposure.io.checks import check_plausible, damaged, wrong_type
 from longexposure.radiograph import Pixels, Radiograph, Source, Step
 
 SIGNATURE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
@@ -48,7 +48,6 @@ def read_xrm(file: BinaryIO, source: Source) -> Radiograph:
     with olefile.OleFileIO(file) as ole:
         xrm = _File(ole, source.path)
         pixels = xrm.images(size)
-        check_finite(pixels, source.path)
         pitch = xrm.number("ImageInfo/PixelSize")
         exposure = xrm.exposure(1 if pixels.ndim == 2 else pixels.shape[0])
     turned = {"rows": "reversed: they lie from bottom to top in the file"}

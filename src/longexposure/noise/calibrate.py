@@ -16,8 +16,7 @@ import numpy.typing as npt
 
 from longexposure.errors import InputError, ResourceError
 from longexposure.grey import measure_grey
-from longexposure.io import read_radiograph
-from longexposure.io.checks import check_finite
+from longexposure.io import read_finite
 from longexposure.noise import estimate_noise
 from longexposure.noise.calibration import (
     FileTable,
@@ -109,8 +108,7 @@ def measure_calibration(
 def _read(files: Iterable[Path], role: str, on_file: Callable[[str], None] | None) -> list[_Frame]:
     frames = []
     for path in files:
-        radiograph = read_radiograph(path)
-        check_finite(radiograph.pixels, str(path))
+        radiograph = read_finite(path)
         sha256 = radiograph.source.sha256 if radiograph.source else ""
         file = FileTable.model_validate({"name": path.name, "role": role, "sha256": sha256})
         seconds = radiograph.exposure.get("exposure_s")

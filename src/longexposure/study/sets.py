@@ -18,7 +18,7 @@ import numpy as np
 from longexposure.data.pairs import ImagePair, PairedFolder, PairsError
 from longexposure.data.splits import draw_groups, partition
 from longexposure.errors import InputError
-from longexposure.io import read_radiograph, write_radiograph, write_whole
+from longexposure.io import read_finite, write_radiograph, write_whole
 from longexposure.models.checkpoint import sha256_of
 from longexposure.radiograph import Pixels, Radiograph
 from longexposure.study.budgets import Budget
@@ -105,7 +105,7 @@ class Selection:
                         if path is not None:
                             files[part] = crop = folder / "val" / part / f"{number:05}.tif"
                             crop.parent.mkdir(parents=True, exist_ok=True)
-                            pixels = np.ascontiguousarray(read_radiograph(path).pixels[window])
+                            pixels = np.ascontiguousarray(read_finite(path).pixels[window])
                             write_radiograph(Radiograph(pixels=pixels), crop, overwrite=True)
                 places = ["" if path is None else str(path.resolve()) for path in files.values()]
                 writer.writerow([*places, pair.machine, split, pair.object])
@@ -145,7 +145,7 @@ class TestSet:
         window = centre(pair.shape, self.crop_px)
 
         def cropped(path: Path) -> Pixels:
-            return np.ascontiguousarray(read_radiograph(path).pixels[window])
+            return np.ascontiguousarray(read_finite(path).pixels[window])
 
         return cropped(pair.lq), cropped(pair.hq), None if pair.clean is None else cropped(pair.clean)
 

@@ -38,7 +38,7 @@ from longexposure.data.listing import list_pairs
 from longexposure.data.registration import CROP_PX, CROPS
 from longexposure.data.splits import partition
 from longexposure.errors import InputError
-from longexposure.io import read_radiograph, write_whole
+from longexposure.io import read_finite, write_whole
 
 EXIT_CODE = InputError.exit_code
 """What `longexposure check-pairs` ends with when something must be fixed or dropped: 3, as training would."""
@@ -274,7 +274,7 @@ def find_alike(pairs: Sequence[PairFacts]) -> tuple[list[Alike], tuple[int, int]
     for _, i, j in candidates[:COMPARED]:
         one, other = pairs[i], pairs[j]
         same = one.sha256[1] == other.sha256[1]
-        score = 1.0 if same else likeness(*(read_radiograph(pair.hq).pixels for pair in (one, other)))
+        score = 1.0 if same else likeness(*(read_finite(pair.hq).pixels for pair in (one, other)))
         if score > ALIKE:
             found.append((one, other, score))
     return found, (min(len(candidates), COMPARED), len(candidates))

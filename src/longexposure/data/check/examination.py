@@ -91,11 +91,6 @@ class PairFacts(Listed):
 def examine_pair(listed: Listed) -> PairFacts:
     """The facts of one pair; what is wrong with its files goes to `problems` and is never raised."""
     images, problems = read_images(listed.name, {"LQ": listed.lq, "HQ": listed.hq})
-    problems += [
-        f"{listed.name}: {part} holds values that are no numbers (NaN or infinite)"
-        for part, image in images.items()
-        if image.pixels.dtype.kind == "f" and not np.isfinite(image.pixels).all()
-    ]
     if problems:
         return PairFacts(**vars(listed), problems=tuple(problems))
     lq, hq = images["LQ"].pixels, images["HQ"].pixels
