@@ -95,7 +95,7 @@ def demonstrate(out: Path, *, examples: Path = EXAMPLES) -> list[dict[str, Any]]
     rows: list[dict[str, Any]] = []
 
     def comparisons() -> Iterator[Any]:
-        for result in enhance_files([*sources, simulated], out / "enhanced", enhancer, overwrite=True):
+        for result in enhance_files([*sources, simulated], out / "enhanced", enhancer, force=True):
             known = result.source == simulated
             facts = against_long(result, pair) if known else {}
             rows.append({**row_of(result), **facts})

@@ -18,6 +18,7 @@ import typer
 from pydantic import BaseModel
 
 from longexposure.cli.app import app
+from longexposure.cli.settings import EnhanceSettings
 from longexposure.simulation.machine import (
     FOLLOWS,
     WITHOUT_RANGES,
@@ -185,7 +186,9 @@ def described(found: Mapping[str, Any]) -> tuple[str, dict[str, str]]:
     keys: dict[str, str] = {}
     block = rest.partition("\n\n")[0]
     # Several keys may have one line in common; lines that are indented further go on with it.
-    for names, meaning in re.findall(r"^    (\w+(?:, \w+)*): (.*(?:\n     .*)*)", block, flags=re.MULTILINE):
+    for names, meaning in re.findall(
+        r"^    ([\w-]+(?:, [\w-]+)*): (.*(?:\n     .*)*)", block, flags=re.MULTILINE
+    ):
         keys |= dict.fromkeys(names.split(", "), " ".join(meaning.split()))
     return summary, keys
 
@@ -240,6 +243,7 @@ def pages() -> dict[Path, str]:
     reference = (DOCS / "reference.md").read_text(encoding="utf-8")
     parts = {
         "commands": commands(typer.main.get_command(app), "longexposure"),
+        "settings": list(Keys(EnhanceSettings, level=3, links=False).lines())[3:],
         "recipes": Keys(Recipe, level=3, links=False).lines(),
     }
     for name, lines in parts.items():

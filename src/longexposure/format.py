@@ -10,6 +10,12 @@ from typing import Any
 SHOWN_VALUES = 8
 """Of a longer list, `info` shows this many values; `--json` has all."""
 
+DEEPEST = 64
+"""Levels of values within values that are told; files may hold more, and Python's stack ends somewhere."""
+
+TOO_DEEP = "(nested too deep)"
+"""What is told in place of the rest."""
+
 
 def numbers(scores: Mapping[str, Any]) -> dict[str, Any]:
     """The scores without their lists, of which `info` on the checkpoint shows all."""
@@ -17,8 +23,10 @@ def numbers(scores: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in kept.items() if not isinstance(value, list | tuple)}
 
 
-def shown(value: object) -> str:
-    """A value as a person reads it."""
+def shown(value: object, deepest: int = DEEPEST) -> str:
+    """A value as a person reads it, so many levels deep."""
+    if deepest == 0:
+        return TOO_DEEP
     if value is None or value == "" or value == {} or value == [] or value == ():
         return "-"
     if isinstance(value, bool):
@@ -26,10 +34,10 @@ def shown(value: object) -> str:
     if isinstance(value, float):
         return f"{value:.0f}" if 1e3 <= abs(value) < 1e7 else f"{value:.4g}"
     if isinstance(value, Mapping):
-        return ", ".join(f"{name} {shown(item)}" for name, item in value.items())
+        return ", ".join(f"{shown(str(name))} {shown(item, deepest - 1)}" for name, item in value.items())
     if isinstance(value, list | tuple):
         more = f", ... ({len(value)} values)" if len(value) > SHOWN_VALUES else ""
-        return ", ".join(map(shown, value[:SHOWN_VALUES])) + more
+        return ", ".join(shown(item, deepest - 1) for item in value[:SHOWN_VALUES]) + more
     return printable(" ".join(str(value).split()))
 
 
@@ -43,12 +51,14 @@ def json_text(value: object) -> str:
     return json.dumps(finite(value), indent=2, default=str)
 
 
-def finite(value: Any) -> Any:
+def finite(value: Any, deepest: int = DEEPEST) -> Any:
     """The value for JSON: numbers that are not finite become None, keys text, sequences lists."""
+    if deepest == 0:
+        return TOO_DEEP
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, Mapping):
-        return {str(name): finite(item) for name, item in value.items()}
+        return {str(name): finite(item, deepest - 1) for name, item in value.items()}
     if isinstance(value, list | tuple):
-        return [finite(item) for item in value]
+        return [finite(item, deepest - 1) for item in value]
     return value

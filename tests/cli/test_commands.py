@@ -150,7 +150,7 @@ def test_default_settings_are_those_of_the_library() -> None:
         theirs[name].default for name in ("model", "device", "precision")
     ]
     files = inspect.signature(enhancing_files.enhance_files).parameters
-    for name in ("strength", "overwrite", "sidecar"):
+    for name in ("strength", "force", "recursive", "sidecar"):
         assert ours[name].default == files[name].default
 
 
@@ -190,35 +190,35 @@ def test_exit_code_is_that_of_the_first_failure(folder: Path, tmp_path: Path) ->
     out = tmp_path / "out"
     options = ("--out", out, "--model", "identity")
     assert run("enhance", folder / "a.tif", *options).code == 0
+    options = (*options, "--strength", "0.5")
     assert run("enhance", folder / "a.tif", folder / "none.tif", *options).code == 4
     assert run("enhance", folder / "none.tif", folder / "a.tif", *options).code == 3
 
 
-def test_existing_output_is_kept_unless_overwriting_is_asked_for(folder: Path, tmp_path: Path) -> None:
+def test_a_foreign_file_in_the_output_folder_is_never_replaced(folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     out.mkdir()
     (out / "b.tif").write_bytes(b"precious")
     command = ("enhance", folder, "--out", out, "--model", "gaussian")
-    outcome = run(*command)
-    assert outcome.code == 4
-    assert "--overwrite" in outcome.errors[0]
-    assert (out / "b.tif").read_bytes() == b"precious"
-    assert sorted(content(out)) == ["a.tif", "b.tif", "c.tif"]
-    outcome = run(*command, "--overwrite")
-    assert outcome.code == 4, "b.tif has no history of ours: it may be an original"
-    assert (out / "b.tif").read_bytes() == b"precious"
+    for options in ((), ("--force",)):
+        outcome = run(*command, *options)
+        assert outcome.code == 4
+        assert "move that file away" in outcome.errors[0]
+        assert (out / "b.tif").read_bytes() == b"precious"
+        assert sorted(content(out)) == ["a.tif", "b.tif", "c.tif"]
     (out / "b.tif").unlink()
-    assert run(*command, "--overwrite").code == 0
-    assert run(*command, "--overwrite").code == 0
+    assert run(*command, "--force").code == 0
+    assert run(*command, "--force").code == 0
     assert tifffile.imread(out / "b.tif").shape == (48, 64)
 
 
 def test_input_folder_is_refused_as_output(folder: Path) -> None:
     before = content(folder)
-    outcome = run("enhance", folder, "--out", folder, "--model", "gaussian", "--overwrite")
-    assert outcome.code == 4
-    assert len(outcome.errors) == 1
-    assert content(folder) == before
+    for options in ((), ("--force",), ("--recursive", "--force")):
+        outcome = run("enhance", folder, "--out", folder, "--model", "gaussian", *options)
+        assert outcome.code == 4
+        assert len(outcome.errors) == 1
+        assert content(folder) == before
 
 
 def test_unknown_model_names_the_known_ones(folder: Path, tmp_path: Path) -> None:
@@ -297,7 +297,7 @@ def test_json_on_stdout_stands_there_alone(folder: Path, tmp_path: Path) -> None
 def test_a_result_file_never_replaces_a_radiograph(option: str, folder: Path, tmp_path: Path) -> None:
     before = content(folder)
     command = ("enhance", folder, "--out", tmp_path / "out", "--model", "identity", option, folder / "b.tif")
-    outcome = run(*command, "--overwrite")
+    outcome = run(*command, "--force")
     assert outcome.code == 4
     assert "name that ends in" in outcome.errors[0]
     assert content(folder) == before
@@ -318,8 +318,11 @@ def test_existing_result_file_is_refused_before_the_work(option: str, folder: Pa
     assert run(*command).code == 4
     assert file.read_text() == "precious"
     assert not (tmp_path / "out").exists()
-    assert run(*command, "--overwrite").code == 0
-    assert file.read_text(encoding="utf-8") != "precious"
+    assert run(*command, "--force").code == 4
+    assert file.read_text(encoding="utf-8") == "precious"
+    file.unlink()
+    for _ in range(2):
+        assert run(*command).code == 0, "what the same command wrote is written anew"
 
 
 def test_report_shows_every_file_and_may_lie_in_the_output_folder(folder: Path, tmp_path: Path) -> None:

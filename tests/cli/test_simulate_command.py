@@ -149,9 +149,7 @@ def test_an_interrupted_run_tells_how_to_go_on(
     monkeypatch.setattr(simulating, "write_set", interrupted)
     result = _run("--machine", recipe, "--out", str(tmp_path / "out"))
     assert result.exit_code == 130
-    assert result.stderr.splitlines() == [
-        "interrupted: finished files stay; `train` goes on with --resume, `simulate` with the same command"
-    ]
+    assert result.stderr.splitlines() == ["interrupted: finished pairs stay, and the same command goes on"]
 
 
 def test_the_help_tells_how_many_pairs_a_preview_shows() -> None:

@@ -148,9 +148,9 @@ def test_the_history_is_written_beside_the_image_on_request(folder, out):
 
 
 @pytest.mark.parametrize("through", ["same", "relative", "link-to-folder", "link-to-file"])
-@pytest.mark.parametrize("overwrite", [False, True])
+@pytest.mark.parametrize("force", [False, True])
 def test_the_folder_of_an_input_is_refused_as_output_before_any_work(
-    folder, tmp_path, monkeypatch, through, overwrite
+    folder, tmp_path, monkeypatch, through, force
 ):
     monkeypatch.chdir(tmp_path)
     inputs, target = files(folder), folder
@@ -167,7 +167,7 @@ def test_the_folder_of_an_input_is_refused_as_output_before_any_work(
     before = content(folder)
     monkeypatch.setattr(pipeline, "read_radiograph", lambda path: pytest.fail("was read"))
     with pytest.raises(OutputError, match="an output folder that holds none of the inputs"):
-        run(inputs, target, overwrite=overwrite)
+        run(inputs, target, force=force)
     assert content(folder) == before
 
 
@@ -188,14 +188,14 @@ def test_an_existing_output_is_refused_and_replaced_only_on_request(folder, out)
     (out / "b.tif").write_bytes(b"precious")
     results = run(files(folder), out)
     assert [type(result.error) for result in results] == [type(None), OutputError, type(None)]
-    assert "--overwrite" in str(results[1].error)
+    assert "none of ours (a text file)" in str(results[1].error)
     assert (out / "b.tif").read_bytes() == b"precious"
-    results = run(files(folder), out, overwrite=True)
-    assert "perhaps an original" in str(results[1].error)
+    results = run(files(folder), out, force=True)
+    assert isinstance(results[1].error, OutputError)
     assert (out / "b.tif").read_bytes() == b"precious"
     (out / "b.tif").unlink()
     for _ in range(2):
-        assert all(result.error is None for result in run(files(folder), out, overwrite=True))
+        assert all(result.error is None for result in run(files(folder), out, force=True))
     assert np.array_equal(tifffile.imread(out / "b.tif"), GAUSSIAN.enhance(noisy(1)))
     assert sorted(content(out)) == ["a.tif", "b.tif", "c.tif"]
 
@@ -208,18 +208,16 @@ def test_an_existing_sidecar_keeps_the_image_from_being_written(folder, out):
     assert content(out) == {"a.tif.json": b"precious"}
 
 
-@pytest.mark.parametrize("overwrite", [False, True])
 @pytest.mark.parametrize("second", ["a.tif", "A.TIF", "a.tiff"])
-def test_the_second_of_two_files_with_one_name_is_refused(folder, tmp_path, out, overwrite, second):
+def test_files_with_one_name_from_two_folders_become_two(folder, tmp_path, out, second):
     other = tmp_path / "other"
     other.mkdir()
     write_radiograph(Radiograph(noisy(7)), other / second)
-    results = run([folder / "a.tif", other / second, folder / "b.tif"], out, overwrite=overwrite)
-    assert [result.error is None for result in results] == [True, False, True]
-    assert str(other / second) in str(results[1].error)
-    assert str(folder / "a.tif") in str(results[1].error)
-    assert np.array_equal(tifffile.imread(out / "a.tif"), GAUSSIAN.enhance(noisy(0)))
-    assert len(content(out)) == 2
+    results = run([folder / "a.tif", other / second, folder / "b.tif"], out)
+    assert [result.error for result in results] == [None] * 3
+    assert len({str(result.output).lower() for result in results}) == 3
+    assert np.array_equal(tifffile.imread(results[0].output), GAUSSIAN.enhance(noisy(0)))
+    assert np.array_equal(tifffile.imread(results[1].output), GAUSSIAN.enhance(noisy(7)))
 
 
 def test_a_name_is_free_again_when_its_first_file_failed(folder, tmp_path, out):
@@ -250,10 +248,10 @@ def test_bad_files_in_the_middle_do_not_stop_the_others(folder, tmp_path, out):
 
 
 @pytest.mark.parametrize("call", ["open", "fsync", "replace"])
-@pytest.mark.parametrize("overwrite", [False, True])
-def test_a_full_disk_leaves_no_partial_file_and_the_others_go_on(folder, out, monkeypatch, call, overwrite):
+@pytest.mark.parametrize("force", [False, True])
+def test_a_full_disk_leaves_no_partial_file_and_the_others_go_on(folder, out, monkeypatch, call, force):
     out.mkdir()
-    if overwrite:
+    if force:
         list(enhance_files(files(folder)[1:2], out, GAUSSIAN))
     earlier = content(out)
     owner, name = (os, "fsync") if call == "fsync" else (Path, call)
@@ -267,13 +265,13 @@ def test_a_full_disk_leaves_no_partial_file_and_the_others_go_on(folder, out, mo
 
     monkeypatch.setattr(owner, name, fail)
     results = []
-    for result in enhance_files(files(folder), out, GAUSSIAN, overwrite=overwrite, sidecar=True):
+    for result in enhance_files(files(folder), out, GAUSSIAN, force=force, sidecar=True):
         results.append(result)
         full[:] = [True] if len(results) == 1 else []
     assert [result.error is None for result in results] == [True, False, True]
     assert isinstance(results[1].error, OutputError)
     assert "No space left on device" in str(results[1].error)
-    expected = {"a.tif", "a.tif.json", "c.tif", "c.tif.json"} | ({"b.tif"} if overwrite else set())
+    expected = {"a.tif", "a.tif.json", "c.tif", "c.tif.json"} | ({"b.tif"} if force else set())
     assert set(content(out)) == expected
     assert content(out).items() >= earlier.items()
 
@@ -352,6 +350,6 @@ def test_default_enhances_a_file(default_enhancer, folder, out):
 def test_an_original_in_the_output_folder_is_not_replaced_even_on_request(folder, out):
     out.mkdir()
     (out / "a.tif").write_bytes((folder / "c.tif").read_bytes())
-    (result,) = run(files(folder)[:1], out, overwrite=True)
+    (result,) = run(files(folder)[:1], out, force=True)
     assert "perhaps an original" in str(result.error)
     assert (out / "a.tif").read_bytes() == (folder / "c.tif").read_bytes()

@@ -13,10 +13,13 @@ from typing import Annotated
 import typer
 
 from longexposure.cli import images, models, noise, pairs, simulation, train
+from longexposure.cli.options import Group
+from longexposure.cli.terminal import echo
 
 app = typer.Typer(
     name="longexposure",
-    add_completion=False,
+    cls=Group,
+    rich_markup_mode=None,  # which would take as long as all the rest of --help
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -24,6 +27,13 @@ app = typer.Typer(
 for group in (images, models, pairs, train, simulation):
     app.add_typer(group.app)
 app.add_typer(noise.app, name="noise")
+
+
+class Echo(logging.Handler):
+    """Log messages on stderr, as all that is said there."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        echo(self.format(record), err=True)
 
 
 def main() -> None:
@@ -35,7 +45,7 @@ def show_version(wanted: bool) -> None:
     if wanted:
         from longexposure import __version__
 
-        typer.echo(f"longexposure {__version__}")
+        echo(f"longexposure {__version__}")
         raise typer.Exit
 
 
@@ -51,6 +61,7 @@ def options(
     ] = False,
 ) -> None:
     """Make short X-ray exposures of chips and boards look and measure like long ones."""
-    if debug:
-        logging.basicConfig(format="%(levelname)s %(name)s: %(message)s")
-        logging.getLogger("longexposure").setLevel(logging.DEBUG)
+    logging.basicConfig(
+        handlers=[Echo()], format="%(levelname)s %(name)s: %(message)s" if debug else "%(message)s"
+    )
+    logging.getLogger("longexposure").setLevel(logging.DEBUG if debug else logging.WARNING)

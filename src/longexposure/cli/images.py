@@ -4,36 +4,29 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import functools
-import itertools
 import signal
 import threading
-from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
+from longexposure.cli.batch import Batch, is_report, is_results
 from longexposure.cli.options import (
     Command,
     DeviceOption,
     EngineOption,
     JsonOption,
-    OverwriteOption,
     PrecisionOption,
     ReportImagesOption,
     ReportPlaceOption,
     places_of,
-    put_json,
     refuse_target,
+    take_settings,
 )
-from longexposure.cli.terminal import print_facts, print_table, progress
-from longexposure.errors import LongExposureError
+from longexposure.cli.terminal import echo, print_facts, progress
 from longexposure.format import json_text
-
-if TYPE_CHECKING:
-    from longexposure.enhance.files import FileResult
 
 PERCENTILES = (0, 1, 25, 50, 75, 99, 100)
 """Marks of the grey values that `info` tells."""
@@ -49,6 +42,15 @@ def enhance(
     inputs: Annotated[list[Path], typer.Argument(metavar="INPUT", help="Radiographs or folders.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the enhanced files.")],
     *,
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE.toml",
+            is_eager=True,
+            callback=take_settings,
+            help="Options from a file; those on the command line win.",
+        ),
+    ] = None,
     model: Annotated[str, typer.Option(help="A name that `longexposure models` lists, or a file.")] = "fast",
     engine: EngineOption = "auto",
     device: DeviceOption = "auto",
@@ -60,13 +62,20 @@ def enhance(
         Path | None,
         typer.Option(metavar="FILE.toml", help="The machine's noise, which `noise machine` measured."),
     ] = None,
+    recursive: Annotated[
+        bool,
+        typer.Option("--recursive/--no-recursive", "-r", help="Subfolders too, structure kept."),
+    ] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Enhance anew what is done, and replace enhanced files.")
+    ] = False,
     report: Annotated[
         Path | None, typer.Option(metavar="FILE.html", help="Write a page with before/after sliders.")
     ] = None,
     report_images: ReportImagesOption = True,
     report_place: ReportPlaceOption = None,
     sidecar: Annotated[
-        bool, typer.Option("--sidecar", help="Write histories as JSON beside the images.")
+        bool, typer.Option("--sidecar/--no-sidecar", help="Write histories as JSON beside the images.")
     ] = False,
     compress: Annotated[
         str | None,
@@ -74,41 +83,63 @@ def enhance(
             metavar="NAME", help="none, deflate, lzw, zstd, packbits, lzma; default: as the input TIFF."
         ),
     ] = None,
-    overwrite: OverwriteOption = False,
     json_file: JsonOption = None,
+    quiet: Annotated[
+        bool, typer.Option("--quiet/--no-quiet", "-q", help="Say nothing but warnings and errors.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", "-n", help="Say what would be done with each file, and do nothing.")
+    ] = False,
 ) -> None:
-    """Enhance radiographs: noise gone, structures and grey values kept."""
-    from longexposure.enhance.enhancer import load_enhancer
+    """Enhance radiographs: noise gone, structures and grey values kept; what is done already is skipped."""
+    from longexposure.enhance.enhancer import ModelChoice
     from longexposure.enhance.files import enhance_files
-    from longexposure.io import expand_inputs
+    from longexposure.enhance.jobs import plan_files, settings_of
     from longexposure.noise.calibration import read_calibration
 
-    refuse_target(report, suffixes=(".html", ".htm"), overwrite=overwrite)
-    refuse_target(json_file, suffixes=(".json",), overwrite=overwrite)
+    refuse_target(report, suffixes=(".html", ".htm"), ours=is_report)
+    refuse_target(json_file, suffixes=(".json",), ours=is_results)
     places = places_of(report_place)
-    sources = expand_inputs(inputs)
+    choice = ModelChoice(model, engine=engine, device=device, precision=precision)
     known = None if noise is None else read_calibration(noise)
-    load = functools.partial(load_enhancer, model, engine=engine, device=device, precision=precision)
-    stream = enhance_files(
-        sources,
-        out,
-        load,
-        noise=known,
-        strength=strength,
-        overwrite=overwrite,
-        sidecar=sidecar,
-        compress=compress,
-    )
-    followed = _Followed(stream, total=len(sources))
-    try:
-        with _ended_by_signals():
-            _consume(followed, report=report, images=report_images, places=places, overwrite=overwrite)
-    finally:
-        print_table(followed.rows, to_stderr=str(json_file) == "-")
-        if json_file is not None and followed.records:
-            put_json(followed.records, json_file, overwrite=overwrite)
-    if followed.first_error is not None:
-        raise typer.Exit(followed.first_error.exit_code)
+    to_stderr = str(json_file) == "-"
+    with _ended_by_signals():
+        with progress("looking", total=None, quiet=quiet) as shown_progress:
+            jobs = plan_files(
+                inputs,
+                out,
+                choice,
+                noise=known,
+                strength=strength,
+                force=force,
+                recursive=recursive,
+                sidecar=sidecar,
+                compress=compress,
+                on_job=lambda done, total, job: shown_progress.part(done, f"of {total}, {job.name}"),
+            )
+        batch = Batch(jobs, quiet=quiet, to_stderr=to_stderr)
+        if dry_run:
+            settings_of(
+                choice, known, strength=strength, compress=compress
+            )  # so that a model that is not there is told
+            batch.foretell()
+        else:
+            stream = enhance_files(
+                jobs,
+                out,
+                choice,
+                noise=known,
+                strength=strength,
+                sidecar=sidecar,
+                compress=compress,
+                on_progress=batch.at_work,
+            )
+            try:
+                batch.follow(stream, report, images=report_images, places=places)
+            finally:
+                batch.tell(report, json_file)
+    if batch.errors:
+        raise typer.Exit(batch.errors[0].exit_code)
 
 
 @app.command(cls=Command)
@@ -131,7 +162,7 @@ def info(
     else:
         facts |= _image_facts(file)
     if as_json:
-        typer.echo(json_text(facts))
+        echo(json_text(facts))
     else:
         print_facts(facts)
 
@@ -193,61 +224,3 @@ def _ended_by_signals() -> Iterator[None]:
     finally:
         for number in fatal:
             signal.signal(number, signal.SIG_DFL)
-
-
-def _consume(
-    stream: Iterable[FileResult],
-    *,
-    report: Path | None,
-    images: bool,
-    places: list[tuple[int, int]],
-    overwrite: bool,
-) -> None:
-    """Draw every result through, into the report where one is wanted; pixels are let go one by one."""
-    if report is None:
-        deque(stream, maxlen=0)
-        return
-    from longexposure.io import check_writable_folder
-    from longexposure.report.comparison import comparisons_of, write_report
-
-    check_writable_folder(report.parent)
-    comparisons = itertools.chain.from_iterable(
-        comparisons_of(result, facts=_noise_facts(result), places=places) for result in stream
-    )
-    write_report(comparisons, report, title="Enhanced radiographs", overwrite=overwrite, images=images)
-
-
-def _noise_facts(result: FileResult) -> dict[str, Any]:
-    """Columns of a table: where the noise is known from, and what was warned of."""
-    if result.noise is None:
-        return {}
-    told = {"estimated": "the image", "image": "other images"}.get(result.noise.origin, result.noise.origin)
-    return {"noise from": told, **({"warnings": "; ".join(result.warnings)} if result.warnings else {})}
-
-
-class _Followed:
-    """Passes results on once, tells of each on stderr, and keeps what is said of them, not their pixels."""
-
-    def __init__(self, stream: Iterable[FileResult], *, total: int) -> None:
-        self._stream = stream
-        self._total = total
-        self.rows: list[dict[str, Any]] = []
-        self.records: list[dict[str, Any]] = []
-        self.first_error: LongExposureError | None = None
-
-    def __iter__(self) -> Iterator[FileResult]:
-        from longexposure.report.comparison import row_of
-
-        with progress("enhancing", total=self._total) as shown_progress:
-            for done, result in enumerate(self._stream, start=1):
-                if result.error is not None:
-                    shown_progress.say(f"error: {result.error}")
-                    self.first_error = self.first_error or result.error
-                for warning in result.warnings:
-                    shown_progress.say(f"warning: {result.source}: {warning}")
-                became = "failed" if result.error else f"{result.seconds:.2f} s"
-                shown_progress.update(done, f"{result.source.name}, {became}")
-                engine = {"engine": result.engine} if result.engine else {}
-                self.rows.append(row_of(result) | _noise_facts(result) | engine)
-                self.records.append(result.as_dict())
-                yield result

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from longexposure.cli.options import Command, JsonOption, OverwriteOption, put_json, refuse_target
-from longexposure.cli.terminal import print_facts, print_table, progress
+from longexposure.cli.terminal import echo, print_facts, print_table, progress
 from longexposure.format import numbers
 
 app = typer.Typer()
@@ -20,7 +20,7 @@ def models() -> None:
     from longexposure.models.registry import catalogue
 
     for entry in catalogue():
-        typer.echo(entry.name)
+        echo(entry.name)
         facts = {
             "kind": entry.kind,
             "summary": entry.summary,
@@ -52,7 +52,7 @@ def export(
     written = export_model(model, out, format=format, overwrite=overwrite)
     facts = {f"largest difference, {name}": f"{counts:.2g}" for name, counts in written.largest.items()}
     for path in written.files:
-        typer.echo(str(path))
+        echo(str(path))
     print_facts({"weights SHA-256": written.weights_sha256, **facts, "difference in": "counts of 65535"})
 
 

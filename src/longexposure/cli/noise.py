@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import typer
 
 from longexposure.cli.options import Command, IncludeOption, OverwriteOption, refuse_target
-from longexposure.cli.terminal import print_facts, print_table, progress
+from longexposure.cli.terminal import echo, print_facts, print_table, progress
 
 app = typer.Typer(no_args_is_help=True, help="Measure noise: of pairs of exposures, or of a machine.")
 
@@ -42,8 +42,8 @@ def pairs_(
     files = write_analysis(analysis, out, overwrite=overwrite)
     print_table(table_rows(analysis))
     for found in analysis.machines:
-        typer.echo(f"{found.machine}: {' '.join(meaning(found))}")
-    typer.echo(str(files[0]))
+        echo(f"{found.machine}: {' '.join(meaning(found))}")
+    echo(str(files[0]))
 
 
 @app.command(cls=Command)
@@ -91,4 +91,4 @@ def machine(
         )
     write_calibration(found, out, overwrite=overwrite)
     print_facts(found.facts())
-    typer.echo(str(out))
+    echo(str(out))

@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
-import errno
 import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
-from typer.core import TyperCommand
+from typer.core import TyperCommand, TyperGroup
 
+from longexposure.cli.terminal import echo, steady_streams
 from longexposure.errors import LongExposureError, OutputError
-from longexposure.format import json_text
+from longexposure.format import json_text, printable
+
+UsageError: type[Exception] = typer.BadParameter.__base__  # type: ignore[assignment]
+"""A wrong command line; typer has no name of its own for it in all versions."""
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells give it (128 + SIGINT)."""
 
-INTERRUPTION = (
-    "interrupted: finished files stay; `train` goes on with --resume, `simulate` with the same command"
-)
-"""What is said after Ctrl-C."""
+GOES_ON = {
+    "enhance": "finished files stay, and the same command goes on",
+    "simulate": "finished pairs stay, and the same command goes on",
+    "study": "finished trainings and scores stay, and the same command goes on",
+    "train": "the run goes on with --resume",
+}
+"""What is said after Ctrl-C, of each command that can go on; others begin anew."""
 
 DeviceOption = Annotated[
     Literal["auto", "cpu", "cuda"],
@@ -51,30 +59,50 @@ ReportPlaceOption = Annotated[
 OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace outputs that exist.")]
 
 
-class Command(TyperCommand):
-    """A command whose failures are one line on stderr and an exit code of `longexposure.errors`."""
+class Group(TyperGroup):
+    """The command line, on streams that stop nobody; results that stdout does not take are a failure."""
+
+    def main(self, *args: Any, **settings: Any) -> Any:
+        with steady_streams() as stdout:
+            try:
+                return super().main(*args, **settings)
+            except SystemExit as end:
+                stdout.flush()
+                if stdout.lost is None or end.code:
+                    raise
+                if not isinstance(stdout.lost, BrokenPipeError):  # who closed a pipe knows
+                    reason = getattr(stdout.lost, "strerror", None) or stdout.lost
+                    echo(f"error: stdout: expected room for the results, found: {reason}", err=True)
+                raise SystemExit(OutputError.exit_code) from None
 
     def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
-        except (typer.Exit, typer.Abort, typer.BadParameter):
+        except UsageError as error:  # of what was typed, or what a shell made of `*`
+            error.message = printable(error.message)  # type: ignore[attr-defined]
             raise
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """The commands, each with its whole line, which typer would cut."""
+        rows = [(name, command.get_short_help_str(1000)) for name, command in self.commands.items()]
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
+
+
+class Command(TyperCommand):
+    """A command whose failures are one line on stderr and an exit code of `longexposure.errors`."""
+
+    def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
+        with _failures_told(debug=parent is not None and bool(parent.params.get("debug"))):
+            return super().make_context(info_name, args, parent, **extra)
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            with _failures_told(debug=bool(ctx.find_root().params.get("debug"))):
+                return super().invoke(ctx)
         except KeyboardInterrupt:
-            typer.echo(INTERRUPTION, err=True)
+            echo(f"interrupted: {GOES_ON.get(ctx.command.name, 'the same command begins anew')}", err=True)
             raise typer.Exit(INTERRUPTED) from None
-        except Exception as error:
-            if isinstance(error, OSError) and error.errno == errno.EPIPE:
-                raise
-            debug = ctx.find_root().params.get("debug", False)
-            if debug:
-                traceback.print_exception(error)
-            line = " ".join(str(error).split()) or type(error).__name__
-            if isinstance(error, LongExposureError):
-                typer.echo(f"error: {line}", err=True)
-                raise typer.Exit(error.exit_code) from error
-            advice = "" if debug else "; run `longexposure --debug ...` for the traceback, and report it"
-            typer.echo(f"error: unexpected {type(error).__name__}: {line}{advice}", err=True)
-            raise typer.Exit(1) from error
 
 
 def places_of(texts: list[str] | None) -> list[tuple[int, int]]:
@@ -90,10 +118,41 @@ def places_of(texts: list[str] | None) -> list[tuple[int, int]]:
     return places
 
 
-def refuse_target(path: Path | None, *, suffixes: tuple[str, ...], overwrite: bool) -> None:
+@contextmanager
+def _failures_told(*, debug: bool) -> Iterator[None]:
+    """Turn what fails into one line on stderr and an exit code."""
+    try:
+        yield
+    except (typer.Exit, typer.Abort, UsageError):
+        raise
+    except Exception as error:
+        if debug:
+            echo("".join(traceback.format_exception(error)).rstrip(), err=True)
+        line = " ".join(str(error).split()) or type(error).__name__
+        if isinstance(error, LongExposureError):
+            echo(f"error: {line}", err=True)
+            raise typer.Exit(error.exit_code) from error
+        advice = "" if debug else "; run `longexposure --debug ...` for the traceback, and report it"
+        echo(f"error: unexpected {type(error).__name__}: {line}{advice}", err=True)
+        raise typer.Exit(1) from error
+
+
+def refuse_target(
+    path: Path | None,
+    *,
+    suffixes: tuple[str, ...],
+    overwrite: bool = False,
+    ours: Callable[[Path], bool] | None = None,
+) -> None:
     """Refuse a file that may not be written before the work is done, rather than after it.
 
     The suffix is held to what is written there, so that no option can replace a radiograph or a checkpoint.
+
+    Args:
+        path: the file.
+        suffixes: what its name may end with.
+        overwrite: whether any file may be replaced.
+        ours: says whether a file was written by the same command, and may be replaced therefore.
     """
     if path is None or str(path) == "-":
         return
@@ -106,14 +165,40 @@ def refuse_target(path: Path | None, *, suffixes: tuple[str, ...], overwrite: bo
         )
     from longexposure.io.writing import refuse_existing
 
+    if ours is not None and path.is_file():
+        try:
+            overwrite = ours(path)
+        except OSError:
+            overwrite = False
+        if not overwrite:
+            raise OutputError(
+                where=str(path),
+                expected="a file that this command wrote before, or none",
+                found="another one",
+                advice="choose another name, or move that file away",
+            )
     refuse_existing(path, overwrite=overwrite)
+
+
+def take_settings(ctx: typer.Context, path: Path | None) -> Path | None:
+    """Take a file's options for defaults (raises RecipeError where they cannot be)."""
+    if path is not None:
+        from longexposure.cli.settings import read_settings
+
+        ctx.default_map = {**(ctx.default_map or {}), **read_settings(path)}
+    return path
 
 
 def put_json(value: object, path: Path, *, overwrite: bool) -> None:
     """JSON into a file, whole or not at all; "-" is stdout."""
+    put_json_text(json_text(value), path, overwrite=overwrite)
+
+
+def put_json_text(text: str, path: Path, *, overwrite: bool) -> None:
+    """The same for JSON that is text already."""
     if str(path) == "-":
-        typer.echo(json_text(value))
+        echo(text)
         return
     from longexposure.io import write_whole
 
-    write_whole(path, (json_text(value) + "\n").encode(), overwrite=overwrite, parents=True)
+    write_whole(path, (text + "\n").encode(), overwrite=overwrite, parents=True)

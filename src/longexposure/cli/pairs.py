@@ -17,7 +17,7 @@ from longexposure.cli.options import (
     put_json,
     refuse_target,
 )
-from longexposure.cli.terminal import print_table, progress
+from longexposure.cli.terminal import echo, print_table, progress
 
 app = typer.Typer()
 
@@ -54,7 +54,7 @@ def check_pairs(
     to_stderr = str(json_file) == "-"
     print_table(report.rows(), to_stderr=to_stderr)
     print_table(report.pair_rows(), to_stderr=to_stderr)
-    typer.echo(f"{report.verdict}: {report.sampled}", err=to_stderr)
+    echo(f"{report.verdict}: {report.sampled}", err=to_stderr)
     if json_file is not None:
         put_json(report.as_dict(), json_file, overwrite=overwrite)
     if manifest is not None:

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import typer
 
 from longexposure.cli.options import Command, OverwriteOption, refuse_target
-from longexposure.cli.terminal import print_facts, progress
+from longexposure.cli.terminal import echo, print_facts, progress
 
 PREVIEWED = 4
 """Pairs on the sheet of `simulate --preview`."""
@@ -70,14 +70,14 @@ def simulate(
             for index in range(min(PREVIEWED, plan.count))
         ]
         simulating.preview(pairs, preview, overwrite=overwrite)
-        typer.echo(str(preview))
+        echo(str(preview))
     if out is None:
         return
     with progress("simulating", total=plan.count) as shown_progress:
         manifest = simulating.write_set(
             plan, workers=workers, on_pair=lambda done, path: shown_progress.update(done, path.stem)
         )
-    typer.echo(str(manifest))
+    echo(str(manifest))
 
 
 @machines.command("list", cls=Command)
@@ -95,4 +95,4 @@ def show(
     """Print the recipe of a machine, to change it and give the file to `simulate --machine`."""
     from longexposure.simulation.machine import recipe_text
 
-    typer.echo(recipe_text(machine), nl=False)
+    echo(recipe_text(machine).rstrip("\n"))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from longexposure.cli.options import Command, DeviceOption
-from longexposure.cli.terminal import progress
+from longexposure.cli.terminal import echo, progress
 
 if TYPE_CHECKING:
     from longexposure.train.loop import Progress as TrainingProgress
@@ -54,7 +54,7 @@ def train(
         if resolved.preview.every_steps:
             shown_progress.say(f"pictures to look at in {out / 'previews'}")
         checkpoint = work(on_step=lambda at: shown_progress.update(at.step, step_text(at)))
-    typer.echo(str(checkpoint))
+    echo(str(checkpoint))
 
 
 def step_text(at: TrainingProgress) -> str:
@@ -111,7 +111,7 @@ def study(
             tell=lambda text: shown_progress.update(next(done), text),
         )
     for document in documents:
-        typer.echo(document["title"])
+        echo(document["title"])
         for line in document["statements"]:
-            typer.echo(f"  {line}")
-    typer.echo(str(out / ("index.html" if name == "all" else f"{name}.md")))
+            echo(f"  {line}")
+    echo(str(out / ("index.html" if name == "all" else f"{name}.md")))

@@ -9,8 +9,8 @@ so nothing is lost to the arithmetic in between.
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, overload
 
@@ -110,16 +110,24 @@ class Enhancer:
         noise: NoiseProfile | NoiseCalibration | None = None,
         strength: float = 1.0,
         statistics: Sequence[ImageStatistics] | None = None,
+        on_progress: Callable[[float], object] = lambda share: None,
     ) -> tuple[Pixels, Sequence[ImageStatistics]]:
-        """`enhance` for arrays, with the statistics of each page, measured where they are not given."""
+        """`enhance` for arrays, with the statistics of each page, measured where they are not given.
+
+        `on_progress` is told after every tile what share of all pages is computed.
+        """
         check_pixels(pixels, where="image")
         check_strength(strength)
         pages = pages_of(pixels)
         if statistics is None:
             statistics = [examine(page, noise) for page in pages]
         result = np.empty_like(pages)
-        for page, found, out in zip(pages, statistics, result, strict=True):
-            self._compute(page, found, strength=strength, out=out)
+        for number, (page, found, out) in enumerate(zip(pages, statistics, result, strict=True)):
+
+            def told(share: float, number: int = number) -> None:
+                on_progress((number + share) / len(pages))
+
+            self._compute(page, found, strength=strength, out=out, on_progress=told)
         return result.reshape(pixels.shape), statistics
 
     def step(self, statistics: Sequence[ImageStatistics], *, strength: float) -> Step:
@@ -147,7 +155,15 @@ class Enhancer:
             },
         )
 
-    def _compute(self, page: Pixels, found: ImageStatistics, *, strength: float, out: Pixels) -> None:
+    def _compute(
+        self,
+        page: Pixels,
+        found: ImageStatistics,
+        *,
+        strength: float,
+        out: Pixels,
+        on_progress: Callable[[float], object],
+    ) -> None:
         if strength == 0 or found.noiseless:
             out[...] = page
             return
@@ -164,13 +180,15 @@ class Enhancer:
         core = max(core // spec.size_multiple, 1) * spec.size_multiple
 
         def attempt(core_px: int) -> None:
-            for tile in plan(*page.shape, core_px=core_px, halo_px=spec.halo):
+            tiles = list(plan(*page.shape, core_px=core_px, halo_px=spec.halo))
+            for done, tile in enumerate(tiles, start=1):
                 self._tile(page, found, tile, strength=strength, out=out)
+                on_progress(done / len(tiles))
 
         engine = self.engine.info
         with_smaller_cores(core, spec.size_multiple, attempt)
         if self.engine.info != engine:  # which fell back in the midst of it: a page is of one engine
-            self._compute(page, found, strength=strength, out=out)
+            self._compute(page, found, strength=strength, out=out, on_progress=on_progress)
 
     def _tile(
         self, page: Pixels, found: ImageStatistics, tile: Tile, *, strength: float, out: Pixels
@@ -278,6 +296,20 @@ def load_enhancer(
         core_px=core_px,
         trained=conditions_of(read_header(weights), model=str(model)),
     )
+
+
+@dataclass(frozen=True)
+class ModelChoice:
+    """A model and what computes it, as `load_enhancer` takes them, to be loaded when there is work for it."""
+
+    model: str | Path = DEFAULT
+    engine: str = "auto"
+    device: str = "auto"
+    precision: str = "auto"
+
+    def __call__(self) -> Enhancer:
+        """Load it; raises what `load_enhancer` raises."""
+        return load_enhancer(self.model, engine=self.engine, device=self.device, precision=self.precision)
 
 
 def check_strength(strength: float) -> None:

@@ -1,27 +1,29 @@
-"""A folder of files: while one is computed, the next is read and measured and the one before is written."""
+"""A batch of files: while one is computed, the next is read and measured and the one before is written."""
 
 from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from longexposure.enhance.enhancer import Enhancer, check_strength
+from longexposure.enhance.jobs import Job, explained, noise_given, plan_files
 from longexposure.enhance.statistics import ImageStatistics, examine, pages_of
-from longexposure.errors import LongExposureError, OutputError, ResourceError
-from longexposure.io import check_writable_folder, read_radiograph, writable_suffix, write_radiograph
+from longexposure.errors import LongExposureError, ResourceError
+from longexposure.io import check_writable_folder, read_radiograph, remove_temporaries, write_radiograph
 from longexposure.io.segments import check_compression
-from longexposure.io.writing import refuse_existing
+from longexposure.io.writing import failing_as_output_error
 from longexposure.models.noise_range import Conditions
 from longexposure.noise import NoiseProfile, left_in_flat_areas
 from longexposure.noise.calibration import NoiseCalibration
-from longexposure.radiograph import Radiograph
+from longexposure.radiograph import Radiograph, Step
 from longexposure.system import free_memory
 
 logger = logging.getLogger(__name__)
@@ -29,21 +31,30 @@ logger = logging.getLogger(__name__)
 AHEAD_TIMES = 16
 """The next image is read while one is computed where the free memory holds it so many times."""
 
+TOLD_EVERY_S = 0.5
+"""How often is told how far the measuring of an image is."""
+
+Told = Callable[[Job, str, float], None]
+"""Is told of progress: the file, "measuring" or "computing", and the share of it that is done."""
+
 
 @dataclass(frozen=True, eq=False)
 class FileResult:
-    """What became of one file.
+    """What became of one file: enhanced, skipped because that was done before, or failed.
 
-    `before` and `after` hold the pixels for a report; drop the result when done with it, so that a folder
-    takes no more memory than its largest file. `noise_sigma` is the standard deviation of the first page's
-    noise in the middle of its contrast, in grey values; `left_in_flat_areas` is what is left of it where
-    there is nothing else, as a fraction (`longexposure.noise.left_in_flat_areas`). `seconds` is what
-    measuring and computing took, `engine` is the engine's name and precision.
+    `before` and `after` hold the pixels for a report, but those of skipped files; drop the result when done
+    with it, so that a folder takes no more memory than its largest file. `noise_sigma` is the standard
+    deviation of the first page's noise in the middle of its contrast, in grey values; `left_in_flat_areas` is
+    what is left of it where there is nothing else, as a fraction (`longexposure.noise.left_in_flat_areas`).
+    `seconds` is what measuring and computing took, `engine` is the engine's name and precision. `name` is
+    what tables call the file, `history` that of the enhanced one.
     """
 
     source: Path
     output: Path | None = None
     error: LongExposureError | None = None
+    name: str = ""
+    skipped: bool = False
     shape: tuple[int, ...] = ()
     dtype: str = ""
     noise_sigma: float = 0.0
@@ -54,12 +65,20 @@ class FileResult:
     engine: str | None = None
     noise: NoiseProfile | None = None
     warnings: tuple[str, ...] = ()
+    history: tuple[Step, ...] = ()
     before: Radiograph | None = None
     after: Radiograph | None = None
+
+    @property
+    def status(self) -> Literal["enhanced", "skipped", "failed"]:
+        if self.error is not None:
+            return "failed"
+        return "skipped" if self.skipped else "enhanced"
 
     def as_dict(self) -> dict[str, Any]:
         """Everything but the pixels, ready for JSON."""
         return {
+            "status": self.status,
             "source": str(self.source),
             "output": str(self.output) if self.output else None,
             "error": str(self.error) if self.error else None,
@@ -72,70 +91,82 @@ class FileResult:
             "megapixels": self.megapixels,
             "noise": self.noise.as_dict() if self.noise else None,
             "warnings": list(self.warnings),
-            "history": [step.as_dict() for step in self.after.history] if self.after else [],
+            "history": [step.as_dict() for step in self.history],
         }
 
 
 def enhance_files(
-    inputs: Sequence[Path],
+    inputs: Sequence[Path] | Sequence[Job],
     out: Path,
     enhancer: Enhancer | Callable[[], Enhancer],
     *,
     noise: NoiseProfile | NoiseCalibration | None = None,
     strength: float = 1.0,
-    overwrite: bool = False,
+    force: bool = False,
+    recursive: bool = False,
     sidecar: bool = False,
     compress: str | None = None,
+    on_progress: Told | None = None,
 ) -> Iterator[FileResult]:
     """Enhance files into a folder, in their order; a bad file is reported and the others go on.
 
-    An enhanced file keeps its name; formats that cannot be written (.xrm, .txrm) become TIFF. While a file
-    is computed, the next one is read and the one before is written, where there is memory for that; a file
-    is there when its result is, and the results are those of one file at a time.
+    What is done already and unchanged is skipped, see `plan_files`. An enhanced file keeps its name; formats
+    that cannot be written (.xrm, .txrm) become TIFF. While a file is computed, the next is read and the one
+    before is written, where there is memory for that; a file is there when its result is, and the results
+    are those of one file at a time. What killed processes left half-written in the output folders goes.
 
     Args:
-        inputs: image files.
+        inputs: image files and folders of them, or the jobs of `plan_files`, with equal settings.
         out: output folder, made where it is missing; never the folder of an input.
-        enhancer: the model, or what loads it, which is called while the first file is read.
+        enhancer: the model, or what loads it (`ModelChoice`), while the first file is read, if one is to be.
         noise: see `Enhancer.enhance`; None measures it on every image.
         strength: see `Enhancer.enhance`.
-        overwrite: replace enhanced files from an earlier run, which their history tells; nothing else is
-            ever replaced.
+        force: enhance all files anew and replace enhanced files that are there, which their history tells;
+            nothing else is ever replaced.
+        recursive: look into the subfolders of folders; the structure is kept.
         sidecar: write each history beside the image too, as JSON.
         compress: compression of TIFFs, see `write_radiograph`; None keeps each file's own.
+        on_progress: is told how far the file is that is computed.
 
     Raises:
+        InputError: no input was given.
         OutputError: the folder cannot be made or written, or holds an input.
+        CheckpointError, ResourceError: the model cannot be loaded.
         RecipeError: strength outside 0..1, or an unknown compression.
     """
     check_strength(strength)
     check_compression(compress)
-    sources, out = [Path(source) for source in inputs], Path(out)
-    for source in sources:
-        with contextlib.suppress(OSError, RuntimeError, ValueError):  # its reading will report what is wrong
-            # where it lies by its own name, and by what it links to
-            if out.resolve() in (source.parent.resolve(), source.resolve().parent):
-                raise OutputError(
-                    where=str(out),
-                    expected="an output folder that holds none of the inputs",
-                    found=f"the folder of {source.name}",
-                    advice="choose another folder for --out, so that no original is at risk",
-                )
+    jobs = [each for each in inputs if isinstance(each, Job)]
+    paths = [Path(each) for each in inputs if not isinstance(each, Job)]
+    if paths:
+        jobs += plan_files(
+            paths,
+            out,
+            enhancer,
+            noise=noise,
+            strength=strength,
+            force=force,
+            recursive=recursive,
+            sidecar=sidecar,
+            compress=compress,
+        )
+    waiting = [job for job in jobs if job.waits]
     with contextlib.closing(
-        _Pipeline(out, noise, overwrite=overwrite, sidecar=sidecar, compress=compress)
+        _Pipeline(noise, strength, sidecar=sidecar, compress=compress, on_progress=on_progress)
     ) as pipeline:
-        if sources:
-            pipeline.read_ahead(sources[0])
-        loaded = enhancer if isinstance(enhancer, Enhancer) else enhancer()
-        check_writable_folder(out)
-        yield from pipeline.results(sources, loaded, strength)
+        loaded = None
+        if waiting:
+            pipeline.read_ahead(waiting[0])
+            loaded = enhancer if isinstance(enhancer, Enhancer) else enhancer()
+            check_writable_folder(out)
+        remove_temporaries(dict.fromkeys([Path(out), *(job.target.parent for job in jobs)]))
+        yield from pipeline.results(jobs, loaded)
 
 
 @dataclass(frozen=True, eq=False)
 class _Measured:
     """A file as it was read, and the statistics of its pages, which took so many seconds."""
 
-    source: Path
     before: Radiograph
     statistics: Sequence[ImageStatistics]
     seconds: float
@@ -144,26 +175,26 @@ class _Measured:
 class _Pipeline:
     """Takes files from reading to writing, with one thread that reads ahead and one that writes behind.
 
-    At most one image waits on either side. Nothing is read ahead of an image that leaves too little memory,
-    nor a file whose enhanced one would have the name of another's: what becomes of that decides about it.
+    At most one image waits on either side. Nothing is read ahead of an image that leaves too little memory.
     """
 
     def __init__(
         self,
-        out: Path,
         noise: NoiseProfile | NoiseCalibration | None,
+        strength: float,
         *,
-        overwrite: bool,
         sidecar: bool,
         compress: str | None,
+        on_progress: Told | None,
     ) -> None:
-        self._out, self._noise, self._overwrite, self._sidecar = out, noise, overwrite, sidecar
-        self._compress = compress
+        self._noise, self._strength = noise, strength
+        self._sidecar, self._compress = sidecar, compress
+        self._tell: Told = on_progress or (lambda job, stage, share: None)
         self._reader = ThreadPoolExecutor(1, "longexposure-reader")
         self._writer = ThreadPoolExecutor(1, "longexposure-writer")
         self._ahead: Future[_Measured] | None = None
-        self._behind: list[tuple[Path, Future[FileResult]]] = []
-        self._written: dict[str, Path] = {}
+        self._measured = 0.0
+        self._behind: list[tuple[Job, Future[FileResult]]] = []
 
     def close(self) -> None:
         """Let the threads finish what they are at, so that no file is left half written."""
@@ -171,31 +202,36 @@ class _Pipeline:
         self._writer.shutdown()
         self._reader.shutdown()
 
-    def read_ahead(self, source: Path) -> None:
+    def read_ahead(self, job: Job) -> None:
         """Begin to read and measure the file that comes next."""
-        self._ahead = self._reader.submit(self._read, source)
+        self._ahead = self._reader.submit(self._read, job)
 
-    def results(self, sources: Sequence[Path], enhancer: Enhancer, strength: float) -> Iterator[FileResult]:
-        """The results of files in their order, one for each; the first file may be read ahead already."""
+    def results(self, jobs: Sequence[Job], enhancer: Enhancer | None) -> Iterator[FileResult]:
+        """The results of files in their order, one for each; the first that waits is read ahead already."""
+        waiting = iter([*(job for job in jobs if job.waits), None])
+        next(waiting)
         try:
-            for source, following in zip(sources, [*sources[1:], None], strict=True):
+            for job in jobs:
+                if enhancer is None or not job.waits:
+                    yield from self._rest()
+                    yield _settled(job)
+                    continue
                 if self._ahead is None:
                     yield from self._rest()
-                outcome = self._compute(source, following, enhancer, strength)
+                outcome = self._compute(job, next(waiting), enhancer)
                 crowded = bool(self._behind) or self._ahead is not None
                 yield from self._rest()
                 if isinstance(outcome, FileResult) and isinstance(outcome.error, ResourceError) and crowded:
-                    logger.info("%s: once more, with all the memory to itself", source)
+                    logger.info("%s: once more, with all the memory to itself", job.source)
                     if self._ahead is not None:
                         self._ahead.cancel()
                         wait([self._ahead])
                         self._ahead = None
-                    outcome = self._compute(source, None, enhancer, strength)
+                    outcome = self._compute(job, None, enhancer)
                 if isinstance(outcome, FileResult):
                     yield outcome
                 else:
-                    self._written[self._name(source)] = source
-                    self._behind.append((source, self._writer.submit(outcome)))
+                    self._behind.append((job, self._writer.submit(outcome)))
                 del outcome  # or its images would wait for the end of the next
         except GeneratorExit:
             raise
@@ -207,18 +243,17 @@ class _Pipeline:
     def _rest(self) -> Iterator[FileResult]:
         """The result of the file that is being written, if one is."""
         if self._behind:
-            source, future = self._behind[0]
+            job, future = self._behind[0]
             wait([future])
             del self._behind[0]  # not before: an interrupt leaves it to be reported
             try:
                 result = future.result()
-            except (LongExposureError, MemoryError) as error:
-                del self._written[self._name(source)]
-                result = _failed(source, error)
+            except Exception as error:  # of one file, which must not stop the others
+                result = _failed(job, error)
             yield result
 
     def _compute(
-        self, source: Path, following: Path | None, enhancer: Enhancer, strength: float
+        self, job: Job, following: Job | None, enhancer: Enhancer
     ) -> FileResult | Callable[[], FileResult]:
         """Enhance one file, which was read ahead or is read now, and read the following one ahead meanwhile.
 
@@ -228,67 +263,44 @@ class _Pipeline:
         try:
             if self._ahead is not None:
                 ahead, self._ahead = self._ahead, None
+                while wait([ahead], TOLD_EVERY_S).not_done:
+                    self._tell(job, "measuring", self._measured)
                 measured = ahead.result()
             else:
-                earlier, target = self._written.get(self._name(source)), self._target(source)
-                if earlier is not None:
-                    raise OutputError(
-                        where=str(source),
-                        expected="inputs whose enhanced files have different names",
-                        found=f"{earlier}, which became {target} already",
-                        advice="enhance the folders one by one, each with its own --out",
-                    )
-                measured = self._read(source)
+                measured = self._read(job)
             before = measured.before
-            if following and self._name(following) not in (*self._written, self._name(source)):
+            if following:
                 nbytes = before.pixels.nbytes
                 with contextlib.suppress(OSError, ValueError):  # its reading will report what is wrong
-                    nbytes = max(nbytes, following.stat().st_size)
+                    nbytes = max(nbytes, following.source.stat().st_size)
                 if AHEAD_TIMES * nbytes <= free_memory():
                     self.read_ahead(following)
             started = time.perf_counter()
             pixels, statistics = enhancer.enhance_pages(
-                before.pixels, strength=strength, statistics=measured.statistics
+                before.pixels,
+                strength=self._strength,
+                statistics=measured.statistics,
+                on_progress=lambda share: self._tell(job, "computing", share),
             )
-            step = enhancer.step(statistics, strength=strength)
+            step = enhancer.step(statistics, strength=self._strength)
             seconds = measured.seconds + time.perf_counter() - started
-            engine = str(enhancer.engine.info) if enhancer.engine.info else None
             after = before.with_pixels(pixels, step)
-            return lambda: self._write(measured, after, enhancer.trained, engine, seconds)
-        except (LongExposureError, MemoryError) as error:
-            return _failed(source, error)
+            return lambda: self._write(job, measured, after, enhancer.trained, seconds)
+        except Exception as error:  # of one file, which must not stop the others
+            return _failed(job, error)
 
-    def _read(self, source: Path) -> _Measured:
-        """Read and measure a file whose enhanced one may be written.
-
-        Raises:
-            InputError: a file that cannot be read or does not suit the noise that is given.
-            OutputError: a file in its enhanced one's place that is not to be replaced.
-        """
-        before, target = read_radiograph(source), self._target(source)
-        refuse_existing(target, overwrite=self._overwrite)
-        if target.exists():
-            ours = False
-            with contextlib.suppress(LongExposureError):
-                ours = any(step.action == "enhance" for step in read_radiograph(target).history)
-            if not ours:
-                raise OutputError(
-                    where=str(target),
-                    expected="an enhanced file of an earlier run, which --overwrite may replace",
-                    found="a file without such a history, perhaps an original",
-                    advice="use another --out, or move that file away",
-                )
-        started = time.perf_counter()
-        statistics = [examine(page, self._noise, where=str(source)) for page in pages_of(before.pixels)]
-        return _Measured(source, before, statistics, seconds=time.perf_counter() - started)
+    def _read(self, job: Job) -> _Measured:
+        """Read and measure a file (raises InputError where it does not suit the noise that is given)."""
+        before = read_radiograph(job.source)
+        started, statistics = time.perf_counter(), []
+        pages = pages_of(before.pixels)
+        for number, page in enumerate(pages):
+            self._measured = number / len(pages)
+            statistics.append(examine(page, self._noise, where=str(job.source)))
+        return _Measured(before, statistics, seconds=time.perf_counter() - started)
 
     def _write(
-        self,
-        measured: _Measured,
-        after: Radiograph,
-        trained: Conditions | None,
-        engine: str | None,
-        seconds: float,
+        self, job: Job, measured: _Measured, after: Radiograph, trained: Conditions | None, seconds: float
     ) -> FileResult:
         """Write the enhanced file (raises OutputError where that cannot be done), and report it."""
         before, statistics = measured.before, measured.statistics
@@ -296,47 +308,62 @@ class _Pipeline:
         warnings = [text for found in statistics for text in found.warnings(trained)]
         if before.stored is not None and before.stored.notes:
             warnings.append(f"not carried over: {'; '.join(before.stored.notes)}")
-        target = self._target(measured.source)
-        result = FileResult(
-            source=measured.source,
-            output=target,
-            shape=before.pixels.shape,
-            dtype=before.dtype,
-            noise_sigma=statistics[0].noise.sigma_at(statistics[0].grey.middle),
-            left_in_flat_areas=left_in_flat_areas(first, pages_of(after.pixels)[0], statistics[0].noise),
-            bad_pixels=sum(len(found.bad_pixels) for found in statistics),
-            seconds=seconds,
-            megapixels=before.pixels.size / 1e6,
-            engine=engine,
-            noise=statistics[0].noise,
-            warnings=tuple(dict.fromkeys(warnings)),
-            before=before,
-            after=after,
-        )
+        result = {
+            "size": list(before.pixels.shape),
+            "type": before.dtype,
+            "noise_sigma": statistics[0].noise.sigma_at(statistics[0].grey.middle),
+            "left_in_flat_areas": left_in_flat_areas(first, pages_of(after.pixels)[0], statistics[0].noise),
+            "bad_pixels": sum(len(found.bad_pixels) for found in statistics),
+            "warnings": list(dict.fromkeys(warnings)),
+        }
+        step = after.history[-1]
+        told = {"noise_given": noise_given(self._noise), "compress": self._compress, "result": result}
+        source = {"source_sha256": before.source.sha256} if before.source else {}
+        step = replace(step, settings={**step.settings, **source, **told})
+        after = replace(after, history=(*before.history, step))
+        with failing_as_output_error(job.target):
+            job.target.parent.mkdir(parents=True, exist_ok=True)
         write_radiograph(
-            after, target, overwrite=self._overwrite, sidecar=self._sidecar, compress=self._compress
+            after, job.target, overwrite=job.replaces, sidecar=self._sidecar, compress=self._compress
         )
-        return result
-
-    def _target(self, source: Path) -> Path:
-        return self._out / f"{source.stem}{writable_suffix(source)}"
-
-    def _name(self, source: Path) -> str:
-        """What two enhanced files must not share, on any file system."""
-        return self._target(source).name.lower()
+        return replace(_recorded(job, after.history), seconds=seconds, before=before, after=after)
 
 
-def _failed(source: Path, error: LongExposureError | MemoryError) -> FileResult:
+def _recorded(job: Job, history: tuple[Step, ...]) -> FileResult:
+    """The result as the history of the enhanced file tells it."""
+    settings = history[-1].settings
+    result, pages = settings["result"], settings["pages"]
+    return FileResult(
+        source=job.source,
+        output=job.target,
+        name=job.name,
+        shape=tuple(result["size"]),
+        dtype=result["type"],
+        noise_sigma=float(result["noise_sigma"]),
+        left_in_flat_areas=float(result["left_in_flat_areas"]),
+        bad_pixels=result["bad_pixels"],
+        megapixels=math.prod(result["size"]) / 1e6,
+        engine=f"{settings['engine']} {settings['precision']}" if "engine" in settings else None,
+        noise=NoiseProfile(**pages[0]["noise"]),
+        warnings=tuple(result["warnings"]),
+        history=history,
+    )
+
+
+def _settled(job: Job) -> FileResult:
+    """The result of a file that there is nothing to compute for."""
+    if not job.made:
+        return FileResult(source=job.source, name=job.name, error=job.error)
+    try:
+        return replace(_recorded(job, job.made), skipped=True)
+    except Exception as error:  # of one file, which must not stop the others
+        return _failed(job, error)
+
+
+def _failed(job: Job, error: Exception) -> FileResult:
     """The result of a file that failed; the images on the way to its error are let go."""
     link: BaseException | None = error
     while link is not None:
         traceback.clear_frames(link.__traceback__)
-        link = link.__cause__
-    if isinstance(error, MemoryError):
-        error = ResourceError(
-            where=str(source),
-            expected="memory for the whole image and its enhanced copy",
-            found="too little",
-            advice="close other programs, or cut the image or the stack into several files",
-        )
-    return FileResult(source=source, error=error)
+        link = link.__cause__ or link.__context__
+    return FileResult(source=job.source, name=job.name, error=explained(error, job.source))

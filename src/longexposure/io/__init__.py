@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from longexposure.io.files import (
     expand_inputs,
+    images_in,
+    natural_order,
     read_finite,
     read_radiograph,
     sidecar_path,
@@ -21,6 +23,8 @@ __all__ = [
     "Format",
     "check_writable_folder",
     "expand_inputs",
+    "images_in",
+    "natural_order",
     "png_bytes",
     "read_finite",
     "read_radiograph",

@@ -10,7 +10,7 @@ import io
 import json
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 from longexposure.errors import InputError, LongExposureError, OutputError, ResourceError
@@ -196,46 +196,70 @@ def sidecar_path(path: str | Path) -> Path:
 
 
 def expand_inputs(paths: Sequence[str | Path]) -> list[Path]:
-    """Files as given, each folder as its image files in natural order (view2 before view10).
+    """Files as given, each folder as `images_in` it, a file that is named twice once.
 
-    Folders are not searched deeper, hidden files and unknown suffixes are left out, a file named
-    twice is taken once. A missing path stays in the list, so that its error arises when it is read
-    and the other files go on.
+    A missing path stays in the list, so that its error arises when it is read and the other files go on.
 
     Raises:
         InputError: a folder that cannot be listed or has no image in it, or nothing was given.
     """
     files: dict[Path, None] = {}
     for path in map(Path, paths):
-        if not os.path.isdir(path):  # noqa: PTH112 (never raises)
-            files[path] = None
-            continue
-        try:
-            known = [file for file in path.iterdir() if format_of_suffix(file.suffix)]
-            found = [file for file in known if not file.name.startswith(".") and not file.is_dir()]
-        except OSError as error:
-            raise InputError(
-                where=str(path),
-                expected="a folder that can be listed",
-                found=reason_of(error),
-                advice="check its permissions",
-            ) from error
-        if not found:
-            suffixes = ", ".join(
-                suffix for form in FORMATS.values() for suffix in (*form.suffixes, *form.found)
-            )
-            raise InputError(
-                where=str(path),
-                expected=f"a folder with images ({suffixes})",
-                found="none",
-                advice="name the folder that holds them; folders inside it are not searched",
-            )
-        files.update(dict.fromkeys(sorted(found, key=natural_order)))
+        folder = os.path.isdir(path)  # noqa: PTH112 (never raises)
+        files.update(dict.fromkeys(images_in(path) if folder else [path]))
     if not files:
         raise InputError(
             where="input", expected="at least one file or folder", found="none", advice="name some"
         )
     return list(files)
+
+
+def images_in(
+    folder: Path,
+    *,
+    recursive: bool = False,
+    leave_out: Collection[str] = (),
+    on_error: Callable[[OSError], object] | None = None,
+) -> list[Path]:
+    """The image files of a folder in natural order (view2 before view10), those of its subfolders after them.
+
+    Hidden files and folders, links to folders and unknown suffixes are left out.
+
+    Args:
+        folder: where to look.
+        recursive: whether to look into its subfolders too.
+        leave_out: folders that are not looked into, as `os.path.realpath` gives them.
+        on_error: called with what keeps a subfolder from being listed.
+
+    Raises:
+        InputError: it cannot be listed or has no image in it.
+    """
+    found: list[Path] = []
+    try:
+        next(folder.iterdir(), None)  # os.walk does not tell this one from an empty one
+        for top, folders, names in os.walk(folder, onerror=on_error):
+            inside = [name for name in folders if recursive and not name.startswith(".")]
+            inside = [name for name in inside if os.path.realpath(Path(top, name)) not in leave_out]
+            folders[:] = sorted(inside, key=lambda name: natural_order(Path(name)))
+            images = [Path(top, name) for name in names if format_of_suffix(Path(name).suffix)]
+            images = [image for image in images if not image.name.startswith(".")]
+            found += sorted(images, key=natural_order)
+    except OSError as error:
+        raise InputError(
+            where=str(folder),
+            expected="a folder that can be listed",
+            found=reason_of(error),
+            advice="check its permissions",
+        ) from error
+    if not found:
+        suffixes = ", ".join(suffix for form in FORMATS.values() for suffix in (*form.suffixes, *form.found))
+        raise InputError(
+            where=str(folder),
+            expected=f"a folder with images ({suffixes})",
+            found="none",
+            advice="name the folder that holds them; folders in it are not searched without --recursive",
+        )
+    return found
 
 
 def _same_file(path: Path, source: Path) -> bool:

@@ -17,6 +17,9 @@ from longexposure.io.checks import reason_of
 Content = bytes | Callable[[BinaryIO], object]
 """What goes into a file: the bytes, or a function that writes them into the open file."""
 
+_being_written: set[str] = set()
+"""Names of this process's temporary files; those of an earlier one may bear its number, as in containers."""
+
 
 def write_whole(path: Path, content: Content, *, overwrite: bool = False, parents: bool = False) -> None:
     """Write one file whole or not at all; see `write_together`."""
@@ -50,6 +53,7 @@ def write_together(
                 if parents:
                     path.parent.mkdir(parents=True, exist_ok=True)
                 written[path] = temporary_in(path.parent)
+                _being_written.add(written[path].name)
                 with written[path].open("x+b") as file:
                     if isinstance(content, bytes):
                         file.write(content)
@@ -67,6 +71,8 @@ def write_together(
             with suppress(OSError):
                 leftover.unlink(missing_ok=True)
         raise
+    finally:
+        _being_written.difference_update(temporary.name for temporary in written.values())
 
 
 def refuse_existing(path: Path, *, overwrite: bool) -> None:
@@ -151,6 +157,8 @@ def remove_temporaries(folders: Iterable[Path]) -> None:
     for folder in folders:
         for path in folder.glob(".longexposure-*-*.part"):
             process = path.name.split("-")[1]
-            if process.isdecimal() and (int(process) == os.getpid() or not psutil.pid_exists(int(process))):
+            if not process.isdecimal() or path.name in _being_written:
+                continue
+            if int(process) == os.getpid() or not psutil.pid_exists(int(process)):
                 with suppress(OSError):
                     path.unlink()

@@ -138,9 +138,9 @@ class Unseen:
 def row_of(result: FileResult) -> dict[str, Any]:
     """What the tables of command line and report say of a file."""
     if result.error is not None:
-        return {"file": result.source.name, "output": "failed"}
+        return {"file": result.name or result.source.name, "output": "failed"}
     return {
-        "file": result.source.name,
+        "file": result.name or result.source.name,
         "size": " x ".join(map(str, result.shape)) + f" {result.dtype}",
         "noise": result.noise_sigma,
         "left in flat areas": f"{result.left_in_flat_areas:.0%}",
@@ -168,16 +168,17 @@ def comparisons_of(
         places: places (x, y) in pixels to be cut out, on every page that has them.
     """
     row = {**row_of(result), **(facts or {})}
+    name = row["file"]
     columns = {key: shown(value) for key, value in row.items() if key not in ("file", "warnings")}
     if result.error is not None:
-        yield Unseen(result.source.name, "failed", str(result.error))
+        yield Unseen(name, "failed", str(result.error))
         return
     try:
         before, after = _radiographs(result)
         pages = [each.pixels.reshape(-1, *each.pixels.shape[-2:]) for each in (before, after)]
         for number, (original, enhanced) in enumerate(zip(*pages, strict=True), start=1):
             comparison = Comparison(
-                name=result.source.name + (f", page {number}" if len(pages[0]) > 1 else ""),
+                name=name + (f", page {number}" if len(pages[0]) > 1 else ""),
                 before=original,
                 after=enhanced,
                 reference=reference,
@@ -185,7 +186,7 @@ def comparisons_of(
                 history=[step.as_dict() for step in after.history] if number == 1 else (),
                 state="enhanced" if result.before is not None else "done before",
                 warnings=result.warnings,
-                stack=result.source.name if len(pages[0]) > 1 else "",
+                stack=name if len(pages[0]) > 1 else "",
                 page=number,
                 noise=_noise_of(after, number) or result.noise,
                 places=places,
@@ -193,7 +194,7 @@ def comparisons_of(
             yield comparison
             del comparison, original, enhanced  # else they would live on while the next file is made
     except (LongExposureError, ValueError) as error:
-        yield Unseen(result.source.name, "not shown", str(error), columns)
+        yield Unseen(name, "not shown", str(error), columns)
 
 
 def _radiographs(result: FileResult) -> tuple[Radiograph, Radiograph]:

@@ -1,0 +1,77 @@
+"""The options of `enhance` from a file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from longexposure.config import parsed, read_document
+from longexposure.errors import RecipeError
+from longexposure.models.registry import CLASSICAL, shipped_weights
+
+FILES = ("out", "noise", "report", "json_file")
+"""Options that name a file or folder, beside the model."""
+
+
+class EnhanceSettings(BaseModel):
+    """Options of `enhance`, as `--config` takes them.
+
+    Relative paths are those from the folder of the file.
+
+    Attributes:
+        out: folder for the enhanced files.
+        model: a name that `longexposure models` lists, or a file.
+        engine: what computes.
+        device: where to compute.
+        precision: arithmetic.
+        strength: how much of the change to apply.
+        noise: the machine's noise, which `noise machine` measured.
+        recursive: look into subfolders too.
+        report: page with before/after sliders.
+        report-images: beside the page, a folder from which it shows every image whole.
+        sidecar: write histories as JSON beside the images.
+        compress: none, deflate, lzw, zstd, packbits, lzma.
+        json: results as JSON.
+        quiet: say nothing but warnings and errors.
+    """
+
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+
+    out: str | None = None
+    model: str = "fast"
+    engine: Literal["auto", "torch", "openvino", "onnx"] = "auto"
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    precision: Literal["auto", "f32", "bf16"] = "auto"
+    strength: Annotated[float, Field(ge=0, le=1)] = 1.0
+    noise: str | None = None
+    recursive: bool = False
+    report: str | None = None
+    report_images: Annotated[bool, Field(alias="report-images")] = True
+    sidecar: bool = False
+    compress: str | None = None
+    json_file: Annotated[str | None, Field(alias="json")] = None
+    quiet: bool = False
+
+
+def read_settings(path: Path) -> dict[str, Any]:
+    """The options that a file sets, by the names of the command's parameters.
+
+    Raises:
+        RecipeError: not readable, not TOML, an unknown key or a value that is not allowed.
+    """
+    advice = "correct the file; its keys are in the reference, under `longexposure enhance --config`"
+    try:
+        values = read_document(path, advice=advice)
+        settings = parsed(EnhanceSettings, values, where=str(path)).model_dump(exclude_unset=True)
+    except RecipeError as error:
+        expected = error.expected.replace("a recipe", "options")
+        raise RecipeError(where=error.where, expected=expected, found=error.found, advice=advice) from error
+    for name in FILES:
+        if settings.get(name) not in (None, "-"):
+            settings[name] = str(path.parent / settings[name])
+    model = settings.get("model")
+    if model is not None and model not in CLASSICAL and model not in shipped_weights():
+        settings["model"] = str(path.parent / model)
+    return settings
