@@ -427,6 +427,22 @@ def test_profile_of_colour_does_not_go_with_a_grey_image(profile, kept, file):
     assert ("ICC" in str(before.stored.notes)) == (not kept)
 
 
+@pytest.mark.parametrize("orientation", [1, 3, 6])
+def test_resolution_turns_with_the_image(orientation, file):
+    exif = Image.Exif()
+    exif[274] = orientation
+    extra = chunk(b"eXIf", exif.tobytes()[6:]) + chunk(b"pHYs", struct.pack(">IIB", 20_000, 10_000, 1))
+    file.write_bytes(handmade(b"\0\1\2", size=(2, 1), extra=extra))
+    before, copy = enhanced(file)
+    assert before.pitch_um == ((50.0, 100.0) if orientation == 6 else (100.0, 50.0))
+    back = read_radiograph(copy)
+    assert (back.pitch_um, back.resolution) == (before.pitch_um, before.resolution)
+    assert (
+        "pHYs",
+        struct.pack(">IIB", *((10_000, 20_000) if orientation == 6 else (20_000, 10_000)), 1),
+    ) in (chunks_of(copy))
+
+
 @pytest.mark.parametrize("order", ["<", ">"])
 @pytest.mark.parametrize("orientation", [1, 3, 6])
 def test_exif_is_carried_over_upright_and_without_its_thumbnail(order, orientation, file):

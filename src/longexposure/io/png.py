@@ -128,7 +128,7 @@ def write_png(radiograph: Radiograph, file: BinaryIO, *, compress: str | None = 
     if stored and stored.shape != pixels.shape:
         parts = parts._replace(chunks=tuple(each for each in parts.chunks if each[0] not in _ANY_SIZE))
     written, described = parts.resolution, radiograph.description
-    if radiograph.resolution != parts.resolution or not parts.chunks:
+    if radiograph.resolution != parts.resolution or all(name != b"pHYs" for name, _ in parts.chunks):
         written = _rounded(stated_resolution(radiograph))
         parts = parts.with_resolution(written)
     if described != parts.text:
@@ -332,7 +332,7 @@ class _File:
         is_grey = self.chunks[0][1][9] == _GREY
         if not is_grey:
             palette = self.chunks[0][1][9] == _PALETTE
-            notes.append("the palette of greys" if palette else "colour, of which all channels are equal")
+            notes.append("the palette of greys" if palette else "further channels, all equal or constant")
         if orientation != 1:
             notes.append("the orientation, which was followed")
         carried: list[tuple[bytes, bytes]] = []

@@ -245,11 +245,8 @@ class _Page:
             tile = None
         bits = int(page.bitspersample) if page.bitspersample in (10, 12, 14) and not self.is_colour else 0
         if self.is_colour:
-            notes.append(
-                "colour, of which all channels are equal"
-                if page.photometric != _PALETTE
-                else "the palette of greys"
-            )
+            palette = page.photometric == _PALETTE
+            notes.append("the palette of greys" if palette else "further channels, all equal or constant")
         if self.orientation != 1:
             notes.append("the orientation tag, which was followed")
         predictor = not bits and (name is None or (name in PREDICTED and page.predictor != 1))
