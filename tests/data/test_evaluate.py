@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import struct
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,8 @@ from longexposure.data import evaluate as evaluating
 from longexposure.data.evaluate import Evaluation, ImageScore, evaluate, write_evaluation
 from longexposure.enhance.enhancer import load_enhancer
 from longexposure.errors import CheckpointError, InputError, OutputError
+from longexposure.io import png_bytes, write_radiograph
+from longexposure.radiograph import Radiograph, Step
 
 Array = npt.NDArray[Any]
 
@@ -233,3 +237,99 @@ def test_a_full_disk_leaves_the_old_result_and_no_partial_file(
     with pytest.raises(OutputError, match="No space left"):
         write_evaluation(evaluation, path, overwrite=True)
     assert [file.read_bytes() for file in path.parent.iterdir()] == [before]
+
+
+def pair_of(folder: Path, lq: Array, hq: Array, **options: Any) -> Path:
+    for part, pixels in (("LQ", lq), ("HQ", hq)):
+        (folder / part).mkdir(parents=True, exist_ok=True)
+        tifffile.imwrite(folder / part / "a.tif", pixels, metadata=None, **options)
+    return folder
+
+
+def twelve_bits(*, bits: int = 12) -> tuple[Array, Array]:
+    lq, hq = (image(seed, 0.02, full_scale=2**bits - 1) for seed in (0, 1))
+    return lq.astype(np.uint16), hq.astype(np.uint16)
+
+
+@pytest.mark.parametrize("bits", [9, 10, 12, 14, 15])
+def test_sixteen_bit_files_of_fewer_bits_are_asked_about(tmp_path: Path, bits: int) -> None:
+    lq, hq = twelve_bits(bits=bits)
+    folder = pair_of(tmp_path, lq, hq)
+    with pytest.raises(InputError, match=f"up to {max(lq.max(), hq.max())} and no word.*--data-range.*65535"):
+        evaluate(folder, ["identity"], device="cpu")
+    (score,) = evaluate(folder, ["identity"], device="cpu", data_range=2**bits - 1).images
+    assert score.lq.psnr == pytest.approx(peak_signal_noise_ratio(hq, lq, data_range=2**bits - 1))
+
+
+@pytest.mark.parametrize("bits", [10, 12, 14])
+@pytest.mark.parametrize("by", ["tag", "packed", "ome"])
+def test_significant_bits_that_the_files_tell_are_the_data_range(tmp_path: Path, bits: int, by: str) -> None:
+    lq, hq = twelve_bits(bits=bits)
+    options: dict[str, Any] = {"extratags": [(281, 3, 1, 2**bits - 1, True)]}
+    if by == "packed":
+        options = {"bitspersample": bits}
+    elif by == "ome":
+        options = {
+            "description": '<?xml version="1.0"?><OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06">'
+            '<Image ID="Image:0"><Pixels ID="Pixels:0" DimensionOrder="XYZCT" Type="uint16" SizeX="64" '
+            f'SizeY="48" SizeZ="1" SizeC="1" SizeT="1" SignificantBits="{bits}">'
+            "<TiffData/></Pixels></Image></OME>"
+        }
+    (score,) = evaluate(pair_of(tmp_path, lq, hq, **options), ["identity"], device="cpu").images
+    assert score.data_range == 2**bits - 1
+    assert score.lq.psnr == pytest.approx(peak_signal_noise_ratio(hq, lq, data_range=2**bits - 1))
+
+
+@pytest.mark.parametrize("scaled", [False, True])
+def test_significant_bits_of_a_png_count_unless_its_values_were_scaled_up(
+    tmp_path: Path, scaled: bool
+) -> None:
+    chunk = struct.pack(">I", 1) + b"sBIT\x0a" + struct.pack(">I", zlib.crc32(b"sBIT\x0a"))
+    for part, pixels in zip(("LQ", "HQ"), twelve_bits(bits=9 if scaled else 10), strict=True):
+        encoded = png_bytes(pixels // 64 * 64 if scaled else pixels)
+        (tmp_path / part).mkdir()
+        (tmp_path / part / "a.png").write_bytes(encoded[:33] + chunk + encoded[33:])
+    if scaled:  # as the format wants it: dark, but not of 10 bits
+        with pytest.raises(InputError, match="data range"):
+            evaluate(tmp_path, ["identity"], device="cpu")
+    else:
+        assert evaluate(tmp_path, ["identity"], device="cpu").images[0].data_range == 1023
+
+
+def test_files_that_say_sixteen_bits_are_believed_however_dark(tmp_path: Path) -> None:
+    folder = pair_of(tmp_path, *twelve_bits(), extratags=[(281, 3, 1, 65535, True)])
+    assert evaluate(folder, ["identity"], device="cpu").images[0].data_range == 65535
+
+
+def test_files_that_say_fewer_bits_than_they_use_are_asked_about(tmp_path: Path) -> None:
+    folder = pair_of(tmp_path, *twelve_bits(bits=14), extratags=[(281, 3, 1, 4095, True)])
+    with pytest.raises(InputError, match="16383 or 65535"):
+        evaluate(folder, ["identity"], device="cpu")
+
+
+def test_each_machine_type_has_its_own_data_range(tmp_path: Path) -> None:
+    pair_of(tmp_path / "S1", *twelve_bits(), extratags=[(281, 3, 1, 4095, True)])
+    pair_of(tmp_path / "S2", *twelve_bits(bits=16))
+    images = evaluate(tmp_path, ["identity"], device="cpu").images
+    assert {score.name: score.data_range for score in images} == {"S1/a": 4095, "S2/a": 65535}
+
+
+def test_one_bright_file_of_a_machine_type_shows_the_range_of_all(tmp_path: Path) -> None:
+    pair_of(tmp_path / "one/S1", *twelve_bits())
+    pair_of(tmp_path / "two/S1", *twelve_bits(bits=16))
+    assert {score.data_range for score in evaluate(tmp_path, ["identity"], device="cpu").images} == {65535}
+
+
+@pytest.mark.parametrize("dtype", ["int16", "float32"])
+def test_grey_values_that_are_no_counts_are_asked_about(tmp_path: Path, dtype: str) -> None:
+    lq, hq = (pixels.astype(dtype) for pixels in twelve_bits())
+    with pytest.raises(InputError, match="data range"):
+        evaluate(pair_of(tmp_path, lq, hq), ["identity"], device="cpu")
+
+
+def test_simulated_sets_say_their_own_bits(tmp_path: Path) -> None:
+    step = Step("longexposure", "1", "simulate", {"machine": "x", "bits": 12})
+    for part, pixels in zip(("LQ", "HQ"), twelve_bits(), strict=True):
+        (tmp_path / part).mkdir()
+        write_radiograph(Radiograph(pixels, history=(step,)), tmp_path / part / "a.tif")
+    assert evaluate(tmp_path, ["identity"], device="cpu").images[0].data_range == 4095

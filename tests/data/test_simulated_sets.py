@@ -78,7 +78,8 @@ def test_the_files_hold_the_pixels_and_what_is_known_of_them(recipe: Path, tmp_p
     assert np.abs(clean.pixels - pair.clean).max() <= 0.51
     assert (lq.exposure["exposure_s"], hq.exposure["exposure_s"]) == (5, 90)
     assert lq.pitch_um == pytest.approx((pair.parameters.pixel_um,) * 2)
-    assert lq.history[-1].settings == {"machine": "small", "seed": 7, "split": "train", "index": 2}
+    settings = {"machine": "small", "seed": 7, "split": "train", "index": 2, "bits": 16}
+    assert lq.history[-1].settings == settings
 
 
 def test_sets_are_paired_folders_that_trainings_read(recipe: Path, tmp_path: Path) -> None:

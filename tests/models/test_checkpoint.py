@@ -7,6 +7,7 @@ import io
 import json
 import pickle
 import struct
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ import torch
 from safetensors.numpy import save
 
 from longexposure.errors import CheckpointError
+from longexposure.models import networks
 from longexposure.models.checkpoint import (
     FORMAT,
     KEY,
@@ -25,8 +27,10 @@ from longexposure.models.checkpoint import (
     read_header,
     sha256_of,
 )
+from longexposure.models.dncnn import DnCNNConfig
 from longexposure.models.fast import Fast, FastConfig
 from longexposure.models.framework import Framework, FrameworkConfig
+from longexposure.models.nafnet import NAFNetConfig
 from longexposure.models.networks import build_network, parse_config, restore_network
 
 CONFIG = FastConfig(width=4, blocks=1, fine_width=0, fine_blocks=0)
@@ -270,6 +274,55 @@ def test_a_config_without_a_kind_is_refused(weights):
 def test_a_config_of_absurd_size_is_refused_without_taking_memory(weights):
     config = {"kind": "framework", "width": 100_000}
     assert "framework" in _restoring(config, weights)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        FastConfig(width=256, blocks=64),
+        FrameworkConfig(z=1024, width=256),
+        NAFNetConfig(width=256),
+        DnCNNConfig(width=256, depth=64),
+    ],
+    ids=lambda config: config.kind,
+)
+def test_a_header_that_describes_a_giant_network_is_refused_before_weights_are_drawn(
+    config, weights, monkeypatch
+):
+    drawn = []
+    kaiming = torch.nn.init.kaiming_uniform_
+
+    def noted(tensor, *given, **options):
+        drawn.append(tensor.numel())
+        return kaiming(tensor, *given, **options)
+
+    monkeypatch.setattr(torch.nn.init, "kaiming_uniform_", noted)
+    assert "far more than there are" in _restoring(config.model_dump(mode="json"), weights)
+    assert sum(drawn) <= 2 * sum(array.size for array in weights.values()) + 2**23
+
+
+def test_a_network_of_another_thread_is_not_counted(weights):
+    inside, done, found = threading.Event(), threading.Event(), []
+
+    def build() -> None:
+        inside.wait(60)
+        found.append(sum(each.numel() for each in build_network(DnCNNConfig(width=256)).parameters()))
+        done.set()
+
+    thread = threading.Thread(target=build)
+    thread.start()
+    with networks._at_most(1000):
+        inside.set()
+        assert done.wait(60)
+    thread.join()
+    assert found[0] > 2**20
+
+
+def test_a_header_longer_than_any_of_ours_is_refused_unread(weights, tmp_path):
+    text = json.dumps({"__metadata__": {KEY: "x" * 2**20}})
+    path = written(tmp_path / "a.safetensors", struct.pack("<Q", len(text)) + text.encode())
+    assert f"found one of {len(text)} bytes" in refusal(path)
+    assert f"found one of {len(text)} bytes" in refusal(path, reader=read_header)
 
 
 def test_missing_foreign_and_misshapen_tensors_are_named(weights):

@@ -6,15 +6,15 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import tifffile
 from miniature import TINY, CrashError, document, perceptual_of, refuse, resnet_file
 
+from longexposure.data.pairs import ImagePair
 from longexposure.errors import InputError
-from longexposure.study import noise2noise, scores
+from longexposure.study import noise2noise
 from longexposure.study import suite as studying
-from longexposure.study.sets import Selection, Stock
+from longexposure.study.sets import Selection, Stock, TestSet
 from longexposure.study.suite import study
 from longexposure.study.workbench import Workbench, run_key
 from longexposure.train.recipe import recipe_from
@@ -144,6 +144,22 @@ def test_a_broken_training_goes_on_where_the_weights_have_moved(data: Path, tmp_
     assert len(list((tmp_path / "out" / "runs").iterdir())) == 1
 
 
-def test_float_images_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="16-bit TIFF"):
-        scores.full_scale_of(np.zeros((4, 4), np.float32), where="a.tif")
+@pytest.mark.parametrize(
+    ("dtype", "highest", "bits", "span"),
+    [
+        ("uint8", 20, 0, 255),
+        ("uint16", 40000, 0, 65535),
+        ("uint16", 4000, 12, 4095),
+        ("uint16", 4000, 16, 65535),
+    ],
+)
+def test_grey_values_span_what_the_files_tell(dtype: str, highest: float, bits: int, span: float) -> None:
+    pair = ImagePair("a", Path("a"), Path("b"), shape=(4, 4), dtype=dtype, highest=highest, bits=bits)
+    assert TestSet((pair,), None).data_ranges == {"a": span}
+
+
+@pytest.mark.parametrize(("dtype", "highest"), [("float32", 0.5), ("uint16", 4000)])
+def test_grey_values_without_a_span_are_refused_with_the_way_out(dtype: str, highest: float) -> None:
+    pair = ImagePair("a", Path("a"), Path("b"), shape=(4, 4), dtype=dtype, highest=highest)
+    with pytest.raises(InputError, match="MaxSampleValue"):
+        _ = TestSet((pair,), None).data_ranges

@@ -70,7 +70,7 @@ def evaluate(
     out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE.json", help="Where the scores go.")],
     data_range: Annotated[
         float | None,
-        typer.Option(help="Full range of the grey values; float files need it."),
+        typer.Option(help="Grey values from black to white, where the files do not tell."),
     ] = None,
     device: DeviceOption = "auto",
     precision: PrecisionOption = "auto",

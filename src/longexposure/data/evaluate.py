@@ -20,8 +20,8 @@ from longexposure.io import read_finite, write_whole
 from longexposure.metrics import psnr, ssim
 from longexposure.system import host_facts
 
-FULL_SCALE = {"uint8": 255.0, "uint16": 65535.0}
-"""Data range of the metrics for grey values stored as integers: the full scale of the container."""
+_USUAL_BITS = (8, 10, 12, 14)
+"""Depths of detectors whose grey values are kept in 16 bits."""
 
 
 @dataclass(frozen=True)
@@ -119,12 +119,12 @@ def evaluate(
         models: names or checkpoint files, as for `load_enhancer`.
         device: as for `load_enhancer`.
         precision: as for `load_enhancer`.
-        data_range: grey values from black to white; 255 and 65535 for integers, where it is None.
+        data_range: grey values from black to white; where it is None, see `data_ranges`.
         on_image: called after each image of each model.
 
     Raises:
-        InputError: the pairs cannot be used, no model was named or one twice, or float pixels came without
-            `data_range`.
+        InputError: the pairs cannot be used, no model was named or one twice, or no `data_range` came and
+            the files leave it open.
         CheckpointError: a model that does not exist or cannot be read.
         ResourceError: no such device.
     """
@@ -144,17 +144,7 @@ def evaluate(
             found=str(data_range),
             advice="give the full scale",
         )
-    ranges = []
-    for pair in folder.pairs:
-        full_scale = data_range or FULL_SCALE.get(pair.dtype)
-        if full_scale is None:
-            raise InputError(
-                where=str(pair.lq),
-                expected="a data range beside float grey values",
-                found="none",
-                advice="say what black to white spans, e.g. --data-range 1",
-            )
-        ranges.append(full_scale)
+    ranges = [data_range] * len(folder.pairs) if data_range else data_ranges(folder.pairs)
     images = []
     for model, enhancer in enhancers.items():
         # libraries load and compile before the clock runs
@@ -174,6 +164,42 @@ def evaluate(
             "ssim": "Gaussian window 11 px, sigma 1.5",
         },
     )
+
+
+def data_ranges(
+    pairs: Sequence[ImagePair], *, way_out: str = "say which with --data-range (in Python data_range)"
+) -> list[float]:
+    """Grey values from black to white of each pair, as far as its files tell; never a guess.
+
+    8-bit grey values span 255. 16-bit ones span what the files tell of their significant bits, and 65535
+    where a grey value of their machine type needs all 16 bits.
+
+    Args:
+        pairs: of one set; those of one machine type and depth share one range.
+        way_out: what to do where it stays open, for the message.
+
+    Raises:
+        InputError: float grey values, or 16-bit ones that all stay below half of full scale, as those of a
+            detector of fewer bits do, in files that do not say how many.
+    """
+    groups: dict[tuple[str, str], list[ImagePair]] = {}
+    for pair in pairs:
+        groups.setdefault((pair.machine, pair.dtype), []).append(pair)
+    spans: dict[tuple[str, str], float] = {}
+    for (machine, dtype), group in groups.items():
+        highest, told = (max(getattr(pair, fact) for pair in group) for fact in ("highest", "bits"))
+        bits = 8 if dtype == "uint8" else 16 if dtype == "uint16" and highest >= 2**15 else told
+        if highest >= 2**bits or bits == 0:
+            whites = ["1"] if dtype == "float32" else [str(2**usual - 1) for usual in _USUAL_BITS]
+            fitting = [white for white in whites if int(white) >= highest][:1]
+            raise InputError(
+                where=str(group[0].lq) if len(group) == 1 else f"{group[0].lq} and {len(group) - 1} more",
+                expected="a data range" + (" beside float grey values" if dtype == "float32" else ""),
+                found=f"grey values up to {highest:g} and no word on what white is",
+                advice=f"{way_out}, e.g. {' or '.join([*fitting, '65535'])}",
+            )
+        spans[machine, dtype] = 2.0**bits - 1
+    return [spans[pair.machine, pair.dtype] for pair in pairs]
 
 
 def write_evaluation(evaluation: Evaluation, path: Path, *, overwrite: bool = False) -> None:

@@ -83,10 +83,14 @@ class ImagePair(Listed):
     Attributes:
         shape: (H, W) of all of them.
         dtype: grey-value type of all of them.
+        highest: the largest grey value of the short and the long exposure.
+        bits: significant bits of these as the files tell them, the most of them; 0 where none does.
     """
 
     shape: tuple[int, int]
     dtype: str
+    highest: float = 0.0
+    bits: int = 0
 
 
 def read_images(name: str, files: Mapping[str, Path | None]) -> tuple[dict[str, Radiograph], list[str]]:
@@ -117,6 +121,16 @@ def read_images(name: str, files: Mapping[str, Path | None]) -> tuple[dict[str, 
         facts = (f"{part} {' x '.join(map(str, shape))} {dtype}" for part, (shape, dtype) in kinds.items())
         problems.append(f"{name}: sizes or types differ: {', '.join(facts)}")
     return images, problems
+
+
+def told_bits(radiograph: Radiograph) -> int:
+    """Significant bits of the grey values as the file tells them, 0 where it does not.
+
+    They stand in the tags of the file, or in the history that `simulate` writes.
+    """
+    simulated = (step.settings.get("bits") for step in radiograph.history if step.action == "simulate")
+    stored = radiograph.stored.bits if radiograph.stored else 0
+    return stored or next((bits for bits in simulated if isinstance(bits, int)), 0)
 
 
 class PairedFolder:
@@ -155,7 +169,14 @@ class PairedFolder:
             if problems:
                 return problems
             height, width = images["LQ"].pixels.shape
-            return ImagePair(**vars(pair), shape=(height, width), dtype=images["LQ"].pixels.dtype.name)
+            exposures = [images[part] for part in ("LQ", "HQ")]
+            return ImagePair(
+                **vars(pair),
+                shape=(height, width),
+                dtype=images["LQ"].pixels.dtype.name,
+                highest=max(float(image.pixels.max()) for image in exposures),
+                bits=max(map(told_bits, exposures)),
+            )
 
         with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
             checked = list(pool.map(check, listing.pairs))

@@ -307,7 +307,13 @@ def _make(plan: SetPlan, index: int) -> Path:
         tool="longexposure",
         version=metadata.version("longexposure"),
         action="simulate",
-        settings={"machine": machine.name, "seed": plan.seed, "split": plan.split, "index": index},
+        settings={
+            "machine": machine.name,
+            "seed": plan.seed,
+            "split": plan.split,
+            "index": index,
+            "bits": pair.parameters.bits,
+        },
     )
     images: dict[str, npt.NDArray[Any]] = {"LQ": pair.lq, "HQ": pair.hq, "clean": _rounded(pair.clean, pair)}
     if plan.defects and pair.defect_free is not None and pair.mask is not None:

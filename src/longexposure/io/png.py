@@ -98,7 +98,14 @@ def read_png(file: BinaryIO, source: Source) -> Radiograph:
         resolution=resolution,
         pitch_um=resolution.pitch_um if resolution else None,
         rounded=_rounded,
-        stored=Stored("png", pixels.shape, pixels.dtype.name, parts=parts, notes=tuple(dict.fromkeys(notes))),
+        stored=Stored(
+            "png",
+            pixels.shape,
+            pixels.dtype.name,
+            bits=_significant(chunks.first.get(b"sBIT", b""), pixels),
+            parts=parts,
+            notes=tuple(dict.fromkeys(notes)),
+        ),
     )
 
 
@@ -408,6 +415,13 @@ def _profile(body: bytes, *, is_grey: bool) -> bytes | str:
     if len(start) < 128:
         return "the ICC profile, which is damaged"
     return body if is_grey or start[16:20] == b"GRAY" else "the ICC profile, which is not of grey"
+
+
+def _significant(told: bytes, pixels: Pixels) -> int:
+    """Significant bits as sBIT tells them; 0 where not, or where values were scaled up as it asks."""
+    bits = told[0] if told and pixels.dtype == np.uint16 else 0
+    unscaled = 0 < bits < 16 and int(pixels.max()) < 2**bits and np.any(pixels & (2 ** (16 - bits) - 1))
+    return bits if unscaled else 0
 
 
 def _per_unit(x: int, y: int, *, metre: bool) -> Resolution:

@@ -93,7 +93,7 @@ def read_tiff(file: BinaryIO, source: Source) -> Radiograph:
         notes=notes,
     )
     notes += [f"tag {code}, which is damaged or too large" for code in sorted(directories.lost)]
-    bits = parts.bits if 0 < parts.bits < 8 * values.itemsize and values.dtype.kind == "u" else 0
+    bits = parts.bits if 0 < parts.bits <= 8 * values.itemsize and values.dtype.kind == "u" else 0
     return radiograph_of(
         pixels,
         source,

@@ -19,6 +19,8 @@ from longexposure.errors import CheckpointError
 
 FORMAT = 1
 KEY = "longexposure"
+MOST_HEADER = 2**20
+"""Bytes of a header; those of real checkpoints have some ten thousand."""
 
 Weights = dict[str, npt.NDArray[Any]]
 
@@ -81,7 +83,7 @@ def sha256_of(path: Path) -> str:
 
 
 def _open(path: Path, *, weights: bool) -> tuple[Header, Weights]:
-    _refuse_pickle(path)
+    _check_start(path)
     try:
         with safe_open(path, framework="numpy") as file:
             metadata = file.metadata() or {}
@@ -107,8 +109,11 @@ def _open(path: Path, *, weights: bool) -> tuple[Header, Weights]:
     return header, {k: v.astype(np.float32) if v.dtype == half else v for k, v in tensors.items()}
 
 
-def _refuse_pickle(path: Path) -> None:
-    """Tell pickles apart; safetensors start with the length of their header, which may look like one."""
+def _check_start(path: Path) -> None:
+    """Tell pickles apart; safetensors start with the length of their header, which may look like one.
+
+    A header that is longer than any of ours is refused before it is read.
+    """
     try:
         with path.open("rb") as file:
             start = file.read(8)
@@ -120,7 +125,15 @@ def _refuse_pickle(path: Path) -> None:
             found=error.strerror or str(error),
             advice="check the path, or run `longexposure models` for the names that ship",
         ) from error
-    if start.startswith((b"PK", b"\x80")) and int.from_bytes(start, "little") > size - 8:
+    header = int.from_bytes(start, "little")
+    if MOST_HEADER < header <= size - 8:
+        raise CheckpointError(
+            where=str(path),
+            expected=f"a checkpoint whose header has at most {MOST_HEADER} bytes",
+            found=f"one of {header} bytes",
+            advice="use a checkpoint written by `longexposure train`",
+        )
+    if start.startswith((b"PK", b"\x80")) and header > size - 8:
         raise CheckpointError(
             where=str(path),
             expected="a safetensors checkpoint",

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import contextlib
+import threading
+from collections.abc import Callable, Iterator, Mapping
 from typing import Annotated, Any
 
 import torch
 from pydantic import Field, TypeAdapter, ValidationError
+from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from longexposure.errors import CheckpointError
 from longexposure.models.checkpoint import Header, Weights
@@ -30,6 +33,9 @@ CLASSES: dict[type, Callable[[Any], Network]] = {
 }
 """What each config builds."""
 
+_SMALL = 2**23
+"""So many weights more than are stored cost nothing."""
+
 
 def build_network(config: AnyConfig) -> Network:
     """An untrained network; its weights follow torch's global seed."""
@@ -41,6 +47,25 @@ def parse_config(values: Mapping[str, Any]) -> AnyConfig:
     return _CONFIG.validate_python(values)
 
 
+@contextlib.contextmanager
+def _at_most(weights: int) -> Iterator[None]:
+    """Stop this thread from building a network of more weights, before memory is touched for them."""
+    thread, left = threading.get_ident(), weights
+
+    def count(module: object, name: str, parameter: torch.nn.Parameter | None) -> None:
+        nonlocal left
+        if parameter is not None and threading.get_ident() == thread:
+            left -= parameter.numel()
+            if left < 0:
+                raise RuntimeError(f"more than {weights} weights described, far more than there are")
+
+    hook = register_module_parameter_registration_hook(count)
+    try:
+        yield
+    finally:
+        hook.remove()
+
+
 def restore_network(header: Header, weights: Weights, *, where: str) -> Network:
     """The network that a checkpoint describes, with its weights, ready for inference.
 
@@ -48,7 +73,8 @@ def restore_network(header: Header, weights: Weights, *, where: str) -> Network:
         CheckpointError: unknown kind, or weights that do not fit the config.
     """
     try:
-        with torch.random.fork_rng(devices=[]):  # on the meta device the first weights would cost a second
+        most = 2 * sum(array.size for array in weights.values()) + _SMALL  # what does not fit is named below
+        with torch.random.fork_rng(devices=[]), _at_most(most):  # meta tensors would cost a second more
             network = build_network(parse_config(header.model))
         tensors = {name: torch.tensor(array, dtype=torch.float32) for name, array in weights.items()}
         network.load_state_dict(tensors, assign=True)

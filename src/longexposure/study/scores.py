@@ -8,8 +8,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from longexposure.data.evaluate import FULL_SCALE
-from longexposure.errors import InputError
 from longexposure.metrics import bias_removed_psnr, psnr, ssim
 from longexposure.radiograph import Pixels
 from longexposure.study.sets import PAPER, TYPES
@@ -66,22 +64,6 @@ def fidelity(image: Pixels, reference: Pixels, full_scale: float) -> dict[str, f
         "bias": float(image.mean(dtype="f8") - reference.mean(dtype="f8")) / full_scale,
         "psnr_bias_removed": min(unbiased, EQUAL_DB),
     }
-
-
-def full_scale_of(pixels: Pixels, *, where: str) -> float:
-    """Data range of the metrics: the full scale of the container.
-
-    Raises:
-        InputError: floats, which have none.
-    """
-    if pixels.dtype.name not in FULL_SCALE:
-        raise InputError(
-            where=where,
-            expected="grey values of 8 or 16 bits, whose full scale is the data range of the metrics",
-            found=pixels.dtype.name,
-            advice="store the pairs as 16-bit TIFF on one common scale",
-        )
-    return FULL_SCALE[pixels.dtype.name]
 
 
 def means(records: Sequence[Record], reference: str) -> dict[str, dict[str, float]]:

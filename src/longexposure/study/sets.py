@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from longexposure.data.evaluate import data_ranges
 from longexposure.data.pairs import ImagePair, PairedFolder, PairsError
 from longexposure.data.splits import draw_groups, partition
 from longexposure.errors import InputError
@@ -139,6 +140,13 @@ class TestSet:
         for pair in self.pairs:
             first.setdefault(pair.machine, pair)
         return first
+
+    @cached_property
+    def data_ranges(self) -> dict[str, float]:
+        """Grey values from black to white of each pair by its name, see `evaluate.data_ranges`."""
+        way_out = "let the files say it: TIFF tag 281 (MaxSampleValue)"
+        ranges = data_ranges(self.pairs, way_out=way_out)
+        return {pair.name: span for pair, span in zip(self.pairs, ranges, strict=True)}
 
     def images(self, pair: ImagePair) -> tuple[Pixels, Pixels, Pixels | None]:
         """Short exposure, long exposure and clean image of a pair, cropped."""

@@ -35,7 +35,7 @@ from longexposure.models.registry import CLASSICAL
 from longexposure.radiograph import Pixels
 from longexposure.report.pictures import detailed_region
 from longexposure.study.budgets import Budget
-from longexposure.study.scores import Record, Spread, fidelity, full_scale_of, scores_of
+from longexposure.study.scores import Record, Spread, fidelity, scores_of
 from longexposure.study.sets import Fingerprints, Selection, TestSet, short_hash
 from longexposure.study.settings import Document, Kind, document, resolved_precision, row_document
 from longexposure.system import host_facts
@@ -346,7 +346,7 @@ class Workbench:
         folder: Path,
     ) -> Record:
         lq, hq, clean = test.images(pair)
-        full = full_scale_of(lq, where=str(pair.lq))
+        full = test.data_ranges[pair.name]
         started = time.perf_counter()
         result = method(lq, clean)
         record: Record = {
