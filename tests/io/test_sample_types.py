@@ -161,7 +161,7 @@ def test_packed_bits_come_back_packed_and_are_cut_at_their_end(bits, compress, t
             np.testing.assert_array_equal(tif.asarray(), expected)
 
 
-@pytest.mark.parametrize(("most", "bits"), [(4095, 12), (1023, 10), (4000, 0), (65535, 0), (255, 0)])
+@pytest.mark.parametrize(("most", "bits"), [(4095, 12), (1023, 10), (4000, 0), (65535, 16), (255, 0)])
 def test_significant_bits_are_the_files_own(most, bits, tmp_path):
     stored = spread("uint16", 0, 1000)
     source = save(tmp_path / "a.tif", stored, extratags=[(281, "H", 1, most, True)])
