@@ -33,7 +33,7 @@ _LZMA_LEVEL = 1
 """Noise packs no better at the usual level, and takes twice the time."""
 
 _STRIP_BYTES = 1 << 18
-_MOST_BYTES = 1 << 24
+_MOST_BYTES = 1 << 21
 """A compressed strip is no larger, so that packing it takes little memory."""
 
 
