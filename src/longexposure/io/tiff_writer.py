@@ -68,9 +68,7 @@ def write_tiff(radiograph: Radiograph, file: BinaryIO, *, compress: str | None =
     if segments.bits and (dtype != np.uint16 or images.max() >= 2**segments.bits):
         segments = Segments(segments.compression, tile=segments.tile, rows=segments.rows)
     single = parts.single and same and segments.compression == "none"
-    room = (
-        CLASSIC_BYTES if segments.compression == "none" else CLASSIC_BYTES // 2
-    )  # noise may grow by packing
+    room = CLASSIC_BYTES if segments.compression == "none" else CLASSIC_BYTES // 2  # noise grows when packed
     big = parts.layout.big or (images.size * dtype.itemsize > room and not single)
     layout = Layout(parts.layout.order, big=big)
     tags = _page_tags(radiograph, parts, layout, same=same, single=single)
