@@ -230,6 +230,14 @@ class Radiograph:
         """Number of images: 1 for (H, W), N for (N, H, W)."""
         return 1 if self.pixels.ndim == 2 else int(self.pixels.shape[0])
 
+    @property
+    def enhanced_by(self) -> str:
+        """What the grey values were enhanced with before, as the history tells; empty where it does not."""
+        steps = (step for step in reversed(self.history) if step.action == "enhance")
+        return next(
+            (f"{step.settings.get('model', 'a model')}, {step.tool} {step.version}" for step in steps), ""
+        )
+
     def with_pixels(self, pixels: Pixels, step: Step) -> Radiograph:
         """The same radiograph with new grey values and one more step in its history.
 

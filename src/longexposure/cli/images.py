@@ -171,7 +171,7 @@ def _image_facts(path: Path) -> dict[str, Any]:
     """Facts of the file, and of its first page's grey values; warnings are those of the default model."""
     import numpy as np
 
-    from longexposure.enhance.statistics import examine
+    from longexposure.enhance.statistics import ENHANCED_TWICE, examine
     from longexposure.io import read_radiograph
     from longexposure.models.checkpoint import read_header
     from longexposure.models.noise_range import conditions_of
@@ -183,6 +183,7 @@ def _image_facts(path: Path) -> dict[str, Any]:
     found = examine(page, where=str(path))
     trained = conditions_of(read_header(find_weights(DEFAULT)), model=DEFAULT)
     source = radiograph.source
+    enhanced = [f"enhanced before ({by}): {ENHANCED_TWICE}"] if (by := radiograph.enhanced_by) else []
     return {
         "format": source.format if source else None,
         "sha256": source.sha256 if source else None,
@@ -202,7 +203,7 @@ def _image_facts(path: Path) -> dict[str, Any]:
             "noise": found.noise.as_dict(),
             "bad pixels": len(found.bad_pixels),
             "grey map": dataclasses.asdict(found.grey),
-            "warnings": found.warnings(trained),
+            "warnings": [*enhanced, *found.warnings(trained)],
         },
     }
 

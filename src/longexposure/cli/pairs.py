@@ -92,4 +92,6 @@ def evaluate(
             on_image=lambda score: shown_progress.update(next(done), f"{score.model}, {score.name}"),
         )
     write_evaluation(evaluation, out, overwrite=overwrite)
+    for warning in evaluation.warnings:
+        echo(f"warning: {warning}", err=True)
     print_table(evaluation.summary())

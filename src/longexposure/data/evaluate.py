@@ -75,12 +75,14 @@ class Evaluation:
         images: one entry for each model and image, model by model.
         models: what each model says of itself, the sha256 of its weights included.
         setting: versions, host, threads, device and precision.
+        warnings: what is odd about the pairs, a line each.
     """
 
     data: str
     images: tuple[ImageScore, ...]
     models: Mapping[str, Mapping[str, Any]]
     setting: Mapping[str, Any]
+    warnings: tuple[str, ...] = ()
 
     def summary(self) -> list[dict[str, Any]]:
         """One row for each model: means over the images, PSNR averaged in dB."""
@@ -95,6 +97,7 @@ class Evaluation:
             "data": self.data,
             "setting": dict(self.setting),
             "models": {name: dict(facts) for name, facts in self.models.items()},
+            "warnings": list(self.warnings),
             "summary": self.summary(),
             "images": [asdict(image) for image in self.images],
         }
@@ -163,6 +166,9 @@ def evaluate(
             "precision": precision,
             "ssim": "Gaussian window 11 px, sigma 1.5",
         },
+        warnings=tuple(
+            f"{pair.name} was enhanced before: {pair.enhanced}" for pair in folder.pairs if pair.enhanced
+        ),
     )
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from longexposure.data.listing import Listed, list_pairs
+from longexposure.data.pairs import enhanced_parts
 from longexposure.data.registration import fit_gain
 from longexposure.errors import InputError, LongExposureError
 from longexposure.grey import evenly_sampled
@@ -90,10 +91,14 @@ def _read(pair: Listed, left_out: dict[str, str]) -> tuple[Pixels, Pixels] | Non
     if pair.name in left_out:
         return None
     try:
-        lq, hq = (read_finite(file).pixels for file in (pair.lq, pair.hq))
+        images = [read_finite(file) for file in (pair.lq, pair.hq)]
     except LongExposureError as error:
         left_out[pair.name] = str(error)
         return None
+    if enhanced := enhanced_parts(dict(zip(("LQ", "HQ"), images, strict=True))):
+        left_out[pair.name] = f"{pair.name}: enhanced before: {enhanced}"
+        return None
+    lq, hq = (image.pixels for image in images)
     if lq.ndim != 2 or lq.shape != hq.shape or lq.dtype != hq.dtype:
         left_out[pair.name] = f"{pair.name}: sizes or types differ, or several images in one file"
         return None

@@ -84,6 +84,7 @@ class ImagePair(Listed):
         shape: (H, W) of all of them.
         dtype: grey-value type of all of them.
         highest: the largest grey value of the short and the long exposure.
+        enhanced: which images were enhanced before, and with what; empty where none says so.
         bits: significant bits of these as the files tell them, the most of them; 0 where none does.
     """
 
@@ -91,6 +92,7 @@ class ImagePair(Listed):
     dtype: str
     highest: float = 0.0
     bits: int = 0
+    enhanced: str = ""
 
 
 def read_images(name: str, files: Mapping[str, Path | None]) -> tuple[dict[str, Radiograph], list[str]]:
@@ -121,6 +123,27 @@ def read_images(name: str, files: Mapping[str, Path | None]) -> tuple[dict[str, 
         facts = (f"{part} {' x '.join(map(str, shape))} {dtype}" for part, (shape, dtype) in kinds.items())
         problems.append(f"{name}: sizes or types differ: {', '.join(facts)}")
     return images, problems
+
+
+def enhanced_parts(images: Mapping[str, Radiograph]) -> str:
+    """Which of a pair's images were enhanced before and with what, in words; empty where none was."""
+    return "; ".join(f"{part} by {image.enhanced_by}" for part, image in images.items() if image.enhanced_by)
+
+
+def refuse_enhanced(pairs: Sequence[ImagePair]) -> None:
+    """Refuse pairs of which an image was enhanced before: what a network made is no truth and has no noise.
+
+    Raises:
+        PairsError: with the number of such pairs and the first of them.
+    """
+    found = [pair for pair in pairs if pair.enhanced]
+    if found:
+        raise PairsError(
+            where=found[0].name,
+            expected="images as the detector gave them",
+            found=f"{len(found)} of {len(pairs)} pairs enhanced before ({found[0].enhanced})",
+            advice="use the originals, or leave these pairs out",
+        )
 
 
 def told_bits(radiograph: Radiograph) -> int:
@@ -176,6 +199,7 @@ class PairedFolder:
                 dtype=images["LQ"].pixels.dtype.name,
                 highest=max(float(image.pixels.max()) for image in exposures),
                 bits=max(map(told_bits, exposures)),
+                enhanced=enhanced_parts(images),
             )
 
         with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:

@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from longexposure.enhance.enhancer import Enhancer, check_strength
 from longexposure.enhance.jobs import Job, explained, noise_given, plan_files
-from longexposure.enhance.statistics import ImageStatistics, examine, pages_of
+from longexposure.enhance.statistics import ENHANCED_TWICE, ImageStatistics, examine, pages_of
 from longexposure.errors import LongExposureError, ResourceError
 from longexposure.io import check_writable_folder, read_radiograph, remove_temporaries, write_radiograph
 from longexposure.io.segments import check_compression
@@ -306,6 +306,8 @@ class _Pipeline:
         before, statistics = measured.before, measured.statistics
         first = pages_of(before.pixels)[0]
         warnings = [text for found in statistics for text in found.warnings(trained)]
+        if before.enhanced_by:
+            warnings.append(f"enhanced before ({before.enhanced_by}): {ENHANCED_TWICE}")
         if before.stored is not None and before.stored.notes:
             warnings.append(f"not carried over: {'; '.join(before.stored.notes)}")
         result = {

@@ -16,6 +16,10 @@ from longexposure.noise.calibration import NoiseCalibration
 from longexposure.noise.resampling import resampling_in_words
 from longexposure.radiograph import Pixels
 
+ENHANCED_TWICE = (
+    "what is left of its noise is found too weak, and what was lost does not come back: use the original"
+)
+
 RESAMPLED = (
     "noise that neighbours share is left more than other noise; enhance the image as the detector gave it, "
     "and enlarge or turn the result"

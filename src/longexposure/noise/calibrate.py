@@ -109,6 +109,13 @@ def _read(files: Iterable[Path], role: str, on_file: Callable[[str], None] | Non
     frames = []
     for path in files:
         radiograph = read_finite(path)
+        if radiograph.enhanced_by:
+            raise InputError(
+                where=str(path),
+                expected="images as the detector gave them",
+                found=f"one that was enhanced before ({radiograph.enhanced_by})",
+                advice="measure the noise on the originals",
+            )
         sha256 = radiograph.source.sha256 if radiograph.source else ""
         file = FileTable.model_validate({"name": path.name, "role": role, "sha256": sha256})
         seconds = radiograph.exposure.get("exposure_s")

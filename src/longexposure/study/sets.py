@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from longexposure.data.evaluate import data_ranges
-from longexposure.data.pairs import ImagePair, PairedFolder, PairsError
+from longexposure.data.pairs import ImagePair, PairedFolder, PairsError, refuse_enhanced
 from longexposure.data.splits import draw_groups, partition
 from longexposure.errors import InputError
 from longexposure.io import read_finite, write_radiograph, write_whole
@@ -177,6 +177,7 @@ class Stock:
             if error.problems:
                 raise
             raise _missing(path, "S1", "train", 0) from error
+        refuse_enhanced(pairs)
         parts = partition(pairs)
         self.train = {name: _of(name, parts["train"]) for name in TYPES}
         self.val = {name: _of(name, parts["val"]) for name in TYPES}
@@ -241,7 +242,9 @@ class Stock:
 
 def pairs_of_folder(path: Path, *, val_pairs: int) -> Selection:
     """A selection of all pairs below a folder that holds no test images."""
-    train, val = _held_out(PairedFolder(path, clean=True).pairs, val_pairs, path=path)
+    pairs = PairedFolder(path, clean=True).pairs
+    refuse_enhanced(pairs)
+    train, val = _held_out(pairs, val_pairs, path=path)
     return Selection(path.name, train, val, None)
 
 

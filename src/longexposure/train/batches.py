@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader
 
-from longexposure.data.pairs import PairedFolder, PairImages, PairPatches, PairsConfig
+from longexposure.data.pairs import PairedFolder, PairImages, PairPatches, PairsConfig, refuse_enhanced
 from longexposure.data.simulated_patches import (
     SimulatedBatches,
     SimulatedImages,
@@ -31,6 +31,7 @@ def datasets(recipe: Recipe) -> tuple[Samples, Samples]:
         folder = PairedFolder(
             Path(recipe.data.path), include=recipe.data.include, clean=recipe.data.target == "clean"
         )
+        refuse_enhanced(folder.pairs)
         training, held_out = folder.split(recipe.data.held_out, seed=held.seed)
         return (
             PairPatches(training, recipe.data, seed=recipe.seed),

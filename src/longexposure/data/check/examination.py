@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from longexposure.data.listing import Listed
-from longexposure.data.pairs import read_images
+from longexposure.data.pairs import enhanced_parts, read_images
 from longexposure.data.registration import (
     Gain,
     Shift,
@@ -64,6 +64,7 @@ class PairFacts(Listed):
         dtype: grey-value type.
         sha256: of the pixels of LQ and HQ, with their shape and type.
         constant: which of both images are constant.
+        enhanced: which were enhanced before and with what, in words; empty where none says so.
         clipping: of LQ and HQ.
         span: grey values between the 1st and 99th percentile of the short exposure.
         shift: where the long exposure lies relative to the short one.
@@ -78,6 +79,7 @@ class PairFacts(Listed):
     dtype: str = ""
     sha256: tuple[str, str] = ("", "")
     constant: tuple[str, ...] = ()
+    enhanced: str = ""
     clipping: Mapping[str, Clipping] = field(default_factory=dict)
     span: float = 0.0
     shift: Shift | None = None
@@ -100,6 +102,7 @@ def examine_pair(listed: Listed) -> PairFacts:
         "dtype": lq.dtype.name,
         "sha256": (_digest(lq), _digest(hq)),
         "constant": tuple(part for part, image in (("LQ", lq), ("HQ", hq)) if image.min() == image.max()),
+        "enhanced": enhanced_parts(images),
         "clipping": {"LQ": clipped(lq), "HQ": clipped(hq)},
         "span": 1.0 / measure_grey(lq).scale,
         "fingerprint": fingerprint(hq),

@@ -119,6 +119,8 @@ def content_fault(pair: PairFacts) -> str:
     """Why the images of a pair cannot be two exposures of one scene; empty when they can."""
     if pair.constant:
         return f"{' and '.join(pair.constant)} is constant"
+    if pair.enhanced:
+        return f"enhanced before: {pair.enhanced}"
     if pair.sha256[0] == pair.sha256[1]:
         return "LQ and HQ are the same image"
     if pair.scene is not None and pair.scene < SAME_SCENE:
