@@ -320,6 +320,20 @@ def test_page_stays_within_its_bytes_whatever_the_number_of_images(
     assert any(picture["cutouts"] for picture in found)
 
 
+def test_page_stays_within_its_bytes_where_only_the_changed_places_are_full_of_noise(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(comparison, "PAGE_BYTES", 1_400_000)
+    before = np.full((400, 400), 20_000, np.uint16)
+    after = before.copy()
+    after[160:240, 160:240] = noisy("uint16", (80, 80))
+    before[160:240, 160:240] = noisy("uint16", (80, 80), seed=1)
+    files = (Comparison(f"{number}.tif", before, after) for number in range(40))
+    path = write_report(files, tmp_path / "report.html", images=False)
+    assert 400_000 < path.stat().st_size < 1_400_000 + 100_000
+    assert all(picture["cutouts"] for picture in Page(path).pictures())
+
+
 def test_endless_texts_are_cut_and_deep_ones_do_no_harm(tmp_path: Path) -> None:
     deep: dict[str, Any] = {"end": 1}
     for _ in range(5000):

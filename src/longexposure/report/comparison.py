@@ -323,7 +323,7 @@ class _Report:
         except MemoryError:  # the files after it shall not suffer
             self.unseen += 1
             return
-        picture.name, picture.tiles = _cut(each.name, 80), tiles
+        picture.name, picture.tiles = _cut(each.name, 80) if each.stack else "", tiles
         self.entries[-1].pictures.append(picture)
         self.album.add(picture, PAGE_BYTES - self.nbytes)
 
@@ -346,8 +346,14 @@ class _Report:
         self.nbytes += 512 + sum(len(text.encode(errors="replace")) + 16 for text in texts)
 
     def write(self, file: BinaryIO) -> None:
-        """Write the page into an open file; pictures are packed when their turn comes."""
-        self.album.fit(PAGE_BYTES - self.nbytes)
+        """Write the page into an open file."""
+        room, pictures = PAGE_BYTES - self.nbytes, self._pictures()
+        while (taken := sum(map(len, pictures.values()))) > room:
+            before = self.album.nbytes
+            self.album.fit(int(before * 0.98 * room / taken))
+            if self.album.nbytes == before:
+                break
+            pictures = self._pictures()
         TEMPLATES.get_template("report.html").stream(
             title=self.title,
             entries=self.entries,
@@ -359,24 +365,30 @@ class _Report:
             labels=list(dict.fromkeys(label for entry in self.entries for label in entry.facts)),
             folder=self.folder.url if self.folder else "",
             failure=str(self.failure) if self.failure else "",
-            records=self._records(),
+            records=self._records(pictures),
         ).dump(file, "utf-8", "replace")
 
-    def _records(self) -> Iterator[str]:
+    def _pictures(self) -> dict[int, str]:
+        """The markup of each picture, by its id."""
         template = TEMPLATES.get_template("picture.html")
+        return {
+            id(picture): template.render(
+                name=picture.name,
+                data=_data(picture),
+                thumbnails={role: png_of(each) for role, each in picture.thumbnails.items()},
+                cutouts=[
+                    (number, role, base64.b64encode(packed(pixels)).decode())
+                    for number, cutout in enumerate(picture.cutouts)
+                    for role, pixels in cutout.images.items()
+                ],
+            )
+            for picture in self.album.pictures
+        }
+
+    def _records(self, pictures: Mapping[int, str]) -> Iterator[str]:
         for entry in self.entries:
             yield entry.record
-            for picture in entry.pictures:
-                yield from template.generate(
-                    name=picture.name if len(entry.pictures) > 1 else "",
-                    data=_data(picture),
-                    thumbnails={role: png_of(each) for role, each in picture.thumbnails.items()},
-                    cutouts=(
-                        (number, role, base64.b64encode(packed(pixels)).decode())
-                        for number, cutout in enumerate(picture.cutouts)
-                        for role, pixels in cutout.images.items()
-                    ),
-                )
+            yield from (pictures[id(picture)] for picture in entry.pictures)
             yield "</article>\n"
 
 

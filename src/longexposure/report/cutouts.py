@@ -1,8 +1,7 @@
 """What a page shows of its images when it stands alone: thumbnails of all, cut-outs of some, within a budget.
 
 The more images there are, the smaller all of it becomes, in the steps of `DETAILS`: nothing needs to be known
-of the images still to come, and no more than the budget is ever held. The budget counts the pixels' own
-bytes: packed, they take less room in the page.
+of the images still to come, and no more than the budget is ever held.
 """
 
 from __future__ import annotations
@@ -16,6 +15,7 @@ import numpy.typing as npt
 
 from longexposure.noise import NoiseProfile
 from longexposure.radiograph import Pixels
+from longexposure.report.coding import packed, png_of
 from longexposure.report.greys import (
     Place,
     Summary,
@@ -52,6 +52,9 @@ DETAILS = (
 """From few images to many; no number ever grows, so that the next is cut from the one before."""
 
 BASE64 = 4 / 3
+LEAST_PACKING = 0.5
+"""Images that take less room count as if they took so much, for their pixels are in memory as they are."""
+
 OVERHEAD_BYTES = 256
 """What a page spends on markup for a thumbnail or cut-out."""
 
@@ -100,6 +103,7 @@ class Picture:
         cutouts: what is shown to the bit.
         tiles: where the whole images lie beside the page, None where they do not.
         name: how the page calls it among the others of a stack.
+        packing: room that a byte of its pixels took when it was made; cut further, it may be more or less.
     """
 
     shape: tuple[int, int]
@@ -113,12 +117,14 @@ class Picture:
     cutouts: list[Cutout]
     tiles: Mapping[str, Any] | None = None
     name: str = ""
+    packing: float = 1.0
 
     def nbytes(self) -> int:
-        """The most that it takes in a page."""
+        """What it takes in a page, about."""
         arrays = [*self.thumbnails.values(), *(each for cut in self.cutouts for each in cut.images.values())]
         names = sum(map(len, self.tiles["names"])) + 8 * len(self.tiles["names"]) if self.tiles else 0
-        return int(sum(OVERHEAD_BYTES + each.nbytes * BASE64 for each in arrays)) + 4 * OVERHEAD_BYTES + names
+        pixels = sum(each.nbytes for each in arrays) * self.packing * BASE64
+        return int(pixels) + OVERHEAD_BYTES * (len(arrays) + 4) + names
 
     def reduce(self, detail: Detail) -> None:
         """Go back to so much detail; what is less already stays as it is."""
@@ -149,7 +155,7 @@ def picture_of(
     factor, ends, reduced = thumbnails(list(images.values()), detail.thumbnail_px, window)
     places = [Place(x, y) for x, y in chosen if 0 <= x < width and 0 <= y < height]
     places += changed_places(before, images["after"], noise)
-    return Picture(
+    picture = Picture(
         shape=(height, width),
         dtype=before.dtype,
         window=window,
@@ -160,6 +166,10 @@ def picture_of(
         thumbnails=dict(zip(images, reduced, strict=True)),
         cutouts=_cut([Cutout(0, 0, images)], places, detail),
     )
+    pixels = [each for cutout in picture.cutouts for each in cutout.images.values()]
+    taken = sum(map(len, map(png_of, reduced))) + sum(map(len, map(packed, pixels)))
+    picture.packing = max(LEAST_PACKING, taken / sum(each.nbytes for each in (*reduced, *pixels)))
+    return picture
 
 
 def _cut(sources: Sequence[Cutout], places: Iterable[Place], detail: Detail) -> list[Cutout]:

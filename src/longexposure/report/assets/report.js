@@ -54,7 +54,8 @@ function show(anew) {
 }
 
 function describe(article) {
-  records.forEach((other) => { other.hidden = other !== article; });
+  all("article.record:not([hidden])").forEach((other) => { other.hidden = true; });
+  article.hidden = false;
   const shown = order();
   rows.forEach((row) => row.classList.toggle("current", numberOf(row) === state.number));
   byId("name").textContent = article.querySelector("h2").textContent;
@@ -588,12 +589,13 @@ function choose(number, page = 0) {
 }
 
 if (typeof DecompressionStream === "function" && records.length) {
-  document.documentElement.classList.add("live");
   byId("needs").hidden = true;
   byId("viewer").hidden = false;
+  records.forEach((article) => { article.hidden = true; });
+  document.documentElement.classList.add("live");
   prepareTable();
   connect();
   setTool("pan");
   const asked = Number((location.hash.match(/^#image-(\d+)$/) || [0, -1])[1]);
   choose(records[asked] ? asked : Math.max(0, records.findIndex((article) => picturesOf(article).length)));
-}
+} else document.documentElement.classList.add("still");
