@@ -234,7 +234,7 @@ finally:
 
 @pytest.mark.parametrize("precisions", [("f32", "f32"), ("bf16",), ("bf16", "f32", "bf16")])
 def test_signals_are_handled_after_engines_were_released_in_any_order(precisions):
-    """Each `Core` of OpenVINO sets a stack for signals; released oldest first they left one that was gone."""
+    """Engines come and go, the one `Core` of OpenVINO stays."""
     vino = pytest.importorskip("longexposure.engines.openvino")
     if "bf16" in precisions and not vino.native_bf16():
         pytest.skip("this processor has no bf16")

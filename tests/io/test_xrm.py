@@ -236,7 +236,7 @@ def test_image_that_is_missing_is_noticed(tmp_path):
         read_radiograph(without("Image3", tmp_path))
 
 
-@pytest.mark.parametrize(("at", "value"), [(30, 30), (32, 12), (44, 2**20), (64, 2**24), (72, 2**31)])
+@pytest.mark.parametrize(("at", "value"), [(30, 13), (32, 7), (44, 2**14), (64, 2**14), (72, 2**14)])
 def test_tables_longer_than_the_file_are_refused_before_they_are_read(at, value, tmp_path, monkeypatch):
     data = bytearray(TOMOGRAPHY.read_bytes())
     struct.pack_into("<H" if at < 40 else "<I", data, at, value)

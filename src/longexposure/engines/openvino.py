@@ -28,9 +28,8 @@ FloatPrecision = Literal["f32", "bf16"]
 CONVOLUTIONS = ("Convolution", "GroupConvolution", "ConvolutionBackpropData", "GroupConvolutionBackpropData")
 
 CORE = openvino.Core()
-"""The only one, never released: on Linux, OpenVINO 2026.4 gives each `Core` that computes a stack for signal
-handlers, and puts back the stack before when the `Core` goes, also one that is gone already. Of two, released
-oldest first, the next signal that Python handles (Ctrl-C, a training worker's end) would crash the process.
+"""The only one, and never released: on Linux, processes whose `Core` objects came and went were seen to end when
+a signal came (OpenVINO 2026.4).
 """
 
 
