@@ -320,7 +320,7 @@ def test_large_stack_becomes_bigtiff(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("options", [{}, {"compression": "zlib"}, {"tile": (16, 16)}], ids=str)
-def test_header_that_claims_more_than_the_file_holds_is_refused_without_taking_memory(options, tmp_path, monkeypatch):
+def test_header_that_claims_far_too_much_is_refused_without_memory(options, tmp_path, monkeypatch):
     path = save(tmp_path / "a.tif", ramp((20, 20)), **options)
     patched(patched(path, 256, 9_000), 257, 9_000)
     monkeypatch.setattr(tifffile.TiffPage, "asarray", lambda *_, **__: pytest.fail("decoded"))

@@ -28,8 +28,8 @@ FloatPrecision = Literal["f32", "bf16"]
 CONVOLUTIONS = ("Convolution", "GroupConvolution", "ConvolutionBackpropData", "GroupConvolutionBackpropData")
 
 CORE = openvino.Core()
-"""The only one, and never released: on Linux, processes whose `Core` objects came and went were seen to end when
-a signal came (OpenVINO 2026.4).
+"""The only one, and never released: processes on Linux whose `Core` objects came and went were seen to end
+when a signal came (OpenVINO 2026.4).
 """
 
 
