@@ -33,7 +33,7 @@ CLASSES: dict[type, Callable[[Any], Network]] = {
 }
 """What each config builds."""
 
-_SMALL = 2**23
+_SMALL = 5 * 2**20
 """So many weights more than are stored cost nothing."""
 
 
