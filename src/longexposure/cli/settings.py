@@ -11,7 +11,7 @@ from longexposure.config import parsed, read_document
 from longexposure.errors import RecipeError
 from longexposure.models.registry import CLASSICAL, shipped_weights
 
-FILES = ("out", "noise", "report", "json_file")
+FILES = ("out", "noise", "bad_pixels", "report", "json_file")
 """Options that name a file or folder, beside the model."""
 
 
