@@ -186,7 +186,10 @@ def noise_facts(result: FileResult) -> dict[str, Any]:
     if result.noise is None:
         return {}
     told = {"estimated": "the image", "image": "other images"}.get(result.noise.origin, result.noise.origin)
-    return {"noise from": told, **({"warnings": "; ".join(result.warnings)} if result.warnings else {})}
+    facts: dict[str, Any] = {"noise from": told}
+    if result.set_aside:
+        facts["set aside"] = sum(result.set_aside.values()) / (1e6 * result.megapixels)
+    return facts | ({"warnings": "; ".join(result.warnings)} if result.warnings else {})
 
 
 def is_results(path: Path) -> bool:

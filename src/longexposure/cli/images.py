@@ -181,6 +181,7 @@ def _image_facts(path: Path) -> dict[str, Any]:
     radiograph = read_radiograph(path)
     page = radiograph.pixels if radiograph.pixels.ndim == 2 else radiograph.pixels[0]
     found = examine(page, where=str(path))
+    left = page[~found.aside.mask.within()] if found.aside.mask.count else page
     trained = conditions_of(read_header(find_weights(DEFAULT)), model=DEFAULT)
     source = radiograph.source
     enhanced = [f"enhanced before ({by}): {ENHANCED_TWICE}"] if (by := radiograph.enhanced_by) else []
@@ -199,9 +200,14 @@ def _image_facts(path: Path) -> dict[str, Any]:
         "history": [step.as_dict() for step in radiograph.history],
         "first page": {
             "in words": in_words(found.noise, found.grey),
-            "percentiles": {f"{mark}": float(np.percentile(page, mark)) for mark in PERCENTILES},
+            "percentiles": {f"{mark}": float(np.percentile(left, mark)) for mark in PERCENTILES},
             "noise": found.noise.as_dict(),
             "bad pixels": len(found.bad_pixels),
+            "set aside": {
+                "in words": found.aside.in_words() or "nothing",
+                "fraction": found.aside.mask.fraction,
+                "pixels": dict(found.aside.kinds),
+            },
             "grey map": dataclasses.asdict(found.grey),
             "warnings": [*enhanced, *found.warnings(trained)],
         },

@@ -90,6 +90,12 @@ class SetAside:
             sound[y + rows.start, x] = self._smooth(y + rows.start, x)
         return sound
 
+    def blanked(self, pixels: Pixels) -> Pixels:
+        """The image with NaN in the place of values that are none; the image itself where all are."""
+        if pixels.dtype.kind != "f" or not self.mask.count:
+            return pixels
+        return np.where(self.mask.within(), pixels.dtype.type(np.nan), pixels)
+
     def replace(self, grey: Grey, rows: slice, columns: slice) -> None:
         """Put the continuation in the place of what is set aside, in a window of the image.
 

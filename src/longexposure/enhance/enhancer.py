@@ -17,13 +17,15 @@ from typing import Any, overload
 import numpy as np
 import numpy.typing as npt
 
-from longexposure.engines.base import ENGINES, Engine, FallbackEngine, run_any_size
+from longexposure.engines.base import ENGINES, Engine, FallbackEngine, Unit, run_any_size
 from longexposure.engines.choice import load_engine
 from longexposure.enhance.areas import REACH
 from longexposure.enhance.bad_pixels import BadPixels
+from longexposure.enhance.faint import REACH_PX, disturbance, faintness, worth
+from longexposure.enhance.inspection import inspect
 from longexposure.enhance.statistics import ImageStatistics, examine, pages_of
 from longexposure.enhance.tiles import Tile, beyond, core_size, plan, with_smaller_cores
-from longexposure.errors import RecipeError
+from longexposure.errors import OutputError, RecipeError
 from longexposure.grey import to_type
 from longexposure.models.checkpoint import read_header, sha256_of
 from longexposure.models.noise_range import Conditions, conditions_of
@@ -94,7 +96,9 @@ class Enhancer:
             strength: 0 gives the input back to the bit, 1 the full enhancement, between mixes the two.
 
         Raises:
-            InputError: wrong type or shape, NaN or infinity, or a calibration for other images.
+            InputError: wrong type or shape, no picture is left beside what is set aside, or a calibration for
+                other images.
+            OutputError: the model gives NaN or infinity.
             RecipeError: strength outside 0..1.
             ResourceError: not even the smallest tile fits into memory.
         """
@@ -114,21 +118,23 @@ class Enhancer:
     ) -> tuple[Pixels, Sequence[ImageStatistics]]:
         """`enhance` for arrays, with the statistics of each page, measured where they are not given.
 
-        `on_progress` is told after every tile what share of all pages is computed.
+        `on_progress` is told after every tile what share of all pages is computed. The cautions of a page say
+        where it was changed by more than its noise allows.
         """
         check_pixels(pixels, where="image")
         check_strength(strength)
         pages = pages_of(pixels)
         if statistics is None:
             statistics = [examine(page, noise) for page in pages]
-        result = np.empty_like(pages)
+        result, seen = np.empty_like(pages), []
         for number, (page, found, out) in enumerate(zip(pages, statistics, result, strict=True)):
 
             def told(share: float, number: int = number) -> None:
                 on_progress((number + share) / len(pages))
 
             self._compute(page, found, strength=strength, out=out, on_progress=told)
-        return result.reshape(pixels.shape), statistics
+            seen.append(found.with_cautions(inspect(page, out, found)))
+        return result.reshape(pixels.shape), seen
 
     def step(self, statistics: Sequence[ImageStatistics], *, strength: float) -> Step:
         """The history's entry for an enhancement."""
@@ -149,6 +155,7 @@ class Enhancer:
                         **({"calibration": found.calibration.reference()} if found.calibration else {}),
                         "bad_pixels_replaced": len(found.bad_pixels) if strength > 0 else 0,
                         **({"set_aside": dict(found.aside.kinds)} if found.aside.mask.count else {}),
+                        **({"cautions": list(found.cautions)} if found.cautions else {}),
                     }
                     for found in statistics
                 ],
@@ -168,8 +175,11 @@ class Enhancer:
             out[...] = page
             return
         spec = self.engine.spec
+        halo = spec.halo
+        if faintness(self.trained, found.noise_condition):
+            halo += -(-REACH_PX // spec.size_multiple) * spec.size_multiple
         core = self.core_px or core_size(
-            halo_px=spec.halo,
+            halo_px=halo,
             multiple=spec.size_multiple,
             bytes_per_px=spec.bytes_per_px,
             free_bytes=free_memory(),
@@ -180,7 +190,7 @@ class Enhancer:
         core = max(core // spec.size_multiple, 1) * spec.size_multiple
 
         def attempt(core_px: int) -> None:
-            tiles = list(plan(*page.shape, core_px=core_px, halo_px=spec.halo))
+            tiles = list(plan(*page.shape, core_px=core_px, halo_px=halo))
             for done, tile in enumerate(tiles, start=1):
                 self._tile(page, found, tile, strength=strength, out=out)
                 on_progress(done / len(tiles))
@@ -200,11 +210,21 @@ class Enhancer:
         window, bad = page[tile.window], found.bad_pixels.within(tile.window)
         unit = _in_units(page, found, tile.window)
         output = run_any_size(self.engine, unit, found.noise_condition)
+        if not np.isfinite(output[tile.inside]).all():
+            raise OutputError(
+                where=f"what {self.name} makes of the image",
+                expected="finite grey values",
+                found="NaN or infinity",
+                advice="use another model; the weights or the engine are damaged",
+            )
+        gain = self._gain(unit, output, found, tile)
         rows, columns = tile.inside
         core = out[tile.core]
         for strip in _strips(rows, window.shape[1]):
             base = _replaced(window, bad, strip)[:, columns]
             change = (output[strip, columns] - unit[strip, columns]).astype(np.float64)
+            if gain is not None:
+                change *= gain[strip, columns]
             enhanced = base + change / found.grey.scale
             if strength < 1:
                 given = window[strip, columns]
@@ -215,6 +235,18 @@ class Enhancer:
                 top = tile.window[0].start
                 place = slice(top + strip.start, top + strip.stop)
                 np.copyto(part, window[strip, columns], where=found.aside.mask.within(place, tile.core[1]))
+
+    def _gain(self, unit: Unit, output: Unit, found: ImageStatistics, tile: Tile) -> Unit | None:
+        """How much of the change to apply, where the noise is fainter than any in the training."""
+        faint = faintness(self.trained, found.noise_condition)
+        if not faint:
+            return None
+        noise = found.noise.mapped(scale=found.grey.scale, offset=found.grey.offset)
+        disturbed_by = disturbance(unit, noise, tile.window[0].start, tile.window[1].start)
+        disturbed = unit + disturbed_by
+        changed = run_any_size(self.engine, disturbed, found.noise_condition) - disturbed
+        gain = worth(unit, noise, output - unit, changed, disturbed_by)
+        return 1 - np.float32(faint) * (1 - gain)
 
 
 def _strips(rows: slice, width: int) -> Iterator[slice]:

@@ -7,9 +7,10 @@ import logging
 import math
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -60,6 +61,7 @@ class FileResult:
     noise_sigma: float = 0.0
     left_in_flat_areas: float = 1.0
     bad_pixels: int = 0
+    set_aside: Mapping[str, int] = field(default_factory=dict)
     seconds: float = 0.0
     megapixels: float = 0.0
     engine: str | None = None
@@ -87,6 +89,7 @@ class FileResult:
             "noise_sigma": self.noise_sigma,
             "left_in_flat_areas": self.left_in_flat_areas,
             "bad_pixels": self.bad_pixels,
+            "set_aside": dict(self.set_aside),
             "seconds": self.seconds,
             "megapixels": self.megapixels,
             "noise": self.noise.as_dict() if self.noise else None,
@@ -282,6 +285,7 @@ class _Pipeline:
                 statistics=measured.statistics,
                 on_progress=lambda share: self._tell(job, "computing", share),
             )
+            measured = replace(measured, statistics=statistics)
             step = enhancer.step(statistics, strength=self._strength)
             seconds = measured.seconds + time.perf_counter() - started
             after = before.with_pixels(pixels, step)
@@ -314,7 +318,9 @@ class _Pipeline:
             "size": list(before.pixels.shape),
             "type": before.dtype,
             "noise_sigma": statistics[0].noise.sigma_at(statistics[0].grey.middle),
-            "left_in_flat_areas": left_in_flat_areas(first, pages_of(after.pixels)[0], statistics[0].noise),
+            "left_in_flat_areas": left_in_flat_areas(
+                statistics[0].aside.blanked(first), pages_of(after.pixels)[0], statistics[0].noise
+            ),
             "bad_pixels": sum(len(found.bad_pixels) for found in statistics),
             "warnings": list(dict.fromkeys(warnings)),
         }
@@ -344,6 +350,7 @@ def _recorded(job: Job, history: tuple[Step, ...]) -> FileResult:
         noise_sigma=float(result["noise_sigma"]),
         left_in_flat_areas=float(result["left_in_flat_areas"]),
         bad_pixels=result["bad_pixels"],
+        set_aside=sum((Counter(page.get("set_aside", {})) for page in pages), Counter()),
         megapixels=math.prod(result["size"]) / 1e6,
         engine=f"{settings['engine']} {settings['precision']}" if "engine" in settings else None,
         noise=NoiseProfile(**pages[0]["noise"]),

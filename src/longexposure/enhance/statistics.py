@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,7 +20,8 @@ from longexposure.radiograph import Pixels
 ENHANCED_TWICE = (
     "what is left of its noise is found too weak, and what was lost does not come back: use the original"
 )
-
+MUCH_ASIDE = 0.1
+"""Where more than this share of an image is set aside, a warning says so."""
 RESAMPLED = (
     "noise that neighbours share is left more than other noise; enhance the image as the detector gave it, "
     "and enlarge or turn the result"
@@ -36,7 +38,7 @@ class ImageStatistics:
         bad_pixels: its faulty pixels.
         aside: areas of it that are no picture of the part.
         calibration: what the noise was taken from, where it was not measured on the image.
-        cautions: what speaks against that.
+        cautions: what speaks against that, or against what became of the image.
         resampled: what was done to the pixels before: "repeated 2 x 2" or "interpolated"; empty for nothing.
     """
 
@@ -58,9 +60,15 @@ class ImageStatistics:
         """Whether there is nothing to take away."""
         return self.noise.sigma == 0 and self.noise.slope == 0
 
+    def with_cautions(self, cautions: tuple[str, ...]) -> ImageStatistics:
+        """The same with more cautions."""
+        return dataclasses.replace(self, cautions=(*self.cautions, *cautions)) if cautions else self
+
     def warnings(self, trained: Conditions | None) -> tuple[str, ...]:
         """Where the noise lies outside what a network was trained for, if that is known, and the cautions."""
         cautions = self.cautions
+        if self.aside.mask.fraction > MUCH_ASIDE:
+            cautions = (*cautions, f"no picture of the part, and set aside: {self.aside.in_words()}")
         if self.resampled:
             cautions = (*cautions, f"pixels were {self.resampled} before: {RESAMPLED}")
         if trained is None or self.noiseless:
