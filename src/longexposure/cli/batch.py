@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 NAMES = ("file", "output")
 """Columns of names in the table."""
 
-EXPENDABLE = ("warnings", "engine", "output", "noise from", "s/Mpx", "bad pixels", "size")
+EXPENDABLE = ("warnings", "engine", "output", "noise from", "s/Mpx", "set aside", "bad pixels", "size")
 """Columns of the table that are left out on a narrow terminal, the first first."""
 
 STATES = ("enhanced", "to enhance", "skipped", "to skip", "failed", "would fail")
