@@ -82,16 +82,17 @@ def test_a_failed_file_is_in_it_with_its_reason() -> None:
     assert row_of(failed) == {"file": "a.tif", "output": "failed"}
 
 
-def test_images_of_a_result_without_pixels_are_read_from_its_files(tmp_path: Path) -> None:
+def test_images_of_a_skipped_file_are_read_from_its_files(tmp_path: Path) -> None:
     file = result(3)
     assert file.before is not None
     assert file.after is not None
     paths = tmp_path / "a.tif", tmp_path / "out.tif"
     for path, image in zip(paths, (file.before, file.after), strict=True):
         write_radiograph(image, path)
-    shown = list(comparisons_of(replace(file, source=paths[0], output=paths[1], before=None, after=None)))
-    for number, each in enumerate(shown):
+    skipped = replace(file, skipped=True, source=paths[0], output=paths[1], before=None, after=None)
+    for number, each in enumerate(comparisons_of(skipped)):
         assert isinstance(each, Comparison)
+        assert each.state == "skipped"
         assert np.array_equal(each.before, file.before.pixels[number])
         assert np.array_equal(each.after, file.after.pixels[number])
 

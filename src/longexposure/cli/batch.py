@@ -176,8 +176,6 @@ def _facts(result: FileResult) -> dict[str, Any]:
     if result.error is not None:
         return {}
     row = {title: value for title, value in row_of(result).items() if title != "file"}
-    if result.skipped:
-        row["s/Mpx"] = None
     return row | noise_facts(result) | ({"engine": result.engine} if result.engine else {})
 
 

@@ -145,7 +145,7 @@ def row_of(result: FileResult) -> dict[str, Any]:
         "noise": result.noise_sigma,
         "left in flat areas": f"{result.left_in_flat_areas:.0%}",
         "bad pixels": result.bad_pixels,
-        "s/Mpx": result.seconds / max(result.megapixels, 1e-6),
+        "s/Mpx": None if result.skipped else result.seconds / max(result.megapixels, 1e-6),
         "output": result.output.name if result.output else None,
     }
 
@@ -159,7 +159,7 @@ def comparisons_of(
 ) -> Iterator[Comparison | Unseen]:
     """The report's view of a file: a comparison a page; what there is to say where it failed.
 
-    The images of a result without pixels are read from its files.
+    The images of a skipped file are read from its files.
 
     Args:
         result: an enhanced file.
@@ -168,7 +168,7 @@ def comparisons_of(
         places: places (x, y) in pixels to be cut out, on every page that has them.
     """
     row = {**row_of(result), **(facts or {})}
-    name = row["file"]
+    name = str(row["file"])
     columns = {key: shown(value) for key, value in row.items() if key not in ("file", "warnings")}
     if result.error is not None:
         yield Unseen(name, "failed", str(result.error))
@@ -184,7 +184,7 @@ def comparisons_of(
                 reference=reference,
                 facts=columns,
                 history=[step.as_dict() for step in after.history] if number == 1 else (),
-                state="enhanced" if result.before is not None else "done before",
+                state=result.status,
                 warnings=result.warnings,
                 stack=name if len(pages[0]) > 1 else "",
                 page=number,
@@ -193,8 +193,8 @@ def comparisons_of(
             )
             yield comparison
             del comparison, original, enhanced  # else they would live on while the next file is made
-    except (LongExposureError, ValueError) as error:
-        yield Unseen(name, "not shown", str(error), columns)
+    except (LongExposureError, MemoryError, ValueError) as error:
+        yield Unseen(name, "not shown", str(error) or "too little memory", columns)
 
 
 def _radiographs(result: FileResult) -> tuple[Radiograph, Radiograph]:
