@@ -46,7 +46,7 @@ import longexposure
 from longexposure.grey import measure_grey
 from longexposure.masks import Mask
 from longexposure.noise.blocks import features, picture_blocks
-from longexposure.noise.estimator import ALONG, CORRELATION, FARTHEST, FEWEST_BLOCKS, regress
+from longexposure.noise.estimator import CORRELATION, FEWEST_BLOCKS, regress
 from longexposure.system import host_facts
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -65,14 +65,8 @@ FLOOR = 0.0007
 PICTURES, DRAWN_TEXTURES = 33, 34
 """Numbers of the random streams of what is done to scenes, and of textures."""
 
-TARGETS = (
-    "log_ratio",
-    "corr_x",
-    "corr_y",
-    "signal_share",
-    *(f"variance at {at:g}" for at in ALONG if at != 0.5),
-)
-WEIGHT = (1.0, 3.0, 3.0, 0.4, 0.1, 0.3, 0.3, 0.1)
+TARGETS = ("log_ratio", "corr_x", "corr_y", "signal_share")
+WEIGHT = (1.0, 3.0, 3.0, 0.4)
 """Of each in the loss: correlations 0.05 too low cost the default network more than a sigma a tenth too low."""
 LEVELS = (0.0007, 0.003, 0.006, 0.02, 0.06, 1.0)
 QUANTILES = (0.02, 0.05, 0.25, 0.5, 0.75, 0.95, 0.98)
@@ -90,7 +84,7 @@ class Examples:
     Attributes:
         inputs: features of pictures, (N, F).
         across: those of their transposes, (N, F).
-        targets: (N, 8), see `TARGETS`.
+        targets: (N, 4), see `TARGETS`.
         sigma: the true one in the unit domain of each image, (N,).
         kind: how each was made, (N,).
     """
@@ -122,9 +116,7 @@ def example(picture: Picture) -> tuple[Array, Array, float] | None:
         return None
     fraction = float(np.clip(truth.slope / (2 * variance), -1, 1))
     along_x, along_y = np.clip((truth.corr_x, truth.corr_y), *CORRELATION)
-    elsewhere = np.log(np.maximum(truth.variance(ALONG), 1e-12) / variance)
-    ends = np.clip(np.delete(elsewhere, ALONG.index(0.5)), *FARTHEST)
-    targets = np.array([np.log(sigma * span / reference), along_x, along_y, fraction, *ends])
+    targets = np.array([np.log(sigma * span / reference), along_x, along_y, fraction])
     return inputs, targets.astype(np.float32), sigma
 
 
@@ -219,7 +211,7 @@ def train_member(
 
     Args:
         inputs: (N, F), of zero mean and unit spread.
-        targets: (N, 8).
+        targets: (N, 4).
     """
     torch.manual_seed(seed)
     x, y = torch.from_numpy(inputs), torch.from_numpy(targets)
@@ -266,7 +258,7 @@ def merged(members: list[list[tuple[Array, Array]]]) -> Layers:
 def fit(examples: Examples, *, seed: int, members: int, **settings: Any) -> Layers:
     """Everything that noise/estimator.py loads: mean, spread, w1, b1, w2, b2, w3, b3."""
     both = np.concatenate([examples.inputs, examples.across])
-    targets = np.concatenate([examples.targets, examples.targets[:, (0, 2, 1, 3, 4, 5, 6, 7)]])
+    targets = np.concatenate([examples.targets, examples.targets[:, (0, 2, 1, 3)]])
     mean, spread = both.mean(axis=0), both.std(axis=0) + np.float32(1e-3)
     trained = []
     for number in range(members):

@@ -423,6 +423,57 @@ def test_a_clean_image_has_hardly_any_noise(steps):
         assert estimate_noise(text).sigma < 0.6
 
 
+# Behind a tone curve
+
+
+def _behind_curve(curve, *, low, high, top=210.0, dtype="uint8", seed=0):
+    """Quanta behind a curve: the image, grey values of balls and board, and sigma there by small steps."""
+    expected = low + (high - low) * (_board(noise=0) - 11000) / 9000
+    quanta = np.random.default_rng(seed).poisson(expected)
+    ends = curve(0.5 * low), curve(1.15 * high)
+
+    def shown(count):
+        return 20 + top * (curve(np.maximum(count, 1.0)) - ends[0]) / (ends[1] - ends[0])
+
+    truth = [
+        float(np.hypot((shown(each + 1) - shown(each - 1)) / 2 * each**0.5, 12**-0.5)) for each in (low, high)
+    ]
+    image = np.rint(shown(quanta)).clip(0, np.iinfo(dtype).max).astype(dtype)
+    return image, [float(shown(each)) for each in (low, high)], truth
+
+
+CURVES = {
+    "logarithm": (np.log, 150.0, 5000.0),
+    "flat logarithm": (np.log, 300.0, 4000.0),
+    "steep logarithm": (np.log, 60.0, 6000.0),
+    "logarithm above an offset": (lambda count: np.log(count + 30), 100.0, 5000.0),
+    "square root": (np.sqrt, 150.0, 5000.0),
+}
+
+
+@pytest.mark.parametrize("name", CURVES)
+@pytest.mark.parametrize(("dtype", "top"), [("uint8", 210.0), ("uint16", 50000.0)])
+def test_noise_behind_a_tone_curve_is_measured_where_it_is_dark_and_where_it_is_bright(name, dtype, top):
+    curve, low, high = CURVES[name]
+    image, levels, truth = _behind_curve(curve, low=low, high=high, dtype=dtype, top=top)
+    found = estimate_noise(image)
+    for level, sigma in zip(levels, truth, strict=True):
+        assert _sigma_at(found, level) == pytest.approx(sigma, rel=0.3)
+    assert bool(found.curve) == ("logarithm" in name)
+
+
+def test_a_curve_follows_a_rescaling_of_the_grey_values():
+    image, _, _ = _behind_curve(np.log, low=60.0, high=6000.0)
+    first = estimate_noise(image)
+    second = estimate_noise((image * np.float32(32) + np.float32(500)).astype(np.float32))
+    np.testing.assert_allclose(second.curve, first.mapped(scale=32, offset=500).curve, rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["wide", "S1", "S2", "S3"])
+def test_the_noise_of_simulated_machines_follows_a_line(name):
+    assert not [index for index, pair in enumerate(_pairs(name, 8)) if estimate_noise(pair.lq).curve]
+
+
 # Laws
 
 

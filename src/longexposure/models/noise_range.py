@@ -69,7 +69,7 @@ class Conditions(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
     def outside(self, noise: NoiseProfile) -> Iterator[str]:
         """What of a profile in the unit domain was not in the training, a line each."""
         found = {
-            "sigma": float(noise.variance(0.5)) ** 0.5,
+            "sigma": float(noise.line.variance(0.5)) ** 0.5,
             "signal_share": noise.signal_share,
             "corr_x": noise.corr_x,
             "corr_y": noise.corr_y,

@@ -43,6 +43,9 @@ FAINTEST, LEAST_NOISE, UNEVEN = (0.02, 0.25), 0.33, 4.0
 with that much noise in the flattest places, nothing but a fill makes a block constant. Noise is about as
 strong everywhere: where most blocks are constant and these quantiles of the variance differ by more, there
 is none."""
+STRUCTURED = 0.9
+"""Of one brightness only structure is left where ln variance about the plane exceeds that of the faintest
+differences by so much more than at the best."""
 MIDDLE = 0.2
 """Distance from 0.5 of the unit domain within which the reference is mostly taken."""
 
@@ -242,6 +245,20 @@ def features(blocks: Blocks, *, span: float, low: float) -> tuple[npt.NDArray[np
     ]
     values = np.clip(np.concatenate(parts), -12, 12)
     return values.astype(np.float32), float(np.exp(0.5 * reference))
+
+
+def course(inputs: npt.NDArray[np.float32]) -> tuple[Numbers, Numbers]:
+    """How the noise goes with brightness, straight from `features`: levels in the unit domain and ln sigma.
+
+    One of each for those groups of blocks whose flattest are no rougher in the large than in the small, as
+    structure is; from dark to bright, up to a constant that the noise's colour sets.
+    """
+    first = 3
+    faint = inputs[first : first + LEVELS * len(AT_EACH_BRIGHTNESS)].reshape(LEVELS, -1).astype(np.float64)
+    levels = inputs[first + faint.size : first + faint.size + LEVELS].astype(np.float64) + 0.5
+    large = faint[:, 1] - faint[:, 0]
+    flat = large < large.min() + STRUCTURED
+    return levels[flat], 0.5 * faint[flat, 0]
 
 
 def _by_brightness(blocks: Blocks, levels: Numbers) -> list[npt.NDArray[np.intp]]:

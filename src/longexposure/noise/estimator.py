@@ -19,24 +19,29 @@ import numpy.typing as npt
 
 from longexposure.grey import GreyMap, measure_grey
 from longexposure.masks import Mask
-from longexposure.noise.blocks import features, picture_blocks
+from longexposure.noise.blocks import LEVELS, Blocks, Numbers, features, grey_step, picture_blocks
+from longexposure.noise.blocks import course as course_by_brightness
 from longexposure.noise.profile import NoiseProfile
 from longexposure.noise.repeats import Repeats, find_repeats
 from longexposure.radiograph import Pixels
 
 FEWEST_BLOCKS = 16
 """Images with fewer usable blocks of 8 x 8 are judged by the differences of neighbours alone."""
-CORRELATION, SHARE = (-0.5, 0.95), (-1.0, 1.0)
-"""Limits of estimated correlations and of the signal's part, and of those that networks are trained with."""
+CORRELATION = (-0.5, 0.95)
+"""Limits of estimated correlations, and of those that networks are trained with."""
 SAMPLE = 1 << 16
 """About so many pixels, twice, tell of an image without room for blocks."""
-OFF_LINE = 0.15
-"""Sigma that is off the straight line by more than this fraction is given as a curve."""
-
-ALONG = (0.0, 0.25, 0.5, 0.75, 1.0)
-"""Places in the unit domain at which the regression says the variance, over that in the middle."""
-FARTHEST = (-3.0, 3.0)
-"""Limits of the logarithms of these."""
+OFF_LINE, SPREAD = 0.4, 0.8
+"""ln sigma of some brightness may be off the straight line by this, and by twice its own error, which is the
+second number over the root of the number of blocks."""
+FAINT = 0.005
+"""Below this fraction of the contrast, and below half a grey step, rounding and structure have courses."""
+ALONG = tuple(np.linspace(0, 1, 9).tolist())
+"""Places in the unit domain at which sigma is told, where it follows a curve."""
+LEAST_OF_MIDDLE = 0.05
+"""The variance of a line counts as no less than this fraction of that in the middle."""
+FAR, LARGEST = (-1.0, 2.0), 2.5
+"""Reach of a curve in the unit domain, and of the logarithm of sigma along it."""
 
 Layers = Mapping[str, npt.NDArray[np.float32]]
 """The network: mean and spread of its inputs, weights and biases w1, b1, w2, b2, w3, b3."""
@@ -72,30 +77,64 @@ def _estimate(pixels: Pixels, grey: GreyMap, aside: Mask | None) -> NoiseProfile
     if len(usable) < FEWEST_BLOCKS or not (usable != usable[:, :1, :1]).any():
         return _from_neighbours(pixels, aside)
     span, zero = 1.0 / grey.scale, -grey.offset / grey.scale
+    straight, inputs, reference = _straight(usable, span=span, zero=zero)
+    levels, course = course_by_brightness(inputs)
+    line = straight.mapped(scale=grey.scale, offset=grey.offset)
+    strongest = reference * float(np.exp(course.max()))
+    plain = strongest < max(grey_step(usable) / 2, FAINT * span)
+    if plain or not _off_line(levels, course, line, blocks=len(usable)):
+        return straight
+    return _curved(usable, levels, course, span=span, zero=zero)
+
+
+def _straight(
+    usable: Blocks, *, span: float, zero: float
+) -> tuple[NoiseProfile, npt.NDArray[np.float32], float]:
+    """The profile whose variance is a straight line, and the features that it was found from."""
     inputs, reference = features(usable, span=span, low=zero)
-    limits = np.array([(-2.0, 6.0), CORRELATION, CORRELATION, SHARE, *[FARTHEST] * (len(ALONG) - 1)])
-    answer = regress(_weights(), inputs)
-    found = np.clip(answer, *limits[: len(answer)].T)
-    log_ratio, corr_x, corr_y, share = found[:4].tolist()
-    share = share if len(answer) > 4 else max(share, -0.3)
-    along = (
-        np.insert(found[4:], ALONG.index(0.5), 0.0)
-        if len(answer) > 4
-        else np.log(np.maximum(1 + 2 * share * (np.array(ALONG) - 0.5), np.exp(FARTHEST[0])))
-    )
+    limits = np.array([(-2.0, 6.0), CORRELATION, CORRELATION, (-0.3, 1.0)])
+    log_ratio, corr_x, corr_y, from_signal = np.clip(regress(_weights(), inputs), *limits.T).tolist()
     sigma = reference * float(np.exp(log_ratio))
-    levels = (np.median(usable, axis=(1, 2)) - zero) / span
-    curve = tuple(
-        (zero + at * span, sigma * float(np.exp(0.5 * each))) for at, each in zip(ALONG, along, strict=True)
-    )
+    slope = 2.0 * from_signal * sigma**2 / span
+    profile = NoiseProfile(zero + 0.5 * span, sigma, slope, corr_x, corr_y, origin="estimated")
+    return profile, inputs, reference
+
+
+def _off_line(levels: Numbers, course: Numbers, line: NoiseProfile, *, blocks: int) -> bool:
+    """Whether some brightness is off the course of a straight line by more than chance explains."""
+    if len(levels) < 2:
+        return False
+    least = LEAST_OF_MIDDLE * float(line.variance(0.5))
+    off = course - 0.5 * np.log(np.maximum(line.variance(np.clip(levels, 0, 1)), least))
+    chance = SPREAD / (blocks / LEVELS) ** 0.5
+    return bool(np.abs(off - np.median(off)).max() > OFF_LINE + 2 * chance)
+
+
+def _curved(usable: Blocks, levels: Numbers, course: Numbers, *, span: float, zero: float) -> NoiseProfile:
+    """The profile of noise whose variance follows no straight line.
+
+    Behind the curve that makes noise of this course the same everywhere, the network measures what it knows
+    best; what it finds is brought back.
+    """
+    places, which = np.unique(np.round(levels, 2), return_inverse=True)
+    known = np.bincount(which, weights=course - course.mean()) / np.bincount(which)
+    at = np.linspace(*FAR, 2048)
+    relative = np.exp(np.clip(np.interp(at, places, known), -LARGEST, LARGEST))
+    even = np.concatenate([[0.0], np.cumsum(np.diff(at) / np.sqrt(relative[1:] * relative[:-1]))])
+    low, high = np.interp((0.0, 1.0), at, even)
+    blocks = np.interp((usable - zero) / span, at, even).astype(np.float32)
+    found, *_ = _straight(blocks, span=float(high - low), zero=float(low))
+    sigma = span * relative * np.sqrt(found.variance(even))
+    curve = np.interp(ALONG, at, sigma)
+    slope, middle = np.polyfit(np.array(ALONG) - 0.5, curve**2, 1).tolist()
     return NoiseProfile(
         level=zero + 0.5 * span,
-        sigma=sigma,
-        slope=2.0 * share * sigma**2 / span,
-        corr_x=corr_x,
-        corr_y=corr_y,
+        sigma=middle**0.5,
+        slope=slope / span,
+        corr_x=found.corr_x,
+        corr_y=found.corr_y,
         origin="estimated",
-        curve=curve if _off_line(along, share, levels) > OFF_LINE else (),
+        curve=tuple((zero + place * span, each) for place, each in zip(ALONG, curve.tolist(), strict=True)),
     )
 
 
@@ -107,18 +146,6 @@ def _of_repeated(originals: NoiseProfile, repeats: Repeats) -> NoiseProfile:
         corr_x=across + (1 - across) * originals.corr_x,
         corr_y=down + (1 - down) * originals.corr_y,
     )
-
-
-def _off_line(along: npt.NDArray[np.float64], share: float, levels: npt.NDArray[np.floating]) -> float:
-    """How far the logarithm of sigma is off that of the straight line, on average over the blocks.
-
-    Args:
-        along: logarithms of the variance at `ALONG`, over that in the middle.
-        share: the signal's part of the variance in the middle, which the line has.
-        levels: brightness of the blocks in the unit domain.
-    """
-    line = np.log(np.maximum(1 + 2 * share * (np.clip(levels, 0, 1) - 0.5), np.exp(FARTHEST[0])))
-    return 0.5 * float(np.mean(np.abs(np.interp(levels, ALONG, along) - line)))
 
 
 def _from_neighbours(pixels: Pixels, aside: Mask | None) -> NoiseProfile:
@@ -145,11 +172,7 @@ def _from_neighbours(pixels: Pixels, aside: Mask | None) -> NoiseProfile:
 
 
 def regress(layers: Layers, inputs: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
-    """What the network says, (..., 8), of inputs (..., F).
-
-    ln(sigma / reference), corr_x, corr_y, the signal's part of the variance, all in the middle of the unit
-    domain, and the logarithm of the variance at the other places of `ALONG`, over that in the middle.
-    """
+    """ln(sigma / reference), corr_x, corr_y and the signal's part of the variance, (..., 4), of (..., F)."""
     x = (inputs.astype(np.float64) - layers["mean"]) / layers["spread"]
     x = np.maximum(x @ layers["w1"] + layers["b1"], 0.0)
     x = np.maximum(x @ layers["w2"] + layers["b2"], 0.0)

@@ -25,7 +25,7 @@ class NoiseProfile:
 
     The variance at grey value v is `sigma**2 + slope * (v - level)`, never below zero. Behind a tone curve
     (grey values that are logarithms, or were given a gamma) it is no straight line: then `curve` says what
-    it is, and level, sigma and slope are those of the line nearest to it around the middle of the contrast.
+    it is, and level, sigma and slope are those of the line nearest to it, which networks are told.
     Neighbouring pixels of the noise correlate with `corr_x` along a row and `corr_y` along a column.
 
     Attributes:
@@ -85,6 +85,11 @@ class NoiseProfile:
             curve=tuple((scale * grey + offset, scale * sigma) for grey, sigma in self.curve),
         )
 
+    @property
+    def line(self) -> NoiseProfile:
+        """The profile without its curve."""
+        return replace(self, curve=()) if self.curve else self
+
     def sigma_at(self, grey: float) -> float:
         """Standard deviation of the noise at a grey value."""
         return float(self.variance(grey)) ** 0.5
@@ -92,7 +97,7 @@ class NoiseProfile:
     @property
     def signal_share(self) -> float:
         """Of a profile in the unit domain: slope / (2 variance) at 0.5, not cut to -1..1."""
-        return self.slope / (2.0 * max(float(self.variance(0.5)), 1e-10))
+        return self.slope / (2.0 * max(float(self.line.variance(0.5)), 1e-10))
 
     def noise_condition(self) -> npt.NDArray[np.float32]:
         """A network's input about the noise, (5,): see `NOISE_CONDITION`; of a profile in the unit domain.
@@ -101,7 +106,7 @@ class NoiseProfile:
         is 0 at 1/64 and 1 at 1; signal_share is slope / (2 variance), which is 1 for quantum noise
         that vanishes at 0 and 0 for noise that does not depend on the signal, cut to -1..1.
         """
-        variance = max(float(self.variance(0.5)), 1e-10)
+        variance = max(float(self.line.variance(0.5)), 1e-10)
         sigma = float(np.sqrt(variance))
         fraction = float(np.clip(self.signal_share, -1.0, 1.0))
         log_sigma = (np.log2(sigma) + 6.0) / 6.0
