@@ -334,3 +334,15 @@ def test_faulty_pixels_do_not_spread_through_the_default(default_enhancer):
     for y, x in ((20, 20), (70, 30), (48, 80)):
         change[y - 3 : y + 4, x - 3 : x + 4] = 0
     assert change.max() < 0.5 * SIGMA
+
+
+def test_a_hot_pixel_is_found_by_the_noise_at_its_brightness_behind_a_curve():
+    """Dark half noisy, bright half quiet: what is faulty in one is noise in the other."""
+    random = np.random.default_rng(0)
+    image = np.where(np.arange(128) < 64, 50.0, 200.0) + np.zeros((96, 1))
+    image += np.where(image < 100, 8.0, 1.0) * random.standard_normal(image.shape)
+    image[40, 20] += 20
+    image[40, 100] += 20
+    noise = NoiseProfile(level=125.0, sigma=5.7, slope=-0.4, curve=((50.0, 8.0), (125.0, 2.8), (200.0, 1.0)))
+    found = find_bad_pixels(image.astype(np.float32), noise)
+    assert list(zip(found.y.tolist(), found.x.tolist(), strict=True)) == [(40, 100)]

@@ -146,11 +146,16 @@ def _lowest_sigma(noise: NoiseProfile, strip: npt.NDArray[np.float32]) -> npt.ND
     It is that at the end of the 5 x 5 px about it where noise is less: where noise follows the signal, the
     faintest place of an image says little about the others.
     """
+    if noise.curve:
+        return np.sqrt(noise.least_variance(_around(strip, np.minimum), _around(strip, np.maximum)))
     if noise.slope == 0:
         return np.full((1, 1), noise.sigma)
-    end = np.minimum if noise.slope > 0 else np.maximum
-    values = strip
+    return np.sqrt(noise.variance(_around(strip, np.minimum if noise.slope > 0 else np.maximum)))
+
+
+def _around(values: npt.NDArray[np.float32], end: np.ufunc) -> npt.NDArray[np.float32]:
+    """The least or the largest of the 5 x 5 px about each pixel, without the two outermost on all sides."""
     for _ in range(2):  # along the columns, then along the rows
         pairs = end(values[:-1], values[1:])
         values = end(end(pairs[:-3], pairs[2:-1]), values[4:]).T
-    return np.sqrt(noise.variance(values))
+    return values
