@@ -102,6 +102,20 @@ def test_the_last_line_says_what_became_of_all(folder: Path) -> None:
     assert run(*command(folder)).stdout.splitlines()[-1] == "2 skipped"
 
 
+def test_what_fails_before_the_first_file_keeps_the_json_of_the_last_run(
+    folder: Path, tmp_path: Path
+) -> None:
+    results = tmp_path / "r.json"
+    run(*command(folder, "--json", results))
+    before = results.read_bytes()
+    (tmp_path / "taken").write_text("a file")
+    for wrong, code in ((("--model", "miracle"), 6), (("--report", tmp_path / "taken" / "r.html"), 4)):
+        outcome = run(*command(folder, "--json", results, *wrong))
+        assert outcome.exit_code == code
+        assert outcome.stdout == ""
+        assert results.read_bytes() == before
+
+
 def test_force_does_all_anew(folder: Path, tmp_path: Path) -> None:
     run(*command(folder))
     assert run(*command(folder, "--strength", 0.5)).exit_code == 4
@@ -272,6 +286,7 @@ def test_a_report_that_fails_stops_no_file(
     assert "r.html" in errors(outcome)[0]
     assert len(content(tmp_path / "out")) == 6
     assert [each["status"] for each in json.loads((tmp_path / "r.json").read_text())] == ["enhanced"] * 6
+    assert outcome.stdout.splitlines()[-1] == f"6 enhanced: see {tmp_path / 'r.json'}"
 
 
 @pytest.mark.parametrize("target", ["--json", "--report"])

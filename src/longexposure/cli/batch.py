@@ -56,6 +56,7 @@ class Batch:
         self._counts: Counter[str] = Counter()
         self._computed = 0
         self._ended_by: BaseException | None = None
+        self._reported: Path | None = None
 
     def foretell(self) -> None:
         """Say what would be done with each file."""
@@ -91,19 +92,19 @@ class Batch:
             self._write_report(results, report, images=images, places=places)
         deque(results, maxlen=0)
 
-    def tell(self, report: Path | None, json_file: Path | None) -> None:
+    def tell(self, json_file: Path | None) -> None:
         """The table, the JSON and what it sums up to, of all results so far."""
         if not self._quiet:
             print_table(self._rows, to_stderr=self._to_stderr, names=NAMES, expendable=EXPENDABLE)
-        if json_file is not None:
-            text = "".join(("[", ",".join(self._records), "\n]" if self._records else "]"))
+        if json_file is not None and self._records:  # or an earlier one would be lost for nothing
+            text = f"[{','.join(self._records)}\n]"
             try:
                 put_json_text(text, json_file, overwrite=True)
             except LongExposureError as error:
                 self._fail(error)
                 json_file = None
-        if not self._quiet:
-            self._sum_up(report or json_file)
+        if not self._quiet and self._counts:
+            self._sum_up(self._reported or json_file)
 
     def _told(self, stream: Iterable[FileResult]) -> Iterator[FileResult]:
         """Pass results on, each told and kept."""
@@ -153,6 +154,7 @@ class Batch:
         )
         try:
             write_report(comparisons, path, title=REPORT, overwrite=True, images=images)
+            self._reported = path
         except Exception as error:  # the report's own
             if self._ended_by is not None:
                 raise

@@ -137,7 +137,7 @@ def enhance(
             try:
                 batch.follow(stream, report, images=report_images, places=places)
             finally:
-                batch.tell(report, json_file)
+                batch.tell(json_file)
     if batch.errors:
         raise typer.Exit(batch.errors[0].exit_code)
 
