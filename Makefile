@@ -72,7 +72,7 @@ quality: $(READY)
 weights: $(READY)
 	@for name in fast-first fast best; do \
 	  resume=; if [ -e "runs/$$name/state.safetensors" ]; then resume=--resume; fi; \
-	  OMP_NUM_THREADS=1 $(BIN)/longexposure train "recipes/$$name.toml" --out "runs/$$name" --devices 2 $$resume || exit 1; \
+	  OMP_NUM_THREADS=1 $(BIN)/longexposure train "$$name" --out "runs/$$name" --devices 2 $$resume || exit 1; \
 	done
 
 docs: $(READY)

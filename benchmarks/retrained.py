@@ -2,8 +2,8 @@
 
 Each network gets so many minutes. A step of it is timed first, its data included, and its schedule gets the
 number of steps that fit, so that a training can be repeated step by step. Patches are those of
-`recipes/fast.toml`, the default's last go, drawn anew and never twice; loss and optimiser are each network's own, from its file in
-`recipes/`. The slow ones take 4 patches a step where the others take 16: they would hardly take a step
+`fast`, the default's last go, drawn anew and never twice; loss and optimiser are each network's own, from its file in
+`train/recipes/`. The slow ones take 4 patches a step where the others take 16: they would hardly take a step
 otherwise.
 
 - Peers: NAFNet of width 32, DnCNN, EDCNN (its mean squared error alone) and the paper's framework.
@@ -59,7 +59,7 @@ from longexposure.system import host_facts
 from longexposure.train.loop import Progress, train
 from longexposure.train.recipe import Recipe, recipe_from
 
-RECIPES = Path(__file__).resolve().parents[1] / "recipes"
+RECIPES = Path(__file__).resolve().parents[1] / "src" / "longexposure" / "train" / "recipes"
 TYPES = ("S1", "S2", "S3")
 TIMED_STEPS = 20
 """Steps whose median is taken for a step's time."""

@@ -19,7 +19,7 @@ tiny = [
     "optimiser.warmup_steps=1",
     "workers=0",
 ]
-recipe = load_recipe(Path("recipes/own-pairs.toml"), tiny)  # leave `tiny` out for a real training
+recipe = load_recipe("own-pairs", tiny)  # leave `tiny` out for a real training
 checkpoint = train(recipe, Path("runs/tiny"))
 
 enhanced = load_enhancer(checkpoint).enhance(read_radiograph(plan.root / "LQ" / "00000.tif"))

@@ -25,10 +25,13 @@ longexposure enhance shot.tif --out enhanced --report enhanced.html
 longexposure info enhanced/shot.tif >info.txt
 longexposure models >models.txt
 longexposure machines show S1 >mine.toml
+longexposure recipes show own-pairs >training.toml
+longexposure recipes list >recipes.txt
 longexposure simulate --machine mine.toml --set image.height=96 --set image.width=96 --count 1 --out sets
 longexposure evaluate --data sets --model fast --out scores.json
-for file in enhanced/shot.tif enhanced.html sets/S1/test/manifest.json scores.json; do
+for file in enhanced/shot.tif enhanced.html sets/S1/test/manifest.json scores.json training.toml; do
   [ -s "$file" ] || { echo "error: expected $file" >&2; exit 1; }
 done
+grep -q fast-first recipes.txt || { echo "error: expected the recipes that ship" >&2; exit 1; }
 grep -q enhance info.txt || { echo "error: expected the history in info" >&2; exit 1; }
 echo "the wheel works from another folder"

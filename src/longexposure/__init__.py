@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from longexposure.enhance.enhancer import Enhancer as Enhancer
+    from longexposure.enhance.enhancer import enhance as enhance
     from longexposure.enhance.enhancer import load_enhancer as load_enhancer
     from longexposure.errors import LongExposureError as LongExposureError
     from longexposure.io import read_radiograph as read_radiograph
@@ -34,6 +35,7 @@ __all__ = [
     "NoiseProfile",
     "Radiograph",
     "__version__",
+    "enhance",
     "estimate_noise",
     "load_enhancer",
     "read_radiograph",
@@ -45,6 +47,8 @@ def __getattr__(name: str) -> Any:
     """Import the public names on first use, so that `--help` does not wait for torch (PEP 562)."""
     if name == "__version__":
         return import_module("importlib.metadata").version(__name__)
+    if name == "enhance":
+        return import_module("longexposure.enhance")  # a room that can be called
     if name not in _HOME:
         raise AttributeError(f"module 'longexposure' has no attribute {name!r}")
     return getattr(import_module(_HOME[name]), name)

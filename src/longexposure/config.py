@@ -10,9 +10,12 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from longexposure.errors import RecipeError
+from longexposure.errors import RecipeError, as_kind, as_list, as_path
 
 Document = TypeVar("Document", bound=BaseModel)
+
+LARGEST_BYTES = 4 << 20
+"""No document that a person writes is larger."""
 
 _BOUNDS = {
     "exclusiveMinimum": "greater than",
@@ -34,16 +37,47 @@ def read_document(path: Path, overrides: Sequence[str] = (), *, advice: str) -> 
     Raises:
         RecipeError: not readable, not TOML, or an override that does not fit.
     """
+    file = as_path(path, where="recipe", error=RecipeError)
     try:
-        values = tomllib.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        with file.open("rb") as stream:
+            content = stream.read(LARGEST_BYTES + 1)
+        if len(content) > LARGEST_BYTES:
+            raise ValueError(f"a file of more than {LARGEST_BYTES >> 20} MiB")
+        values = toml_values(content.decode("utf-8"))
+    except (OSError, ValueError) as error:
         found = "not text in UTF-8" if isinstance(error, UnicodeDecodeError) else str(error)
         if isinstance(error, OSError):
             found = error.strerror or found
         raise RecipeError(where=str(path), expected="a recipe in TOML", found=found, advice=advice) from error
-    for line in overrides:
+    for line in as_list(overrides, where="--set"):
         override(values, line)
     return values
+
+
+def toml_values(text: str) -> dict[str, Any]:
+    """The tables of a TOML text.
+
+    Raises:
+        ValueError: no TOML, or with numbers so long or brackets so deep that no document of ours has them.
+    """
+    try:
+        values = tomllib.loads(text)
+        json.dumps(values, default=str)
+    except RecursionError:
+        raise ValueError("tables or lists within one another beyond all measure") from None
+    return values
+
+
+def json_values(text: str | bytes) -> Any:
+    """What a JSON text holds.
+
+    Raises:
+        ValueError: no JSON, or with numbers so long or brackets so deep that no file of ours has them.
+    """
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("lists or objects within one another beyond all measure") from None
 
 
 def parsed(model: type[Document], values: Mapping[str, Any], *, where: str) -> Document:
@@ -53,7 +87,18 @@ def parsed(model: type[Document], values: Mapping[str, Any], *, where: str) -> D
         RecipeError: with `where` and the dotted key, the value and what is allowed there.
     """
     try:
-        return model.model_validate_json(json.dumps(values, default=str), strict=True)
+        text = json.dumps(values, default=str)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise RecipeError(
+            where=where,
+            expected="tables of numbers, texts and lists",
+            found="lists within one another beyond all measure"
+            if isinstance(error, RecursionError)
+            else str(error),
+            advice="correct the recipe",
+        ) from error
+    try:
+        return model.model_validate_json(text, strict=True)
     except ValidationError as error:
         raise _explained(error, model, where=where) from error
     except RecipeError as error:
@@ -68,6 +113,7 @@ def override(values: dict[str, Any], line: str) -> None:
     Raises:
         RecipeError: no key, no equals sign, or a key inside what is no table.
     """
+    line = as_kind(line, str, where="--set", advice="write it like optimiser.lr=2e-4")
     key, equals, text = line.partition("=")
     parts = [part.strip() for part in key.split(".")]
     if not equals or not all(parts):
@@ -88,14 +134,14 @@ def override(values: dict[str, Any], line: str) -> None:
                 advice=f"use --set {'.'.join(parts[:depth])}=value",
             )
     try:
-        table[parts[-1]] = tomllib.loads(f"value = {text.strip()}")["value"]
-    except tomllib.TOMLDecodeError:
+        table[parts[-1]] = toml_values(f"value = {text.strip()}")["value"]
+    except ValueError:
         table[parts[-1]] = text.strip()
 
 
 def _explained(error: ValidationError, root: type[BaseModel], *, where: str) -> RecipeError:
     """The first complaint in full, and the keys of the others."""
-    first, *others = error.errors()
+    first, *others = error.errors(include_url=False)
     whole = root.model_json_schema()
     key, schema = _place(whole, first["loc"])
     expected = first["msg"].removeprefix("Input should be ").removeprefix("Value error, ")

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.ndimage import correlate1d
 
-from longexposure.errors import InputError
+from longexposure.errors import InputError, RecipeError, as_number, described
 
 Image = npt.NDArray[Any]
 _Strip = npt.NDArray[np.float64]
@@ -53,7 +53,7 @@ def psnr(image: Image, reference: Image, *, data_range: float) -> float:
     Raises:
         InputError: shapes differ, no pixels, a value that is not finite, or a data range not above 0.
     """
-    _check_range(data_range)
+    check_range(data_range)
     return _decibels(_moments(image, reference)[1], data_range)
 
 
@@ -73,7 +73,7 @@ def bias_removed_psnr(image: Image, reference: Image, *, data_range: float) -> f
     Raises:
         InputError: as `psnr`.
     """
-    _check_range(data_range)
+    check_range(data_range)
     bias, mean_square = _moments(image, reference)
     centred = 0.0
     for a, b in _strips(image, reference, overlap=0):
@@ -96,7 +96,7 @@ def ssim(image: Image, reference: Image, *, data_range: float) -> float:
     Raises:
         InputError: as `psnr`, or an image smaller than the window.
     """
-    _check_range(data_range)
+    check_range(data_range)
     _check_pair(image, reference)
     if min(image.shape) < SSIM_WINDOW:
         raise InputError(
@@ -166,17 +166,29 @@ def _decibels(mean_square: float, data_range: float) -> float:
     return 10.0 * math.log10(data_range**2 / mean_square) if mean_square > 0 else math.inf
 
 
-def _check_range(data_range: float) -> None:
-    if not (math.isfinite(data_range) and data_range > 0):
+def check_range(data_range: float) -> float:
+    """Refuse what is no range of grey values (raises InputError)."""
+    try:
+        return as_number(data_range, where="data_range", low=1e-100)
+    except RecipeError as error:
         raise InputError(
             where="data_range",
             expected="a finite number above 0",
-            found=str(data_range),
+            found=error.found,
             advice="pass the grey values from black to white, e.g. 255, 65535 or 1",
-        )
+        ) from None
 
 
 def _check_pair(image: Image, reference: Image) -> None:
+    for name, found in (("image", image), ("reference", reference)):
+        plain = isinstance(found, np.ndarray) and not isinstance(found, np.ma.MaskedArray)
+        if not plain or found.dtype.kind not in "biuf":
+            raise InputError(
+                where=name,
+                expected="a NumPy array of real numbers, without a mask",
+                found=described(found),
+                advice="convert it with numpy.asarray first, or fill what is masked",
+            )
     if image.shape != reference.shape or image.ndim != 2 or image.size == 0:
         raise InputError(
             where="image and reference",

@@ -6,12 +6,14 @@ import dataclasses
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from numbers import Real
+from types import NoneType
+from typing import Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
 
-from longexposure.errors import InputError
+from longexposure.errors import InputError, as_choice, as_kind, described
 
 Pixels = npt.NDArray[Any]
 """Grey values, (H, W) for one radiograph or (N, H, W) for a stack; uint8, uint16 or float32."""
@@ -26,6 +28,9 @@ SOFTWARE_DPI = (72.0, 96.0, 100.0)
 
 EXACT_FLOAT32 = 2**24
 """Whole numbers up to this are exact in float32."""
+
+MOST_CHANNELS = 4
+"""An array whose last axis is no longer, while the others are, holds colours and no stack of pages."""
 
 _CHUNK = 1 << 20
 
@@ -47,7 +52,8 @@ class Resolution:
         inches = [each * 25400.0 / length for each in (self.x, self.y)]
         if any(all(abs(each - dpi) < 0.05 for each in inches) for dpi in SOFTWARE_DPI):
             return None
-        return length / self.y, length / self.x
+        pitch = length / self.y, length / self.x
+        return pitch if all(0 < side < np.inf for side in pitch) else None
 
 
 @dataclass(frozen=True)
@@ -192,12 +198,15 @@ def _inexact(values: npt.NDArray[Any], where: str, found: str) -> InputError:
     )
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Radiograph:
     """One X-ray image, or a stack of images of one size, with its units and history.
 
+    `numpy.asarray(radiograph)` gives its pixels, and `numpy.array(radiograph)` a copy of them.
+
     Attributes:
-        pixels: (H, W) or (N, H, W), uint8, uint16 or float32, never modified by this package.
+        pixels: (H, W) or (N, H, W), uint8, uint16 or float32, never modified by this package; arrays of
+            other libraries become NumPy's, see `as_pixels`.
         domain: what a grey value means: detector counts, transmission I/I0 or attenuation -ln T.
         polarity: what the file says of grey value zero; values are kept as stored either way.
         pitch_um: pixel pitch (y, x) in um at the detector or object, as the source states it.
@@ -223,7 +232,49 @@ class Radiograph:
     stored: Stored | None = None
 
     def __post_init__(self) -> None:
-        check_pixels(self.pixels, where=self.source.path if self.source else "pixels")
+        if self.source is None:
+            object.__setattr__(self, "pixels", as_pixels(self.pixels, where="pixels"))
+        else:  # of a file, whose pages are told apart from colours already
+            source = as_kind(self.source, Source, where="source of a radiograph", advice="or give None")
+            check_pixels(self.pixels, where=source.path)
+        for name, kinds in _KINDS.items():
+            value = getattr(self, name)
+            if not isinstance(value, kinds):
+                raise InputError(
+                    where=f"{name} of a radiograph",
+                    expected=" or ".join(kind.__name__ for kind in kinds).replace("NoneType", "None"),
+                    found=described(value),
+                    advice="see longexposure.Radiograph",
+                )
+        for name, choices in (("domain", get_args(Domain)), ("polarity", get_args(Polarity))):
+            as_choice(getattr(self, name), where=f"{name} of a radiograph", choices=choices)
+        if self.pitch_um is not None and not _is_pitch(self.pitch_um):
+            raise InputError(
+                where="pitch_um of a radiograph",
+                expected="two finite numbers above 0, down and across, in um",
+                found=str(self.pitch_um)[:60],
+                advice="give both, like (5.2, 5.2), or None where the pitch is not known",
+            )
+
+    def __array__(self, dtype: npt.DTypeLike | None = None, copy: bool | None = None) -> Pixels:
+        """The pixels, for NumPy: a copy only where it is asked for or another type is."""
+        changes = dtype is not None and self.pixels.dtype != dtype
+        if changes and copy is False:
+            raise ValueError(
+                f"pixels of {self.pixels.dtype} as {dtype} are a copy"
+            )  # as NumPy's protocol wants it
+        return np.array(self.pixels, dtype=dtype) if changes or copy else self.pixels
+
+    def __repr__(self) -> str:
+        size = " x ".join(map(str, self.pixels.shape))
+        facts = [f"{size} {self.pixels.dtype.name}", self.domain]
+        if self.pitch_um is not None:
+            facts.append("pitch {:g} x {:g} um".format(*self.pitch_um))
+        if self.source is not None:
+            facts.append(f"from {self.source.path!r}")
+        if self.history:
+            facts.append("history: " + ", ".join(f"{step.tool} {step.action}" for step in self.history))
+        return f"<Radiograph {', '.join(facts)}>"
 
     @property
     def pages(self) -> int:
@@ -257,6 +308,77 @@ class Radiograph:
         return own if stored is None or own != stored.computed else stored.dtype
 
 
+_KINDS: Mapping[str, tuple[type, ...]] = {
+    "resolution": (Resolution, NoneType),
+    "description": (str,),
+    "exposure": (Mapping,),
+    "history": (tuple,),
+}
+
+
+def _is_pitch(value: object) -> bool:
+    numbers = value if isinstance(value, tuple | list) else ()
+    reals = [float(number) for number in numbers if isinstance(number, Real)]
+    return len(reals) == len(numbers) == 2 and all(0 < number < float("inf") for number in reals)
+
+
+def as_pixels(image: object, *, where: str) -> Pixels:
+    """Grey values as a NumPy array, without a copy where that can be.
+
+    Taken is what hands itself to NumPy (`__array__`, as the arrays of xarray, dask and torch do, or
+    `__dlpack__`), in main memory and without a gradient.
+
+    Args:
+        image: (H, W), or (N, H, W) for a stack; uint8, uint16 or float32.
+        where: its name, for messages.
+
+    Raises:
+        InputError: nothing of that kind, a masked array, colours in a last axis of at most four, or as
+            `check_pixels`.
+    """
+    if isinstance(image, np.ma.MaskedArray):
+        raise InputError(
+            where=where,
+            expected="an array without a mask",
+            found=described(image),
+            advice="give the pixels alone (image.data), or fill what is masked (image.filled(value))",
+        )
+    pixels: Any = image
+    if not isinstance(image, str | bytes | np.generic):
+        try:
+            if hasattr(image, "__array__") or hasattr(image, "__array_interface__"):
+                pixels = np.asarray(image)
+            elif hasattr(image, "__dlpack__"):
+                pixels = np.from_dlpack(image)
+        except Exception as error:  # of the other library's own kinds
+            raise InputError(
+                where=where,
+                expected="an array in main memory, of a type that NumPy has",
+                found=f"{described(image)} ({' '.join(str(error).split())[:200] or type(error).__name__})",
+                advice="copy it there first, for torch with image.detach().cpu()",
+            ) from error
+    check_pixels(pixels, where=where)
+    if pixels.ndim == 3 and pixels.shape[-1] <= MOST_CHANNELS < min(pixels.shape[:2]):
+        raise InputError(
+            where=where,
+            expected="an image (H, W) or a stack (N, H, W) of grey values",
+            found=f"shape {pixels.shape}, which looks like colours in the last axis",
+            advice="take one channel, image[..., 0]; give a real stack of such narrow pages page by page",
+        )
+    return pixels
+
+
+def check_single(pixels: Pixels, *, where: str) -> None:
+    """Refuse a stack (raises InputError)."""
+    if pixels.ndim != 2:
+        raise InputError(
+            where=where,
+            expected="one image (H, W)",
+            found=f"shape {pixels.shape}",
+            advice="give the pages of a stack one by one",
+        )
+
+
 def check_pixels(pixels: object, *, where: str) -> None:
     """Refuse what is not a 2-D image, or a stack of them, in one of the three grey-value types.
 
@@ -268,7 +390,7 @@ def check_pixels(pixels: object, *, where: str) -> None:
             where=where,
             expected="a NumPy array",
             found=type(pixels).__name__,
-            advice="convert it with numpy.asarray first",
+            advice="convert it with numpy.asarray first; a file is read with read_radiograph",
         )
     if pixels.dtype.name not in DTYPES or not pixels.dtype.isnative:
         raise InputError(

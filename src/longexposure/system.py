@@ -1,4 +1,4 @@
-"""The host: how much memory it has left, whether that ran out, and what a result was computed on."""
+"""The host: memory left and run out, what a result was computed on, and that nothing leaves it."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ import contextlib
 import os
 import platform
 import subprocess
+import sys
+import tempfile
+import threading
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
@@ -35,6 +38,12 @@ _RAN_OUT = (
     "bad alloc",
 )
 """In the messages of torch, CUDA's libraries, OpenVINO and ONNX Runtime, in small letters."""
+
+
+OVC = "openvino.tools.ovc"
+"""OpenVINO's converter of models: nothing here needs it, and it takes longer to load than all the rest."""
+
+_LOCK = threading.RLock()
 
 
 def require(*packages: str, extra: str, where: str) -> None:
@@ -125,7 +134,7 @@ def free_memory() -> int:
 def host_facts() -> dict[str, Any]:
     """What a result is computed on, ready for JSON: hardware, system, versions, and the code's own commit.
 
-    `threads` are torch's; `gpu` is None without one; `commit` and `dirty`, whether sources or recipes differ
+    `threads` are torch's; `gpu` is None without one; `commit` and `dirty`, whether sources differ
     from it, are None outside a checkout.
     """
     import torch
@@ -141,7 +150,7 @@ def host_facts() -> dict[str, Any]:
     for package in PACKAGES:
         with contextlib.suppress(PackageNotFoundError):
             versions[package] = version(package)
-    changes = _git("status", "--porcelain", "--untracked-files=no", "--", "src", "recipes")
+    changes = _git("status", "--porcelain", "--untracked-files=no", "--", "src")
     return {
         "processor": f"{name} ({', '.join(instructions)})" if instructions else name,
         "cores": os.cpu_count(),
@@ -165,3 +174,56 @@ def _git(*arguments: str) -> str | None:
     except (OSError, subprocess.CalledProcessError):
         return None
     return done.stdout.strip()
+
+
+@contextlib.contextmanager
+def kept_private() -> Iterator[None]:
+    """Import in here what would report to its maker, or write where nobody asked it to.
+
+    What each does as soon as it is imported, left alone:
+
+    - openvino loads its converter of models, which posts a number for the user to an analytics host from a
+      process that it forks for that, and keeps the number in the home folder;
+    - onnxruntime opens a data base of events and a device number in the cache folder, and calls its maker;
+    - matplotlib makes its folders in the home folder and puts a list of fonts there (torch's writer of
+      event files for TensorBoard and the metrics of lightning-fabric import it);
+    - torch's compiler, which optimisers and exports import, makes a folder for caches among temporary files.
+
+    This is round every import of them, in several threads one after the other. It lasts as long as the
+    import: environment and packages are whole afterwards, what the user has set or written stays, and a
+    package that a program imported before us is that program's affair.
+    """
+    with _LOCK, tempfile.TemporaryDirectory(prefix="longexposure-", ignore_cleanup_errors=True) as folder:
+        before = {name: os.environ.get(name) for name in _settings(folder)}
+        hidden = [OVC] if "openvino" not in sys.modules else []
+        os.environ.update(_settings(folder))
+        sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]
+        try:
+            yield
+        finally:
+            for name in hidden:
+                sys.modules.pop(name, None)  # or one within has done it
+            for name, value in before.items():
+                if value is None:
+                    os.environ.pop(name, None)
+                else:
+                    os.environ[name] = value
+
+
+def _settings(folder: str) -> dict[str, str]:
+    """The environment of an import: no reports, and caches in a folder that goes again."""
+    settings = {"ORT_DISABLE_TELEMETRY": "1", "XDG_CACHE_HOME": folder, "TORCHINDUCTOR_CACHE_DIR": folder}
+    if "MPLCONFIGDIR" not in os.environ and not _matplotlib_folder().is_dir():
+        settings["MPLCONFIGDIR"] = folder
+    return settings
+
+
+def _matplotlib_folder() -> Path:
+    """Where the user's settings for matplotlib would be: they are read where they are there."""
+    try:
+        home = Path.home()
+    except RuntimeError:  # no home at all: it would look in vain
+        return Path(os.devnull)
+    if sys.platform.startswith(("linux", "freebsd")):
+        return Path(os.environ.get("XDG_CONFIG_HOME") or home / ".config") / "matplotlib"
+    return home / ".matplotlib"

@@ -109,7 +109,7 @@ def test_shipped_weights_are_small_together() -> None:
 def test_shipped_weights_were_trained_by_the_recipe_in_the_repository(name: str) -> None:
     file = shipped_weights()[name]
     header = read_header(file)
-    recipe = load_recipe(ROOT / "recipes" / f"{name}.toml")
+    recipe = load_recipe(name)
     described = recipe.model_dump(mode="json", exclude={"preview"})  # for eyes only: it changes no number
     recorded = {key: value for key, value in header.recipe.items() if key != "look"}
     recorded["loss"] = {"delta" if key == "knee" else key: value for key, value in recorded["loss"].items()}

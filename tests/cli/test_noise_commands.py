@@ -190,7 +190,7 @@ def test_only_toml_is_written_and_nothing_is_overwritten_unasked(bench: Path, ca
 
 @pytest.mark.parametrize("command", ["info", "enhance"])
 def test_a_file_that_is_no_calibration_is_refused_before_the_work(command: str, bench: Path) -> None:
-    recipe = ROOT / "recipes" / "fast.toml"
+    recipe = ROOT / "src" / "longexposure" / "train" / "recipes" / "fast.toml"
     arguments = {
         "info": ("info", recipe),
         "enhance": ("enhance", bench / "shots", "--noise", recipe, "--out", bench / "out"),

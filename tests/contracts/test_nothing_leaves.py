@@ -94,6 +94,8 @@ CHILDREN = {
     "evaluate": child("evaluate --data pairs --model fast --out out/scores.json"),
     "train": child("train tiny.toml --out out/run --tensorboard"),
     "train-devices": child("train tiny.toml --out out/runs --devices 2 --set workers=1"),
+    "recipes-list": child("recipes list"),
+    "recipes-show": child("recipes show own-pairs"),
     "simulate": child(f"simulate --machine {MACHINE} --count 2 --defects --out out/s --preview out/s.png"),
     "machines-list": child("machines list"),
     "machines-show": child("machines show S1"),

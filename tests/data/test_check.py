@@ -7,8 +7,9 @@ import gc
 import json
 import shutil
 import tracemalloc
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -21,8 +22,10 @@ from typer.testing import CliRunner
 from longexposure.cli.app import app
 from longexposure.data.check import check as checking
 from longexposure.data.check.check import CheckReport, check_pairs, write_manifest
-from longexposure.data.check.verdicts import Finding
+from longexposure.data.check.verdicts import Finding, Group, judge_drift
 from longexposure.data.pairs import PairedFolder, PairsError
+from longexposure.data.registration import Gain
+from longexposure.data.simulated_sets import SetPlan, write_set
 from longexposure.errors import InputError, OutputError
 
 Array = npt.NDArray[Any]
@@ -167,6 +170,68 @@ def _counts(root: Path) -> None:
 def _drifting(root: Path) -> None:
     lq, hq = exposures(scene(2), seed=2)
     put(root, "S1/train/00002", lq, whole(hq * 0.97))
+
+
+def _drifted(path: Path, factors: Sequence[float]) -> CheckReport:
+    for index, factor in enumerate(factors):
+        lq, hq = exposures(scene(index), seed=index)
+        put(path, f"S1/{index:03}", whole(lq * factor), hq)
+    return check_pairs(path)
+
+
+def test_a_tube_that_wanders_as_tubes_do_is_no_fault(tmp_path: Path) -> None:
+    random = np.random.default_rng(3)
+    assert not bad(_drifted(tmp_path / "evenly", 1 + random.uniform(-0.03, 0.03, 12)))
+    assert not bad(_drifted(tmp_path / "in two heaps", 1 + np.tile([-0.03, 0.03], 6)))
+    assert not bad(_drifted(tmp_path / "three pairs", (0.98, 1.0, 1.03)))
+
+
+def test_a_tube_that_wanders_more_and_a_pair_that_stands_out_are_found(tmp_path: Path) -> None:
+    random = np.random.default_rng(3)
+    usual = list(1 + random.uniform(-0.03, 0.03, 11))
+    found = bad(_drifted(tmp_path / "one", [*usual, 0.7]))
+    assert list(found["drift"].pairs) == ["S1/011"]
+    assert "drift" in bad(_drifted(tmp_path / "all", 1 + random.uniform(-0.25, 0.25, 12)))
+    common = bad(_drifted(tmp_path / "in common", np.array(usual) + 0.1))
+    assert list(common) == ["gain, offset"]
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 5, 8, 30, 160])
+def test_sets_that_wander_evenly_are_blamed_once_in_a_hundred(count: int) -> None:
+    """Of machines of every contrast, whose pairs are known to a tenth of a per cent."""
+    random = np.random.default_rng(count)
+    blamed = 0
+    for _ in range(200):
+        wanders = random.choice([random.uniform(0.001, 0.03), 0.0])
+        pairs = [
+            SimpleNamespace(
+                name=str(number),
+                span=float(random.uniform(3000, 20000)),
+                noise=SimpleNamespace(level=15000.0),
+                gain=Gain(
+                    1 + random.uniform(-1, 1) * wanders, random.normal(0, 15), 1e-3, 50.0, 400, 15000.0
+                ),
+            )
+            for number in range(count)
+        ]
+        blamed += bool(list(judge_drift(Group("S1", []), pairs)))  # type: ignore[arg-type]
+    assert blamed <= 4
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("machine", ["S1", "S2", "S3", "wide"])
+@pytest.mark.parametrize("drift", ["", "exposures.drift=0", "exposures.drift={ uniform = [-0.2, 0.2] }"])
+def test_of_simulated_machines_drift_alone_is_blamed(machine: str, drift: str, tmp_path: Path) -> None:
+    overrides = ("image.height=320", "image.width=320", *filter(None, [drift]))
+    plan = SetPlan(machine=machine, split="train", count=24, seed=3, out=tmp_path, overrides=overrides)
+    write_set(plan, workers=0)
+    found = bad(check_pairs(tmp_path))
+    assert ("drift" in found) == ("0.2" in drift)
+    assert "gain, offset" not in found
+    if not drift:  # and one pair whose long exposure lost a quarter of its dose
+        path = plan.root / "HQ" / "00007.tif"
+        tifffile.imwrite(path, whole(0.75 * tifffile.imread(path).astype(float)))
+        assert f"{machine}/train/00007" in bad(check_pairs(tmp_path))["drift"].pairs
 
 
 def _clipped(root: Path) -> None:

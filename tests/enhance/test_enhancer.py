@@ -98,7 +98,7 @@ def scripted(script, **settings) -> Enhancer:
         ([[1, 2], [3, 4]], "list"),
         (None, "NoneType"),
         ("chip.tif", "str"),
-        (torch.zeros(4, 4), "Tensor"),
+        (torch.zeros(4, 4, dtype=torch.int64), "int64"),
     ],
     ids=lambda value: str(getattr(value, "shape", "")) or str(value)[:12],
 )

@@ -16,7 +16,7 @@ from longexposure.models.dncnn import DnCNN, DnCNNConfig
 from longexposure.models.networks import restore_network
 from longexposure.train.recipe import load_recipe
 
-RECIPES = Path(__file__).parents[2] / "recipes"
+RECIPES = Path(__file__).parents[2] / "src" / "longexposure" / "train" / "recipes"
 KINDS = ("batch", "none")
 both = pytest.mark.parametrize("normalisation", KINDS)
 

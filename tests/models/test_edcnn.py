@@ -17,7 +17,7 @@ from longexposure.models.base import ModelSpec
 from longexposure.models.edcnn import EDCNN, EDCNNConfig, TrainableSobel
 from longexposure.train.recipe import load_recipe
 
-RECIPES = Path(__file__).parents[2] / "recipes"
+RECIPES = Path(__file__).parents[2] / "src" / "longexposure" / "train" / "recipes"
 
 
 pytestmark = pytest.mark.usefixtures("one_thread", "seeded")

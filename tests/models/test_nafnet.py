@@ -19,7 +19,7 @@ from longexposure.models.nafnet import LayerNorm2d, LocalMean, NAFNet, NAFNetCon
 from longexposure.models.networks import parse_config, restore_network
 from longexposure.train.recipe import load_recipe
 
-RECIPES = Path(__file__).parents[2] / "recipes"
+RECIPES = Path(__file__).parents[2] / "src" / "longexposure" / "train" / "recipes"
 SMALL = NAFNetConfig(width=4, encoder_blocks=(1, 2), middle_blocks=1, decoder_blocks=(1, 1), patch_px=8)
 """Squares of 12, 6 and 3 px."""
 

@@ -26,7 +26,7 @@ from longexposure.models.registry import (
 )
 from longexposure.train.recipe import load_recipe
 
-RECIPES = Path(__file__).parents[2] / "recipes"
+RECIPES = Path(__file__).parents[2] / "src" / "longexposure" / "train" / "recipes"
 
 WEIGHTS = {"a": np.zeros((3, 4), np.float32), "b": np.ones(5, np.float16), "c": np.zeros((), np.float32)}
 
@@ -95,7 +95,7 @@ def test_the_paper_s_framework_is_listed_as_what_has_to_be_trained():
     network = build_network(load_recipe(RECIPES / "paper.toml").network)
     assert entry.parameters == sum(weights.numel() for weights in network.parameters())
     assert entry.size_bytes == 4 * entry.parameters
-    with pytest.raises(CheckpointError, match=r"ships without weights: train recipes/paper\.toml"):
+    with pytest.raises(CheckpointError, match=r"ships without weights: run `longexposure train paper`"):
         find_weights("paper")
 
 

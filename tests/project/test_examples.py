@@ -24,12 +24,12 @@ from longexposure.cli import app as cli
 from longexposure.cli.options import INTERRUPTED
 from longexposure.io import FORMATS
 from longexposure.models.registry import CLASSICAL, DEFAULT
-from longexposure.train.recipe import Recipe, load_recipe
+from longexposure.train.recipe import Recipe, load_recipe, shipped_recipes
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
 EXAMPLES = sorted(path for path in (ROOT / "examples").glob("*.py") if path.name != "demo.py")
-RECIPES = sorted((ROOT / "recipes").glob("*.toml"))
+RECIPES = sorted(shipped_recipes().values())
 DOCUMENTS = [
     path
     for path in (*sorted(ROOT.glob("*.md")), *sorted(DOCS.rglob("*.md")))
@@ -71,9 +71,8 @@ def rows(text: str) -> list[list[str]]:
 
 @pytest.fixture
 def clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A working folder in which examples and recipes lie as they do in the repository."""
-    for folder in ("examples", "recipes"):
-        (tmp_path / folder).symlink_to(ROOT / folder)
+    """A working folder in which examples lie as they do in the repository."""
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -101,9 +100,9 @@ def test_example_is_in_the_guide(example: Path) -> None:
 @pytest.mark.parametrize("document", DOCUMENTS, ids=name_of)
 def test_code_said_to_be_a_file_is_that_file(document: Path) -> None:
     text = document.read_text(encoding="utf-8")
-    marked = r"<!-- ((?:examples|recipes)/\S+) -->\n```(?:python|toml)\n(.*?)^```"
+    marked = r"<!-- (examples/\S+) -->\n```(?:python|toml)\n(.*?)^```"
     shown = re.findall(marked, text, flags=re.MULTILINE | re.DOTALL)
-    assert len(shown) == len(re.findall(r"<!-- (?:examples|recipes)/", text))
+    assert len(shown) == len(re.findall(r"<!-- examples/", text))
     for name, code in shown:
         assert code == (ROOT / name).read_text(encoding="utf-8"), name
 
@@ -175,7 +174,7 @@ def test_files_and_tests_named_in_the_text_exist(document: Path) -> None:
     tests = {p: p.read_text() for p in (ROOT / "tests").rglob("test_*.py")}
     for name in re.findall(r"`(test_\w+)`", text):
         assert any(f"def {name}(" in code for code in tests.values()), name
-    folders = "src|tests|recipes|examples|benchmarks|docs"
+    folders = "src|tests|examples|benchmarks|docs"
     for name in re.findall(rf"`((?:{folders})/[\w./-]+)`", text):
         assert (ROOT / name).exists(), name
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from miniature import ROOT
 
 from longexposure.study import compare, settings
 from longexposure.study.budgets import BUDGETS
@@ -25,7 +24,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
     ],
 )
 def test_full_trainings_are_the_recipes_of_the_repository(kind: Any, file: str) -> None:
-    recipe = load_recipe(ROOT / "recipes" / f"{file}.toml")
+    recipe = load_recipe(file)
     values = settings.document(kind, BUDGETS["full"], seed=1, precision="bf16")
     ours = recipe_from({**values, "data": {**values["data"], "path": "x"}}, where="test")
     assert ours.network == recipe.network

@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
+from longexposure.cli.app import app
 from longexposure.errors import RecipeError
 from longexposure.train.recipe import Recipe, first_difference, load_recipe, recipe_from, size_multiple
 
@@ -21,7 +23,7 @@ kind = "machines"
 [optimiser]
 warmup_steps = 10
 """
-RECIPES = Path(__file__).parents[2] / "recipes"
+RECIPES = Path(__file__).parents[2] / "src" / "longexposure" / "train" / "recipes"
 
 
 @pytest.fixture
@@ -38,6 +40,25 @@ def test_every_recipe_in_the_repository_is_valid_and_bears_its_files_name(path: 
 
 def test_there_are_recipes_to_check() -> None:
     assert {path.stem for path in RECIPES.glob("*.toml")} >= {"paper", "own-pairs"}
+
+
+@pytest.mark.parametrize("name", ["fast-first", "own-pairs", "paper"])
+def test_a_recipe_that_ships_is_found_by_its_name_from_any_folder(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / name).write_text("no recipe")
+    assert load_recipe(name, ["seed=5"]) == load_recipe(RECIPES / f"{name}.toml", ["seed=5"])
+    shown = CliRunner().invoke(app, ["recipes", "show", name])
+    (tmp_path / "mine.toml").write_text(shown.stdout)
+    assert load_recipe("mine.toml") == load_recipe(name)
+    assert name in CliRunner().invoke(app, ["recipes", "list"]).stdout
+
+
+@pytest.mark.parametrize("name", ["fastest", "fast.toml", "recipes/fast.toml", "", "."])
+def test_a_recipe_of_no_such_name_is_refused_with_those_there_are(name: str) -> None:
+    with pytest.raises(RecipeError, match="own-pairs, paper"):
+        load_recipe(name)
 
 
 def test_the_papers_recipe_is_the_papers_full_setting() -> None:

@@ -11,17 +11,21 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from longexposure.cli.options import Command, DeviceOption
-from longexposure.cli.terminal import echo, progress
+from longexposure.cli.terminal import echo, print_facts, progress
 
 if TYPE_CHECKING:
     from longexposure.train.loop import Progress as TrainingProgress
 
 app = typer.Typer()
+recipes = typer.Typer(
+    no_args_is_help=True, help="The recipes of trainings that ship: a list, or one of them."
+)
+app.add_typer(recipes, name="recipes")
 
 
 @app.command(cls=Command)
 def train(
-    recipe: Annotated[Path, typer.Argument(metavar="RECIPE.toml", help="What to train, on what, and how.")],
+    recipe: Annotated[str, typer.Argument(metavar="NAME|FILE.toml", help="What to train, on what, and how.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the run: log, state, checkpoint.")],
     *,
     overrides: Annotated[
@@ -36,7 +40,7 @@ def train(
         bool, typer.Option("--tensorboard", help="Write event files for TensorBoard too.")
     ] = False,
 ) -> None:
-    """Train a network from a recipe."""
+    """Train a network from a recipe, one that ships by its name or a file of yours."""
     from longexposure.train.distributed import is_primary_process
     from longexposure.train.loop import train as train_network
     from longexposure.train.recipe import load_recipe
@@ -55,6 +59,22 @@ def train(
             shown_progress.say(f"pictures to look at in {out / 'previews'}")
         checkpoint = work(on_step=lambda at: shown_progress.update(at.step, step_text(at)))
     echo(str(checkpoint))
+
+
+@recipes.command("list", cls=Command)
+def list_() -> None:
+    """List the recipes: name and what each trains."""
+    from longexposure.train.recipe import load_recipe, shipped_recipes
+
+    print_facts({name: load_recipe(name).summary for name in shipped_recipes()})
+
+
+@recipes.command(cls=Command)
+def show(name: Annotated[str, typer.Argument(metavar="NAME", help="A recipe that ships.")]) -> None:
+    """Print a recipe, to change it and give the file to `train`."""
+    from longexposure.train.recipe import shipped_recipe
+
+    typer.echo(shipped_recipe(name).read_text(encoding="utf-8"), nl=False)
 
 
 def step_text(at: TrainingProgress) -> str:

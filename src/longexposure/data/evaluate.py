@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -14,10 +13,10 @@ import numpy as np
 
 from longexposure.data.pairs import ImagePair, PairedFolder
 from longexposure.enhance.enhancer import Enhancer, load_enhancer
-from longexposure.errors import InputError
+from longexposure.errors import CheckpointError, InputError, as_list, as_path
 from longexposure.format import finite
 from longexposure.io import read_finite, write_whole
-from longexposure.metrics import psnr, ssim
+from longexposure.metrics import check_range, psnr, ssim
 from longexposure.system import host_facts
 
 _USUAL_BITS = (8, 10, 12, 14)
@@ -131,6 +130,11 @@ def evaluate(
         CheckpointError: a model that does not exist or cannot be read.
         ResourceError: no such device.
     """
+    data = as_path(data, where="data")
+    models = [
+        str(as_path(model, where="models", error=CheckpointError))
+        for model in as_list(models, where="models")
+    ]
     if not models or len(set(models)) < len(models):
         raise InputError(
             where="models",
@@ -139,14 +143,9 @@ def evaluate(
             advice="name them with --model, see `longexposure models`",
         )
     enhancers = {model: load_enhancer(model, device=device, precision=precision) for model in models}
-    folder = PairedFolder(Path(data))
-    if data_range is not None and not (math.isfinite(data_range) and data_range > 0):
-        raise InputError(
-            where="data_range",
-            expected="a number above 0",
-            found=str(data_range),
-            advice="give the full scale",
-        )
+    folder = PairedFolder(data)
+    if data_range is not None:
+        data_range = check_range(data_range)
     ranges = [data_range] * len(folder.pairs) if data_range else data_ranges(folder.pairs)
     images = []
     for model, enhancer in enhancers.items():

@@ -11,14 +11,14 @@ import difflib
 import fnmatch
 import os
 import re
-import tomllib
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from longexposure.errors import InputError
+from longexposure.config import toml_values
+from longexposure.errors import InputError, as_path, described
 
 Split = Literal["train", "val", "test"]
 Proof = Literal["manifest", "folder", "word", "number", ""]
@@ -118,7 +118,7 @@ def list_pairs(path: Path, *, include: Sequence[str] = ("*",)) -> Listing:
     Raises:
         InputError: a manifest that cannot be read or has no columns lq and hq.
     """
-    path = Path(path)
+    path = as_path(path, where="pairs")
     problems: list[Problem] = []
     manifests = [path] if path.is_file() else [f for name in MANIFESTS if (f := path / name).is_file()]
     if len(manifests) > 1:
@@ -262,15 +262,17 @@ def _rows(path: Path) -> list[Mapping[str, Any]]:
     try:
         text = path.read_text(encoding="utf-8-sig")
         if path.suffix.lower() == ".toml":
-            rows = tomllib.loads(text).get("pairs", [])
+            rows = toml_values(text).get("pairs", [])
+            if not isinstance(rows, list) or not all(isinstance(row, Mapping) for row in rows):
+                raise ValueError(f"pairs = {described(rows)}")
         else:
             first = text.partition("\n")[0]
             delimiter = max(",;\t", key=first.count)
             rows = list(csv.DictReader(text.splitlines(), delimiter=delimiter))
-        columns = {_column(name) for row in rows for name in row}
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, csv.Error, AttributeError) as error:
+    except (OSError, ValueError, csv.Error) as error:
         expected = "a manifest, CSV or TOML"
         raise InputError(where=str(path), expected=expected, found=str(error), advice=advice) from error
+    columns = {_column(name) for row in rows for name in row}
     if not {"lq", "hq"} <= columns:
         found = ", ".join(sorted(filter(None, columns))) or "no pairs"
         raise InputError(where=str(path), expected="columns lq and hq", found=found, advice=advice)

@@ -47,7 +47,7 @@ def analyse_noise(
     Raises:
         InputError: no pair that can be read, or a manifest that cannot.
     """
-    listing = list_pairs(Path(path), include=include)
+    listing = list_pairs(path, include=include)
     left_out = {problem.name: problem.text for problem in listing.problems}
     members: dict[str, list[Listed]] = {}
     for pair in listing.pairs:

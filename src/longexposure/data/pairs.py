@@ -21,7 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from longexposure.data.listing import Listed, list_pairs
 from longexposure.data.splits import draw_groups
 from longexposure.enhance.bad_pixels import BadPixels, find_bad_pixels
-from longexposure.errors import InputError, LongExposureError
+from longexposure.errors import InputError, LongExposureError, as_path
 from longexposure.grey import GreyMap, measure_grey
 from longexposure.io import read_finite
 from longexposure.noise import NoiseProfile, estimate_noise
@@ -175,7 +175,7 @@ class PairedFolder:
     """
 
     def __init__(self, path: Path, *, include: Sequence[str] = ("*",), clean: bool = False) -> None:
-        self.path = Path(path)
+        self.path = as_path(path, where="pairs")
         listing = list_pairs(self.path, include=include)
         if not listing.pairs and all(problem.kind == "split" for problem in listing.problems):
             raise PairsError(

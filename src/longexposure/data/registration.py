@@ -57,12 +57,20 @@ class Gain:
         offset: grey values.
         error: standard error of the gain.
         spread: robust standard deviation of block means about the line, grey values of HQ.
+        blocks: block means that the line goes through.
+        middle: their mean grey value, of LQ.
     """
 
     gain: float
     offset: float
     error: float
     spread: float
+    blocks: int
+    middle: float
+
+    def error_at(self, level: float) -> float:
+        """Standard error of the line at a grey value of LQ, in grey values of HQ."""
+        return float(np.hypot(self.spread / np.sqrt(max(self.blocks, 1)), self.error * (level - self.middle)))
 
 
 def crops_of(shape: tuple[int, int]) -> list[tuple[slice, slice]]:
@@ -157,7 +165,8 @@ def fit_gain(blocks: PairedBlocks) -> Gain | None:
         spread = 1.4826 * float(np.median(np.abs(away)))
         kept = np.abs(away) <= max(3 * spread, 1e-9 * float(np.ptp(y)))
     error = spread / float(np.sqrt(kept.sum() * np.var(x[kept]))) if kept.sum() > 2 else float("inf")
-    return Gain(gain=gain, offset=offset, error=error, spread=spread)
+    middle = float(x[kept].mean())
+    return Gain(gain=gain, offset=offset, error=error, spread=spread, blocks=int(kept.sum()), middle=middle)
 
 
 def deming(x: Numbers, y: Numbers, *, ratio: float) -> tuple[float, float]:

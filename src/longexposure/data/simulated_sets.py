@@ -29,12 +29,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from longexposure.errors import LongExposureError, OutputError, ResourceError
+from longexposure.config import json_values
+from longexposure.errors import LongExposureError, OutputError, ResourceError, as_count, as_path
 from longexposure.io import check_writable_folder, remove_temporaries, write_radiograph, write_whole
 from longexposure.radiograph import Radiograph, Step
 from longexposure.simulation.exposure import SPLITS, SimulatedPair, draw_pair, parameters_of
 from longexposure.simulation.machine import MOST_PAIRS, Machine, Split, load_machine
-from longexposure.simulation.recipe import refused
 
 FORMAT = 1
 """Number of the folder's layout, in `recipe.json`."""
@@ -71,9 +71,8 @@ class SetPlan:
 
     def __post_init__(self) -> None:
         for name, lowest, highest in (("count", 1, MOST_PAIRS), ("seed", 0, 2**63 - 1)):
-            if not lowest <= getattr(self, name) <= highest:
-                expected = f"a whole number of {lowest} to {highest}"
-                raise refused(name, expected, getattr(self, name), f"correct --{name}")
+            as_count(getattr(self, name), where=name, low=lowest, high=highest)
+        as_path(self.out, where="out")
 
     @property
     def root(self) -> Path:
@@ -149,8 +148,9 @@ def read_truth(path: Path) -> dict[str, Any]:
     Raises:
         OutputError: no file, or not one that `write_set` wrote.
     """
+    path = as_path(path, where="truth")
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = json_values(path.read_text(encoding="utf-8"))
         if not isinstance(values, dict) or not isinstance(values.get("sha256"), dict):
             raise ValueError("other JSON")
     except (OSError, ValueError) as error:

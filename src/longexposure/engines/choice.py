@@ -8,6 +8,7 @@ from pathlib import Path
 
 from longexposure.engines.base import ENGINES, Engine
 from longexposure.engines.exported import Exported, check_parity, exported_path, find_exported
+from longexposure.engines.forks import check_not_forked
 from longexposure.errors import CheckpointError, LongExposureError, RecipeError, ResourceError
 from longexposure.models.checkpoint import read_checkpoint, read_header, sha256_of
 from longexposure.system import is_out_of_memory
@@ -137,7 +138,8 @@ def _first_that_passes(checkpoint: Path, precision: str) -> Engine | None:
     except CheckpointError as error:
         logger.warning("computing with torch: %s", error)
         return None
-    for name in able:
+    for name in able if exported is not None else ():
+        check_not_forked(name)  # or a worker would compute with another engine than its parent
         try:
             if exported is not None:
                 return open_exported(name, exported, precision)
@@ -151,6 +153,7 @@ def _load_torch(checkpoint: Path, device: str, precision: str) -> Engine:
     from longexposure.engines.torch import TorchEngine
     from longexposure.models.networks import restore_network
 
+    check_not_forked("torch")
     try:
         header, weights = read_checkpoint(checkpoint)
         network = restore_network(header, weights, where=str(checkpoint))

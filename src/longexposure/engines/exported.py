@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from longexposure.config import json_values
 from longexposure.engines.base import Engine, Unit
 from longexposure.errors import CheckpointError, ResourceError
 from longexposure.models.base import ModelSpec
@@ -32,6 +33,10 @@ MOST_COUNTS = 1.0
 """How far an engine in f32 may be from torch in f32, in counts, at any pixel."""
 MOST_OF_ERROR_LEFT = 0.1
 """How far an engine in bf16 may be, rms, as a fraction of the error that is left in torch's output."""
+
+
+MOST = {"size_multiple": 1 << 10, "receptive_field": 1 << 14, "bytes_per_px": 1 << 24}
+"""What a model of ours may need at most."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,13 +66,20 @@ class Probe:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Probe:
-        """From `as_dict` (raises KeyError, TypeError or ValueError where something is missing)."""
+        """From `as_dict` (raises KeyError, TypeError or ValueError where something is missing or wrong)."""
 
         def array(name: str, shape: tuple[int, ...]) -> Unit:
             content = base64.b64decode(values[name], validate=True)
-            return np.frombuffer(content, "<f4").astype(np.float32).reshape(shape)
+            found = np.frombuffer(content, "<f4").astype(np.float32).reshape(shape)
+            if not np.isfinite(found).all():
+                raise ValueError(f"{name} is not finite")
+            return found
 
         shape = tuple(values["shape"])
+        if len(shape) != 3 or not all(type(side) is int and side > 0 for side in shape):
+            raise ValueError("a probe of no shape")
+        if not np.isfinite(float(values["error_left"])):
+            raise ValueError("error_left is not finite")
         return cls(
             tile=array("tile", shape),
             noise_condition=array("noise_condition", (5,)),
@@ -136,22 +148,28 @@ def read_exported(path: Path) -> Exported:
     beside = path.with_suffix(".json")
     try:
         content, text = path.read_bytes(), beside.read_bytes()
-        values = json.loads(text)
+        values = json_values(text)
         if values["format"] != FORMAT:
             found = f"format {values['format']} in {beside.name}"
         elif values["onnx_sha256"] != sha256(content).hexdigest():
             found = f"another ONNX file, or a damaged one, than {beside.name} describes"
         else:
+            spec = spec_from_dict(values["spec"])
+            probes = tuple(map(Probe.from_dict, values["probes"]))
+            if not probes or any(
+                side % spec.size_multiple for probe in probes for side in probe.tile.shape[1:]
+            ):
+                raise ValueError("no probes, or some off the grid of the model")
             return Exported(
                 content=content,
                 where=str(path),
-                weights_sha256=values["weights_sha256"],
-                spec=ModelSpec(**values["spec"]),
-                probes=tuple(map(Probe.from_dict, values["probes"])),
+                weights_sha256=str(values["weights_sha256"]),
+                spec=spec,
+                probes=probes,
             )
     except OSError as error:
         found = f"{error.strerror or error} ({error.filename})"
-    except (KeyError, TypeError, ValueError, RecursionError) as error:
+    except (LookupError, TypeError, ValueError, OverflowError) as error:
         found = f"a damaged {beside.name} ({type(error).__name__}: {error})"
     raise CheckpointError(
         where=str(path),
@@ -159,6 +177,18 @@ def read_exported(path: Path) -> Exported:
         found=found,
         advice="export the model anew, or delete the file and use --engine torch",
     )
+
+
+def spec_from_dict(values: Mapping[str, Any]) -> ModelSpec:
+    """From `asdict` of a spec (raises TypeError or ValueError where something is missing or wrong)."""
+    spec = ModelSpec(**values)
+    for name, most in MOST.items():
+        number, least = getattr(spec, name), 0 if name == "receptive_field" else 1
+        if type(number) is not int or not least <= number <= most:
+            raise ValueError(f"{name} is no number from {least} to {most}")
+    if type(spec.conditioned) is not bool:
+        raise ValueError("conditioned is neither true nor false")
+    return spec
 
 
 def check_parity(engine: Engine, exported: Exported) -> None:

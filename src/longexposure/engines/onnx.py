@@ -8,8 +8,8 @@ import numpy as np
 
 from longexposure.engines.base import EngineInfo, Unit, threads
 from longexposure.engines.exported import Exported, check_parity
-from longexposure.privacy import kept_private
-from longexposure.system import as_memory_error
+from longexposure.engines.forks import check_not_forked
+from longexposure.system import as_memory_error, kept_private
 
 with kept_private():
     import onnxruntime
@@ -25,6 +25,7 @@ class OnnxEngine:
     """
 
     def __init__(self, exported: Exported) -> None:
+        check_not_forked("onnx")
         self.info = EngineInfo("onnx", onnxruntime.__version__, "cpu", "f32")
         self.spec = exported.spec
         self._session = open_session(exported.content)
@@ -33,6 +34,7 @@ class OnnxEngine:
 
     def run(self, tile: Unit, noise_condition: Unit) -> Unit:
         """See `Engine.run`."""
+        check_not_forked("onnx")
         conditions = np.ascontiguousarray(np.tile(noise_condition, (len(tile), 1)), np.float32)
         given = {"image": np.ascontiguousarray(tile[:, None], np.float32), "noise": conditions}
         with as_memory_error():

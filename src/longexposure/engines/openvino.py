@@ -17,9 +17,9 @@ import numpy as np
 
 from longexposure.engines.base import EngineInfo, Unit, threads
 from longexposure.engines.exported import Exported, check_parity
+from longexposure.engines.forks import check_not_forked
 from longexposure.errors import ResourceError
-from longexposure.privacy import kept_private
-from longexposure.system import as_memory_error
+from longexposure.system import as_memory_error, kept_private
 
 with kept_private():
     import openvino
@@ -48,6 +48,7 @@ class OpenVinoEngine:
     def __init__(
         self, exported: Exported, *, precision: FloatPrecision = "f32", graph: openvino.Model | None = None
     ) -> None:
+        check_not_forked("openvino")
         if precision == "bf16" and not native_bf16():
             raise ResourceError(
                 where="--precision bf16",
@@ -66,6 +67,7 @@ class OpenVinoEngine:
 
     def run(self, tile: Unit, noise_condition: Unit) -> Unit:
         """See `Engine.run`."""
+        check_not_forked("openvino")
         conditions = np.ascontiguousarray(np.tile(noise_condition, (len(tile), 1)), np.float32)
         given = {"image": np.ascontiguousarray(tile[:, None], np.float32), "noise": conditions}
         with as_memory_error(), self._lock:

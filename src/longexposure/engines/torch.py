@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from longexposure.engines.base import EngineInfo, Unit
+from longexposure.engines.forks import check_not_forked
 from longexposure.errors import ResourceError
 from longexposure.models.base import ModelSpec
 from longexposure.models.networks import Network
@@ -43,6 +44,7 @@ class TorchEngine:
 
     def run(self, tile: Unit, noise_condition: Unit) -> Unit:
         """See `Engine.run`."""
+        check_not_forked("torch")
         image = torch.tensor(np.ascontiguousarray(tile), device=self.device)[:, None]
         conditions = torch.tensor(np.tile(noise_condition, (len(tile), 1)), device=self.device)
         with (

@@ -9,10 +9,12 @@ so nothing is lost to the arithmetic in between.
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from os import PathLike
 from pathlib import Path
-from typing import Any, overload
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -25,14 +27,25 @@ from longexposure.enhance.faint import REACH_PX, disturbance, faintness, worth
 from longexposure.enhance.inspection import inspect
 from longexposure.enhance.statistics import ImageStatistics, examine, pages_of
 from longexposure.enhance.tiles import Tile, beyond, core_size, plan, with_smaller_cores
-from longexposure.errors import OutputError, RecipeError
+from longexposure.errors import (
+    CheckpointError,
+    OutputError,
+    RecipeError,
+    as_choice,
+    as_count,
+    as_kind,
+    as_number,
+    as_path,
+    described,
+)
 from longexposure.grey import to_type
+from longexposure.io import read_radiograph
 from longexposure.models.checkpoint import read_header, sha256_of
 from longexposure.models.noise_range import Conditions, conditions_of
-from longexposure.models.registry import CLASSICAL, DEFAULT, find_weights
+from longexposure.models.registry import CLASSICAL, DEFAULT, find_weights, shipped_weights
 from longexposure.noise import NoiseProfile
 from longexposure.noise.calibration import NoiseCalibration
-from longexposure.radiograph import Pixels, Radiograph, Step, check_pixels
+from longexposure.radiograph import Pixels, Radiograph, Step, as_pixels, check_pixels
 from longexposure.system import free_memory
 
 STRIP_PX = 1 << 17
@@ -60,11 +73,58 @@ class Enhancer:
         core_px: int | None = None,
         trained: Conditions | None = None,
     ) -> None:
+        if not (hasattr(engine, "run") and hasattr(engine, "spec")):
+            raise RecipeError(
+                where="engine",
+                expected="an engine, with run and spec",
+                found=described(engine),
+                advice="longexposure.load_enhancer makes enhancers by a model's name",
+            )
         self.engine = engine
-        self.name = name
+        self.name = as_kind(name, str, where="name", advice="give the model's name")
         self.weights_sha256 = weights_sha256
-        self.core_px = core_px
+        self.core_px = None if core_px is None else as_count(core_px, where="core_px", low=1)
         self.trained = trained
+        self._asked: dict[str, Any] | None = None
+        """What `load_enhancer` was asked for."""
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            """Load what is missing of an enhancer that came from another process.
+
+            Raises:
+                CheckpointError: the file holds other weights by now, and all that `load_enhancer` raises.
+            """
+            if name not in ("engine", "trained") or self.__dict__.get("_asked") is None:
+                raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+            loaded = load_enhancer(**self._asked)
+            if loaded.weights_sha256 != self.weights_sha256:
+                raise CheckpointError(
+                    where=self.name,
+                    expected=f"the weights that were pickled, SHA-256 {self.weights_sha256}",
+                    found=str(loaded.weights_sha256),
+                    advice="load the model anew in both processes",
+                )
+            self.engine, self.trained = loaded.engine, loaded.trained
+            return self.__dict__[name]
+
+    def __repr__(self) -> str:
+        info = self.engine.info if "engine" in self.__dict__ else None
+        by = f" with {info} on {info.device}" if info else ""
+        weights = f", weights {self.weights_sha256[:12]}" if self.weights_sha256 else ""
+        return f"<Enhancer {self.name}{by}{weights}>"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Travel to another process as what `load_enhancer` was asked for; the engine is loaded there."""
+        if self._asked is None:
+            raise RecipeError(
+                where=repr(self),
+                expected="an enhancer that load_enhancer made, to be pickled or copied",
+                found="one round an engine of your own",
+                advice="make it anew in the other process",
+            )
+        return _travelled, (self._asked, self.name, self.core_px, self.weights_sha256)
 
     def describe(self) -> dict[str, Any]:
         """What is written into the history of every image."""
@@ -89,23 +149,26 @@ class Enhancer:
         """Enhance an image or a stack; kind, shape, type and grey scale stay, the input is untouched.
 
         Args:
-            image: a radiograph, or an array (H, W) or (N, H, W) of uint8, uint16 or float32. Each page
-                of a stack is measured and enhanced for itself.
+            image: a radiograph, or an array (H, W) or (N, H, W) of uint8, uint16 or float32; each page
+                of a stack is measured and enhanced for itself. Arrays of other libraries (torch, xarray,
+                dask, ...) are taken where they hand themselves to NumPy; NumPy's come back. Where the last
+                axis alone has four values or fewer, they are refused as colours.
             noise: its noise, where it is known better than one image can tell, in its grey values; or the
                 calibration of its machine (`longexposure.noise.calibration.read_calibration`).
             strength: 0 gives the input back to the bit, 1 the full enhancement, between mixes the two.
 
         Raises:
-            InputError: wrong type or shape, no picture is left beside what is set aside, or a calibration for
-                other images.
+            InputError: wrong type or shape, colours, a masked array, no picture left beside what is set
+                aside, or a calibration for other images.
             OutputError: the model gives NaN or infinity.
-            RecipeError: strength outside 0..1.
+            RecipeError: strength that is no number from 0 to 1, or noise that is neither profile nor
+                calibration.
             ResourceError: not even the smallest tile fits into memory.
         """
         if isinstance(image, Radiograph):
             pixels, statistics = self.enhance_pages(image.pixels, noise=noise, strength=strength)
-            return image.with_pixels(pixels, self.step(statistics, strength=strength))
-        return self.enhance_pages(image, noise=noise, strength=strength)[0]
+            return image.with_pixels(pixels, self.step(statistics, strength=float(strength)))
+        return self.enhance_pages(as_pixels(image, where="image"), noise=noise, strength=strength)[0]
 
     def enhance_pages(
         self,
@@ -122,7 +185,8 @@ class Enhancer:
         where it was changed by more than its noise allows.
         """
         check_pixels(pixels, where="image")
-        check_strength(strength)
+        strength = check_strength(strength)
+        check_noise(noise)
         pages = pages_of(pixels)
         if statistics is None:
             statistics = [examine(page, noise) for page in pages]
@@ -304,30 +368,29 @@ def load_enhancer(
         ResourceError: no such engine or device, or an engine whose results are not torch's.
         RecipeError: an unknown engine, device or precision, or ones that contradict each other.
     """
-    choices = {
-        "engine": (engine, ("auto", *ENGINES)),
-        "device": (device, ("auto", "cpu", "cuda")),
-        "precision": (precision, ("auto", "f32", "bf16")),
-    }
-    for choice, (value, known) in choices.items():
-        if value not in known:
-            raise RecipeError(
-                where=choice, expected=" or ".join(known), found=repr(value), advice="choose one of these"
-            )
-    if str(model) in CLASSICAL:
-        return Enhancer(CLASSICAL[str(model)], name=str(model), core_px=core_px)
-    weights = find_weights(model)
+    check_choices(engine=engine, device=device, precision=precision)
+    path = as_path(model, where="model", error=CheckpointError)
+    asked = {"model": str(path), "engine": engine, "device": device, "precision": precision}
+    if str(path) in CLASSICAL:
+        found = Enhancer(CLASSICAL[str(path)], name=str(path), core_px=core_px)
+        found._asked = asked
+        return found
+    weights = find_weights(path)
+    if str(path) not in shipped_weights():
+        asked["model"] = str(weights.absolute())  # wherever the other process works
     load = functools.partial(load_engine, weights, engine=engine, precision=precision)
     loaded = load(device=device)
     if device == "auto" and loaded.info and loaded.info.device != "cpu":
         loaded = FallbackEngine(loaded, functools.partial(load, device="cpu"))
-    return Enhancer(
+    found = Enhancer(
         loaded,
-        name=str(model),
+        name=str(path),
         weights_sha256=sha256_of(weights),
         core_px=core_px,
-        trained=conditions_of(read_header(weights), model=str(model)),
+        trained=conditions_of(read_header(weights), model=str(path)),
     )
+    found._asked = asked
+    return found
 
 
 @dataclass(frozen=True)
@@ -344,12 +407,83 @@ class ModelChoice:
         return load_enhancer(self.model, engine=self.engine, device=self.device, precision=self.precision)
 
 
-def check_strength(strength: float) -> None:
+def _travelled(asked: dict[str, Any], name: str, core_px: int | None, weights_sha256: str | None) -> Enhancer:
+    """What an enhancer is unpickled with: as it was, but for what it loads when it is first used.
+
+    A pool of processes that unpickles its work breaks where that fails; where the work fails, it says why.
+    """
+    enhancer = Enhancer.__new__(Enhancer)
+    enhancer.name, enhancer.core_px, enhancer.weights_sha256 = name, core_px, weights_sha256
+    enhancer._asked = asked
+    return enhancer
+
+
+@functools.lru_cache(maxsize=4)
+def _loaded_once(state: tuple[object, ...], model: str, **choices: Any) -> Enhancer:
+    """The enhancer of a process, and of a file as it is now."""
+    return load_enhancer(model, **choices)
+
+
+def enhance(
+    image: str | Path | Radiograph | Pixels,
+    model: str | Path = DEFAULT,
+    *,
+    engine: str = "auto",
+    device: str = "auto",
+    precision: str = "auto",
+    noise: NoiseProfile | NoiseCalibration | None = None,
+    strength: float = 1.0,
+) -> Radiograph | Pixels:
+    """Enhance a file, a radiograph or an array in one call; a model is loaded once and kept.
+
+    Args:
+        image: a file's path or a radiograph, which give a radiograph, or an array as `Enhancer.enhance` takes
+            it, which gives an array.
+        model: as for `load_enhancer`.
+        engine: the same.
+        device: the same.
+        precision: the same.
+        noise: as for `Enhancer.enhance`.
+        strength: the same.
+
+    Raises:
+        LongExposureError: as `load_enhancer`, `read_radiograph` and `Enhancer.enhance` raise it.
+    """
+    check_strength(strength)
+    check_noise(noise)
+    if isinstance(image, str | PathLike):
+        image = read_radiograph(image)
+    name = str(as_path(model, where="model", error=CheckpointError))
+    check_choices(engine=engine, device=device, precision=precision)
+    weights = None if name in CLASSICAL else find_weights(name)
+    state = () if weights is None else (weights.absolute(), weights.stat().st_mtime_ns)
+    enhancer = _loaded_once((os.getpid(), *state), name, engine=engine, device=device, precision=precision)
+    return enhancer.enhance(image, noise=noise, strength=strength)
+
+
+def check_choices(**choices: str) -> None:
+    """Refuse an unknown engine, device or precision (raises RecipeError)."""
+    known = {
+        "engine": ("auto", *ENGINES),
+        "device": ("auto", "cpu", "cuda"),
+        "precision": ("auto", "f32", "bf16"),
+    }
+    for choice, value in choices.items():
+        as_choice(value, where=choice, choices=known[choice])
+
+
+def check_strength(strength: float) -> float:
     """Refuse what is no fraction (raises RecipeError)."""
-    if not 0.0 <= strength <= 1.0:
-        raise RecipeError(
-            where="strength",
-            expected="a number from 0 to 1",
-            found=str(strength),
-            advice="choose one of these",
-        )
+    return as_number(strength, where="strength", low=0.0, high=1.0)
+
+
+def check_noise(noise: object) -> None:
+    """Refuse what tells no noise (raises RecipeError)."""
+    if noise is None or isinstance(noise, NoiseProfile | NoiseCalibration):
+        return
+    raise RecipeError(
+        where="noise",
+        expected="a NoiseProfile, a NoiseCalibration or None",
+        found=described(noise),
+        advice="write NoiseProfile(level=GREY, sigma=DEVIATION), or leave it out: it is measured then",
+    )

@@ -14,10 +14,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from longexposure.enhance.enhancer import Enhancer, check_strength
+from longexposure.enhance.enhancer import Enhancer, check_noise, check_strength
 from longexposure.enhance.jobs import Job, explained, noise_given, plan_files
 from longexposure.enhance.statistics import ENHANCED_TWICE, ImageStatistics, examine, pages_of
-from longexposure.errors import LongExposureError, ResourceError
+from longexposure.errors import LongExposureError, OutputError, ResourceError, as_list, as_path
 from longexposure.io import check_writable_folder, read_radiograph, remove_temporaries, write_radiograph
 from longexposure.io.segments import check_compression
 from longexposure.io.writing import failing_as_output_error
@@ -137,10 +137,13 @@ def enhance_files(
         CheckpointError, ResourceError: the model cannot be loaded.
         RecipeError: strength outside 0..1, or an unknown compression.
     """
-    check_strength(strength)
+    strength = check_strength(strength)
+    check_noise(noise)
+    inputs = as_list(inputs, where="inputs")
+    out = as_path(out, where="out", error=OutputError)
     check_compression(compress)
     jobs = [each for each in inputs if isinstance(each, Job)]
-    paths = [Path(each) for each in inputs if not isinstance(each, Job)]
+    paths = [as_path(each, where="input") for each in inputs if not isinstance(each, Job)]
     if paths:
         jobs += plan_files(
             paths,

@@ -23,7 +23,7 @@ import torch
 from longexposure.engines.base import ENGINES, Engine, EngineInfo, Unit, threads
 from longexposure.engines.choice import check_installed, load_engine, open_exported
 from longexposure.engines.exported import COUNTS, find_exported
-from longexposure.errors import LongExposureError, RecipeError
+from longexposure.errors import LongExposureError, as_count
 from longexposure.export.exporter import (
     OPSET,
     check_can_convert,
@@ -151,10 +151,7 @@ def bench(
         RecipeError: a size or number of rounds that makes no sense.
     """
     for name, value, lowest, highest in ("size", size_px, *SIDES_PX), ("rounds", rounds, 1, 1000):
-        if not lowest <= value <= highest:
-            raise RecipeError(
-                where=name, expected=f"{lowest} to {highest}", found=str(value), advice="choose one of these"
-            )
+        as_count(value, where=name, low=lowest, high=highest)
     path = checkpoint_of(model)
     header, weights = read_checkpoint(path)
     network = restore_network(header, weights, where=str(path))

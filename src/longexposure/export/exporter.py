@@ -22,14 +22,13 @@ from longexposure.engines.choice import check_installed, open_exported
 from longexposure.engines.exported import COUNTS, MOST_COUNTS, Exported, Probe
 from longexposure.engines.torch import TorchEngine
 from longexposure.enhance.enhancer import Enhancer
-from longexposure.errors import CheckpointError, OutputError, ResourceError
+from longexposure.errors import CheckpointError, OutputError, ResourceError, as_choice, as_path
 from longexposure.io.writing import refuse_existing, write_together
 from longexposure.models.checkpoint import Header, read_checkpoint, sha256_of
 from longexposure.models.networks import Network, restore_network
 from longexposure.models.registry import CLASSICAL, find_weights
 from longexposure.noise import NOISE_CONDITION, NoiseProfile
-from longexposure.privacy import kept_private
-from longexposure.system import require
+from longexposure.system import kept_private, require
 
 Format = Literal["onnx", "openvino"]
 SUFFIXES: Mapping[Format, str] = {"onnx": ".onnx", "openvino": ".xml"}
@@ -87,7 +86,8 @@ def export(model: str | Path, out: Path, *, format: Format = "onnx", overwrite: 
         OutputError: the name does not fit, is taken, or the file cannot be written.
         ResourceError: a package is missing, or an engine's results are not torch's.
     """
-    out = Path(out)
+    as_choice(format, where="format", choices=tuple(SUFFIXES))
+    out = as_path(out, where="out", error=OutputError)
     if out.suffix.lower() != SUFFIXES[format]:
         raise OutputError(
             where=str(out),
@@ -276,7 +276,7 @@ def checkpoint_of(model: str | Path) -> Path:
     Raises:
         CheckpointError: no such network.
     """
-    if str(model) in CLASSICAL:
+    if str(as_path(model, where="model", error=CheckpointError)) in CLASSICAL:
         raise CheckpointError(
             where=str(model),
             expected="a network with weights",

@@ -13,7 +13,16 @@ import re
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
-from longexposure.errors import InputError, LongExposureError, OutputError, ResourceError
+from longexposure.errors import (
+    InputError,
+    LongExposureError,
+    OutputError,
+    ResourceError,
+    as_flag,
+    as_kind,
+    as_list,
+    as_path,
+)
 from longexposure.io.checks import check_finite, damaged, reason_of
 from longexposure.io.formats import FORMATS, format_of_suffix, writer_for
 from longexposure.io.record import record_fields
@@ -63,7 +72,7 @@ def read_radiograph(path: str | Path) -> Radiograph:
         InputError: missing, unreadable, empty, damaged, or not a radiograph; always one line.
         ResourceError: too large for the memory there is.
     """
-    path = Path(path)
+    path = as_path(path, where="path")
     try:
         with _opened(path) as file:
             return _read(file, path)
@@ -153,7 +162,9 @@ def write_radiograph(
         RecipeError: no such compression.
         OutputError: the file exists, is the source, cannot be written, or the format cannot hold it.
     """
-    path = Path(path)
+    as_kind(radiograph, Radiograph, where="radiograph", advice="write Radiograph(pixels)", error=InputError)
+    path = as_path(path, where="path")
+    overwrite, sidecar = as_flag(overwrite, where="overwrite"), as_flag(sidecar, where="sidecar")
     check_compression(compress)
     contents: dict[Path, Content] = {
         path: functools.partial(
@@ -191,7 +202,7 @@ def write_radiograph(
 
 def sidecar_path(path: str | Path) -> Path:
     """Where the history of `path` is written beside it: chip.tif gives chip.tif.json."""
-    path = Path(path)
+    path = as_path(path, where="path")
     return path.with_name(path.name + ".json")
 
 
@@ -204,7 +215,7 @@ def expand_inputs(paths: Sequence[str | Path]) -> list[Path]:
         InputError: a folder that cannot be listed or has no image in it, or nothing was given.
     """
     files: dict[Path, None] = {}
-    for path in map(Path, paths):
+    for path in (as_path(each, where="input") for each in as_list(paths, where="input")):
         folder = os.path.isdir(path)  # noqa: PTH112 (never raises)
         files.update(dict.fromkeys(images_in(path) if folder else [path]))
     if not files:

@@ -160,6 +160,8 @@ def fields_of(record: str) -> dict[str, Any]:
         if pitch is not None:
             y, x = pitch
             pitch = float(y), float(x)
+            if not all(0 < side < math.inf for side in pitch):
+                return {}
         steps = [(*(step.pop(name) for name in _STEP), step) for step in fields["history"]]
         described = {"description": fields["description"]} if "description" in fields else {}
         texts = [*described.values(), *(each for step in steps for each in step[:3])]

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from longexposure.errors import CheckpointError
+from longexposure.errors import CheckpointError, as_path
 
 FORMAT = 1
 KEY = "longexposure"
@@ -83,6 +83,7 @@ def sha256_of(path: Path) -> str:
 
 
 def _open(path: Path, *, weights: bool) -> tuple[Header, Weights]:
+    path = as_path(path, where="checkpoint", error=CheckpointError)
     _check_start(path)
     try:
         with safe_open(path, framework="numpy") as file:

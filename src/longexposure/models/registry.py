@@ -12,7 +12,7 @@ from typing import Any
 
 from safetensors import safe_open
 
-from longexposure.errors import CheckpointError
+from longexposure.errors import CheckpointError, as_path
 from longexposure.models.checkpoint import read_header
 from longexposure.models.classical import Gaussian, Identity, NonLocalMeans
 
@@ -49,7 +49,7 @@ PAPER = Entry(
     name="paper",
     kind="network",
     summary="the paper's framework at its full size, to compare with",
-    trained_on="nothing: it ships without weights; recipes/paper.toml of the repository trains it",
+    trained_on="nothing: it ships without weights; the recipe paper trains it",
     parameters=5_547_777,
     size_bytes=4 * 5_547_777,
     shipped=False,
@@ -93,6 +93,7 @@ def find_weights(model: str | Path) -> Path:
     Raises:
         CheckpointError: no such name, file or folder.
     """
+    model = as_path(model, where="model", error=CheckpointError)
     shipped = shipped_weights()
     if str(model) in shipped:
         return shipped[str(model)]
@@ -106,7 +107,7 @@ def find_weights(model: str | Path) -> Path:
         where=str(model),
         expected=f"a model's name ({names}), a .safetensors file or the folder of a training run",
         found="a folder without " + CHECKPOINT if os.path.isdir(path) else "nothing of that name",  # noqa: PTH112
-        advice="it ships without weights: train recipes/paper.toml of the repository, give the run's folder"
+        advice="it ships without weights: run `longexposure train paper`, give the run's folder"
         if str(model) == PAPER.name
         else "choose one of the names, or check the path",
     )

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-import tomllib
 from collections.abc import Iterator
 from datetime import datetime
 from importlib import metadata
@@ -19,8 +18,8 @@ from typing import Annotated, Any, Literal
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, model_validator
 
-from longexposure.config import parsed
-from longexposure.errors import InputError, LongExposureError
+from longexposure.config import parsed, toml_values
+from longexposure.errors import InputError, LongExposureError, as_path
 from longexposure.grey import GreyMap
 from longexposure.io import write_whole
 from longexposure.noise.estimator import estimate_noise
@@ -324,18 +323,18 @@ def read_calibration(path: str | Path) -> NoiseCalibration:
     Raises:
         InputError: not readable, no calibration, of another format, or with a value that cannot be.
     """
-    path = Path(path)
+    path = as_path(path, where="calibration")
     try:
         with path.open("rb") as file:
             content = file.read(LARGEST_BYTES + 1)
         if len(content) > LARGEST_BYTES:
             raise _unusable(path, f"a file of more than {LARGEST_BYTES >> 20} MiB")
-        values = tomllib.loads(content.decode("utf-8"))
+        values = toml_values(content.decode("utf-8"))
     except OSError as error:
         raise _unusable(path, error.strerror or str(error)) from error
     except UnicodeDecodeError as error:
         raise _unusable(path, "no text in UTF-8") from error
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except ValueError as error:
         raise _unusable(path, f"no TOML ({error})") from error
     if "noise" not in values or "measured" not in values:
         raise _unusable(path, "a TOML file of another kind")

@@ -17,13 +17,15 @@ from importlib import resources
 import numpy as np
 import numpy.typing as npt
 
+from longexposure.errors import as_kind
 from longexposure.grey import GreyMap, measure_grey
+from longexposure.io.checks import check_finite
 from longexposure.masks import Mask
 from longexposure.noise.blocks import LEVELS, Blocks, Numbers, features, grey_step, picture_blocks
 from longexposure.noise.blocks import course as course_by_brightness
 from longexposure.noise.profile import NoiseProfile
 from longexposure.noise.repeats import Repeats, find_repeats
-from longexposure.radiograph import Pixels
+from longexposure.radiograph import Pixels, as_pixels, check_single
 
 FEWEST_BLOCKS = 16
 """Images with fewer usable blocks of 8 x 8 are judged by the differences of neighbours alone."""
@@ -62,7 +64,19 @@ def estimate_noise(pixels: Pixels, grey: GreyMap | None = None, aside: Mask | No
 
     Returns:
         The profile in grey values; sigma is 0 for a constant image.
+
+    Raises:
+        InputError: no image (H, W) of these types, a stack of several, or NaN or infinity in it.
+        RecipeError: another grey map or mask.
     """
+    pixels = as_pixels(pixels, where="image")
+    check_single(pixels, where="image")
+    if aside is None:
+        check_finite(pixels, "image")
+    else:
+        as_kind(aside, Mask, where="aside", advice="leave it out where every pixel counts")
+    if grey is not None:
+        as_kind(grey, GreyMap, where="grey", advice="leave it out: it is measured then")
     grey = grey or measure_grey(pixels, aside)
     repeats = find_repeats(pixels)
     if repeats is not None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
 
-from longexposure.errors import InputError
+from longexposure.errors import InputError, RecipeError, as_choice, as_number, described
 
 Origin = Literal["estimated", "given", "flats", "repeats", "image"]
 """How a profile was obtained: from the image itself, by hand, or from a calibration made of these."""
@@ -17,6 +18,25 @@ Curve = tuple[tuple[float, float], ...]
 
 NOISE_CONDITION = ("sigma", "log_sigma", "signal_share", "corr_x", "corr_y")
 """A network's input about the noise: five numbers in this order; see `NoiseProfile.noise_condition`."""
+
+
+_LIMITS = {
+    "level": (-math.inf, math.inf),
+    "sigma": (0.0, math.inf),
+    "slope": (-math.inf, math.inf),
+    "corr_x": (-1.0, 1.0),
+    "corr_y": (-1.0, 1.0),
+}
+
+
+def _is_curve(curve: Curve) -> bool:
+    try:
+        points = np.array(curve, dtype=np.float64)
+    except (TypeError, ValueError):
+        return False
+    if points.ndim != 2 or points.shape[0] < 2 or points.shape[1] != 2 or not np.isfinite(points).all():
+        return False
+    return bool((np.diff(points[:, 0]) > 0).all() and (points[:, 1] > 0).all())
 
 
 @dataclass(frozen=True)
@@ -49,14 +69,17 @@ class NoiseProfile:
     curve: Curve = ()
 
     def __post_init__(self) -> None:
-        numbers = (self.level, self.sigma, self.slope, self.corr_x, self.corr_y)
-        if not all(np.isfinite(numbers)) or self.sigma < 0:
-            raise self._impossible("finite numbers and sigma >= 0", str(numbers))
-        if self.curve:
-            grey, sigma = np.array(self.curve, dtype=np.float64).reshape(len(self.curve), -1).T[:2]
-            possible = np.isfinite([grey, sigma]).all() and (np.diff(grey) > 0).all() and (sigma > 0).all()
-            if len(self.curve) < 2 or not possible:
-                raise self._impossible("a curve of ascending grey values and sigma > 0", str(self.curve))
+        try:
+            for name, (low, high) in _LIMITS.items():
+                as_number(getattr(self, name), where=name, low=low, high=high)
+            as_choice(self.origin, where="origin", choices=get_args(Origin))
+        except RecipeError as error:
+            expected = (
+                f"finite numbers, sigma >= 0, correlations of -1 to 1, origin {' or '.join(get_args(Origin))}"
+            )
+            raise self._impossible(expected, f"{error.where} {error.found}") from None
+        if not isinstance(self.curve, tuple) or (self.curve and not _is_curve(self.curve)):
+            raise self._impossible("a curve of ascending grey values and sigma > 0", described(self.curve))
 
     def variance(self, grey: npt.ArrayLike) -> npt.NDArray[np.float64]:
         """Variance of the noise at these grey values, same shape as `grey`."""

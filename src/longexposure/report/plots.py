@@ -16,8 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from longexposure.format import printable
-from longexposure.privacy import kept_private
-from longexposure.system import require
+from longexposure.system import kept_private, require
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -19,6 +19,7 @@ import numpy as np
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from longexposure.config import override, parsed, read_document
+from longexposure.errors import RecipeError, as_list, as_path
 from longexposure.simulation.detector.panel_config import PanelConfig
 from longexposure.simulation.detector.video import VideoConfig
 from longexposure.simulation.geometry.view import View
@@ -391,9 +392,10 @@ def load_machine(machine: str | Path, overrides: Sequence[str] = ()) -> Machine:
             in a range; with the key's path, the value and what is allowed there.
     """
     names = machine_names()
+    machine = as_path(machine, where="machine", error=RecipeError)
     if str(machine) in names:
         document = tomllib.loads(recipe_text(str(machine)))
-        for line in overrides:
+        for line in as_list(overrides, where="--set"):
             override(document, line)
     elif Path(machine).suffix.lower() == ".toml":
         advice = "start from `longexposure machines show S1`"

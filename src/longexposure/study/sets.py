@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from longexposure.config import json_values
 from longexposure.data.evaluate import data_ranges
 from longexposure.data.pairs import ImagePair, PairedFolder, PairsError, refuse_enhanced
 from longexposure.data.splits import draw_groups, partition
@@ -43,8 +44,8 @@ class Fingerprints:
         self._new = False
         if path.exists():
             try:
-                self._known = dict(json.loads(path.read_text(encoding="utf-8")))
-            except (OSError, ValueError):
+                self._known = dict(json_values(path.read_text(encoding="utf-8")))
+            except (OSError, TypeError, ValueError):
                 self._known = {}
 
     def of(self, path: Path) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from longexposure.errors import InputError, RecipeError
+from longexposure.errors import InputError, OutputError, RecipeError, as_count, as_path, described
 from longexposure.study import compare, downsampling, noise, noise2noise, one_model, table1
 from longexposure.study.budgets import BUDGETS, Budget
 from longexposure.study.result import StudyResult, write, write_page
@@ -69,18 +69,20 @@ def study(
         ResourceError: matplotlib is not installed; before anything is trained.
         RecipeError, CheckpointError, ResourceError: as `longexposure.train.loop.train`.
     """
+    out = as_path(out, where="out", error=OutputError)
+    data = None if data is None else as_path(data, where="data")
     names = list(STUDIES) if name == ALL else [name]
     for what, found, choices in (("study", names[0], STUDIES), ("budget", budget, BUDGETS)):
-        if isinstance(found, str) and found not in choices:
+        if not isinstance(found, Budget) and (not isinstance(found, str) or found not in choices):
             raise InputError(
                 where=what,
                 expected=f"one of {', '.join([*choices, *([ALL] if what == 'study' else [])])}",
-                found=repr(found),
+                found=described(found),
                 advice="choose one of these",
             )
     budget = BUDGETS[budget] if isinstance(budget, str) else budget
-    if seeds is not None and seeds < 1:
-        raise RecipeError(where="seeds", expected="1 or more", found=str(seeds), advice="correct --seeds")
+    if seeds is not None:
+        as_count(seeds, where="seeds", low=1)
     if edcnn_weights is not None and not set(names) & set(TRAINS_EDCNN):
         raise RecipeError(
             where="edcnn-weights",
@@ -98,8 +100,8 @@ def study(
             "makes stand-ins, for S1, S2 and S3, train and test",
         )
     require("matplotlib", extra="plots", where="charts")
-    stock = None if data is None else Stock(Path(data), budget)
-    bench = Workbench(Path(out), budget, device=device, seeds=seeds, perceptual=perceptual, tell=tell)
+    stock = None if data is None else Stock(data, budget)
+    bench = Workbench(out, budget, device=device, seeds=seeds, perceptual=perceptual, tell=tell)
     documents = []
     for each in names:
         bench.tell(f"study {each}, budget {budget.name}")

@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from longexposure.config import json_values
 from longexposure.data.pairs import ImagePair
 from longexposure.enhance.enhancer import Enhancer, load_enhancer
 from longexposure.errors import OutputError
@@ -387,15 +388,15 @@ def _lines(path: Path) -> Iterator[dict[str, Any]]:
         return
     for line in path.read_text(encoding="utf-8").splitlines():
         try:
-            yield dict(json.loads(line))
-        except ValueError:
+            yield dict(json_values(line))
+        except (TypeError, ValueError):
             continue
 
 
 def _read(path: Path) -> dict[str, Any] | None:
     try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError):
+        return dict(json_values(path.read_text(encoding="utf-8")))
+    except (OSError, TypeError, ValueError):
         return None
 
 

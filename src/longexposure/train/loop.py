@@ -23,13 +23,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from longexposure.errors import CheckpointError, ResourceError
+from longexposure.errors import CheckpointError, OutputError, ResourceError, as_count, as_kind, as_path
 from longexposure.models.checkpoint import read_checkpoint
 from longexposure.models.fast import Fast, can_grow, grow
 from longexposure.models.networks import build_network, restore_network
 from longexposure.models.registry import find_weights
-from longexposure.privacy import kept_private
-from longexposure.system import require
+from longexposure.system import kept_private, require
 from longexposure.train.batches import batches_from, check_sample, datasets
 from longexposure.train.distributed import ProcessGroup, choose_group, launched_group, run_processes
 from longexposure.train.losses import training_loss
@@ -102,7 +101,9 @@ def train(
         CheckpointError: `start_from` or the run state cannot be read or does not fit.
         ResourceError: no such device, a package is not installed, or one of several processes was killed.
     """
-    out = Path(out)
+    as_kind(recipe, Recipe, where="recipe", advice="read one with load_recipe")
+    out = as_path(out, where="out", error=OutputError)
+    devices = as_count(devices, where="devices", low=1)
     group = choose_group(device, devices, batch=recipe.optimiser.batch)
     if tensorboard:
         require("tensorboard", extra="tensorboard", where="--tensorboard")

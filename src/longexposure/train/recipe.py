@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
+from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -13,9 +14,9 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from longexposure.config import parsed, read_document
 from longexposure.data.pairs import PairsConfig
 from longexposure.data.simulated_patches import SimulatedPatchesConfig
-from longexposure.errors import RecipeError
+from longexposure.errors import RecipeError, as_choice, as_path
 from longexposure.models.networks import NetworkConfig, build_network
-from longexposure.privacy import kept_private
+from longexposure.system import kept_private
 from longexposure.train.losses import LossConfig
 from longexposure.train.optimiser import OptimiserConfig
 
@@ -165,21 +166,40 @@ def size_multiple(network: NetworkConfig) -> int:
         return build_network(network).spec.size_multiple
 
 
-def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
+def shipped_recipes() -> Mapping[str, Path]:
+    """Names and files of the recipes that came with the package."""
+    folder = Path(str(resources.files("longexposure.train"))) / "recipes"
+    return {file.stem: file for file in sorted(folder.glob("*.toml"))}
+
+
+def shipped_recipe(name: str) -> Path:
+    """The file of a recipe that ships.
+
+    Raises:
+        RecipeError: no such recipe.
+    """
+    shipped = shipped_recipes()
+    as_choice(name, where="recipe", choices=tuple(shipped))
+    return shipped[name]
+
+
+def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     """Read a recipe, put the overrides in place and check the whole document.
 
     Paths inside a recipe are relative to the folder the command runs in.
 
     Args:
-        path: TOML file.
+        path: a name that `longexposure recipes list` shows, or a TOML file of your own.
         overrides: "dotted.key=value", the value written as in TOML; what is no TOML is taken as text.
 
     Raises:
         RecipeError: not readable, not TOML, an unknown key, a wrong type, a value out of range, or two
             settings that contradict each other.
     """
-    values = read_document(path, overrides, advice="start from one of the files in recipes/")
-    return recipe_from(values, where=str(path))
+    path = as_path(path, where="recipe", error=RecipeError)
+    file, names = shipped_recipes().get(str(path), path), ", ".join(shipped_recipes())
+    advice = f"name a file or one of {names}; `longexposure recipes show own-pairs` prints one to start from"
+    return recipe_from(read_document(file, overrides, advice=advice), where=str(path))
 
 
 def recipe_from(values: Mapping[str, Any], *, where: str) -> Recipe:

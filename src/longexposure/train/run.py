@@ -27,6 +27,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import nn
 
+from longexposure.config import json_values
 from longexposure.errors import CheckpointError, OutputError, RecipeError
 from longexposure.io import remove_temporaries, write_whole
 from longexposure.models.checkpoint import FORMAT, Header, checkpoint_bytes, read_header
@@ -176,20 +177,20 @@ class Run:
             return
         try:
             with safe_open(path, framework="pt") as file:
-                facts = json.loads((file.metadata() or {})["run"])
+                facts = json_values((file.metadata() or {})["run"])
                 tensors = {name: file.get_tensor(name) for name in list(file.keys())}
             self._conditions = tensors.pop("noise_conditions").numpy()
             self._load(tensors)
-        except (SafetensorError, OSError, KeyError, ValueError, RuntimeError) as error:
+            self.step, self.best, self.scores = int(facts["step"]), facts["best"], dict(facts["scores"])
+            self.saved_step, self._seconds_before = self.step, float(facts["seconds"])
+            self.trained_before = facts["trained_before"]
+        except (SafetensorError, OSError, LookupError, TypeError, ValueError, RuntimeError) as error:
             raise CheckpointError(
                 where=str(path),
                 expected="the state of this run",
                 found=f"a file that does not fit ({error})",
                 advice="start a new run; checkpoint.safetensors can serve as its start_from",
             ) from error
-        self.step, self.best, self.scores = facts["step"], facts["best"], facts["scores"]
-        self.saved_step, self._seconds_before = facts["step"], facts["seconds"]
-        self.trained_before = facts["trained_before"]
         logger.info("resuming %s at step %d", self.out, self.step)
 
     def open_log(self, *, tensorboard: bool) -> None:
@@ -201,7 +202,7 @@ class Run:
         path = self.out / LOG
         for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
             with suppress(ValueError, KeyError, TypeError):
-                if 0 < self.step >= json.loads(line)["step"]:
+                if 0 < self.step >= json_values(line)["step"]:
                     kept.append(line + "\n")
         if path.exists():
             _write(path, "".join(kept).encode())
@@ -291,7 +292,7 @@ def open_folder(recipe: Recipe, out: Path, *, resume: bool) -> None:
         _write(path, (recipe.model_dump_json(indent=2) + "\n").encode())
         return
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = json_values(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise OutputError(
             where=str(out),

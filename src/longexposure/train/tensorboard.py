@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from longexposure.privacy import kept_private
+from longexposure.system import kept_private
 
 
 class TensorBoardLog:

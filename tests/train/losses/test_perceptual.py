@@ -34,7 +34,7 @@ from longexposure.train.recipe import load_recipe, recipe_from
 RESNET50 = (3, 4, 6, 3)
 WIDTH, BLOCKS = 4, (1, 2, 1, 2)
 CPU = torch.device("cpu")
-RECIPES = Path(__file__).parents[3] / "recipes"
+RECIPES = Path(__file__).parents[3] / "src" / "longexposure" / "train" / "recipes"
 QUICK = Path(__file__).parents[2] / "quick.toml"
 
 State = dict[str, Tensor]

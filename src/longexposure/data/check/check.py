@@ -37,7 +37,7 @@ from longexposure.data.check.verdicts import (
 from longexposure.data.listing import list_pairs
 from longexposure.data.registration import CROP_PX, CROPS
 from longexposure.data.splits import partition
-from longexposure.errors import InputError
+from longexposure.errors import InputError, as_path
 from longexposure.io import read_finite, write_whole
 
 EXIT_CODE = InputError.exit_code
@@ -149,7 +149,7 @@ def check_pairs(
         InputError: no pairs and nothing that could be one, a manifest that cannot be read, or times that
             are not above 0.
     """
-    path = Path(path)
+    path = as_path(path, where="pairs")
     if exposures_s is not None and not 0 < exposures_s[0] < exposures_s[1] < float("inf"):
         raise InputError(
             where="exposures",

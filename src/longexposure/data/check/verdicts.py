@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
+import numpy.typing as npt
 
 from longexposure.data.check.examination import PairFacts
 from longexposure.data.listing import Problem
@@ -27,6 +28,16 @@ GAIN_OFF = 0.02
 LEVEL_OFF = 0.01
 """Difference of brightness between the exposures, as a fraction of the short exposure's range of grey values:
 of the median pair, and of any pair from the median."""
+WANDER = 0.06
+"""By more, as a standard deviation of the dose from pair to pair, no tube in order wanders."""
+DOSE_OFF = 0.02
+"""A difference of dose that is no fault, however well the others agree."""
+FAR = 0.2
+"""A difference of dose that no set excuses."""
+FEWEST_FOR_SPREAD = 4
+"""Pairs that show by how much pairs differ."""
+FEWEST_THAT_WANDER = 8
+"""Pairs that show that a tube does."""
 CLIPPED = 1e-3
 SPOILT = 0.5
 """Fractions of clipped pixels that ask for a fix and for dropping the pair."""
@@ -180,16 +191,32 @@ def brightness_difference(pair: PairFacts) -> float | None:
     return (pair.gain.gain * level + pair.gain.offset - level) / pair.span
 
 
+def dose_difference(pair: PairFacts) -> float | None:
+    """The same as a fraction of the grey value, where that is more than the range: doses change that."""
+    level = brightness_difference(pair)
+    if level is None or pair.noise is None:
+        return None
+    return level * pair.span / max(abs(pair.noise.level), pair.span)
+
+
 def judge_gain(group: Group) -> Iterator[Finding]:
-    levels = {p.name: level for p in group.sound if (level := brightness_difference(p)) is not None}
-    gains = [pair.gain for pair in group.sound if pair.name in levels and pair.gain is not None]
+    pairs = [pair for pair in group.sound if brightness_difference(pair) is not None]
+    gains = [pair.gain for pair in pairs if pair.gain is not None]
     if not gains:
         yield Finding("gain, offset", group.machine, "fine", "not measured", "too little contrast to tell")
         return
-    gain, offset = (float(np.median([getattr(line, part) for line in gains])) for part in ("gain", "offset"))
-    middle = float(np.median(list(levels.values())))
+    slopes = np.array([line.gain for line in gains])
+    levels = np.array([brightness_difference(pair) for pair in pairs], dtype=np.float64)
+    gain, middle = _common(slopes), _common(levels)
+    offset = float(np.median([line.offset for line in gains]))
     found = f"HQ = {gain:.4g} LQ {offset:+.4g}, brightness {100 * middle:+.2f} % of the range"
-    one_scale = abs(gain - 1) <= GAIN_OFF and abs(middle) <= LEVEL_OFF
+    # what tubes that wander leave of a mean is no difference of scales
+    doses = np.array([dose_difference(pair) for pair in pairs], dtype=np.float64)
+    spans = np.array([pair.span for pair in pairs])
+    another_level = any(map(_certain, (levels, doses, levels * spans), (np.inf, WANDER, np.inf)))
+    one_scale = (abs(gain - 1) <= GAIN_OFF or not _certain(slopes - 1, WANDER)) and (
+        abs(middle) <= LEVEL_OFF or not another_level
+    )
     if not one_scale:
         reason = "the exposures are not on one grey scale; a network would learn the difference"
         ratio = group.time_ratio
@@ -197,17 +224,79 @@ def judge_gain(group: Group) -> Iterator[Finding]:
             reason = f"raw counts: the gain is the ratio of the times, {ratio:.4g}"
         advice = f"put HQ on the scale of LQ: (HQ {-offset:+.4g}) / {gain:.4g}"
         yield Finding("gain, offset", group.machine, "fix", found, reason, advice)
-    off = {
-        name: f"brightness {100 * level:+.2f} % of the range"
-        for name, level in levels.items()
-        if abs(level - middle) > LEVEL_OFF
-    }
-    if off:
-        reason = "brightness differs from pair to pair, which no network can predict"
-        advice = "correct the dose of these pairs by the open beam, or leave them out"
-        yield Finding("drift", group.machine, "fix", f"{len(off)} of {len(gains)} pairs", reason, advice, off)
+    drift = next(judge_drift(group, pairs), None)
+    if drift is not None:
+        yield drift
     elif one_scale:
         yield Finding("gain, offset", group.machine, "fine", found, "both exposures are on one grey scale")
+
+
+def judge_drift(group: Group, pairs: Sequence[PairFacts]) -> Iterator[Finding]:
+    """Pairs whose brightness differs by more than their own error, and more than the others' does.
+
+    Every tube wanders, and a network that is shown it learns nothing from it as long as it has no
+    sign in common. What is judged is a pair that stands out of its set, with one chance in a hundred of
+    naming any pair of a set that wanders evenly, and a set that wanders by more than tubes do.
+    """
+    levels = np.array([brightness_difference(pair) for pair in pairs], dtype=np.float64)
+    doses = np.array([dose_difference(pair) for pair in pairs], dtype=np.float64)
+    away, seen = np.abs(doses - _common(doses)), np.abs(levels - _common(levels)) > LEVEL_OFF
+    errors = np.array(
+        [
+            pair.gain.error_at(pair.noise.level) / max(abs(pair.noise.level), pair.span)
+            for pair in pairs
+            if pair.gain is not None and pair.noise is not None
+        ]
+    )
+    spread = float(doses[_usual(doses)].std())
+    usual = np.maximum(_times(len(pairs)) * np.hypot(spread, errors), DOSE_OFF)
+    stands_out = away > np.minimum(usual, FAR)
+    wanders = len(pairs) >= FEWEST_THAT_WANDER and spread > WANDER * (1 + 1 / np.sqrt(2 * len(pairs)))
+    off = seen & (stands_out | (wanders & (away > WANDER)))
+    if off.any():
+        named = {
+            pair.name: f"brightness {100 * level:+.2f} % of the range"
+            for pair, level, bad in zip(pairs, levels, off, strict=True)
+            if bad
+        }
+        reason = "brightness differs from pair to pair, which no network can predict"
+        advice = "correct the dose of these pairs by the open beam, or leave them out"
+        found = f"{len(named)} of {len(pairs)} pairs; the others differ by {100 * spread:.2g} %"
+        yield Finding("drift", group.machine, "fix", found, reason, advice, named)
+
+
+def _robust_sd(values: npt.NDArray[np.float64]) -> float:
+    """Standard deviation from the median distance to the median, which outliers do not move."""
+    return 1.4826 * float(np.median(np.abs(values - np.median(values))))
+
+
+def _times(count: int) -> float:
+    """So many standard deviations no value of `count` exceeds but in one set of a hundred.
+
+    Student's, with few degrees of freedom, since the deviation is known from the usual ones of them alone.
+    """
+    from scipy.stats import t
+
+    return float(t.ppf(1 - 0.005 / count, max((count - 1) / 3, 1)))
+
+
+def _common(values: npt.NDArray[np.float64]) -> float:
+    """Mean of the values without outliers; unlike the median, in the middle also of two heaps."""
+    return float(values[_usual(values)].mean())
+
+
+def _usual(values: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
+    return np.abs(values - np.median(values)) <= 4 * _robust_sd(values)
+
+
+def _certain(values: npt.NDArray[np.float64], few: float) -> bool:
+    """Whether they differ from 0 in common, by four standard errors.
+
+    `few` is what the error is taken from where the values are too few to show it themselves.
+    """
+    kept = values[_usual(values)]
+    spread = float(kept.std(ddof=1)) if len(kept) >= FEWEST_FOR_SPREAD else few
+    return bool(abs(kept.mean()) > 4 * spread / np.sqrt(len(kept)))
 
 
 def noise_ratio(group: Group) -> float | None:

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from longexposure.errors import CheckpointError, InputError
-from longexposure.privacy import kept_private
+from longexposure.system import kept_private
 
 STAGES = 4
 EXPANSION = 4
