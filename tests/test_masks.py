@@ -30,3 +30,13 @@ def test_an_empty_mask_marks_nothing() -> None:
     assert mask.count == 0
     assert not mask.within().any()
     assert mask.packed.strides == (0, 0)
+
+
+@pytest.mark.parametrize("shape", [(7, 9), (16, 24)])
+def test_two_masks_together_mark_what_one_of_them_does(shape: tuple[int, int]) -> None:
+    rng = np.random.default_rng(5)
+    one, other = (rng.random(shape) < 0.2 for _ in range(2))
+    both = Mask.of(one) | Mask.of(other)
+    np.testing.assert_array_equal(both.within(), one | other)
+    assert both.count == (one | other).sum()
+    assert (Mask.of(one) | Mask.empty(shape)).count == (Mask.empty(shape) | Mask.of(one)).count == one.sum()
