@@ -13,8 +13,6 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from longexposure.grey import sampled_values
 from longexposure.masks import Marked, Mask
@@ -276,6 +274,9 @@ def _joined(parts: Sequence[Numbers], edges: Sequence[Counts]) -> tuple[Counts, 
     numbers = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     count = len(numbers["size"])
     one, other = np.concatenate(edges, axis=1) if edges else np.empty((2, 0), np.intp)
+    from scipy.sparse import coo_array  # slow to load, and seldom wanted
+    from scipy.sparse.csgraph import connected_components
+
     graph = coo_array((np.ones(len(one), np.bool_), (one, other)), shape=(count, count))
     total, whole = connected_components(graph, directed=False)
     joined = {}

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from scipy import fft, ndimage
+from scipy import ndimage
 
 from longexposure.masks import Mask
 from longexposure.noise.profile import NoiseProfile
@@ -79,7 +79,7 @@ def is_interpolated(pixels: Pixels, noise: NoiseProfile, aside: Mask | None = No
         return False
     frequency = np.fft.fftfreq(side)
     counts = np.hypot(frequency[:, None], frequency) > SLOWEST
-    counts &= _above_surroundings(np.abs(fft.fft2(image * window)) ** 2) < OWN_PEAK
+    counts &= _above_surroundings(np.abs(np.fft.fft2(image * window)) ** 2) < OWN_PEAK
     peaks = np.where(counts, _above_surroundings(rough), 0)
     turned = peaks.T[-np.arange(side) % side]
     along_axis = max(float(peaks[0].max()), float(peaks[:, 0].max()))
@@ -108,7 +108,7 @@ def _roughness(image: Numbers, allowed: npt.NDArray[np.bool_], window: Numbers) 
         around = ndimage.uniform_filter(square, AROUND_PX)
         even = np.minimum(square * known / np.maximum(around, 1e-12), HIGHEST)
         even -= flat * (even.sum() / np.count_nonzero(flat))
-        power += np.abs(fft.fft2(even * window)) ** 2
+        power += np.abs(np.fft.fft2(even * window)) ** 2
     return power
 
 
