@@ -57,6 +57,18 @@ class Mask:
         unpacked = np.unpackbits(self.packed[rows], axis=1, count=self.shape[1])
         return unpacked[:, columns].astype(bool)
 
+    def at(self, y: npt.NDArray[np.intp], x: npt.NDArray[np.intp]) -> Marked:
+        """Whether pixels are marked, boolean (N,)."""
+        return (self.packed[y, x // 8] >> (7 - x % 8) & 1).astype(bool)
+
+    def with_pixels(self, y: npt.NDArray[np.intp], x: npt.NDArray[np.intp]) -> Mask:
+        """This mask with more pixels (N,) marked; it is not modified itself."""
+        packed = np.array(self.packed)
+        np.bitwise_or.at(packed, (y, x // 8), (128 >> (x % 8)).astype(np.uint8))
+        fresh = np.unique(y * self.shape[1] + x)
+        fresh = fresh[~self.at(fresh // self.shape[1], fresh % self.shape[1])]
+        return Mask(self.shape, packed, self.count + len(fresh))
+
     def blocks(self, side: int = 8) -> Marked:
         """Which whole blocks hold a marked pixel, (H // side, W // side); side is a multiple of 8."""
         rows, columns = self.shape[0] // side, self.shape[1] // side

@@ -1,4 +1,4 @@
-"""Hot and dead pixels: found by what no optics can make, and replaced before anything spreads them.
+"""Faulty pixels: found by what no optics can make, and replaced before anything spreads them.
 
 A point in the part is blurred by focal spot and screen before it reaches the pixels, so its neighbours rise
 with it. A faulty pixel stands alone. A pixel is taken for faulty when it differs from the ring around its
@@ -12,6 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from longexposure.enhance.clusters import REACHES_PX, Range, find_cluster, seeds_of
+from longexposure.enhance.filling import fill
+from longexposure.enhance.lines import find_lines
+from longexposure.grey import evenly_sampled
 from longexposure.masks import Mask
 from longexposure.noise import NoiseProfile
 from longexposure.radiograph import Pixels
@@ -28,35 +32,93 @@ SLOPE_GAIN = 0.7
 """A slope counts as one when without it the ring spreads less than this fraction of what it did."""
 SPREAD_LIMIT = 2.0
 """It differs by more than this many times the spread of the ring, so that edges and texture stay."""
+MOST_LINES, MOST_CLUSTERS = 0.15, 0.05
+"""Where more of an image would be faulty lines, or clusters, they are something else, and stay."""
+MOST_REFUSED = 60
+"""After so many groups that are none, no more clusters are looked for: the image is full of sharp detail."""
 STRIP_PX = 1 << 18
 """Images are searched in strips of about so many pixels, which stay in the cache."""
+
+Flat = npt.NDArray[np.intp]
+"""Pixels as indices into the flattened image, or their rows or columns."""
 
 _RING = tuple((dy, dx) for dy in range(-2, 3) for dx in range(-2, 3) if max(abs(dy), abs(dx)) == 2)
 _CROSS = ((-1, 0), (1, 0), (0, -1), (0, 1))
 
 
+SINGLE, CLUSTER, LINE, GIVEN = 1, 2, 3, 4
+"""What a faulty pixel is: alone or one of a pair, of a cluster, of a line, or given by a map."""
+NAMES = {SINGLE: "single", CLUSTER: "cluster", LINE: "line", GIVEN: "given"}
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a found line or cluster lies, in px, and how many pixels it has."""
+
+    kind: int
+    top: int
+    left: int
+    bottom: int
+    right: int
+    count: int
+
+    def __str__(self) -> str:
+        if self.kind != LINE:
+            return f"cluster of {self.count} px at y={self.top}, x={self.left}"
+        column = self.bottom - self.top >= self.right - self.left
+        first, last = (self.left, self.right - 1) if column else (self.top, self.bottom - 1)
+        start, stop = (self.top, self.bottom - 1) if column else (self.left, self.right - 1)
+        name, along = ("column", "y") if column else ("row", "x")
+        which = f"{name} {first}" if first == last else f"{name}s {first} to {last}"
+        return f"{which}, {along}={start} to {stop}"
+
+
 @dataclass(frozen=True, eq=False)
 class BadPixels:
-    """Faulty pixels of one image: rows, columns, and the grey values (float32) to put in their place."""
+    """Faulty pixels of one image, in reading order.
+
+    Attributes:
+        y: rows.
+        x: columns.
+        value: grey values (float32) to put in their place.
+        kind: what each is: `SINGLE`, `CLUSTER`, `LINE` or `GIVEN`.
+        places: lines and clusters that were found, largest first.
+    """
 
     y: npt.NDArray[np.intp]
     x: npt.NDArray[np.intp]
     value: npt.NDArray[np.float32]
+    kind: npt.NDArray[np.uint8]
+    places: tuple[Place, ...] = ()
 
     def __len__(self) -> int:
         return len(self.y)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Number of pixels of each kind that occurs."""
+        found = {name: int(np.count_nonzero(self.kind == kind)) for kind, name in NAMES.items()}
+        return {name: count for name, count in found.items() if count}
+
+    def chosen(self, which: npt.NDArray[np.bool_]) -> BadPixels:
+        """Some of them, without places."""
+        return BadPixels(y=self.y[which], x=self.x[which], value=self.value[which], kind=self.kind[which])
 
     def within(self, window: tuple[slice, slice]) -> BadPixels:
         """Those inside a window, with positions relative to it."""
         rows, columns = window
         first, last = np.searchsorted(self.y, (rows.start, rows.stop))
-        y, x, value = self.y[first:last], self.x[first:last], self.value[first:last]
+        y, x, value, kind = (each[first:last] for each in (self.y, self.x, self.value, self.kind))
         keep = (x >= columns.start) & (x < columns.stop)
-        return BadPixels(y=y[keep] - rows.start, x=x[keep] - columns.start, value=value[keep])
+        return BadPixels(
+            y=y[keep] - rows.start, x=x[keep] - columns.start, value=value[keep], kind=kind[keep]
+        )
 
 
-def find_bad_pixels(pixels: Pixels, noise: NoiseProfile, aside: Mask | None = None) -> BadPixels:
-    """Hot and dead pixels of one image (H, W), single or in pairs; the image is not modified.
+def find_bad_pixels(
+    pixels: Pixels, noise: NoiseProfile, aside: Mask | None = None, given: Mask | None = None
+) -> BadPixels:
+    """Faulty pixels of one image (H, W): single or in pairs, clusters, lines; the image is not modified.
 
     Without noise nothing tells a faulty pixel from the sharpest detail, and none is found.
 
@@ -64,23 +126,112 @@ def find_bad_pixels(pixels: Pixels, noise: NoiseProfile, aside: Mask | None = No
         pixels: uint8, uint16 or float32.
         noise: profile of this image, in its grey values.
         aside: pixels that are no picture of the part, of which none is faulty.
+        given: pixels that are known to be faulty.
     """
-    if noise.sigma == 0 and noise.slope == 0:
-        return BadPixels(y=np.empty(0, np.intp), x=np.empty(0, np.intp), value=np.empty(0, np.float32))
     height, width = pixels.shape
+    nothing = np.empty(0, np.intp)
+    known = [(nothing if given is None else _flat(given), GIVEN)]
+    if noise.sigma == 0 and noise.slope == 0:
+        return _filled(pixels, noise, _merged(known), width)
+    lines = find_lines(pixels, noise, aside)
+    if sum((line.stop - line.start) * line.width for line in lines) > MOST_LINES * pixels.size:
+        lines = []
+    known += [(line.flat(width), LINE) for line in lines]
+    first = _filled(pixels, noise, _merged(known), width)
     rows = max(STRIP_PX // width, 8)
-    found = [_in_strip(pixels, noise, top, min(top + rows, height)) for top in range(0, height, rows)]
-    return BadPixels(
-        y=np.concatenate([part.y for part in found]),
-        x=np.concatenate([part.x for part in found]),
-        value=np.concatenate([part.value for part in found]),
+    found = [_in_strip(pixels, noise, top, min(top + rows, height), first) for top in range(0, height, rows)]
+    y, x, value, seed_y, seed_x, high = (np.concatenate(part) for part in zip(*found, strict=True))
+    steepest = np.argsort(-high, kind="stable")
+    clusters = _clusters(pixels, noise, aside, first, (seed_y[steepest], seed_x[steepest]))
+    if sum(len(cluster) for cluster in clusters) > MOST_CLUSTERS * pixels.size:
+        clusters = []
+    keep = np.ones(len(y), np.bool_) if aside is None or not aside.count else ~aside.at(y, x)
+    singles = BadPixels(y=y[keep], x=x[keep], value=value[keep], kind=np.full(keep.sum(), SINGLE, np.uint8))
+    known += [(cluster, CLUSTER) for cluster in clusters]
+    others = _merged(known)
+    if not len(others[0]):
+        return singles
+    alone = _alone(singles, others[0], width)
+    known.append((singles.y[~alone] * width + singles.x[~alone], SINGLE))
+    places = [_place(LINE, line.flat(width), width) for line in lines]
+    places += [_place(CLUSTER, cluster, width) for cluster in clusters]
+    filled = _filled(pixels, noise, _merged(known), width)
+    # single ones beside clusters and lines were judged by these
+    limit = NOISE_LIMIT * np.sqrt(noise.variance(filled.value))
+    away = np.abs(pixels[filled.y, filled.x] - filled.value) > limit
+    return _joined(
+        filled.chosen(away | (filled.kind != SINGLE)),
+        singles.chosen(alone),
+        tuple(sorted(places, key=lambda place: -place.count)),
     )
 
 
-def _in_strip(pixels: Pixels, noise: NoiseProfile, top: int, bottom: int) -> BadPixels:
-    """Bad pixels in rows top .. bottom, judged with two rows more on either side."""
+def _flat(mask: Mask) -> Flat:
+    """Marked pixels of a mask as indices into the flattened image."""
+    height, width = mask.shape
+    rows = max(STRIP_PX // width, 1)
+    parts = [
+        np.flatnonzero(mask.within(slice(top, top + rows))) + top * width for top in range(0, height, rows)
+    ]
+    return np.concatenate(parts)
+
+
+def _merged(parts: list[tuple[Flat, int]]) -> tuple[Flat, npt.NDArray[np.uint8]]:
+    """Pixels in reading order, none twice, and their kind, the first one of each."""
+    flat = np.concatenate([part for part, _ in parts])
+    kind = np.concatenate([np.full(len(part), kind, np.uint8) for part, kind in parts])
+    unique, first = np.unique(flat, return_index=True)
+    return unique, kind[first]
+
+
+def _filled(
+    pixels: Pixels, noise: NoiseProfile, found: tuple[Flat, npt.NDArray[np.uint8]], width: int
+) -> BadPixels:
+    """Faulty pixels with what stands in for them."""
+    y, x = np.divmod(found[0], width)
+    return BadPixels(y=y, x=x, value=fill(pixels, np.stack([y, x]), noise), kind=found[1])
+
+
+def _alone(singles: BadPixels, others: Flat, width: int) -> npt.NDArray[np.bool_]:
+    """Which single pixels have none of the others within 2 px."""
+    alone = np.ones(len(singles), np.bool_)
+    for dy in range(-2, 3):
+        for dx in range(-2, 3):
+            x = singles.x + dx
+            flat = (singles.y + dy) * width + x
+            at = np.searchsorted(others, flat).clip(max=len(others) - 1)
+            alone &= (others[at] != flat) | (x < 0) | (x >= width)
+    return alone
+
+
+def _joined(some: BadPixels, singles: BadPixels, places: tuple[Place, ...]) -> BadPixels:
+    """Both in reading order."""
+    y, x = np.concatenate([some.y, singles.y]), np.concatenate([some.x, singles.x])
+    order = np.lexsort((x, y))
+    value, kind = np.concatenate([some.value, singles.value]), np.concatenate([some.kind, singles.kind])
+    return BadPixels(y=y[order], x=x[order], value=value[order], kind=kind[order], places=places)
+
+
+def _place(kind: int, flat: Flat, width: int) -> Place:
+    y, x = np.divmod(flat, width)
+    return Place(kind, int(y.min()), int(x.min()), int(y.max()) + 1, int(x.max()) + 1, len(flat))
+
+
+def _in_strip(
+    pixels: Pixels, noise: NoiseProfile, top: int, bottom: int, known: BadPixels
+) -> tuple[Flat, Flat, npt.NDArray[np.float32], Flat, Flat, npt.NDArray[np.float32]]:
+    """Single bad pixels and corners of clusters in rows top .. bottom, judged with the rows around them.
+
+    Returns:
+        Rows, columns and replacements of the single ones; rows, columns and heights of the corners.
+    """
     height, width = pixels.shape
-    strip = pixels[_beyond(top, bottom, height)][:, _beyond(0, width, width)].astype(np.float32)
+    lowest, highest = max(top - 5, 0), min(bottom + 5, height)
+    grey = pixels[lowest:highest].astype(np.float32)
+    inside = known.within((slice(lowest, highest), slice(0, width)))
+    grey[inside.y, inside.x] = inside.value
+    wide = grey[_beyond(top, bottom, height) - lowest][:, _beyond(0, width, width)]
+    strip = wide[1:-1, 1:-1]
     rows, columns = bottom - top, width
     shifts = ((0, 0), *_CROSS)
     centre, *cross = (strip[2 + dy : 2 + dy + rows, 2 + dx : 2 + dx + columns] for dy, dx in shifts)
@@ -88,9 +239,10 @@ def _in_strip(pixels: Pixels, noise: NoiseProfile, top: int, bottom: int) -> Bad
     limit = NOISE_LIMIT * (1 - NEIGHBOUR_FRACTION) - NEIGHBOUR_NOISE
     y, x = np.nonzero(np.abs(centre - middle) > limit * _lowest_sigma(noise, strip))
     if len(y) == 0:
-        return BadPixels(y=y, x=x, value=np.empty(0, np.float32))
+        return y, x, np.empty(0, np.float32), y, x, np.empty(0, np.float32)
     value = centre[y, x]
-    surround, spread, slope = _surroundings(np.stack([strip[y + 2 + dy, x + 2 + dx] for dy, dx in _RING]))
+    ring = np.stack([strip[y + 2 + dy, x + 2 + dx] for dy, dx in _RING])
+    surround, spread, slope = _surroundings(ring)
     level = [each[y, x] - slope[0] * dy - slope[1] * dx for each, (dy, dx) in zip(cross, _CROSS, strict=True)]
     sign = np.where(value > surround, np.float32(1), np.float32(-1))
     away = sign * (value - surround)
@@ -99,8 +251,48 @@ def _in_strip(pixels: Pixels, noise: NoiseProfile, top: int, bottom: int) -> Bad
     sigma = np.sqrt(noise.variance(surround))
     faulty = (away > NOISE_LIMIT * sigma) & (away > SPREAD_LIMIT * spread)
     faulty &= (follows < NEIGHBOUR_FRACTION * away + NEIGHBOUR_NOISE * sigma) & (beside < SKIRT_LIMIT * away)
-    y, x = y[faulty], x[faulty]
-    return BadPixels(y=y + top, x=x, value=middle[y, x].astype(np.float32))
+    seed = seeds_of(wide, (y, x), sigma=sigma, level=surround, rows=range(-top, height - top))
+    found = y[faulty] + top, x[faulty], middle[y[faulty], x[faulty]].astype(np.float32)
+    return *found, y[seed] + top, x[seed], away[seed]
+
+
+def _clusters(
+    pixels: Pixels, noise: NoiseProfile, aside: Mask | None, known: BadPixels, seeds: tuple[Flat, Flat]
+) -> list[Flat]:
+    """Clusters of faulty pixels, each in reading order, from their corners."""
+    if not len(seeds[0]):
+        return []
+    height, width = pixels.shape
+    low, high = np.percentile(evenly_sampled(pixels, 1 << 16), (1, 99))
+    usual = Range(float(low), float(high))
+    seen: set[int] = set()
+    taken: set[int] = set()
+    clusters = []
+    refused = 0
+    for y, x in zip(*(each.tolist() for each in seeds), strict=True):
+        if y * width + x in seen:
+            continue
+        for reach in REACHES_PX:
+            rows = slice(max(y - reach, 0), min(y + reach + 1, height))
+            columns = slice(max(x - reach, 0), min(x + reach + 1, width))
+            window = pixels[rows, columns].astype(np.float32)
+            inside = known.within((rows, columns))
+            window[inside.y, inside.x] = inside.value
+            closed = np.zeros(window.shape, np.bool_) if aside is None else aside.within(rows, columns)
+            place = (y - rows.start, x - columns.start)
+            group, accepted = find_cluster(window, place, noise=noise, usual=usual, closed=closed)
+            at_y, at_x = np.nonzero(group)
+            if not len(at_y) or (max(abs(at_y - place[0]).max(), abs(at_x - place[1]).max()) < reach - 2):
+                break
+        flat = (at_y + rows.start) * width + at_x + columns.start
+        seen.update(flat.tolist())
+        if accepted and taken.isdisjoint(flat.tolist()):
+            clusters.append(flat)
+            taken.update(flat.tolist())
+        refused += not accepted
+        if refused > MOST_REFUSED + 2 * len(clusters):
+            break
+    return clusters
 
 
 def _surroundings(
@@ -123,11 +315,11 @@ def _surroundings(
 
 
 def _beyond(first: int, last: int, size: int) -> npt.NDArray[np.intp]:
-    """Indices first - 2 .. last + 2 into an axis; beyond its ends stand in those two and three px inside.
+    """Indices first - 3 .. last + 3 into an axis; beyond its ends stand in those two to four px inside.
 
     So a faulty pixel at the border, single or in a pair, has no copy among its own neighbours.
     """
-    index = np.arange(first - 2, last + 2)
+    index = np.arange(first - 3, last + 3)
     index = np.where(index < 0, 1 - index, np.where(index >= size, 2 * size - 3 - index, index))
     return index.clip(0, size - 1)
 

@@ -9,8 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from longexposure.enhance.areas import SetAside, find_set_aside
-from longexposure.enhance.bad_pixels import BadPixels, find_bad_pixels
+from longexposure.enhance.bad_pixels import GIVEN, BadPixels, find_bad_pixels
 from longexposure.grey import GreyMap, measure_grey
+from longexposure.masks import Mask
 from longexposure.models.noise_range import Conditions
 from longexposure.noise import NoiseProfile, estimate_noise
 from longexposure.noise.calibration import NoiseCalibration
@@ -78,13 +79,18 @@ class ImageStatistics:
 
 
 def examine(
-    pixels: Pixels, noise: NoiseProfile | NoiseCalibration | None = None, *, where: str = "image"
+    pixels: Pixels,
+    noise: NoiseProfile | NoiseCalibration | None = None,
+    *,
+    given: Mask | None = None,
+    where: str = "image",
 ) -> ImageStatistics:
     """Measure one image (H, W); a given noise profile is taken as it is, a calibration where it applies.
 
     Args:
         pixels: the image.
         noise: its noise; None measures it.
+        given: pixels that are known to be faulty.
         where: what it is called in errors.
 
     Raises:
@@ -99,9 +105,16 @@ def examine(
     if isinstance(noise, NoiseCalibration):
         noise, cautions = noise.profile_of(pixels, grey)
     profile = estimate_noise(pixels, grey, aside.mask) if noise is None else noise
-    bad_pixels = find_bad_pixels(pixels, profile, aside.mask)
+    bad = find_bad_pixels(pixels, profile, aside.mask, given)
+    if len(bad.places) or np.any(bad.kind == GIVEN):
+        # they neither set the grey scale nor pass for structure; the rest may then show more of them
+        mask = aside.mask.with_pixels(bad.y, bad.x)
+        grey = measure_grey(pixels, mask)
+        if noise is None:
+            profile = estimate_noise(pixels, grey, mask)
+        bad = find_bad_pixels(pixels, profile, aside.mask, given)
     resampled = resampling_in_words(pixels, profile, aside.mask)
-    return ImageStatistics(grey, profile, bad_pixels, aside, calibration, cautions, resampled)
+    return ImageStatistics(grey, profile, bad, aside, calibration, cautions, resampled)
 
 
 def pages_of(pixels: Pixels) -> Pixels:

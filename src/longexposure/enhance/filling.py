@@ -1,0 +1,277 @@
+"""What stands in for faulty pixels: a smooth surface through what is around, or an edge that crosses a line.
+
+The surface has the least second differences that the noise allows, so that in flat areas the noise around is
+averaged and not carried on, and where there is structure it runs through what is around.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+
+import numpy as np
+import numpy.typing as npt
+import scipy.sparse as sparse
+import scipy.sparse.csgraph as graphs
+import scipy.sparse.linalg as solvers
+
+from longexposure.noise import NoiseProfile
+from longexposure.radiograph import Pixels
+
+Places = npt.NDArray[np.intp]
+"""Rows and columns (2, N) of pixels, in reading order; or indices, or one of the two."""
+Values = npt.NDArray[np.float32]
+Marks = npt.NDArray[np.bool_]
+
+LARGEST_SIDE_PX, PIECE_PX = 56, 24
+"""Wider or higher groups of faulty pixels are filled in pieces of this side."""
+MARGIN_PX = 5
+"""Good pixels all around that a group is filled from."""
+STIFFNESS = (1000.0, 100.0, 10.0, 1.0, 0.1, 0.01)
+"""Weights of smoothness; the first that leaves the surroundings as close as the noise is, or the last."""
+LEVELS_OFF = 1e-3
+"""Weight of slopes beside that of second differences: a surface levels off over 30 px with nothing around."""
+EVEN = 10.0
+"""Surroundings that so stiff a surface describes have no edge."""
+AS_CLOSE = 1.15
+"""Standard deviations of the noise by which the surroundings may differ from their smooth description."""
+WIDEST_LINE_PX, LEAST_LINE_PX = 4, 8
+"""A run of faulty pixels along a line is at most so wide and at least so long."""
+SHIFTS = tuple(range(-8, 9))
+"""Shifts along a line, px, between the sides of an edge that crosses it."""
+LEVEL_SHIFT = 1
+"""An edge that shifts by no more crosses straight."""
+AGREES, CLEARLY = 0.6, 0.3
+"""The sides of an edge agree by less than that fraction of how they do straight across, less some noise."""
+CHUNK = 1 << 13
+
+
+def fill(pixels: Pixels, places: Places, noise: NoiseProfile) -> Values:
+    """Grey values (N,) for faulty pixels of one image (H, W) from its good ones; the image is not modified.
+
+    Args:
+        pixels: the image.
+        places: its faulty pixels in reading order, none twice.
+        noise: profile of the image.
+    """
+    values = np.zeros(places.shape[1], np.float32)
+    if not len(values):
+        return values
+    image = _Known(pixels, places, values)
+    groups = _groups(places, pixels.shape[1])
+    alone = np.array([group[0] for group in groups if len(group) == 1], np.intp)
+    values[alone] = _from_four(image, places[:, alone])
+    image.known[alone] = True
+    edges, has_edge = _on_lines(image, places, noise)
+    for group in groups:
+        pieces = [] if len(group) == 1 else _pieces(places, group)
+        while pieces:  # from the rim of a large group inwards
+            later = []
+            for piece in pieces:
+                surface, even = _smooth(image, places[:, piece], noise)
+                if surface is None:
+                    later.append(piece)
+                    continue
+                values[piece] = surface if even else np.where(has_edge[piece], edges[piece], surface)
+            done = np.setdiff1d(np.concatenate(pieces), np.concatenate(later) if later else [])
+            if not len(done):  # no pixel of the image is good
+                values[group] = float(np.median(pixels))
+                break
+            image.known[done] = True
+            pieces = later
+    return values
+
+
+class _Known:
+    """Grey values of an image of which some pixels are not known yet."""
+
+    def __init__(self, pixels: Pixels, places: Places, values: Values) -> None:
+        self.pixels, self.values = pixels, values
+        self.known = np.zeros(len(values), np.bool_)
+        self._index = places[0] * pixels.shape[1] + places[1]
+
+    def at(self, y: Places, x: Places) -> tuple[Values, Marks]:
+        """Grey values, and whether they can be used; beyond the border none can."""
+        height, width = self.pixels.shape
+        inside = (y >= 0) & (y < height) & (x >= 0) & (x < width)
+        y, x = y.clip(0, height - 1), x.clip(0, width - 1)
+        grey = self.pixels[y, x].astype(np.float32)
+        flat = y * width + x
+        found = np.searchsorted(self._index, flat).clip(max=len(self._index) - 1)
+        faulty = self._index[found] == flat
+        grey = np.where(faulty, self.values[found], grey)
+        return grey, inside & (~faulty | self.known[found])
+
+
+def _runs(places: Places) -> tuple[Places, Places]:
+    """Lengths of the runs of faulty pixels that each pixel is part of: along its column, along its row."""
+    lengths = []
+    for line, at in ((places[1], places[0]), (places[0], places[1])):
+        order = np.lexsort((at, line))
+        new = (np.diff(line[order], prepend=-1) != 0) | (np.diff(at[order], prepend=-1) != 1)
+        run = np.cumsum(new) - 1
+        length = np.empty_like(run)
+        length[order] = np.bincount(run)[run]
+        lengths.append(length)
+    return lengths[0], lengths[1]
+
+
+def _groups(places: Places, width: int) -> list[Places]:
+    """Indices of the pixels in groups of neighbours, corners included, from top to bottom."""
+    flat = places[0] * (width + 2) + places[1]  # so that no row's end touches the next's start
+    rows, columns = [], []
+    for step in (1, width + 1, width + 2, width + 3):
+        found = np.searchsorted(flat, flat + step).clip(max=len(flat) - 1)
+        linked = np.flatnonzero(flat[found] == flat + step)
+        rows.append(linked)
+        columns.append(found[linked])
+    row, column = np.concatenate(rows), np.concatenate(columns)
+    links = sparse.coo_matrix((np.ones(len(row), np.bool_), (row, column)), shape=(len(flat), len(flat)))
+    _, label = graphs.connected_components(links, directed=False)
+    order = np.argsort(label, kind="stable")
+    parts = np.split(order, np.flatnonzero(np.diff(label[order])) + 1)
+    return sorted(parts, key=lambda part: int(part[0]))
+
+
+def _pieces(places: Places, group: Places) -> list[Places]:
+    """A large group in pieces, each of which is filled for itself; a small one as it is."""
+    size = np.ptp(places[:, group], axis=1) + 1
+    if size.max() <= LARGEST_SIDE_PX:
+        return [group]
+    cell = places[:, group] // PIECE_PX
+    order = np.lexsort((cell[1], cell[0]))
+    cell = cell[:, order]
+    return np.split(group[order], np.flatnonzero((np.diff(cell, axis=1) != 0).any(axis=0)) + 1)
+
+
+def _from_four(image: _Known, places: Places) -> Values:
+    """The middle of the four neighbours of pixels that are alone, as many of them as there are."""
+    around = []
+    for dy, dx in ((-1, 0), (1, 0), (0, -1), (0, 1)):
+        grey, good = image.at(places[0] + dy, places[1] + dx)
+        around.append(np.where(good, grey, np.float32(np.nan)))
+    if not places.shape[1]:
+        return np.empty(0, np.float32)
+    with np.errstate(invalid="ignore"):
+        middle = np.nanmedian(np.stack(around), axis=0)
+    return np.asarray(np.nan_to_num(middle), np.float32)
+
+
+def _on_lines(image: _Known, places: Places, noise: NoiseProfile) -> tuple[Values, Marks]:
+    """Values along the edges that cross lines at a slant, and which of the pixels have one."""
+    along_y, along_x = _runs(places)
+    upright = (along_x <= WIDEST_LINE_PX) & (along_y >= np.maximum(LEAST_LINE_PX, 3 * along_x))
+    level = (along_y <= WIDEST_LINE_PX) & (along_x >= np.maximum(LEAST_LINE_PX, 3 * along_y))
+    values, found = np.zeros(places.shape[1], np.float32), np.zeros(places.shape[1], np.bool_)
+    for chosen, axis in ((upright, 1), (level & ~upright, 0)):
+        index = np.flatnonzero(chosen)
+        for start in range(0, len(index), CHUNK):
+            part = index[start : start + CHUNK]
+            values[part], found[part] = _along_edges(image, places[:, part], axis, noise)
+    return values, found
+
+
+def _along_edges(image: _Known, places: Places, axis: int, noise: NoiseProfile) -> tuple[Values, Marks]:
+    """Values for pixels of lines along the edges that cross them at a slant, and which pixels have one.
+
+    The two sides of a line agree best along such an edge; the smooth surface would make stairs of it.
+
+    Args:
+        image: of which the pixels are not known yet.
+        places: the pixels.
+        axis: 1 for columns, whose sides are left and right, 0 for rows.
+        noise: profile of the image.
+    """
+    y, x = places if axis == 1 else places[::-1]
+    read = image.at if axis == 1 else lambda a, b: image.at(b, a)
+    before, after = (_reach(read, y, x, sign) for sign in (-1, 1))
+    gap = before + after
+    near = np.arange(-2, 3)[:, None]
+    costs, ends = [], []
+    for shift in SHIFTS:
+        sides, usable = [], np.ones(len(y), np.bool_)
+        for sign, away in ((-1, before), (1, after)):
+            along = sign * shift * away / gap
+            low = np.floor(along).astype(np.intp)
+            part = (along - low).astype(np.float32)
+            grey, good = read(y + low + np.arange(-2, 4)[:, None], x + sign * away + 0 * near[:1])
+            usable &= good.all(axis=0)
+            sides.append(grey[:-1] * (1 - part) + grey[1:] * part)
+        costs.append(np.where(usable, np.sqrt(np.square(sides[0] - sides[1]).mean(axis=0)), np.inf))
+        ends.append((sides[0][2] * after + sides[1][2] * before) / gap)
+    cost, middle = np.stack(costs), np.stack(ends)
+    best = np.argmin(cost, axis=0)
+    pick = np.arange(len(best))
+    sigma = np.sqrt(noise.variance(middle[best, pick]))
+    slanted = np.abs(np.array(SHIFTS))[best] > LEVEL_SHIFT
+    straight = cost[SHIFTS.index(0)]
+    with np.errstate(invalid="ignore"):
+        clear = (cost[best, pick] + CLEARLY * sigma < AGREES * straight) & np.isfinite(straight)
+    return middle[best, pick].astype(np.float32), clear & slanted & (gap <= WIDEST_LINE_PX + 1)
+
+
+def _reach(read: Callable[[Places, Places], tuple[Values, Marks]], y: Places, x: Places, sign: int) -> Places:
+    """Distance to the nearest usable pixel on one side of a line; more than its width where none is."""
+    away = np.full(len(x), WIDEST_LINE_PX + 2)
+    for distance in range(WIDEST_LINE_PX + 1, 0, -1):
+        away[read(y, x + sign * distance)[1]] = distance
+    return away
+
+
+def _smooth(image: _Known, places: Places, noise: NoiseProfile) -> tuple[Values | None, bool]:
+    """Values of a small group from a smooth surface through what is around it, and whether no edge is there.
+
+    None where there is nothing around it.
+    """
+    height, width = image.pixels.shape
+    (top, left), (bottom, right) = places.min(axis=1), places.max(axis=1)
+    top, left = max(top - MARGIN_PX, 0), max(left - MARGIN_PX, 0)
+    bottom, right = min(bottom + MARGIN_PX + 1, height), min(right + MARGIN_PX + 1, width)
+    y, x = np.mgrid[top:bottom, left:right]
+    grey, good = image.at(y, x)
+    if not good.any():
+        return None, True
+    zero = float(np.median(grey[good]))
+    around = np.where(good, grey.astype(np.float64) - zero, 0.0)
+    expected = AS_CLOSE**2 * float(noise.variance(grey[good]).mean())
+    for stiffness in STIFFNESS:
+        solve = _cached_solver if good.size <= MOST_CACHED_PX else _solver
+        surface = solve(good.shape, good.tobytes(), stiffness)(around.ravel()).reshape(good.shape)
+        if float(np.square(surface - around)[good].mean()) <= expected:
+            break
+    inside = surface[places[0] - top, places[1] - left]
+    return np.asarray(inside + zero, np.float32), stiffness >= EVEN
+
+
+def _solver(
+    shape: tuple[int, ...], good: bytes, stiffness: float
+) -> Callable[[npt.NDArray[np.float64]], npt.NDArray[np.float64]]:
+    """Solves (W + stiffness D'D) x = W f for a pattern of good pixels; D are second differences."""
+    height, width = shape
+
+    def second(size: int) -> sparse.csr_matrix:
+        if size < 3:
+            return sparse.csr_matrix((0, size))
+        return sparse.diags([1.0, -2.0, 1.0], [0, 1, 2], shape=(size - 2, size), format="csr")
+
+    def first(size: int) -> sparse.csr_matrix:
+        return sparse.diags([-1.0, 1.0], [0, 1], shape=(max(size - 1, 0), size), format="csr")
+
+    eye = sparse.identity
+    bends = [
+        sparse.kron(second(height), eye(width)),
+        sparse.kron(eye(height), second(width)),
+        np.sqrt(2) * sparse.kron(first(height), first(width)),
+    ]
+    slopes = [sparse.kron(first(height), eye(width)), sparse.kron(eye(height), first(width))]
+    penalty = sum(bend.T @ bend for bend in bends) + LEVELS_OFF * sum(slope.T @ slope for slope in slopes)
+    weight = np.frombuffer(good, np.bool_).astype(np.float64)
+    # a trace of a weight everywhere keeps the system regular however few pixels are good
+    system = sparse.diags(weight + 1e-9) + stiffness * penalty
+    solve = solvers.splu(system.tocsc()).solve
+    return lambda around: solve(weight * around)
+
+
+MOST_CACHED_PX = 1200
+_cached_solver = lru_cache(maxsize=48)(_solver)
+"""Pieces of lines and small clusters are of few patterns; their windows have at most so many pixels."""
