@@ -8,12 +8,14 @@ neighbours by far more than the noise allows while the neighbours themselves do 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from longexposure.enhance.clusters import REACHES_PX, Range, find_cluster, seeds_of
 from longexposure.enhance.filling import fill
+from longexposure.enhance.graphics import find_graphics
 from longexposure.enhance.lines import find_lines
 from longexposure.grey import evenly_sampled
 from longexposure.masks import Mask
@@ -42,12 +44,17 @@ STRIP_PX = 1 << 18
 Flat = npt.NDArray[np.intp]
 """Pixels as indices into the flattened image, or their rows or columns."""
 
+Kinds = list[tuple[Flat, int]]
+"""Pixels and their kind; where one is of two kinds, the first counts."""
+
 _RING = tuple((dy, dx) for dy in range(-2, 3) for dx in range(-2, 3) if max(abs(dy), abs(dx)) == 2)
 _CROSS = ((-1, 0), (1, 0), (0, -1), (0, 1))
 
 
-SINGLE, CLUSTER, LINE, GIVEN = 1, 2, 3, 4
-"""What a faulty pixel is: alone or one of a pair, of a cluster, of a line, or given by a map."""
+SINGLE, CLUSTER, LINE, GIVEN, GRAPHICS = 1, 2, 3, 4, 5
+"""What a pixel is: alone or one of a pair, of a cluster, of a line, given by a map, or of text and graphics.
+
+The last is not faulty: it is replaced for the network's eyes alone, and comes back to the bit."""
 NAMES = {SINGLE: "single", CLUSTER: "cluster", LINE: "line", GIVEN: "given"}
 
 
@@ -128,42 +135,62 @@ def find_bad_pixels(
         aside: pixels that are no picture of the part, of which none is faulty.
         given: pixels that are known to be faulty.
     """
-    height, width = pixels.shape
-    nothing = np.empty(0, np.intp)
-    known = [(nothing if given is None else _flat(given), GIVEN)]
+    width = pixels.shape[1]
+    known: Kinds = [(np.empty(0, np.intp) if given is None else _flat(given), GIVEN)]
     if noise.sigma == 0 and noise.slope == 0:
-        return _filled(pixels, noise, _merged(known), width)
+        return _filled(pixels, noise, known)
     lines = find_lines(pixels, noise, aside)
-    if sum((line.stop - line.start) * line.width for line in lines) > MOST_LINES * pixels.size:
+    if sum(line.size for line in lines) > MOST_LINES * pixels.size:
         lines = []
-    known += [(line.flat(width), LINE) for line in lines]
-    first = _filled(pixels, noise, _merged(known), width)
-    rows = max(STRIP_PX // width, 8)
-    found = [_in_strip(pixels, noise, top, min(top + rows, height), first) for top in range(0, height, rows)]
-    y, x, value, seed_y, seed_x, high = (np.concatenate(part) for part in zip(*found, strict=True))
-    steepest = np.argsort(-high, kind="stable")
-    clusters = _clusters(pixels, noise, aside, first, (seed_y[steepest], seed_x[steepest]))
+    first = _filled(pixels, noise, known + [(line.flat(width), LINE) for line in lines])
+    low, high = np.percentile(evenly_sampled(pixels, 1 << 16), (1, 99))
+    usual = Range(float(low), float(high))
+    singles, seeds, steep = _searched(pixels, noise, first, usual)
+    clusters = _clusters(pixels, noise, seeds, aside=aside, known=first, usual=usual)
     if sum(len(cluster) for cluster in clusters) > MOST_CLUSTERS * pixels.size:
         clusters = []
-    keep = np.ones(len(y), np.bool_) if aside is None or not aside.count else ~aside.at(y, x)
-    singles = BadPixels(y=y[keep], x=x[keep], value=value[keep], kind=np.full(keep.sum(), SINGLE, np.uint8))
+    if aside is not None and aside.count:
+        singles = singles.chosen(~aside.at(singles.y, singles.x))
+        steep = steep[~aside.at(*np.divmod(steep, width))]
+    faulty = singles.y * width + singles.x, np.concatenate([np.empty(0, np.intp), *clusters])
+    graphics, lines = find_graphics(pixels, noise, steep, faulty, lines)
+    clusters = [left for left in (np.setdiff1d(cluster, graphics) for cluster in clusters) if len(left)]
+    known += [(graphics, GRAPHICS), *((line.flat(width), LINE) for line in lines)]
     known += [(cluster, CLUSTER) for cluster in clusters]
-    others = _merged(known)
-    if not len(others[0]):
-        return singles
-    alone = _alone(singles, others[0], width)
-    known.append((singles.y[~alone] * width + singles.x[~alone], SINGLE))
     places = [_place(LINE, line.flat(width), width) for line in lines]
     places += [_place(CLUSTER, cluster, width) for cluster in clusters]
-    filled = _filled(pixels, noise, _merged(known), width)
+    return _together(pixels, noise, known, singles, tuple(sorted(places, key=lambda place: -place.count)))
+
+
+def _searched(
+    pixels: Pixels, noise: NoiseProfile, known: BadPixels, usual: Range
+) -> tuple[BadPixels, tuple[Flat, Flat], Flat]:
+    """Single bad pixels, corners of clusters (rows and columns, the highest first), and all steep pixels."""
+    height, width = pixels.shape
+    rows = max(STRIP_PX // width, 8)
+    strips = [range(top, min(top + rows, height)) for top in range(0, height, rows)]
+    found = [_in_strip(pixels, noise, strip, known, usual) for strip in strips]
+    y, x, value, seed_y, seed_x, high, steep = (np.concatenate(part) for part in zip(*found, strict=True))
+    order = np.argsort(-high, kind="stable")
+    singles = BadPixels(y=y, x=x, value=value, kind=np.full(len(y), SINGLE, np.uint8))
+    return singles, (seed_y[order], seed_x[order]), steep
+
+
+def _together(
+    pixels: Pixels, noise: NoiseProfile, known: Kinds, singles: BadPixels, places: tuple[Place, ...]
+) -> BadPixels:
+    """Single pixels and all others, with what stands in for them."""
+    width = pixels.shape[1]
+    others, _ = _merged(known)
+    if not len(others):
+        return singles
+    alone = _alone(singles, others, width)
+    known = [*known, (singles.y[~alone] * width + singles.x[~alone], SINGLE)]
+    filled = _filled(pixels, noise, known)
     # single ones beside clusters and lines were judged by these
     limit = NOISE_LIMIT * np.sqrt(noise.variance(filled.value))
     away = np.abs(pixels[filled.y, filled.x] - filled.value) > limit
-    return _joined(
-        filled.chosen(away | (filled.kind != SINGLE)),
-        singles.chosen(alone),
-        tuple(sorted(places, key=lambda place: -place.count)),
-    )
+    return _joined(filled.chosen(away | (filled.kind != SINGLE)), singles.chosen(alone), places)
 
 
 def _flat(mask: Mask) -> Flat:
@@ -176,7 +203,7 @@ def _flat(mask: Mask) -> Flat:
     return np.concatenate(parts)
 
 
-def _merged(parts: list[tuple[Flat, int]]) -> tuple[Flat, npt.NDArray[np.uint8]]:
+def _merged(parts: Kinds) -> tuple[Flat, npt.NDArray[np.uint8]]:
     """Pixels in reading order, none twice, and their kind, the first one of each."""
     flat = np.concatenate([part for part, _ in parts])
     kind = np.concatenate([np.full(len(part), kind, np.uint8) for part, kind in parts])
@@ -184,12 +211,11 @@ def _merged(parts: list[tuple[Flat, int]]) -> tuple[Flat, npt.NDArray[np.uint8]]
     return unique, kind[first]
 
 
-def _filled(
-    pixels: Pixels, noise: NoiseProfile, found: tuple[Flat, npt.NDArray[np.uint8]], width: int
-) -> BadPixels:
+def _filled(pixels: Pixels, noise: NoiseProfile, known: Kinds) -> BadPixels:
     """Faulty pixels with what stands in for them."""
-    y, x = np.divmod(found[0], width)
-    return BadPixels(y=y, x=x, value=fill(pixels, np.stack([y, x]), noise), kind=found[1])
+    flat, kind = _merged(known)
+    y, x = np.divmod(flat, pixels.shape[1])
+    return BadPixels(y=y, x=x, value=fill(pixels, np.stack([y, x]), noise), kind=kind)
 
 
 def _alone(singles: BadPixels, others: Flat, width: int) -> npt.NDArray[np.bool_]:
@@ -218,14 +244,16 @@ def _place(kind: int, flat: Flat, width: int) -> Place:
 
 
 def _in_strip(
-    pixels: Pixels, noise: NoiseProfile, top: int, bottom: int, known: BadPixels
-) -> tuple[Flat, Flat, npt.NDArray[np.float32], Flat, Flat, npt.NDArray[np.float32]]:
-    """Single bad pixels and corners of clusters in rows top .. bottom, judged with the rows around them.
+    pixels: Pixels, noise: NoiseProfile, part: range, known: BadPixels, usual: Range
+) -> tuple[npt.NDArray[Any], ...]:
+    """Single bad pixels and corners of clusters in some rows, judged with the rows around them.
 
     Returns:
-        Rows, columns and replacements of the single ones; rows, columns and heights of the corners.
+        Rows, columns and replacements of the single ones; rows, columns and heights of the corners; indices
+        into the flattened image of all steep pixels.
     """
     height, width = pixels.shape
+    top, bottom = part.start, part.stop
     lowest, highest = max(top - 5, 0), min(bottom + 5, height)
     grey = pixels[lowest:highest].astype(np.float32)
     inside = known.within((slice(lowest, highest), slice(0, width)))
@@ -239,7 +267,8 @@ def _in_strip(
     limit = NOISE_LIMIT * (1 - NEIGHBOUR_FRACTION) - NEIGHBOUR_NOISE
     y, x = np.nonzero(np.abs(centre - middle) > limit * _lowest_sigma(noise, strip))
     if len(y) == 0:
-        return y, x, np.empty(0, np.float32), y, x, np.empty(0, np.float32)
+        none = np.empty(0, np.float32)
+        return y, x, none, y, x, none, y
     value = centre[y, x]
     ring = np.stack([strip[y + 2 + dy, x + 2 + dx] for dy, dx in _RING])
     surround, spread, slope = _surroundings(ring)
@@ -251,20 +280,24 @@ def _in_strip(
     sigma = np.sqrt(noise.variance(surround))
     faulty = (away > NOISE_LIMIT * sigma) & (away > SPREAD_LIMIT * spread)
     faulty &= (follows < NEIGHBOUR_FRACTION * away + NEIGHBOUR_NOISE * sigma) & (beside < SKIRT_LIMIT * away)
-    seed = seeds_of(wide, (y, x), sigma=sigma, level=surround, rows=range(-top, height - top))
+    seed = seeds_of(wide, (y, x), sigma=sigma, level=surround, rows=range(-top, height - top), usual=usual)
     found = y[faulty] + top, x[faulty], middle[y[faulty], x[faulty]].astype(np.float32)
-    return *found, y[seed] + top, x[seed], away[seed]
+    return *found, y[seed] + top, x[seed], away[seed], (y + top) * width + x
 
 
 def _clusters(
-    pixels: Pixels, noise: NoiseProfile, aside: Mask | None, known: BadPixels, seeds: tuple[Flat, Flat]
+    pixels: Pixels,
+    noise: NoiseProfile,
+    seeds: tuple[Flat, Flat],
+    *,
+    aside: Mask | None,
+    known: BadPixels,
+    usual: Range,
 ) -> list[Flat]:
     """Clusters of faulty pixels, each in reading order, from their corners."""
     if not len(seeds[0]):
         return []
     height, width = pixels.shape
-    low, high = np.percentile(evenly_sampled(pixels, 1 << 16), (1, 99))
-    usual = Range(float(low), float(high))
     seen: set[int] = set()
     taken: set[int] = set()
     clusters = []

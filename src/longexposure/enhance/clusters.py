@@ -57,6 +57,11 @@ class Range:
     low: float
     high: float
 
+    def beyond(self, values: Values, sigma: npt.ArrayLike) -> Marks:
+        """Which grey values lie beyond those of the part."""
+        margin = 0.1 * (self.high - self.low) + LEAST_STEP * np.asarray(sigma)
+        return np.asarray((values < self.low - margin) | (values > self.high + margin))
+
 
 def seeds_of(
     strip: Values,
@@ -65,6 +70,7 @@ def seeds_of(
     sigma: npt.NDArray[np.float64],
     level: Values,
     rows: range,
+    usual: Range,
 ) -> Marks:
     """Which of these pixels may be a corner of a cluster, from what is left or right and above or below.
 
@@ -73,10 +79,12 @@ def seeds_of(
         places: rows and columns.
         sigma: standard deviation of the noise at each.
         level: grey value of what surrounds each.
+        usual: grey values of the part.
         rows: those of the strip that the image has, counted as y is; its columns are the image's.
     """
     y, x = places
     centre = strip[y + 3, x + 3]
+    strange = usual.beyond(centre, sigma)
     sharp = []
     for dy, dx in _SIDES:
         behind, first, second, third = (strip[y + 3 + k * dy, x + 3 + k * dx] for k in (-1, 1, 2, 3))
@@ -84,7 +92,7 @@ def seeds_of(
         outside = np.maximum(np.abs(first - second), np.abs(first - third))
         rises = (behind - centre) * np.sign(centre - first)
         steep = (step > LEAST_SEED * sigma) & (outside < OUTSIDE * step + 3.5 * sigma)
-        sharp.append(steep & (rises < INSIDE * step + 3.5 * sigma))
+        sharp.append(steep & (strange | (rises < INSIDE * step + 3.5 * sigma)))
     corner = (sharp[0] | sharp[1]) & (sharp[2] | sharp[3])
     others, columns = np.zeros(len(y), np.int64), strip.shape[1] - 6
     for dy in range(-2, 3):
@@ -123,7 +131,7 @@ def find_cluster(
             if group is None or any(np.array_equal(group, other) for other in tried):
                 continue
             tried.append(group)
-            strict = not _beyond(window[group], usual, sigma)
+            strict = float(usual.beyond(window[group], sigma).mean()) <= 0.5
             if _is_sharp(window, group, closed, sigma=sigma, strict=strict):
                 # good pixels that it encloses stay, where not some that are too noisy happen to look good
                 brighter = float(np.mean(window[group & marked] > level))
@@ -170,12 +178,6 @@ def _connected(marked: Marks, seed: tuple[int, int], *, gap: bool) -> Marks | No
         part = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
         group[part] |= ndimage.binary_closing(np.pad(group[part], 2), _AROUND)[2:-2, 2:-2]
     return group
-
-
-def _beyond(values: Values, usual: Range, sigma: float) -> bool:
-    """Whether most of these grey values lie beyond those of the part."""
-    margin = 0.1 * (usual.high - usual.low) + LEAST_STEP * sigma
-    return float(np.mean((values < usual.low - margin) | (values > usual.high + margin))) > 0.5
 
 
 def _is_sharp(window: Values, group: Marks, closed: Marks, *, sigma: float, strict: bool) -> bool:

@@ -58,7 +58,7 @@ def fill(pixels: Pixels, places: Places, noise: NoiseProfile) -> Values:
     if not len(values):
         return values
     image = _Known(pixels, places, values)
-    groups = _groups(places, pixels.shape[1])
+    groups = groups_of(places, pixels.shape[1])
     alone = np.array([group[0] for group in groups if len(group) == 1], np.intp)
     values[alone] = _from_four(image, places[:, alone])
     image.known[alone] = True
@@ -116,7 +116,7 @@ def _runs(places: Places) -> tuple[Places, Places]:
     return lengths[0], lengths[1]
 
 
-def _groups(places: Places, width: int) -> list[Places]:
+def groups_of(places: Places, width: int) -> list[Places]:
     """Indices of the pixels in groups of neighbours, corners included, from top to bottom."""
     flat = places[0] * (width + 2) + places[1]  # so that no row's end touches the next's start
     rows, columns = [], []

@@ -61,6 +61,11 @@ class Line:
     start: int
     stop: int
 
+    @property
+    def size(self) -> int:
+        """Number of its pixels."""
+        return (self.stop - self.start) * self.width
+
     def flat(self, width: int) -> Index:
         """Its pixels as indices into the flattened image, whose rows have this width, in reading order."""
         along, across = np.arange(self.start, self.stop), np.arange(self.first, self.first + self.width)

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from longexposure.enhance.areas import SetAside, find_set_aside
-from longexposure.enhance.bad_pixels import GIVEN, BadPixels, find_bad_pixels
+from longexposure.enhance.bad_pixels import SINGLE, BadPixels, find_bad_pixels
 from longexposure.grey import GreyMap, measure_grey
 from longexposure.masks import Mask
 from longexposure.models.noise_range import Conditions
@@ -106,7 +106,7 @@ def examine(
         noise, cautions = noise.profile_of(pixels, grey)
     profile = estimate_noise(pixels, grey, aside.mask) if noise is None else noise
     bad = find_bad_pixels(pixels, profile, aside.mask, given)
-    if len(bad.places) or np.any(bad.kind == GIVEN):
+    if np.any(bad.kind != SINGLE):
         # they neither set the grey scale nor pass for structure; the rest may then show more of them
         mask = aside.mask.with_pixels(bad.y, bad.x)
         grey = measure_grey(pixels, mask)

@@ -1,0 +1,325 @@
+"""Text and graphics that were drawn into an image: letters with their dots, scale bars, frames, dotted lines.
+
+Like faulty pixels they have edges that no optics can make. But they come as strokes: thin, straight, sharp on
+both sides and several beside each other, or as dots that are evenly spaced. Faulty pixels do not.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import scipy.sparse as sparse
+import scipy.sparse.csgraph as graphs
+from scipy.ndimage import binary_dilation, find_objects, label, median_filter
+
+from longexposure.enhance.filling import groups_of
+from longexposure.enhance.lines import NEAR_PX, Line
+from longexposure.noise import NoiseProfile
+from longexposure.radiograph import Pixels
+
+LEAST_STEP = 10.0
+"""Strokes differ from what is around them by so many standard deviations of the noise."""
+LEAST_PX, WIDEST_PX = 5, 4
+"""A stroke is at least so long and at most so wide."""
+FLANK = 0.06
+"""What is beside a stroke follows it by less than this fraction; a blur by 0.5 px makes that 0.13."""
+SAME_COLOUR = 1.6
+"""Strokes of one text differ from what is around them by the same, but for this factor."""
+NEAR_TEXT_PX = 24
+"""Strokes of one text, and its dots, lie no farther apart."""
+LARGE_PX = 14
+"""Strokes that touch are a text where they are together so large: clusters of faulty pixels are smaller."""
+FAINTEST = 0.25
+"""What belongs to a text differs by at least this fraction of its strokes."""
+FEWEST_ON_LINE, LEAST_ON_LINE = 3, 12
+"""Shapes of exactly one grey value that end in one row, and pixels that they have together at least."""
+SHAPE_REACH_PX, MOST_SHAPE_PX = 40, 1000
+"""How far a shape may reach beyond the part of it that was found, and how large that may be."""
+FEWEST_DOTS, SPACINGS = 5, range(2, 13)
+"""Evenly spaced dots that make a line, and their distances, px."""
+ALIKE = 0.2
+"""Dots of a line differ by the same, but for this fraction."""
+MOST_STROKES = 2000
+"""Where there are more, strokes are what the image shows."""
+
+Flat = npt.NDArray[np.intp]
+Marks = npt.NDArray[np.bool_]
+Boxes = npt.NDArray[np.intp]
+"""Top, left, bottom, right (N, 4) of strokes; the last two are beyond them."""
+
+_REACH = 5
+_AROUND = np.ones((3, 3), np.bool_)
+
+
+def find_graphics(
+    pixels: Pixels, noise: NoiseProfile, steep: Flat, faulty: tuple[Flat, Flat], lines: list[Line]
+) -> tuple[Flat, list[Line]]:
+    """Pixels of text and graphics in one image (H, W), and the lines that are no part of them.
+
+    Args:
+        pixels: the image.
+        noise: its profile.
+        steep: pixels that differ from their neighbours by far more than the noise, as indices into the
+            flattened image.
+        faulty: those that were found alone, and those in clusters, the same way.
+        lines: faulty lines.
+
+    Returns:
+        Indices into the flattened image, in order; the lines that are not drawn.
+    """
+    width = pixels.shape[1]
+    drawn = _drawn(pixels, lines)
+    boxes, step = _strokes(pixels, noise, steep)
+    texts = _texts(boxes, step) if 0 < len(boxes) <= MOST_STROKES else []
+    texts += _on_one_line(pixels, np.union1d(*faulty))
+    drawn += [line for line in lines if line not in drawn and _is_beside(pixels, line, texts)]
+    rest = [line for line in lines if line not in drawn]
+    found = [line.flat(width) for line in drawn]
+    found.append(_dotted(pixels, np.sort(faulty[0])))
+    found += [_of_text(pixels, noise, *text) for text in texts]
+    shapes = _shapes(pixels, np.concatenate([*faulty, *(line.flat(width) for line in lines)]))
+    rest = [line for line in rest if len(np.intersect1d(line.flat(width), shapes)) < 0.9 * line.size]
+    found.append(shapes)
+    through = np.concatenate([np.zeros(0, np.intp), *(line.flat(width) for line in rest)])
+    return np.setdiff1d(np.concatenate(found), through), rest
+
+
+def _strokes(pixels: Pixels, noise: NoiseProfile, steep: Flat) -> tuple[Boxes, npt.NDArray[np.float32]]:
+    """Strokes that steep pixels are part of, and by how much each differs from what is around it."""
+    height, width = pixels.shape
+    y, x = np.divmod(steep, width)
+    inside = (y >= _REACH) & (y < height - _REACH) & (x >= _REACH) & (x < width - _REACH)
+    y, x = y[inside], x[inside]
+    reach = np.arange(-_REACH, _REACH + 1)
+    boxes: list[Boxes] = [np.zeros((0, 4), np.intp)]
+    steps: list[npt.NDArray[np.float32]] = [np.zeros(0, np.float32)]
+    for start in range(0, len(y), 1 << 13):
+        part = slice(start, start + (1 << 13))
+        at_y, at_x = y[part, None, None] + reach[:, None], x[part, None, None] + reach
+        window = pixels[at_y, at_x].astype(np.float32)
+        rim = np.concatenate(
+            [window[:, [0, -1]].reshape(len(window), -1), window[:, 1:-1, 0], window[:, 1:-1, -1]], 1
+        )
+        level = np.median(rim, axis=1)
+        step = window[:, _REACH, _REACH] - level
+        sigma = np.sqrt(noise.variance(level)).astype(np.float32)
+        away = (window - level[:, None, None]) / np.where(step == 0, 1, step)[:, None, None]
+        doubt = sigma / np.maximum(np.abs(step), 1e-6)
+        for along in (0, 1):
+            first, last, left, right, sharp = _straight(away if along == 0 else away.swapaxes(1, 2), doubt)
+            good = sharp & (last - first + 1 >= LEAST_PX) & (doubt * LEAST_STEP < 1)
+            lower, upper = np.stack([first, left], 1)[good], np.stack([last, right], 1)[good] + 1
+            if along == 1:
+                lower, upper = lower[:, ::-1], upper[:, ::-1]
+            middle = np.stack([y[part][good], x[part][good]], 1)
+            boxes.append(np.concatenate([middle + lower, middle + upper], 1))
+            steps.append(step[good])
+    return np.concatenate(boxes), np.concatenate(steps)
+
+
+def _straight(
+    away: npt.NDArray[np.float32], doubt: npt.NDArray[np.float32]
+) -> tuple[Flat, Flat, Flat, Flat, Marks]:
+    """First and last row, left and right column of the upright stroke through the middle of windows, from it.
+
+    And whether what is beside it is flat. `away` is 1 in the middle and 0 around.
+    """
+    middle = _REACH
+    high = away > 0.5
+    reach = np.arange(len(away))[:, None], np.arange(away.shape[1])[None]
+    left, right = np.zeros(away.shape[:2], np.intp), np.zeros(away.shape[:2], np.intp)
+    for side, ends in ((-1, left), (1, right)):
+        on = np.ones(away.shape[:2], np.bool_)
+        for distance in range(1, WIDEST_PX + 1):
+            on &= high[:, :, middle + side * distance]
+            ends += on
+    narrow = high[:, :, middle] & (left + right < WIDEST_PX)
+    far_left, far_right = (middle - left - 1).clip(min=0), (middle + right + 1).clip(max=2 * middle)
+    flank = 0.5 * (away[(*reach, far_left)] + away[(*reach, far_right)])
+    flat = (np.abs(away[(*reach, far_left)]) < 0.3) & (np.abs(away[(*reach, far_right)]) < 0.3)
+    row = narrow & flat
+    first, last = (np.full(len(away), middle) for _ in range(2))
+    for side, ends in ((-1, first), (1, last)):
+        on = row[:, middle].copy()
+        for distance in range(1, middle + 1):
+            on &= row[:, middle + side * distance]
+            ends += side * on
+    along = np.arange(away.shape[1])
+    part = (along >= first[:, None]) & (along <= last[:, None]) & row
+    count = np.maximum(part.sum(axis=1), 1)
+    follows = np.abs((flank * part).sum(axis=1) / count)
+    sharp = row[:, middle] & (follows + doubt / np.sqrt(2 * count) < FLANK + doubt)
+    return first - middle, last - middle, -left[:, middle], right[:, middle], sharp
+
+
+def _texts(boxes: Boxes, step: npt.NDArray[np.float32]) -> list[tuple[tuple[int, int, int, int], float, int]]:
+    """Box, step and longest stroke of each group of strokes near each other and of one colour."""
+    boxes, first = np.unique(boxes, axis=0, return_index=True)
+    step = step[first]
+    gap = np.maximum(
+        np.maximum(boxes[:, None, 0] - boxes[None, :, 2], boxes[:, None, 1] - boxes[None, :, 3]), 0
+    )
+    gap = np.maximum(gap, gap.T)
+    ratio = step[:, None] / step[None]
+    alike = (ratio > 1 / SAME_COLOUR) & (ratio < SAME_COLOUR)
+    _, touching = graphs.connected_components(sparse.csr_matrix(alike & (gap <= 1)), directed=False)
+    count, group = graphs.connected_components(
+        sparse.csr_matrix(alike & (gap <= NEAR_TEXT_PX)), directed=False
+    )
+    texts = []
+    for each in range(count):
+        mine = group == each
+        box = (*boxes[mine, :2].min(axis=0).tolist(), *boxes[mine, 2:].max(axis=0).tolist())
+        size = boxes[mine, 2:] - boxes[mine, :2]
+        crossing = (
+            len(np.unique(np.argmax(size, axis=1))) > 1 and max(box[2] - box[0], box[3] - box[1]) > LARGE_PX
+        )
+        if len(np.unique(touching[mine])) > 1 or crossing:
+            texts.append((box, float(np.median(step[mine])), int(size.max())))
+    return texts
+
+
+def _on_one_line(pixels: Pixels, faulty: Flat) -> list[tuple[tuple[int, int, int, int], float, int]]:
+    """The same of shapes of exactly one grey value that stand on one line, as letters and their dots do."""
+    grey = pixels[np.divmod(faulty, pixels.shape[1])]
+    texts = []
+    for value in np.unique(grey):
+        same = np.stack(np.divmod(faulty[grey == value], pixels.shape[1]))
+        if same.shape[1] < LEAST_ON_LINE:
+            continue
+        shapes = groups_of(same, pixels.shape[1])
+        boxes = np.array([[*same[:, s].min(axis=1), *same[:, s].max(axis=1) + 1] for s in shapes])
+        size = boxes[:, 2:] - boxes[:, :2]
+        letter = (size.max(axis=1) >= LEAST_PX) & (
+            np.array([len(s) for s in shapes]) < 0.8 * size.prod(axis=1)
+        )
+        for number in np.flatnonzero(letter | (size.max(axis=1) >= 2 * size.min(axis=1))):
+            beside = np.abs(boxes[:, [1, 3]] - boxes[number, [3, 1]]).min(axis=1) <= NEAR_TEXT_PX // 2
+            row = np.flatnonzero(
+                beside & (boxes[:, 2] == boxes[number, 2]) & (size[:, 0] <= 3 * size[number, 0])
+            )
+            if len(row) >= FEWEST_ON_LINE and letter[row].any() and size[row, 0].max() >= LEAST_PX:
+                box = (*boxes[row, :2].min(axis=0).tolist(), *boxes[row, 2:].max(axis=0).tolist())
+                around = float(
+                    np.median(pixels[max(box[0] - 9, 0) : box[2] + 9, max(box[1] - 9, 0) : box[3] + 9])
+                )
+                texts.append((box, float(value) - around, int(size[row, 0].max())))
+    return texts
+
+
+def _of_text(
+    pixels: Pixels, noise: NoiseProfile, box: tuple[int, int, int, int], step: float, longest: int
+) -> Flat:
+    """Pixels of everything small in a text's surroundings that differs as its strokes do."""
+    height, width = pixels.shape
+    reach = NEAR_TEXT_PX
+    rows = slice(max(box[0] - reach, 0), min(box[2] + reach, height))
+    columns = slice(max(box[1] - reach, 0), min(box[3] + reach, width))
+    window = pixels[rows, columns].astype(np.float32)
+    around = median_filter(window, 4 * WIDEST_PX + 1, mode="nearest")
+    sigma = np.sqrt(noise.variance(around))
+    away = (window - around) * np.sign(step)
+    shapes, _ = label(away > np.maximum(5 * sigma, 0.05 * abs(step)), _AROUND)
+    marked = np.zeros(window.shape, np.bool_)
+    largest = max(3 * longest, 2 * LARGE_PX)
+    for number, place in enumerate(find_objects(shapes), start=1):
+        shape = shapes[place] == number
+        size = max(shape.shape)
+        if size <= largest and away[place][shape].max() >= FAINTEST * abs(step):
+            marked[place] |= shape
+    marked |= binary_dilation(marked, _AROUND) & (away > 3 * sigma)
+    y, x = np.nonzero(marked)
+    return np.asarray((y + rows.start) * width + x + columns.start, np.intp)
+
+
+def _dotted(pixels: Pixels, single: Flat) -> Flat:
+    """Those of some single pixels that are evenly spaced along a row or column, and of one grey value."""
+    height, width = pixels.shape
+    y, x = np.divmod(single, width)
+    value = pixels[y, x].astype(np.float64)
+    spread = ALIKE * np.abs(value - float(np.median(pixels[:: max(height // 64, 1)])))
+    part_of = np.zeros(len(single), np.bool_)
+    for dy, dx in ((0, 1), (1, 0)):
+        for spacing in SPACINGS:
+            members = [np.arange(len(single))]
+            chain = np.ones(len(single), np.bool_)
+            for k in range(1, FEWEST_DOTS):
+                at_x = x + k * spacing * dx
+                flat = (y + k * spacing * dy) * width + at_x
+                found = np.searchsorted(single, flat).clip(max=max(len(single) - 1, 0))
+                chain &= (single[found] == flat) & (at_x < width) & (np.abs(value[found] - value) <= spread)
+                members.append(found)
+            for found in members:
+                part_of[found[chain]] = True
+    return single[part_of]
+
+
+def _shapes(pixels: Pixels, faulty: Flat) -> Flat:
+    """Pixels of large thin shapes of exactly one grey value: arrows, circles, frames."""
+    height, width = pixels.shape
+    faulty = np.unique(faulty)
+    grey = pixels[np.divmod(faulty, width)]
+    found, seen = [np.zeros(0, np.intp)], np.zeros(0, np.intp)
+    for value in np.unique(grey):
+        same = faulty[grey == value]
+        if len(same) < LEAST_ON_LINE:
+            continue
+        for shape in groups_of(np.stack(np.divmod(same, width)), width):
+            y, x = np.divmod(same[shape], width)
+            if (
+                len(shape) < LEAST_ON_LINE
+                or same[shape[0]] in seen
+                or max(np.ptp(y), np.ptp(x)) > MOST_SHAPE_PX
+            ):
+                continue
+            top, left = max(int(y.min()) - SHAPE_REACH_PX, 0), max(int(x.min()) - SHAPE_REACH_PX, 0)
+            window = pixels[top : int(y.max()) + SHAPE_REACH_PX + 1, left : int(x.max()) + SHAPE_REACH_PX + 1]
+            labels, _ = label(window == value, _AROUND)
+            at_y, at_x = np.nonzero(labels == labels[y[0] - top, x[0] - left])
+            size = np.ptp(at_y) + 1, np.ptp(at_x) + 1
+            at_y, at_x = at_y + top, at_x + left
+            inside = at_y.min() > 0 and at_x.min() > 0 and at_y.max() < height - 1 and at_x.max() < width - 1
+            thin = len(at_y) < 0.5 * size[0] * size[1] and min(size) > WIDEST_PX and max(size) > LARGE_PX
+            flat = np.sort(at_y * width + at_x)
+            seen = np.union1d(seen, flat)
+            if inside and thin:
+                found.append(flat)
+    return np.unique(np.concatenate(found))
+
+
+def _is_beside(pixels: Pixels, line: Line, texts: list[tuple[tuple[int, int, int, int], float, int]]) -> bool:
+    """Whether a line inside the image belongs to a text beside it, as a scale bar does."""
+    if min(line.start, pixels.shape[line.axis] - line.stop) <= NEAR_PX:
+        return False
+    y, x = np.divmod(line.flat(pixels.shape[1]), pixels.shape[1])
+    for (top, left, bottom, right), *_ in texts:
+        gap = max(top - int(y.max()), int(y.min()) - bottom, left - int(x.max()), int(x.min()) - right)
+        if gap <= NEAR_TEXT_PX:
+            return True
+    return False
+
+
+def _drawn(pixels: Pixels, lines: list[Line]) -> list[Line]:
+    """Lines that end inside the image as graphics do: in another's end, crossing one, or as thick bars."""
+    drawn = []
+    for line in lines:
+        length, across = pixels.shape[line.axis], line.stop - line.start
+        if min(line.start, length - line.stop) <= NEAR_PX:
+            continue
+        part = slice(line.start, line.stop), slice(line.first, line.first + line.width)
+        values = pixels[part if line.axis == 0 else part[::-1]]
+        even = int(np.ptp(values.astype(np.float64))) == 0
+        bar = line.width > 1 and across < length / 3
+        met = any(_meet(line, other) for other in lines if other.axis != line.axis)
+        if even and (bar or met):
+            drawn.append(line)
+    return drawn
+
+
+def _meet(line: Line, other: Line) -> bool:
+    """Whether a line ends where another ends, or both cross inside their ends."""
+    near = NEAR_PX + line.width + other.width
+    ends = [abs(end - other.first) <= near for end in (line.start, line.stop)]
+    others = [abs(end - line.first) <= near for end in (other.start, other.stop)]
+    crossing = line.start < other.first < line.stop and other.start < line.first < other.stop
+    return (any(ends) and any(others)) or (crossing and other.start > NEAR_PX)
