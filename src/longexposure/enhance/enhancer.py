@@ -22,7 +22,7 @@ import numpy.typing as npt
 from longexposure.engines.base import ENGINES, Engine, FallbackEngine, Unit, run_any_size
 from longexposure.engines.choice import load_engine
 from longexposure.enhance.areas import REACH
-from longexposure.enhance.bad_pixels import BadPixels
+from longexposure.enhance.bad_pixels import GRAPHICS, BadPixels
 from longexposure.enhance.faint import REACH_PX, disturbance, faintness, worth
 from longexposure.enhance.inspection import inspect
 from longexposure.enhance.statistics import ImageStatistics, examine, pages_of
@@ -217,8 +217,7 @@ class Enhancer:
                         "unit_offset": found.grey.offset,
                         "noise": found.noise.as_dict(),
                         **({"calibration": found.calibration.reference()} if found.calibration else {}),
-                        "bad_pixels_replaced": len(found.bad_pixels) if strength > 0 else 0,
-                        **({"set_aside": dict(found.aside.kinds)} if found.aside.mask.count else {}),
+                        **found.replaced(strength),
                         **({"cautions": list(found.cautions)} if found.cautions else {}),
                     }
                     for found in statistics
@@ -295,6 +294,9 @@ class Enhancer:
                 enhanced = given + strength * (enhanced - given)
             part = core[strip.start - rows.start : strip.stop - rows.start]
             part[...] = to_type(enhanced, page.dtype)
+            drawn = bad.within((strip, columns))
+            drawn = drawn.chosen(drawn.kind == GRAPHICS)
+            part[drawn.y, drawn.x] = window[strip, columns][drawn.y, drawn.x]
             if found.aside.mask.count:
                 top = tile.window[0].start
                 place = slice(top + strip.start, top + strip.stop)

@@ -76,7 +76,9 @@ def find_graphics(
     rest = [line for line in lines if line not in drawn]
     found = [line.flat(width) for line in drawn]
     found.append(_dotted(pixels, np.sort(faulty[0])))
-    found += [_of_text(pixels, noise, *text) for text in texts]
+    for box, step_of, longest in texts:
+        found.append(_of_text(pixels, noise, box, step_of, longest))
+        found.append(_continued(pixels, np.sort(faulty[1]), found[-1]))
     shapes = _shapes(pixels, np.concatenate([*faulty, *(line.flat(width) for line in lines)]))
     rest = [line for line in rest if len(np.intersect1d(line.flat(width), shapes)) < 0.9 * line.size]
     found.append(shapes)
@@ -138,7 +140,8 @@ def _straight(
     flank = 0.5 * (away[(*reach, far_left)] + away[(*reach, far_right)])
     flat = (np.abs(away[(*reach, far_left)]) < 0.3) & (np.abs(away[(*reach, far_right)]) < 0.3)
     row = narrow & flat
-    first, last = (np.full(len(away), middle) for _ in range(2))
+    first: Flat = np.full(len(away), middle)
+    last: Flat = np.full(len(away), middle)
     for side, ends in ((-1, first), (1, last)):
         on = row[:, middle].copy()
         for distance in range(1, middle + 1):
@@ -177,6 +180,41 @@ def _texts(boxes: Boxes, step: npt.NDArray[np.float32]) -> list[tuple[tuple[int,
         if len(np.unique(touching[mine])) > 1 or crossing:
             texts.append((box, float(np.median(step[mine])), int(size.max())))
     return texts
+
+
+def _continued(pixels: Pixels, clusters: Flat, text: Flat) -> Flat:
+    """Clusters that go on where a text ends, in its colour: letters without a straight stroke."""
+    width = pixels.shape[1]
+    if not len(clusters) or not len(text):
+        return np.zeros(0, np.intp)
+    places = np.stack(np.divmod(clusters, width))
+    groups = groups_of(places, width)
+    boxes = np.array([[*places[:, g].min(axis=1), *places[:, g].max(axis=1)] for g in groups])
+    grey = np.array([float(np.median(pixels[tuple(places[:, g])])) for g in groups])
+    y, x = np.divmod(text, width)
+    box = np.array([y.min(), x.min(), y.max(), x.max()])
+    values = pixels[y, x].astype(np.float64)
+    colour, around = (
+        float(np.median(values)),
+        float(np.median(pixels[y.min() : y.max() + 1, x.min() : x.max() + 1])),
+    )
+    alike = np.abs(grey - colour) < 0.4 * abs(colour - around)
+    taken = np.zeros(len(groups), np.bool_)
+    while True:
+        gap = np.maximum(np.maximum(boxes[:, :2] - box[2:], box[:2] - boxes[:, 2:]).max(axis=1), 0)
+        # on the same line of text
+        level = (boxes[:, 2] >= box[0]) & (boxes[:, 0] <= box[2])
+        more = alike & level & ~taken & (gap <= NEAR_TEXT_PX // 2)
+        if not more.any():
+            break
+        taken |= more
+        box = np.array(
+            [
+                *np.minimum(box[:2], boxes[more, :2].min(axis=0)),
+                *np.maximum(box[2:], boxes[more, 2:].max(axis=0)),
+            ]
+        )
+    return np.concatenate([np.zeros(0, np.intp), *(clusters[groups[k]] for k in np.flatnonzero(taken))])
 
 
 def _on_one_line(pixels: Pixels, faulty: Flat) -> list[tuple[tuple[int, int, int, int], float, int]]:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from longexposure.enhance.areas import SetAside, find_set_aside
-from longexposure.enhance.bad_pixels import SINGLE, BadPixels, find_bad_pixels
+from longexposure.enhance.bad_pixels import CLUSTER, GIVEN, GRAPHICS, LINE, SINGLE, BadPixels, find_bad_pixels
 from longexposure.grey import GreyMap, measure_grey
 from longexposure.masks import Mask
 from longexposure.models.noise_range import Conditions
@@ -27,6 +28,19 @@ RESAMPLED = (
     "noise that neighbours share is left more than other noise; enhance the image as the detector gave it, "
     "and enlarge or turn the result"
 )
+
+MARKS = {
+    SINGLE: "found alone or in a pair",
+    CLUSTER: "found in a cluster",
+    LINE: "found in a line",
+    GIVEN: "given by a map",
+    GRAPHICS: "no picture of the part",
+}
+"""What the values of a mask of faulty pixels mean; 0 is good."""
+MANY_FAULTY = 0.005
+"""A larger fraction of faulty pixels is warned of."""
+PLACES_TOLD = 3
+MARK_ROWS = 512
 
 
 @dataclass(frozen=True)
@@ -65,9 +79,51 @@ class ImageStatistics:
         """The same with more cautions."""
         return dataclasses.replace(self, cautions=(*self.cautions, *cautions)) if cautions else self
 
+    @property
+    def set_aside(self) -> dict[str, int]:
+        """Number of pixels that are no picture of the part, by what they are, in words."""
+        graphics = int(np.count_nonzero(self.bad_pixels.kind == GRAPHICS))
+        return {**self.aside.kinds, **({"text and graphics": graphics} if graphics else {})}
+
+    def replaced(self, strength: float) -> dict[str, Any]:
+        """What an image's history says of its faulty pixels, and of what is no picture of the part."""
+        counts = self.bad_pixels.counts if strength > 0 else {}
+        return {
+            "bad_pixels_replaced": sum(counts.values()),
+            **({"bad_pixels": counts} if set(counts) - {"single"} else {}),
+            **({"set_aside": self.set_aside} if self.set_aside else {}),
+        }
+
+    def marks(self) -> npt.NDArray[np.uint8]:
+        """What every pixel (H, W) is: 0 a good one, or a number of `MARKS`."""
+        marked = np.zeros(self.aside.mask.shape, np.uint8)
+        for row in range(0, len(marked), MARK_ROWS):
+            rows = slice(row, row + MARK_ROWS)
+            marked[rows][self.aside.mask.within(rows)] = GRAPHICS
+        faulty = self.bad_pixels
+        keep = marked[faulty.y, faulty.x] == 0
+        marked[faulty.y[keep], faulty.x[keep]] = faulty.kind[keep]
+        return marked
+
+    def _faults(self) -> tuple[str, ...]:
+        """What is to be told of the faulty pixels."""
+        told, places = [], self.bad_pixels.places
+        if places:
+            named = "; ".join(str(place) for place in places[:PLACES_TOLD])
+            more = f" and {len(places) - PLACES_TOLD} more" if len(places) > PLACES_TOLD else ""
+            told.append(
+                f"faulty lines or clusters were found and filled, do not measure there: {named}{more}"
+            )
+        fraction = sum(self.bad_pixels.counts.values()) / (
+            self.aside.mask.shape[0] * self.aside.mask.shape[1]
+        )
+        if fraction > MANY_FAULTY:
+            told.append(f"{100 * fraction:.2g} % of the pixels are faulty and were filled")
+        return tuple(told)
+
     def warnings(self, trained: Conditions | None) -> tuple[str, ...]:
         """Where the noise lies outside what a network was trained for, if that is known, and the cautions."""
-        cautions = self.cautions
+        cautions = (*self._faults(), *self.cautions)
         if self.aside.mask.fraction > MUCH_ASIDE:
             cautions = (*cautions, f"no picture of the part, and set aside: {self.aside.in_words()}")
         if self.resampled:
