@@ -62,6 +62,18 @@ def enhance(
         Path | None,
         typer.Option(metavar="FILE.toml", help="The machine's noise, which `noise machine` measured."),
     ] = None,
+    bad_pixels: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="The detector's faulty pixels: mask (TIFF, PNG), x,y (CSV) or XML."
+        ),
+    ] = None,
+    bad_pixel_masks: Annotated[
+        bool,
+        typer.Option(
+            "--bad-pixel-masks/--no-bad-pixel-masks", help="Write what was filled as NAME.bad.tif beside."
+        ),
+    ] = False,
     recursive: Annotated[
         bool,
         typer.Option("--recursive/--no-recursive", "-r", help="Subfolders too, structure kept."),
@@ -95,6 +107,7 @@ def enhance(
     from longexposure.enhance.enhancer import ModelChoice
     from longexposure.enhance.files import enhance_files
     from longexposure.enhance.jobs import plan_files, settings_of
+    from longexposure.io.defect_maps import read_defect_map
     from longexposure.noise.calibration import read_calibration
 
     refuse_target(report, suffixes=(".html", ".htm"), ours=is_report)
@@ -102,6 +115,7 @@ def enhance(
     places = places_of(report_place)
     choice = ModelChoice(model, engine=engine, device=device, precision=precision)
     known = None if noise is None else read_calibration(noise)
+    faulty = None if bad_pixels is None else read_defect_map(bad_pixels)
     to_stderr = str(json_file) == "-"
     with _ended_by_signals():
         with progress("looking", total=None, quiet=quiet) as shown_progress:
@@ -115,12 +129,14 @@ def enhance(
                 recursive=recursive,
                 sidecar=sidecar,
                 compress=compress,
+                bad_pixels=faulty,
+                masks=bad_pixel_masks,
                 on_job=lambda done, total, job: shown_progress.part(done, f"of {total}, {job.name}"),
             )
         batch = Batch(jobs, quiet=quiet, to_stderr=to_stderr)
         if dry_run:
             settings_of(
-                choice, known, strength=strength, compress=compress
+                choice, known, strength=strength, compress=compress, bad_pixels=faulty
             )  # so that a model that is not there is told
             batch.foretell()
         else:
@@ -132,6 +148,8 @@ def enhance(
                 strength=strength,
                 sidecar=sidecar,
                 compress=compress,
+                bad_pixels=faulty,
+                masks=bad_pixel_masks,
                 on_progress=batch.at_work,
             )
             try:
@@ -202,11 +220,12 @@ def _image_facts(path: Path) -> dict[str, Any]:
             "in words": in_words(found.noise, found.grey),
             "percentiles": {f"{mark}": float(np.percentile(left, mark)) for mark in PERCENTILES},
             "noise": found.noise.as_dict(),
-            "bad pixels": len(found.bad_pixels),
+            "bad pixels": sum(found.bad_pixels.counts.values()),
+            "bad pixels by kind": found.bad_pixels.counts,
             "set aside": {
                 "in words": found.aside.in_words() or "nothing",
                 "fraction": found.aside.mask.fraction,
-                "pixels": dict(found.aside.kinds),
+                "pixels": found.set_aside,
             },
             "grey map": dataclasses.asdict(found.grey),
             "warnings": [*enhanced, *found.warnings(trained)],

@@ -143,8 +143,8 @@ def find_bad_pixels(
     if sum(line.size for line in lines) > MOST_LINES * pixels.size:
         lines = []
     first = _filled(pixels, noise, known + [(line.flat(width), LINE) for line in lines])
-    low, high = np.percentile(evenly_sampled(pixels, 1 << 16), (1, 99))
-    usual = Range(float(low), float(high))
+    least, low, high, most = np.percentile(evenly_sampled(pixels, 1 << 16), (1, 3, 97, 99)).tolist()
+    usual = Range(least, most)
     singles, seeds, steep = _searched(pixels, noise, first, usual)
     clusters = _clusters(pixels, noise, seeds, aside=aside, known=first, usual=usual)
     if sum(len(cluster) for cluster in clusters) > MOST_CLUSTERS * pixels.size:
@@ -153,7 +153,7 @@ def find_bad_pixels(
         singles = singles.chosen(~aside.at(singles.y, singles.x))
         steep = steep[~aside.at(*np.divmod(steep, width))]
     faulty = singles.y * width + singles.x, np.concatenate([np.empty(0, np.intp), *clusters])
-    graphics, lines = find_graphics(pixels, noise, steep, faulty, lines)
+    graphics, lines = find_graphics(pixels, noise, steep, faulty, lines=lines, usual=Range(low, high))
     clusters = [left for left in (np.setdiff1d(cluster, graphics) for cluster in clusters) if len(left)]
     known += [(graphics, GRAPHICS), *((line.flat(width), LINE) for line in lines)]
     known += [(cluster, CLUSTER) for cluster in clusters]

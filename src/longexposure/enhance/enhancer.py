@@ -11,7 +11,7 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
@@ -29,6 +29,7 @@ from longexposure.enhance.statistics import ImageStatistics, examine, pages_of
 from longexposure.enhance.tiles import Tile, beyond, core_size, plan, with_smaller_cores
 from longexposure.errors import (
     CheckpointError,
+    InputError,
     OutputError,
     RecipeError,
     as_choice,
@@ -40,6 +41,8 @@ from longexposure.errors import (
 )
 from longexposure.grey import to_type
 from longexposure.io import read_radiograph
+from longexposure.io.defect_maps import DefectMap
+from longexposure.masks import Mask
 from longexposure.models.checkpoint import read_header, sha256_of
 from longexposure.models.noise_range import Conditions, conditions_of
 from longexposure.models.registry import CLASSICAL, DEFAULT, find_weights, shipped_weights
@@ -48,6 +51,8 @@ from longexposure.noise.calibration import NoiseCalibration
 from longexposure.radiograph import Pixels, Radiograph, Step, as_pixels, check_pixels
 from longexposure.system import free_memory
 
+KnownFaults = DefectMap | npt.NDArray[np.integer[Any]] | npt.NDArray[np.bool_] | None
+"""Faulty pixels that are known."""
 STRIP_PX = 1 << 17
 """Grey values are mapped there and back in strips of about so many pixels, which stay in the cache."""
 
@@ -133,11 +138,21 @@ class Enhancer:
 
     @overload
     def enhance(
-        self, image: Radiograph, *, noise: NoiseProfile | NoiseCalibration | None = ..., strength: float = ...
+        self,
+        image: Radiograph,
+        *,
+        noise: NoiseProfile | NoiseCalibration | None = ...,
+        strength: float = ...,
+        bad_pixels: KnownFaults = ...,
     ) -> Radiograph: ...
     @overload
     def enhance(
-        self, image: Pixels, *, noise: NoiseProfile | NoiseCalibration | None = ..., strength: float = ...
+        self,
+        image: Pixels,
+        *,
+        noise: NoiseProfile | NoiseCalibration | None = ...,
+        strength: float = ...,
+        bad_pixels: KnownFaults = ...,
     ) -> Pixels: ...
     def enhance(
         self,
@@ -145,6 +160,7 @@ class Enhancer:
         *,
         noise: NoiseProfile | NoiseCalibration | None = None,
         strength: float = 1.0,
+        bad_pixels: KnownFaults = None,
     ) -> Radiograph | Pixels:
         """Enhance an image or a stack; kind, shape, type and grey scale stay, the input is untouched.
 
@@ -156,6 +172,8 @@ class Enhancer:
             noise: its noise, where it is known better than one image can tell, in its grey values; or the
                 calibration of its machine (`longexposure.noise.calibration.read_calibration`).
             strength: 0 gives the input back to the bit, 1 the full enhancement, between mixes the two.
+            bad_pixels: faulty pixels that are known, which are filled besides those found: a map
+                (`longexposure.io.defect_maps.read_defect_map`), or an array (H, W) that is not 0 there.
 
         Raises:
             InputError: wrong type or shape, colours, a masked array, no picture left beside what is set
@@ -166,9 +184,15 @@ class Enhancer:
             ResourceError: not even the smallest tile fits into memory.
         """
         if isinstance(image, Radiograph):
-            pixels, statistics = self.enhance_pages(image.pixels, noise=noise, strength=strength)
-            return image.with_pixels(pixels, self.step(statistics, strength=float(strength)))
-        return self.enhance_pages(as_pixels(image, where="image"), noise=noise, strength=strength)[0]
+            pixels, statistics = self.enhance_pages(
+                image.pixels, noise=noise, strength=strength, bad_pixels=bad_pixels
+            )
+            step = self.step(statistics, strength=float(strength))
+            if isinstance(bad_pixels, DefectMap):
+                step = replace(step, settings={**step.settings, "bad_pixel_map": bad_pixels.reference()})
+            return image.with_pixels(pixels, step)
+        taken = as_pixels(image, where="image")
+        return self.enhance_pages(taken, noise=noise, strength=strength, bad_pixels=bad_pixels)[0]
 
     def enhance_pages(
         self,
@@ -176,6 +200,7 @@ class Enhancer:
         *,
         noise: NoiseProfile | NoiseCalibration | None = None,
         strength: float = 1.0,
+        bad_pixels: KnownFaults = None,
         statistics: Sequence[ImageStatistics] | None = None,
         on_progress: Callable[[float], object] = lambda share: None,
     ) -> tuple[Pixels, Sequence[ImageStatistics]]:
@@ -189,7 +214,8 @@ class Enhancer:
         check_noise(noise)
         pages = pages_of(pixels)
         if statistics is None:
-            statistics = [examine(page, noise) for page in pages]
+            given = _given(bad_pixels, (pages.shape[1], pages.shape[2]))
+            statistics = [examine(page, noise, given=given) for page in pages]
         result, seen = np.empty_like(pages), []
         for number, (page, found, out) in enumerate(zip(pages, statistics, result, strict=True)):
 
@@ -313,6 +339,23 @@ class Enhancer:
         changed = run_any_size(self.engine, disturbed, found.noise_condition) - disturbed
         gain = worth(unit, noise, output - unit, changed, disturbed_by)
         return 1 - np.float32(faint) * (1 - gain)
+
+
+def _given(bad_pixels: KnownFaults, shape: tuple[int, int]) -> Mask | None:
+    """The mask of faulty pixels that are known (raises InputError where it is of another size)."""
+    if isinstance(bad_pixels, DefectMap):
+        return bad_pixels.mask_for(shape, where="image")
+    if bad_pixels is None:
+        return None
+    marked = np.asarray(bad_pixels)
+    if marked.shape != shape or marked.dtype.kind not in "bui":
+        raise InputError(
+            where="bad_pixels",
+            expected=f"a boolean or integer array of the image's shape {shape}",
+            found=f"{marked.dtype} of shape {marked.shape}",
+            advice="mark every faulty pixel of the image with something other than 0",
+        )
+    return Mask.of(marked != 0)
 
 
 def _strips(rows: slice, width: int) -> Iterator[slice]:

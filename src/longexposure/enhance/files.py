@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from longexposure.enhance.enhancer import Enhancer, check_noise, check_strength
-from longexposure.enhance.jobs import Job, explained, noise_given, plan_files
-from longexposure.enhance.statistics import ENHANCED_TWICE, ImageStatistics, examine, pages_of
+from longexposure.enhance.jobs import Job, explained, mask_path, noise_given, plan_files
+from longexposure.enhance.statistics import ENHANCED_TWICE, ImageStatistics, examine, marks_of, pages_of
 from longexposure.errors import LongExposureError, OutputError, ResourceError, as_list, as_path
 from longexposure.io import check_writable_folder, read_radiograph, remove_temporaries, write_radiograph
+from longexposure.io.defect_maps import DefectMap
 from longexposure.io.segments import check_compression
 from longexposure.io.writing import failing_as_output_error
 from longexposure.models.noise_range import Conditions
@@ -61,6 +62,7 @@ class FileResult:
     noise_sigma: float = 0.0
     left_in_flat_areas: float = 1.0
     bad_pixels: int = 0
+    bad_pixels_by_kind: Mapping[str, int] = field(default_factory=dict)
     set_aside: Mapping[str, int] = field(default_factory=dict)
     seconds: float = 0.0
     megapixels: float = 0.0
@@ -89,6 +91,7 @@ class FileResult:
             "noise_sigma": self.noise_sigma,
             "left_in_flat_areas": self.left_in_flat_areas,
             "bad_pixels": self.bad_pixels,
+            "bad_pixels_by_kind": dict(self.bad_pixels_by_kind),
             "set_aside": dict(self.set_aside),
             "seconds": self.seconds,
             "megapixels": self.megapixels,
@@ -109,6 +112,8 @@ def enhance_files(
     recursive: bool = False,
     sidecar: bool = False,
     compress: str | None = None,
+    bad_pixels: DefectMap | None = None,
+    masks: bool = False,
     on_progress: Told | None = None,
 ) -> Iterator[FileResult]:
     """Enhance files into a folder, in their order; a bad file is reported and the others go on.
@@ -129,6 +134,8 @@ def enhance_files(
         recursive: look into the subfolders of folders; the structure is kept.
         sidecar: write each history beside the image too, as JSON.
         compress: compression of TIFFs, see `write_radiograph`; None keeps each file's own.
+        bad_pixels: faulty pixels that are known, which are filled besides those found.
+        masks: write what every pixel is beside the image too, see `mask_path`.
         on_progress: is told how far the file is that is computed.
 
     Raises:
@@ -155,10 +162,20 @@ def enhance_files(
             recursive=recursive,
             sidecar=sidecar,
             compress=compress,
+            bad_pixels=bad_pixels,
+            masks=masks,
         )
     waiting = [job for job in jobs if job.waits]
     with contextlib.closing(
-        _Pipeline(noise, strength, sidecar=sidecar, compress=compress, on_progress=on_progress)
+        _Pipeline(
+            noise,
+            strength,
+            sidecar=sidecar,
+            compress=compress,
+            bad_pixels=bad_pixels,
+            masks=masks,
+            on_progress=on_progress,
+        )
     ) as pipeline:
         loaded = None
         if waiting:
@@ -191,10 +208,13 @@ class _Pipeline:
         *,
         sidecar: bool,
         compress: str | None,
+        bad_pixels: DefectMap | None,
+        masks: bool,
         on_progress: Told | None,
     ) -> None:
         self._noise, self._strength = noise, strength
         self._sidecar, self._compress = sidecar, compress
+        self._bad_pixels, self._masks = bad_pixels, masks
         self._tell: Told = on_progress or (lambda job, stage, share: None)
         self._reader = ThreadPoolExecutor(1, "longexposure-reader")
         self._writer = ThreadPoolExecutor(1, "longexposure-writer")
@@ -301,9 +321,13 @@ class _Pipeline:
         before = read_radiograph(job.source)
         started, statistics = time.perf_counter(), []
         pages = pages_of(before.pixels)
+        given = None
+        if self._bad_pixels is not None:
+            shape = (pages.shape[1], pages.shape[2])
+            given = self._bad_pixels.mask_for(shape, where=str(job.source))
         for number, page in enumerate(pages):
             self._measured = number / len(pages)
-            statistics.append(examine(page, self._noise, where=str(job.source)))
+            statistics.append(examine(page, self._noise, given=given, where=str(job.source)))
         return _Measured(before, statistics, seconds=time.perf_counter() - started)
 
     def _write(
@@ -324,20 +348,33 @@ class _Pipeline:
             "left_in_flat_areas": left_in_flat_areas(
                 statistics[0].aside.blanked(first), pages_of(after.pixels)[0], statistics[0].noise
             ),
-            "bad_pixels": sum(len(found.bad_pixels) for found in statistics),
+            "bad_pixels": sum(sum(found.bad_pixels.counts.values()) for found in statistics),
+            "bad_pixels_by_kind": _summed([found.bad_pixels.counts for found in statistics]),
             "warnings": list(dict.fromkeys(warnings)),
         }
         step = after.history[-1]
         told = {"noise_given": noise_given(self._noise), "compress": self._compress, "result": result}
         source = {"source_sha256": before.source.sha256} if before.source else {}
-        step = replace(step, settings={**step.settings, **source, **told})
+        given = self._bad_pixels
+        faulty = {"bad_pixels_given": given.sha256, "bad_pixel_map": given.reference()} if given else {}
+        step = replace(step, settings={**step.settings, **source, **told, **faulty})
         after = replace(after, history=(*before.history, step))
         with failing_as_output_error(job.target):
             job.target.parent.mkdir(parents=True, exist_ok=True)
         write_radiograph(
             after, job.target, overwrite=job.replaces, sidecar=self._sidecar, compress=self._compress
         )
+        if self._masks:
+            write_radiograph(marks_of(before, statistics), mask_path(job.target), overwrite=job.replaces)
         return replace(_recorded(job, after.history), seconds=seconds, before=before, after=after)
+
+
+def _summed(counts: Sequence[Mapping[str, int]]) -> dict[str, int]:
+    """Numbers of pixels of each kind over all pages."""
+    total: Counter[str] = Counter()
+    for each in counts:
+        total.update(each)
+    return dict(total)
 
 
 def _recorded(job: Job, history: tuple[Step, ...]) -> FileResult:
@@ -354,6 +391,7 @@ def _recorded(job: Job, history: tuple[Step, ...]) -> FileResult:
         left_in_flat_areas=float(result["left_in_flat_areas"]),
         bad_pixels=result["bad_pixels"],
         set_aside=sum((Counter(page.get("set_aside", {})) for page in pages), Counter()),
+        bad_pixels_by_kind=result.get("bad_pixels_by_kind", {}),
         megapixels=math.prod(result["size"]) / 1e6,
         engine=f"{settings['engine']} {settings['precision']}" if "engine" in settings else None,
         noise=NoiseProfile(**pages[0]["noise"]),

@@ -12,8 +12,9 @@ import scipy.sparse as sparse
 import scipy.sparse.csgraph as graphs
 from scipy.ndimage import binary_dilation, find_objects, label, median_filter
 
+from longexposure.enhance.clusters import Range
 from longexposure.enhance.filling import groups_of
-from longexposure.enhance.lines import NEAR_PX, Line
+from longexposure.enhance.lines import NEAR_PX, Line, ends_well
 from longexposure.noise import NoiseProfile
 from longexposure.radiograph import Pixels
 
@@ -29,8 +30,12 @@ NEAR_TEXT_PX = 24
 """Strokes of one text, and its dots, lie no farther apart."""
 LARGE_PX = 14
 """Strokes that touch are a text where they are together so large: clusters of faulty pixels are smaller."""
+FEWEST_ALIKE = 5
+"""Strokes of exactly one grey value that make a text in the range of the part."""
 FAINTEST = 0.25
 """What belongs to a text differs by at least this fraction of its strokes."""
+ONE_VALUE = 0.8
+"""So much of a shape has its grey value; what else is there may be noise beside it."""
 FEWEST_ON_LINE, LEAST_ON_LINE = 3, 12
 """Shapes of exactly one grey value that end in one row, and pixels that they have together at least."""
 SHAPE_REACH_PX, MOST_SHAPE_PX = 40, 1000
@@ -52,7 +57,13 @@ _AROUND = np.ones((3, 3), np.bool_)
 
 
 def find_graphics(
-    pixels: Pixels, noise: NoiseProfile, steep: Flat, faulty: tuple[Flat, Flat], lines: list[Line]
+    pixels: Pixels,
+    noise: NoiseProfile,
+    steep: Flat,
+    faulty: tuple[Flat, Flat],
+    *,
+    lines: list[Line],
+    usual: Range,
 ) -> tuple[Flat, list[Line]]:
     """Pixels of text and graphics in one image (H, W), and the lines that are no part of them.
 
@@ -63,14 +74,18 @@ def find_graphics(
             flattened image.
         faulty: those that were found alone, and those in clusters, the same way.
         lines: faulty lines.
+        usual: grey values of the part.
 
     Returns:
         Indices into the flattened image, in order; the lines that are not drawn.
     """
     width = pixels.shape[1]
     drawn = _drawn(pixels, lines)
-    boxes, step = _strokes(pixels, noise, steep)
-    texts = _texts(boxes, step) if 0 < len(boxes) <= MOST_STROKES else []
+    boxes, step, grey = _strokes(pixels, noise, steep)
+    texts = []
+    if 0 < len(boxes) <= MOST_STROKES:
+        strange = usual.beyond(grey, np.sqrt(noise.variance(grey)))
+        texts = _texts(boxes, step, grey, strange)
     texts += _on_one_line(pixels, np.union1d(*faulty))
     drawn += [line for line in lines if line not in drawn and _is_beside(pixels, line, texts)]
     rest = [line for line in lines if line not in drawn]
@@ -86,8 +101,10 @@ def find_graphics(
     return np.setdiff1d(np.concatenate(found), through), rest
 
 
-def _strokes(pixels: Pixels, noise: NoiseProfile, steep: Flat) -> tuple[Boxes, npt.NDArray[np.float32]]:
-    """Strokes that steep pixels are part of, and by how much each differs from what is around it."""
+def _strokes(
+    pixels: Pixels, noise: NoiseProfile, steep: Flat
+) -> tuple[Boxes, npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    """Strokes that steep pixels are part of, how far each stands out, and its grey value."""
     height, width = pixels.shape
     y, x = np.divmod(steep, width)
     inside = (y >= _REACH) & (y < height - _REACH) & (x >= _REACH) & (x < width - _REACH)
@@ -95,6 +112,7 @@ def _strokes(pixels: Pixels, noise: NoiseProfile, steep: Flat) -> tuple[Boxes, n
     reach = np.arange(-_REACH, _REACH + 1)
     boxes: list[Boxes] = [np.zeros((0, 4), np.intp)]
     steps: list[npt.NDArray[np.float32]] = [np.zeros(0, np.float32)]
+    greys: list[npt.NDArray[np.float32]] = [np.zeros(0, np.float32)]
     for start in range(0, len(y), 1 << 13):
         part = slice(start, start + (1 << 13))
         at_y, at_x = y[part, None, None] + reach[:, None], x[part, None, None] + reach
@@ -116,7 +134,8 @@ def _strokes(pixels: Pixels, noise: NoiseProfile, steep: Flat) -> tuple[Boxes, n
             middle = np.stack([y[part][good], x[part][good]], 1)
             boxes.append(np.concatenate([middle + lower, middle + upper], 1))
             steps.append(step[good])
-    return np.concatenate(boxes), np.concatenate(steps)
+            greys.append(window[good, _REACH, _REACH])
+    return np.concatenate(boxes), np.concatenate(steps), np.concatenate(greys)
 
 
 def _straight(
@@ -127,7 +146,7 @@ def _straight(
     And whether what is beside it is flat. `away` is 1 in the middle and 0 around.
     """
     middle = _REACH
-    high = away > 0.5
+    high = (away > 0.5) & (away < SAME_COLOUR)  # or it is the skirt of what is higher
     reach = np.arange(len(away))[:, None], np.arange(away.shape[1])[None]
     left, right = np.zeros(away.shape[:2], np.intp), np.zeros(away.shape[:2], np.intp)
     for side, ends in ((-1, left), (1, right)):
@@ -155,10 +174,12 @@ def _straight(
     return first - middle, last - middle, -left[:, middle], right[:, middle], sharp
 
 
-def _texts(boxes: Boxes, step: npt.NDArray[np.float32]) -> list[tuple[tuple[int, int, int, int], float, int]]:
+def _texts(
+    boxes: Boxes, step: npt.NDArray[np.float32], grey: npt.NDArray[np.float32], strange: Marks
+) -> list[tuple[tuple[int, int, int, int], float, int]]:
     """Box, step and longest stroke of each group of strokes near each other and of one colour."""
     boxes, first = np.unique(boxes, axis=0, return_index=True)
-    step = step[first]
+    step, grey, strange = step[first], grey[first], strange[first]
     gap = np.maximum(
         np.maximum(boxes[:, None, 0] - boxes[None, :, 2], boxes[:, None, 1] - boxes[None, :, 3]), 0
     )
@@ -177,7 +198,9 @@ def _texts(boxes: Boxes, step: npt.NDArray[np.float32]) -> list[tuple[tuple[int,
         crossing = (
             len(np.unique(np.argmax(size, axis=1))) > 1 and max(box[2] - box[0], box[3] - box[1]) > LARGE_PX
         )
-        if len(np.unique(touching[mine])) > 1 or crossing:
+        # what lies in the part's own range of grey values must be of one value to be drawn
+        alike_px = np.unique(grey[mine], return_counts=True)[1].max() >= max(0.5 * mine.sum(), FEWEST_ALIKE)
+        if (len(np.unique(touching[mine])) > 1 or crossing) and (strange[mine].mean() > 0.5 or alike_px):
             texts.append((box, float(np.median(step[mine])), int(size.max())))
     return texts
 
@@ -217,15 +240,25 @@ def _continued(pixels: Pixels, clusters: Flat, text: Flat) -> Flat:
     return np.concatenate([np.zeros(0, np.intp), *(clusters[groups[k]] for k in np.flatnonzero(taken))])
 
 
+def _by_value(pixels: Pixels, faulty: Flat) -> dict[float, list[Flat]]:
+    """Groups of neighbouring faulty pixels of one grey value, as indices into these, by that value."""
+    shapes: dict[float, list[Flat]] = {}
+    if len(faulty):
+        grey = pixels[np.divmod(faulty, pixels.shape[1])]
+        for shape in groups_of(np.stack(np.divmod(faulty, pixels.shape[1])), pixels.shape[1]):
+            values, counts = np.unique(grey[shape], return_counts=True)
+            if counts.max() >= ONE_VALUE * len(shape):
+                shapes.setdefault(float(values[np.argmax(counts)]), []).append(shape)
+    return shapes
+
+
 def _on_one_line(pixels: Pixels, faulty: Flat) -> list[tuple[tuple[int, int, int, int], float, int]]:
     """The same of shapes of exactly one grey value that stand on one line, as letters and their dots do."""
-    grey = pixels[np.divmod(faulty, pixels.shape[1])]
     texts = []
-    for value in np.unique(grey):
-        same = np.stack(np.divmod(faulty[grey == value], pixels.shape[1]))
-        if same.shape[1] < LEAST_ON_LINE:
+    same = np.stack(np.divmod(faulty, pixels.shape[1]))
+    for value, shapes in _by_value(pixels, faulty).items():
+        if sum(len(shape) for shape in shapes) < LEAST_ON_LINE:
             continue
-        shapes = groups_of(same, pixels.shape[1])
         boxes = np.array([[*same[:, s].min(axis=1), *same[:, s].max(axis=1) + 1] for s in shapes])
         size = boxes[:, 2:] - boxes[:, :2]
         letter = (size.max(axis=1) >= LEAST_PX) & (
@@ -296,13 +329,10 @@ def _shapes(pixels: Pixels, faulty: Flat) -> Flat:
     """Pixels of large thin shapes of exactly one grey value: arrows, circles, frames."""
     height, width = pixels.shape
     faulty = np.unique(faulty)
-    grey = pixels[np.divmod(faulty, width)]
     found, seen = [np.zeros(0, np.intp)], np.zeros(0, np.intp)
-    for value in np.unique(grey):
-        same = faulty[grey == value]
-        if len(same) < LEAST_ON_LINE:
-            continue
-        for shape in groups_of(np.stack(np.divmod(same, width)), width):
+    for value, shapes in _by_value(pixels, faulty).items():
+        for shape in shapes:
+            same = faulty
             y, x = np.divmod(same[shape], width)
             if (
                 len(shape) < LEAST_ON_LINE
@@ -327,7 +357,7 @@ def _shapes(pixels: Pixels, faulty: Flat) -> Flat:
 
 def _is_beside(pixels: Pixels, line: Line, texts: list[tuple[tuple[int, int, int, int], float, int]]) -> bool:
     """Whether a line inside the image belongs to a text beside it, as a scale bar does."""
-    if min(line.start, pixels.shape[line.axis] - line.stop) <= NEAR_PX:
+    if ends_well(line.start, line.stop, pixels.shape[line.axis]):
         return False
     y, x = np.divmod(line.flat(pixels.shape[1]), pixels.shape[1])
     for (top, left, bottom, right), *_ in texts:
@@ -342,7 +372,7 @@ def _drawn(pixels: Pixels, lines: list[Line]) -> list[Line]:
     drawn = []
     for line in lines:
         length, across = pixels.shape[line.axis], line.stop - line.start
-        if min(line.start, length - line.stop) <= NEAR_PX:
+        if ends_well(line.start, line.stop, length):
             continue
         part = slice(line.start, line.stop), slice(line.first, line.first + line.width)
         values = pixels[part if line.axis == 0 else part[::-1]]

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 
+from longexposure.enhance.bad_pixels import GRAPHICS
 from longexposure.enhance.statistics import ImageStatistics
 from longexposure.radiograph import Pixels
 
@@ -67,6 +68,8 @@ def _blocks(
         change: npt.NDArray[np.floating] = enhanced[part].astype(exact)
         bad = found.bad_pixels.within((part, slice(0, page.shape[1])))
         given[bad.y, bad.x] = bad.value
+        drawn = bad.chosen(bad.kind == GRAPHICS)
+        change[drawn.y, drawn.x] = drawn.value
         count = np.full(width // BLOCK, float(BLOCK**2))
         if found.aside.mask.count:
             aside = found.aside.mask.within(part)

@@ -15,6 +15,7 @@ from longexposure.enhance.naming import absolute, told_apart, without_clashes
 from longexposure.errors import InputError, LongExposureError, OutputError, ResourceError
 from longexposure.io import images_in, read_radiograph, sidecar_path
 from longexposure.io.checks import reason_of
+from longexposure.io.defect_maps import DefectMap
 from longexposure.io.record import KEY
 from longexposure.io.writing import refuse_existing
 from longexposure.models.checkpoint import sha256_of
@@ -62,6 +63,8 @@ def plan_files(
     recursive: bool = False,
     sidecar: bool = False,
     compress: str | None = None,
+    bad_pixels: DefectMap | None = None,
+    masks: bool = False,
     on_job: Callable[[int, int, Job], None] | None = None,
 ) -> list[Job]:
     """Say what `enhance_files` would do with each file; nothing is written and no model loaded.
@@ -81,6 +84,8 @@ def plan_files(
         recursive: look into the subfolders of folders.
         sidecar: whether histories are to lie beside the images.
         compress: as `enhance_files`; it counts where one is asked for.
+        bad_pixels: as `enhance_files`.
+        masks: whether masks of bad pixels are to lie beside the images.
         on_job: called with the number of files that were looked at, of how many, and the latest.
 
     Raises:
@@ -97,8 +102,10 @@ def plan_files(
             path for path in (job.target, sidecar_path(job.target))[: 1 + sidecar] if os.path.lexists(path)
         ]
         if there and job.error is None:
-            settings = settings or settings_of(enhancer, noise, strength=strength, compress=compress)
-            jobs[index] = _looked_at(job, settings, force=force, sidecar=sidecar)
+            settings = settings or settings_of(
+                enhancer, noise, strength=strength, compress=compress, bad_pixels=bad_pixels
+            )
+            jobs[index] = _looked_at(job, settings, force=force, sidecar=sidecar, masks=masks)
         if on_job is not None:
             on_job(index + 1, len(jobs), jobs[index])
     return jobs
@@ -160,6 +167,7 @@ def settings_of(
     *,
     strength: float,
     compress: str | None,
+    bad_pixels: DefectMap | None = None,
 ) -> dict[str, Any]:
     """What the history of an enhanced file must say for it to be what would be made.
 
@@ -182,12 +190,18 @@ def settings_of(
         weights_sha256 = None if model in CLASSICAL else sha256_of(find_weights(model))
         precision = None if weights_sha256 is None else enhancer.precision.replace("auto", "f32")
         asked = {"engine": enhancer.engine, "device": enhancer.device}
+    settings |= {"bad_pixels_given": None if bad_pixels is None else bad_pixels.sha256}
     settings |= {} if compress is None else {"compress": compress}
     settings |= {"model": model} if weights_sha256 is None else {"weights_sha256": weights_sha256}
     if precision is not None:
         settings |= {"precision": precision}
         settings |= {name: value for name, value in asked.items() if value != "auto"}
     return settings
+
+
+def mask_path(target: Path) -> Path:
+    """Where it is written beside an enhanced file what every pixel is: chip.png gives chip.bad.tif."""
+    return target.with_name(f"{target.stem}.bad.tif")
 
 
 def noise_given(noise: NoiseProfile | NoiseCalibration | None) -> str | None:
@@ -220,7 +234,7 @@ def explained(error: Exception, source: Path) -> LongExposureError:
     return unexpected
 
 
-def _looked_at(job: Job, settings: Mapping[str, Any], *, force: bool, sidecar: bool) -> Job:
+def _looked_at(job: Job, settings: Mapping[str, Any], *, force: bool, sidecar: bool, masks: bool) -> Job:
     """The job with what is told by the files that are in the place of its own."""
     beside = sidecar_path(job.target)
     try:
@@ -229,7 +243,8 @@ def _looked_at(job: Job, settings: Mapping[str, Any], *, force: bool, sidecar: b
             made = _history(job.target)
             if not force:
                 _refuse_others(job, made[-1], settings)
-                if not sidecar or os.path.lexists(beside):
+                wanted = [beside] * sidecar + [mask_path(job.target)] * masks
+                if all(os.path.lexists(path) for path in wanted):
                     return replace(job, made=made)
         if sidecar and os.path.lexists(beside):
             _refuse_foreign_sidecar(beside)
@@ -264,6 +279,7 @@ def _refuse_others(job: Job, made: Step, settings: Mapping[str, Any]) -> None:
     told = {"version": made.version, **made.settings}
     others = [name for name, wanted in settings.items() if told.get(name) != wanted]
     hashes = {"weights_sha256": "other weights", "noise_given": "other noise"}
+    hashes |= {"bad_pixels_given": "another map of bad pixels"}
     found = [hashes.get(name) or f"{name} {told.get(name)}, not {settings[name]}" for name in others]
     if not found:
         try:

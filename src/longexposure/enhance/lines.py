@@ -250,7 +250,7 @@ def _extents(
         todo -= covered
         done[start:stop] = True
         part = slice(start, stop)
-        well = _ends_well(start, stop, len(view)) or _beyond(grey[part, 2:-2], usual, sigma[part])
+        well = ends_well(start, stop, len(view)) or _beyond(grey[part, 2:-2], usual, sigma[part])
         if well and _is_fault(inside[part], outside[part], sigma[part]):
             lines.append((start, stop))
     return lines
@@ -304,7 +304,7 @@ def _is_fault(
     return bool(rough < SMOOTH)
 
 
-def _ends_well(start: int, stop: int, length: int) -> bool:
+def ends_well(start: int, stop: int, length: int) -> bool:
     """Whether a line goes to the border or to the middle, where halves of a panel are read out apart."""
     return min(start, length - stop, abs(start - length / 2), abs(stop - length / 2)) <= NEAR_PX
 

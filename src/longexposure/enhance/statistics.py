@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +18,7 @@ from longexposure.models.noise_range import Conditions
 from longexposure.noise import NoiseProfile, estimate_noise
 from longexposure.noise.calibration import NoiseCalibration
 from longexposure.noise.resampling import resampling_in_words
-from longexposure.radiograph import Pixels
+from longexposure.radiograph import Pixels, Radiograph
 
 ENHANCED_TWICE = (
     "what is left of its noise is found too weak, and what was lost does not come back: use the original"
@@ -171,6 +172,13 @@ def examine(
         bad = find_bad_pixels(pixels, profile, aside.mask, given)
     resampled = resampling_in_words(pixels, profile, aside.mask)
     return ImageStatistics(grey, profile, bad, aside, calibration, cautions, resampled)
+
+
+def marks_of(radiograph: Radiograph, statistics: Sequence[ImageStatistics]) -> Radiograph:
+    """What every pixel of a radiograph is, uint8 of the same shape: 0 a good one, or a number of `MARKS`."""
+    marks = np.stack([found.marks() for found in statistics]).reshape(radiograph.pixels.shape)
+    meaning = ", ".join(["0 good", *(f"{number} {words}" for number, words in MARKS.items())])
+    return Radiograph(marks, pitch_um=radiograph.pitch_um, description=f"bad pixels: {meaning}")
 
 
 def pages_of(pixels: Pixels) -> Pixels:
