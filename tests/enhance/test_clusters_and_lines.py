@@ -96,7 +96,7 @@ def test_clusters_are_found_and_nothing_else(name, how):
     if how != "hot":
         assert np.all(found.kind == CLUSTER)
         assert sum(place.count for place in found.places) == where.sum()
-    assert np.abs(found.value - LEVEL).max() < 2 * SIGMA
+        assert np.abs(found.value - LEVEL).max() < 2 * SIGMA
 
 
 @pytest.mark.parametrize("name", ["12x12", "disc", "corner"])

@@ -28,6 +28,8 @@ SAME_COLOUR = 1.6
 """Strokes of one text differ from what is around them by the same, but for this factor."""
 NEAR_TEXT_PX = 24
 """Strokes of one text, and its dots, lie no farther apart."""
+TOUCHING_PX = 3
+"""Strokes are seen to so many pixels short of where they meet."""
 LARGE_PX = 14
 """Strokes that touch are a text where they are together so large: clusters of faulty pixels are smaller."""
 FEWEST_ALIKE = 5
@@ -186,7 +188,8 @@ def _texts(
     gap = np.maximum(gap, gap.T)
     ratio = step[:, None] / step[None]
     alike = (ratio > 1 / SAME_COLOUR) & (ratio < SAME_COLOUR)
-    _, touching = graphs.connected_components(sparse.csr_matrix(alike & (gap <= 1)), directed=False)
+    _, touching = graphs.connected_components(sparse.csr_matrix(alike & (gap <= TOUCHING_PX)), directed=False)
+    _, apart = graphs.connected_components(sparse.csr_matrix(alike & (gap <= 1)), directed=False)
     count, group = graphs.connected_components(
         sparse.csr_matrix(alike & (gap <= NEAR_TEXT_PX)), directed=False
     )
@@ -195,12 +198,11 @@ def _texts(
         mine = group == each
         box = (*boxes[mine, :2].min(axis=0).tolist(), *boxes[mine, 2:].max(axis=0).tolist())
         size = boxes[mine, 2:] - boxes[mine, :2]
-        crossing = (
-            len(np.unique(np.argmax(size, axis=1))) > 1 and max(box[2] - box[0], box[3] - box[1]) > LARGE_PX
-        )
+        many = len(np.unique(np.argmax(size, axis=1))) > 1 or len(np.unique(apart[mine])) > 2
+        large = many and max(box[2] - box[0], box[3] - box[1]) > LARGE_PX
         # what lies in the part's own range of grey values must be of one value to be drawn
         alike_px = np.unique(grey[mine], return_counts=True)[1].max() >= max(0.5 * mine.sum(), FEWEST_ALIKE)
-        if (len(np.unique(touching[mine])) > 1 or crossing) and (strange[mine].mean() > 0.5 or alike_px):
+        if (len(np.unique(touching[mine])) > 1 or large) and (strange[mine].mean() > 0.5 or alike_px):
             texts.append((box, float(np.median(step[mine])), int(size.max())))
     return texts
 
@@ -254,7 +256,7 @@ def _by_value(pixels: Pixels, faulty: Flat) -> dict[float, list[Flat]]:
 
 def _on_one_line(pixels: Pixels, faulty: Flat) -> list[tuple[tuple[int, int, int, int], float, int]]:
     """The same of shapes of exactly one grey value that stand on one line, as letters and their dots do."""
-    texts = []
+    texts = _in_a_row(pixels, faulty)
     same = np.stack(np.divmod(faulty, pixels.shape[1]))
     for value, shapes in _by_value(pixels, faulty).items():
         if sum(len(shape) for shape in shapes) < LEAST_ON_LINE:
@@ -323,6 +325,30 @@ def _dotted(pixels: Pixels, single: Flat) -> Flat:
             for found in members:
                 part_of[found[chain]] = True
     return single[part_of]
+
+
+def _in_a_row(pixels: Pixels, faulty: Flat) -> list[tuple[tuple[int, int, int, int], float, int]]:
+    """The same of shapes as high as letters, alike but not of one value, that stand on one line."""
+    if not len(faulty):
+        return []
+    places = np.stack(np.divmod(faulty, pixels.shape[1]))
+    groups = [g for g in groups_of(places, pixels.shape[1]) if np.ptp(places[0, g]) >= LEAST_PX]
+    if len(groups) < FEWEST_ON_LINE:
+        return []
+    boxes = np.array([[*places[:, g].min(axis=1), *places[:, g].max(axis=1) + 1] for g in groups])
+    grey = np.array([float(np.median(pixels[tuple(places[:, g])])) for g in groups])
+    thin = np.array([len(g) for g in groups]) < 0.8 * (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
+    texts = []
+    for number in np.flatnonzero(thin):
+        top, left, bottom, right = boxes[number]
+        window = pixels[max(top - 9, 0) : bottom + 9, max(left - 9, 0) : right + 9]
+        step = grey[number] - float(np.median(window))
+        row = (np.abs(boxes[:, 2] - bottom) <= 1) & (np.abs(grey - grey[number]) < ALIKE * abs(step))
+        row &= (boxes[:, 1] - right <= NEAR_TEXT_PX) & (left - boxes[:, 3] <= NEAR_TEXT_PX)
+        if np.count_nonzero(row & thin) >= FEWEST_ON_LINE:
+            box = (*boxes[row, :2].min(axis=0).tolist(), *boxes[row, 2:].max(axis=0).tolist())
+            texts.append((box, step, int(bottom - top)))
+    return texts
 
 
 def _shapes(pixels: Pixels, faulty: Flat) -> Flat:
