@@ -220,6 +220,13 @@ def test_given_pixels_are_filled_besides_those_found():
     assert np.abs(found.value - LEVEL).max() < 3 * SIGMA
 
 
+def test_a_line_that_a_map_knows_is_not_told_again():
+    where = LINES["columns of 3"]
+    found = find_bad_pixels(counts(spoil(grain(), where, "dead")), NOISE, given=Mask.of(where))
+    assert found.places == ()
+    assert found.counts == {"given": int(where.sum())}
+
+
 def test_given_areas_of_any_size_are_filled():
     given = box(slice(0, 120), slice(50, 250))
     found = find_bad_pixels(counts(grain()), NOISE, given=Mask.of(given))

@@ -180,9 +180,10 @@ def _connected(marked: Marks, seed: tuple[int, int], *, gap: bool) -> Marks | No
     return group
 
 
-def _is_sharp(window: Values, group: Marks, closed: Marks, *, sigma: float, strict: bool) -> bool:
+def _is_sharp(window: Values | Steps, group: Marks, closed: Marks, *, sigma: float, strict: bool) -> bool:
     """Whether the outline of a group is one that optics cannot make."""
     height, width = window.shape
+    window = window.astype(np.float64)
     y, x = np.nonzero(group)
     sums, rough, steps = np.zeros((4, 3)), 0.0, []
     for dy, dx in _SIDES:
@@ -192,7 +193,7 @@ def _is_sharp(window: Values, group: Marks, closed: Marks, *, sigma: float, stri
         near, far = (at_y + dy, at_x + dx), (at_y + 2 * dy, at_x + 2 * dx)
         keep = ~(group[near] | group[far] | closed[near] | closed[far])
         at_y, at_x = at_y[keep], at_x[keep]
-        centre = window[at_y, at_x].astype(np.float64)
+        centre = window[at_y, at_x]
         first, second = window[at_y + dy, at_x + dx], window[at_y + 2 * dy, at_x + 2 * dx]
         behind = np.where(group[at_y - dy, at_x - dx], window[at_y - dy, at_x - dx], centre)
         steps.append((first - second, behind - centre, centre - first))

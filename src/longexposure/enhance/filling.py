@@ -197,7 +197,8 @@ def _along_edges(image: _Known, places: Places, axis: int, noise: NoiseProfile) 
             grey, good = read(y + low + np.arange(-2, 4)[:, None], x + sign * away + 0 * near[:1])
             usable &= good.all(axis=0)
             sides.append(grey[:-1] * (1 - part) + grey[1:] * part)
-        costs.append(np.where(usable, np.sqrt(np.square(sides[0] - sides[1]).mean(axis=0)), np.inf))
+        difference = sides[0].astype(np.float64) - sides[1]
+        costs.append(np.where(usable, np.sqrt(np.square(difference).mean(axis=0)), np.inf))
         ends.append((sides[0][2] * after + sides[1][2] * before) / gap)
     cost, middle = np.stack(costs), np.stack(ends)
     best = np.argmin(cost, axis=0)
@@ -239,7 +240,8 @@ def _smooth(image: _Known, places: Places, noise: NoiseProfile) -> tuple[Values 
         surface = solve(good.shape, good.tobytes(), stiffness)(around.ravel()).reshape(good.shape)
         if float(np.square(surface - around)[good].mean()) <= expected:
             break
-    inside = surface[places[0] - top, places[1] - left]
+    # beyond what it knows a surface must not run away
+    inside = surface[places[0] - top, places[1] - left].clip(around[good].min(), around[good].max())
     return np.asarray(inside + zero, np.float32), stiffness >= EVEN
 
 

@@ -89,6 +89,7 @@ def find_graphics(
         strange = usual.beyond(grey, np.sqrt(noise.variance(grey)))
         texts = _texts(boxes, step, grey, strange)
     texts += _on_one_line(pixels, np.union1d(*faulty))
+    texts = [text for text in texts if _is_inside(text[0], pixels.shape)]
     drawn += [line for line in lines if line not in drawn and _is_beside(pixels, line, texts)]
     rest = [line for line in lines if line not in drawn]
     found = [line.flat(width) for line in drawn]
@@ -101,6 +102,12 @@ def find_graphics(
     found.append(shapes)
     through = np.concatenate([np.zeros(0, np.intp), *(line.flat(width) for line in rest)])
     return np.setdiff1d(np.concatenate(found), through), rest
+
+
+def _is_inside(box: tuple[int, int, int, int], shape: tuple[int, ...]) -> bool:
+    """Whether a text keeps off the border, where panels have their largest faults."""
+    top, left, bottom, right = box
+    return min(top, left, shape[0] - bottom, shape[1] - right) > NEAR_PX
 
 
 def _strokes(
@@ -126,7 +133,7 @@ def _strokes(
         step = window[:, _REACH, _REACH] - level
         sigma = np.sqrt(noise.variance(level)).astype(np.float32)
         away = (window - level[:, None, None]) / np.where(step == 0, 1, step)[:, None, None]
-        doubt = sigma / np.maximum(np.abs(step), 1e-6)
+        doubt = (sigma / np.where(step == 0, 1, np.abs(step))).astype(np.float32)
         for along in (0, 1):
             first, last, left, right, sharp = _straight(away if along == 0 else away.swapaxes(1, 2), doubt)
             good = sharp & (last - first + 1 >= LEAST_PX) & (doubt * LEAST_STEP < 1)

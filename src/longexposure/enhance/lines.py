@@ -47,6 +47,9 @@ NEAR_PX = 3
 CANDIDATES = 2000
 """Where so many stand out, the image is full of lines, and none of them is told from a fault."""
 
+TINY = float(np.finfo(np.float64).tiny)
+"""Keeps quotients finite, whatever the grey scale."""
+
 Means = npt.NDArray[np.float32]
 Index = npt.NDArray[np.intp]
 
@@ -76,7 +79,7 @@ class Line:
 def find_lines(pixels: Pixels, noise: NoiseProfile, aside: Mask | None = None) -> list[Line]:
     """Faulty columns and rows of one image (H, W); the image is not modified."""
     usual = np.percentile(evenly_sampled(pixels, 1 << 16), (3, 97))
-    least = float(np.sqrt(max(float(noise.variance(usual).min()), 1e-12)))
+    least = float(np.sqrt(max(float(noise.variance(usual).min()), TINY)))
     found: list[Line] = []
     for axis in (0, 1):
         if pixels.shape[1 - axis] < 8 or pixels.shape[axis] < BLOCK:
@@ -236,7 +239,7 @@ def _extents(
     grey = view[:, index].astype(np.float64)
     slope = (grey[:, -1] - grey[:, 0]) / (width + 3)
     step = grey - grey[:, :1] - slope[:, None] * np.arange(width + 4)
-    sigma = np.sqrt(noise.variance(0.5 * (grey[:, 0] + grey[:, -1])) + 1e-12)
+    sigma = np.sqrt(noise.variance(0.5 * (grey[:, 0] + grey[:, -1])) + TINY)
     inside, outside = step[:, 2:-2], step[:, [1, -2]]
     lines = []
     done = np.zeros(len(view), np.bool_)
@@ -264,7 +267,7 @@ def _best_run(inside: npt.NDArray[np.float64], part: Index, done: npt.NDArray[np
         score = np.clip(mean / typical, -1, 2) - 0.5
     else:
         strength = np.abs(inside).mean(axis=1)
-        score = np.clip(strength / (np.median(strength[part]) + 1e-12), 0, 2) - 0.5
+        score = np.clip(strength / (np.median(strength[part]) + TINY), 0, 2) - 0.5
     score[done] = -len(score)
     total = np.concatenate([[0.0], np.cumsum(score)])
     lowest = np.minimum.accumulate(total)
@@ -285,14 +288,14 @@ def _is_fault(
         product = np.add.reduceat(beside * own, edges)
         # step and what is beside it share the noise of the far pixels
         power = np.add.reduceat(np.square(own), edges)
-        follows.append(product / np.maximum(power, 1e-12))
+        follows.append(product / np.maximum(power, TINY))
         powers.append(power)
     per_block = length / count
     noise = float(np.median(sigma)) ** 2
     for follow, power in zip(follows, powers, strict=True):
         if np.median(power) < per_block * 2 * noise:
             return False
-        shared = 0.45 * noise * per_block / np.maximum(power, 1e-12)
+        shared = 0.45 * noise * per_block / np.maximum(power, TINY)
         error = float(np.sqrt(1.5 * noise / power.mean() / count))
         typical = float(np.median(np.abs(follow - shared) if count < 3 else follow - shared))
         if abs(typical) + error > FOLLOWS_AT_MOST:
@@ -300,7 +303,7 @@ def _is_fault(
     mean = np.abs(inside.mean(axis=1)) if inside.shape[1] > 1 else np.abs(inside[:, 0])
     if np.mean(mean > 0.35 * np.sqrt(np.square(mean).mean())) < MOST_OF_IT:
         return False
-    rough = np.median(np.abs(outside)) / (np.median(np.abs(inside)) + 1e-12)
+    rough = np.median(np.abs(outside)) / (np.median(np.abs(inside)) + TINY)
     return bool(rough < SMOOTH)
 
 
