@@ -44,6 +44,7 @@ SMOOTH = 0.6
 """Pixels beside a line vary by less than this fraction of its step."""
 NEAR_PX = 3
 """So near to the border, or to the middle of the panel, an end of a line lies there."""
+MEANS_AT_ONCE = 1 << 18
 CANDIDATES = 2000
 """Where so many stand out, the image is full of lines, and none of them is told from a fault."""
 
@@ -87,9 +88,7 @@ def find_lines(pixels: Pixels, noise: NoiseProfile, aside: Mask | None = None) -
         means, rough = _block_means(pixels, axis)
         if aside is not None and aside.count:
             _leave_out(means, aside, axis)
-        candidates = _candidates(means, least / np.sqrt(BLOCK))
-        candidates |= np.where(candidates == 0, _noisy(rough, means), 0)
-        for first, width, blocks in _bands(candidates):
+        for first, width, blocks in _bands(means, rough, least / np.sqrt(BLOCK)):
             view = pixels if axis == 0 else pixels.T
             for start, stop in _extents(view, (first, width), blocks, noise, usual):
                 found.append(Line(axis, first, width, start, stop))
@@ -216,11 +215,18 @@ def _noisy(rough: Means, means: Means) -> npt.NDArray[np.int64]:
     return found
 
 
-def _bands(candidates: npt.NDArray[np.int64]) -> Iterator[tuple[int, int, Index]]:
+def _bands(means: Means, rough: Means, least: float) -> Iterator[tuple[int, int, Index]]:
     """First px, width and blocks of every band that is a candidate somewhere."""
-    block, first = np.nonzero(candidates)
-    width = candidates[block, first]
-    fits = first + width <= candidates.shape[1]
+    step = max(MEANS_AT_ONCE // means.shape[1], 1)
+    found = []
+    for start in range(0, len(means), step):
+        part = slice(start, start + step)
+        candidates = _candidates(means[part], least)
+        candidates |= np.where(candidates == 0, _noisy(rough[part], means[part]), 0)
+        block, first = np.nonzero(candidates)
+        found.append((block + start, first, candidates[block, first]))
+    block, first, width = (np.concatenate(each) for each in zip(*found, strict=True))
+    fits = first + width <= means.shape[1]
     block, first, width = block[fits], first[fits], width[fits]
     key = first * (WIDEST + 1) + width
     if len(np.unique(key)) > CANDIDATES:
