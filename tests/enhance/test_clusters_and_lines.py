@@ -220,6 +220,18 @@ def test_given_pixels_are_filled_besides_those_found():
     assert np.abs(found.value - LEVEL).max() < 3 * SIGMA
 
 
+@pytest.mark.parametrize("offset", [0, 1, 4, 8])
+@pytest.mark.parametrize("name", ["12x12", "ragged", "disc"])
+def test_clusters_beside_and_on_a_line_are_found(name, offset):
+    cluster = CLUSTERS[name]
+    line = box(slice(None), slice(int(np.flatnonzero(cluster.any(axis=0))[0]) - 1 + offset, None))
+    line[:, np.flatnonzero(line.any(axis=0))[1:]] = False
+    found = find_bad_pixels(counts(spoil(spoil(grain(), cluster, "dead"), line, "dead")), NOISE)
+    wrong = marks(found) ^ (cluster | line)
+    assert wrong.sum() <= 2
+    assert np.abs(found.value - LEVEL).max() < 3 * SIGMA
+
+
 def test_a_line_that_a_map_knows_is_not_told_again():
     where = LINES["columns of 3"]
     found = find_bad_pixels(counts(spoil(grain(), where, "dead")), NOISE, given=Mask.of(where))

@@ -316,6 +316,7 @@ def _clusters(
             inside = known.within((rows, columns))
             window[inside.y, inside.x] = inside.value
             closed = np.zeros(window.shape, np.bool_) if aside is None else aside.within(rows, columns)
+            closed[inside.y, inside.x] = True  # filled for now, from what may be faulty too
             place = (y - rows.start, x - columns.start)
             group, accepted = find_cluster(window, place, noise=noise, usual=usual, closed=closed)
             at_y, at_x = np.nonzero(group)
