@@ -266,3 +266,16 @@ def test_small_and_thin_images_are_taken(shape):
     image = counts(grain(shape=shape))
     image[:, 3] = 0
     assert len(find_bad_pixels(image, NOISE)) <= 2 * shape[0]
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+@pytest.mark.parametrize("value", [np.nan, -3.4e38, 0.0])
+def test_lines_beside_a_band_without_data_are_found(axis: int, value: float) -> None:
+    pixels = grain().astype(np.float32)
+    pixels[:, 100] -= 18000
+    pixels[40:60] = value
+    pixels = pixels.T.copy() if axis else pixels
+    found = examine(pixels)
+    assert found.aside.mask.count == 20 * SIDE
+    assert SIDE - 20 <= len(found.bad_pixels) <= SIDE  # a line goes on through the band
+    assert found.noise.sigma == pytest.approx(SIGMA, rel=0.05)

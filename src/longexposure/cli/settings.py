@@ -28,6 +28,8 @@ class EnhanceSettings(BaseModel):
         precision: arithmetic.
         strength: how much of the change to apply.
         noise: the machine's noise, which `noise machine` measured.
+        bad-pixels: map of pixels that are known to be faulty.
+        bad-pixel-masks: write beside the images what was filled or set aside.
         recursive: look into subfolders too.
         report: page with before/after sliders.
         report-images: beside the page, a folder from which it shows every image whole.
@@ -46,6 +48,8 @@ class EnhanceSettings(BaseModel):
     precision: Literal["auto", "f32", "bf16"] = "auto"
     strength: Annotated[float, Field(ge=0, le=1)] = 1.0
     noise: str | None = None
+    bad_pixels: Annotated[str | None, Field(alias="bad-pixels")] = None
+    bad_pixel_masks: Annotated[bool, Field(alias="bad-pixel-masks")] = False
     recursive: bool = False
     report: str | None = None
     report_images: Annotated[bool, Field(alias="report-images")] = True

@@ -136,8 +136,9 @@ def _candidates(means: Means, least: float) -> npt.NDArray[np.int64]:
     across = means.shape[1]
     bend = np.abs(means[:, 1:-1] - 0.5 * (means[:, :-2] + means[:, 2:]))
     with np.errstate(invalid="ignore"):
-        spread = np.nanmedian(bend, axis=1, keepdims=True) / (0.6745 * 1.2247) if bend.size else 0.0
-        spread = np.maximum(np.nan_to_num(spread), least)
+        spread = np.full((len(means), 1), least)
+        known = np.isfinite(bend).any(axis=1)  # of the others no pixel is left
+        spread[known, 0] = np.maximum(np.nanmedian(bend[known], axis=1) / (0.6745 * 1.2247), least)
         limit = np.maximum(STANDS_OUT * spread, LEAST_NOISES * least * BLOCK**0.5)
         found = np.zeros(means.shape, np.int64)
 
