@@ -261,6 +261,17 @@ def test_places_say_where_the_largest_faults_lie():
     assert texts == ["columns 120 to 122, y=0 to 255", "row 77, x=0 to 255", "cluster of 63 px at y=0, x=0"]
 
 
+@pytest.mark.parametrize("scale", [1e-30, 1e30])
+def test_areas_cut_off_at_one_value_are_taken_at_any_scale(scale):
+    image = grain(scene()).astype(np.float32)
+    image[:, :90] = np.maximum(image[:, :90] - LEVEL, 0)  # half of it 0, as below a threshold
+    image[:64, :90] = 0
+    image[:, 200] = 0
+    noise = NOISE.mapped(scale=scale, offset=0)
+    found = find_bad_pixels(image * np.float32(scale), noise)
+    assert marks(found)[:, 200].all()
+
+
 @pytest.mark.parametrize("shape", [(8, 300), (300, 8), (33, 33), (40, 7)])
 def test_small_and_thin_images_are_taken(shape):
     image = counts(grain(shape=shape))

@@ -49,7 +49,7 @@ CANDIDATES = 2000
 """Where so many stand out, the image is full of lines, and none of them is told from a fault."""
 
 TINY = float(np.finfo(np.float64).tiny)
-"""Keeps quotients finite, whatever the grey scale."""
+"""Stands for a variance of nothing, whatever the grey scale."""
 
 Means = npt.NDArray[np.float32]
 Index = npt.NDArray[np.intp]
@@ -274,7 +274,7 @@ def _best_run(inside: npt.NDArray[np.float64], part: Index, done: npt.NDArray[np
         score = np.clip(mean / typical, -1, 2) - 0.5
     else:
         strength = np.abs(inside).mean(axis=1)
-        score = np.clip(strength / (np.median(strength[part]) + TINY), 0, 2) - 0.5
+        score = np.clip(strength / (np.median(strength[part]) or np.inf), 0, 2) - 0.5
     score[done] = -len(score)
     total = np.concatenate([[0.0], np.cumsum(score)])
     lowest = np.minimum.accumulate(total)
@@ -295,14 +295,14 @@ def _is_fault(
         product = np.add.reduceat(beside * own, edges)
         # step and what is beside it share the noise of the far pixels
         power = np.add.reduceat(np.square(own), edges)
-        follows.append(product / np.maximum(power, TINY))
+        follows.append(product / np.where(power > 0, power, np.inf))
         powers.append(power)
     per_block = length / count
     noise = float(np.median(sigma)) ** 2
     for follow, power in zip(follows, powers, strict=True):
         if np.median(power) < per_block * 2 * noise:
             return False
-        shared = 0.45 * noise * per_block / np.maximum(power, TINY)
+        shared = 0.45 * noise * per_block / np.where(power > 0, power, np.inf)
         error = float(np.sqrt(1.5 * noise / power.mean() / count))
         typical = float(np.median(np.abs(follow - shared) if count < 3 else follow - shared))
         if abs(typical) + error > FOLLOWS_AT_MOST:
@@ -310,8 +310,7 @@ def _is_fault(
     mean = np.abs(inside.mean(axis=1)) if inside.shape[1] > 1 else np.abs(inside[:, 0])
     if np.mean(mean > 0.35 * np.sqrt(np.square(mean).mean())) < MOST_OF_IT:
         return False
-    rough = np.median(np.abs(outside)) / (np.median(np.abs(inside)) + TINY)
-    return bool(rough < SMOOTH)
+    return bool(np.median(np.abs(outside)) < SMOOTH * np.median(np.abs(inside)))
 
 
 def ends_well(start: int, stop: int, length: int) -> bool:
