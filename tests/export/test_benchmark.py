@@ -127,7 +127,7 @@ def test_operations_of_the_networks_by_hand():
 
 @pytest.mark.parametrize("settings", [{"size_px": 0}, {"size_px": 10**6}, {"rounds": 0}])
 def test_senseless_sizes_are_refused(settings):
-    with pytest.raises(RecipeError, match=r"expected \d+ to \d+, found"):
+    with pytest.raises(RecipeError, match=r"expected a whole number from \d+ to \d+, found"):
         bench("fast", **settings)
 
 

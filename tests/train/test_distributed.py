@@ -128,7 +128,7 @@ def test_a_batch_that_the_devices_cannot_share_is_refused(tmp_path: Path) -> Non
 
 
 def test_no_devices_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ResourceError, match="devices: expected 1 or more, found 0"):
+    with pytest.raises(RecipeError, match="devices: expected a whole number of at least 1, found 0"):
         train(tiny(), tmp_path / "run", device="cpu", devices=0)
 
 

@@ -270,11 +270,12 @@ def _best_run(inside: npt.NDArray[np.float64], part: Index, done: npt.NDArray[np
     """The run along a band, outside of what is done, whose pixels are together most like those of `part`."""
     mean = inside.mean(axis=1)
     typical = float(np.median(mean[part]))
-    if abs(typical) > 0.7 * float(np.median(np.abs(mean[part]))):
-        score = np.clip(mean / typical, -1, 2) - 0.5
-    else:
-        strength = np.abs(inside).mean(axis=1)
-        score = np.clip(strength / (np.median(strength[part]) or np.inf), 0, 2) - 0.5
+    with np.errstate(over="ignore"):  # next to nothing may divide; what is too much is cut off
+        if abs(typical) > 0.7 * float(np.median(np.abs(mean[part]))):
+            score = np.clip(mean / typical, -1, 2) - 0.5
+        else:
+            strength = np.abs(inside).mean(axis=1)
+            score = np.clip(strength / (np.median(strength[part]) or np.inf), 0, 2) - 0.5
     score[done] = -len(score)
     total = np.concatenate([[0.0], np.cumsum(score)])
     lowest = np.minimum.accumulate(total)
