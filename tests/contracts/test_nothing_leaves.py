@@ -91,7 +91,7 @@ CHILDREN = {
     "export-openvino": child("export fast --out out/fast.xml --format openvino"),
     "bench": child("bench --size 64 --rounds 1"),
     "check-pairs": child("check-pairs pairs --manifest out/list.csv", codes=(0, 3)),
-    "evaluate": child("evaluate --data pairs --model fast --out out/scores.json"),
+    "evaluate": child("evaluate --data pairs --data-range 65535 --model fast --out out/scores.json"),
     "train": child("train tiny.toml --out out/run --tensorboard"),
     "train-devices": child("train tiny.toml --out out/runs --devices 2 --set workers=1"),
     "recipes-list": child("recipes list"),

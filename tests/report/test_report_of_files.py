@@ -13,7 +13,7 @@ from longexposure.errors import InputError
 from longexposure.io import write_radiograph
 from longexposure.noise import NoiseProfile
 from longexposure.radiograph import Radiograph, Step
-from longexposure.report.comparison import Comparison, Unseen, comparisons_of, row_of, write_report
+from longexposure.report.comparison import Comparison, Unseen, comparisons_of, write_report
 
 FAILURE = InputError(where="a.tif", expected="an image", found="text", advice="look at it")
 
@@ -79,7 +79,7 @@ def test_a_reference_and_further_facts_are_passed_on() -> None:
 def test_a_failed_file_is_in_it_with_its_reason() -> None:
     failed = FileResult(source=Path("shots/a.tif"), error=FAILURE)
     assert list(comparisons_of(failed)) == [Unseen("a.tif", "failed", str(FAILURE))]
-    assert row_of(failed) == {"file": "a.tif", "output": "failed"}
+    assert failed.as_row() == {"file": "a.tif", "output": "failed"}
 
 
 def test_images_of_a_skipped_file_are_read_from_its_files(tmp_path: Path) -> None:

@@ -173,11 +173,9 @@ class Batch:
 
 def _facts(result: FileResult) -> dict[str, Any]:
     """The columns of the table beside the file and what became of it."""
-    from longexposure.report.comparison import row_of
-
     if result.error is not None:
         return {}
-    row = {title: value for title, value in row_of(result).items() if title != "file"}
+    row = {title: value for title, value in result.as_row().items() if title != "file"}
     return row | noise_facts(result) | ({"engine": result.engine} if result.engine else {})
 
 

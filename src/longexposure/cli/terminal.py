@@ -177,6 +177,10 @@ def progress(
     if quiet:
         yield Silence()
         return
+    console = console_for(to_stderr=True)
+    if not console.is_terminal:
+        yield Lines(label, total=total, every_s=every_s)
+        return
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,
@@ -187,10 +191,6 @@ def progress(
     )
     from rich.table import Column
 
-    console = console_for(to_stderr=True)
-    if not console.is_terminal:
-        yield Lines(label, total=total, every_s=every_s)
-        return
     columns = (
         TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=None, table_column=Column(max_width=40, ratio=1)),

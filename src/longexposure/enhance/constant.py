@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
+from longexposure.enhance.groups import connected
 from longexposure.grey import sampled_values
 from longexposure.masks import Marked, Mask
 from longexposure.radiograph import Pixels
@@ -273,12 +274,8 @@ def _joined(parts: Sequence[Numbers], edges: Sequence[Counts]) -> tuple[Counts, 
     """Which whole piece each part of one belongs to, and the numbers of whole pieces."""
     numbers = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     count = len(numbers["size"])
-    one, other = np.concatenate(edges, axis=1) if edges else np.empty((2, 0), np.intp)
-    from scipy.sparse import coo_array  # slow to load, and seldom wanted
-    from scipy.sparse.csgraph import connected_components
-
-    graph = coo_array((np.ones(len(one), np.bool_), (one, other)), shape=(count, count))
-    total, whole = connected_components(graph, directed=False)
+    links = np.concatenate(edges, axis=1) if edges else np.empty((2, 0), np.intp)
+    total, whole = connected(links, count)
     joined = {}
     for name, each in numbers.items():
         if name in (*_BOX, "value"):

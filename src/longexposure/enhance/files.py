@@ -79,6 +79,20 @@ class FileResult:
             return "failed"
         return "skipped" if self.skipped else "enhanced"
 
+    def as_row(self) -> dict[str, Any]:
+        """What the tables of command line and report say of the file."""
+        if self.error is not None:
+            return {"file": self.name or self.source.name, "output": "failed"}
+        return {
+            "file": self.name or self.source.name,
+            "size": " x ".join(map(str, self.shape)) + f" {self.dtype}",
+            "noise": self.noise_sigma,
+            "left in flat areas": f"{self.left_in_flat_areas:.0%}",
+            "bad pixels": self.bad_pixels,
+            "s/Mpx": None if self.skipped else self.seconds / max(self.megapixels, 1e-6),
+            "output": self.output.name if self.output else None,
+        }
+
     def as_dict(self) -> dict[str, Any]:
         """Everything but the pixels, ready for JSON."""
         return {

@@ -11,10 +11,8 @@ from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
-import scipy.sparse as sparse
-import scipy.sparse.csgraph as graphs
-import scipy.sparse.linalg as solvers
 
+from longexposure.enhance.groups import groups_of
 from longexposure.noise import NoiseProfile
 from longexposure.radiograph import Pixels
 
@@ -114,23 +112,6 @@ def _runs(places: Places) -> tuple[Places, Places]:
         length[order] = np.bincount(run)[run]
         lengths.append(length)
     return lengths[0], lengths[1]
-
-
-def groups_of(places: Places, width: int) -> list[Places]:
-    """Indices of the pixels in groups of neighbours, corners included, from top to bottom."""
-    flat = places[0] * (width + 2) + places[1]  # so that no row's end touches the next's start
-    rows, columns = [], []
-    for step in (1, width + 1, width + 2, width + 3):
-        found = np.searchsorted(flat, flat + step).clip(max=len(flat) - 1)
-        linked = np.flatnonzero(flat[found] == flat + step)
-        rows.append(linked)
-        columns.append(found[linked])
-    row, column = np.concatenate(rows), np.concatenate(columns)
-    links = sparse.coo_matrix((np.ones(len(row), np.bool_), (row, column)), shape=(len(flat), len(flat)))
-    _, label = graphs.connected_components(links, directed=False)
-    order = np.argsort(label, kind="stable")
-    parts = np.split(order, np.flatnonzero(np.diff(label[order])) + 1)
-    return sorted(parts, key=lambda part: int(part[0]))
 
 
 def _pieces(places: Places, group: Places) -> list[Places]:
@@ -249,6 +230,9 @@ def _solver(
     shape: tuple[int, ...], good: bytes, stiffness: float
 ) -> Callable[[npt.NDArray[np.float64]], npt.NDArray[np.float64]]:
     """Solves (W + stiffness D'D) x = W f for a pattern of good pixels; D are second differences."""
+    from scipy import sparse  # slow to load, and seldom wanted
+    from scipy.sparse.linalg import splu
+
     height, width = shape
 
     def second(size: int) -> sparse.csr_matrix:
@@ -270,7 +254,7 @@ def _solver(
     weight = np.frombuffer(good, np.bool_).astype(np.float64)
     # a trace of a weight everywhere keeps the system regular however few pixels are good
     system = sparse.diags(weight + 1e-9) + stiffness * penalty
-    solve = solvers.splu(system.tocsc()).solve
+    solve = splu(system.tocsc()).solve
     return lambda around: solve(weight * around)
 
 

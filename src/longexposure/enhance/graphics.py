@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-import scipy.sparse as sparse
-import scipy.sparse.csgraph as graphs
 from scipy.ndimage import binary_dilation, find_objects, label, median_filter
 
 from longexposure.enhance.clusters import Range
-from longexposure.enhance.filling import groups_of
+from longexposure.enhance.groups import connected, groups_of
 from longexposure.enhance.lines import NEAR_PX, Line, ends_well
 from longexposure.noise import NoiseProfile
 from longexposure.radiograph import Pixels
@@ -195,11 +193,9 @@ def _texts(
     gap = np.maximum(gap, gap.T)
     ratio = step[:, None] / step[None]
     alike = (ratio > 1 / SAME_COLOUR) & (ratio < SAME_COLOUR)
-    _, touching = graphs.connected_components(sparse.csr_matrix(alike & (gap <= TOUCHING_PX)), directed=False)
-    _, apart = graphs.connected_components(sparse.csr_matrix(alike & (gap <= 1)), directed=False)
-    count, group = graphs.connected_components(
-        sparse.csr_matrix(alike & (gap <= NEAR_TEXT_PX)), directed=False
-    )
+    _, touching = connected(np.argwhere(alike & (gap <= TOUCHING_PX)).T, len(boxes))
+    _, apart = connected(np.argwhere(alike & (gap <= 1)).T, len(boxes))
+    count, group = connected(np.argwhere(alike & (gap <= NEAR_TEXT_PX)).T, len(boxes))
     texts = []
     for each in range(count):
         mine = group == each
@@ -254,10 +250,17 @@ def _by_value(pixels: Pixels, faulty: Flat) -> dict[float, list[Flat]]:
     shapes: dict[float, list[Flat]] = {}
     if len(faulty):
         grey = pixels[np.divmod(faulty, pixels.shape[1])]
-        for shape in groups_of(np.stack(np.divmod(faulty, pixels.shape[1])), pixels.shape[1]):
-            values, counts = np.unique(grey[shape], return_counts=True)
-            if counts.max() >= ONE_VALUE * len(shape):
-                shapes.setdefault(float(values[np.argmax(counts)]), []).append(shape)
+        groups = groups_of(np.stack(np.divmod(faulty, pixels.shape[1])), pixels.shape[1])
+        size = np.array([len(group) for group in groups])
+        start = np.cumsum(size) - size
+        inside = np.repeat(np.arange(len(groups)), size)
+        ordered = np.concatenate(groups)
+        value = grey[ordered[np.lexsort((grey[ordered], inside))]][
+            start + size // 2
+        ]  # most have their median
+        alike = np.add.reduceat(grey[ordered] == value[inside], start, dtype=np.intp)
+        for number in np.flatnonzero(alike >= ONE_VALUE * size).tolist():
+            shapes.setdefault(float(value[number]), []).append(groups[number])
     return shapes
 
 
@@ -314,6 +317,8 @@ def _of_text(
 
 def _dotted(pixels: Pixels, single: Flat) -> Flat:
     """Those of some single pixels that are evenly spaced along a row or column, and of one grey value."""
+    if len(single) < FEWEST_DOTS:
+        return single[:0]
     height, width = pixels.shape
     y, x = np.divmod(single, width)
     value = pixels[y, x].astype(np.float64)
@@ -328,8 +333,10 @@ def _dotted(pixels: Pixels, single: Flat) -> Flat:
                 flat = (y + k * spacing * dy) * width + at_x
                 found = np.searchsorted(single, flat).clip(max=max(len(single) - 1, 0))
                 chain &= (single[found] == flat) & (at_x < width) & (np.abs(value[found] - value) <= spread)
+                if not chain.any():
+                    break
                 members.append(found)
-            for found in members:
+            for found in members if chain.any() else ():
                 part_of[found[chain]] = True
     return single[part_of]
 

@@ -135,21 +135,6 @@ class Unseen:
     warnings: ClassVar[Sequence[str]] = ()
 
 
-def row_of(result: FileResult) -> dict[str, Any]:
-    """What the tables of command line and report say of a file."""
-    if result.error is not None:
-        return {"file": result.name or result.source.name, "output": "failed"}
-    return {
-        "file": result.name or result.source.name,
-        "size": " x ".join(map(str, result.shape)) + f" {result.dtype}",
-        "noise": result.noise_sigma,
-        "left in flat areas": f"{result.left_in_flat_areas:.0%}",
-        "bad pixels": result.bad_pixels,
-        "s/Mpx": None if result.skipped else result.seconds / max(result.megapixels, 1e-6),
-        "output": result.output.name if result.output else None,
-    }
-
-
 def comparisons_of(
     result: FileResult,
     *,
@@ -167,7 +152,7 @@ def comparisons_of(
         facts: further columns of the table; warnings are those of the result.
         places: places (x, y) in pixels to be cut out, on every page that has them.
     """
-    row = {**row_of(result), **(facts or {})}
+    row = {**result.as_row(), **(facts or {})}
     name = str(row["file"])
     columns = {key: shown(value) for key, value in row.items() if key not in ("file", "warnings")}
     if result.error is not None:
