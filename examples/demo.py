@@ -27,7 +27,7 @@ from longexposure.errors import InputError, LongExposureError
 from longexposure.io import check_writable_folder, write_radiograph
 from longexposure.metrics import psnr, ssim
 from longexposure.radiograph import Pixels, Radiograph
-from longexposure.report.comparison import comparisons_of, row_of, write_report
+from longexposure.report.comparison import comparisons_of, write_report
 from longexposure.simulation.exposure import prepare_acquisition
 from longexposure.simulation.geometry.primitives import (
     Ball,
@@ -98,7 +98,7 @@ def demonstrate(out: Path, *, examples: Path = EXAMPLES) -> list[dict[str, Any]]
         for result in enhance_files([*sources, simulated], out / "enhanced", enhancer, force=True):
             known = result.source == simulated
             facts = against_long(result, pair) if known else {}
-            rows.append({**row_of(result), **facts})
+            rows.append({**result.as_row(), **facts})
             yield from comparisons_of(result, reference=pair.hq if known else None, facts=facts)
 
     write_report(comparisons(), out / "report.html", title="longexposure demonstration", overwrite=True)
