@@ -18,6 +18,7 @@ from longexposure.models.framework import Framework, FrameworkConfig
 from longexposure.models.nafnet import NAFNet, NAFNetConfig
 from longexposure.models.networks import Network
 from longexposure.models.registry import CLASSICAL
+from longexposure.models.unet import UNet, UNetConfig
 from longexposure.radiograph import DTYPES, Radiograph
 
 SIZES = [(1, 1), (3, 5), (1, 300), (300, 2), (203, 157), (8, 900), (900, 9)]
@@ -26,6 +27,12 @@ NOISE = np.array([0.05, 0.28, 0.2, 0.3, 0.1], np.float32)
 
 def _small_fast() -> Network:
     network = Fast(FastConfig(width=8, blocks=2))
+    torch.nn.init.normal_(network.tail.weight, std=0.1)
+    return network
+
+
+def _small_unet() -> Network:
+    network = UNet(UNetConfig(widths=(8, 8, 8), down=(1, 1, 1), up=(1, 1)))
     torch.nn.init.normal_(network.tail.weight, std=0.1)
     return network
 
@@ -63,6 +70,7 @@ def _small_dncnn(normalisation: Literal["batch", "none"]) -> Network:
 
 NETWORKS: dict[str, Callable[[], Network]] = {
     "random-fast": _small_fast,
+    "random-unet": _small_unet,
     "random-framework": lambda: _small_framework(FrameworkConfig(z=2, width=4)),
     "random-framework-bicubic-x2": lambda: _small_framework(
         FrameworkConfig(width=4, scale=2, encoder="bicubic")
@@ -261,7 +269,8 @@ def test_halo_holds_the_receptive_field_and_fits_the_grid(enhancer):
 @pytest.mark.parametrize("transposed", [False, True])
 def test_nothing_changes_beyond_the_stated_receptive_field(enhancer, transposed):
     engine, radius = enhancer.engine, enhancer.engine.spec.receptive_field
-    length = 4 * (2 * radius // 4 + 12)
+    multiple = max(4, enhancer.engine.spec.size_multiple)
+    length = multiple * (2 * radius // multiple + 12)
     strip = np.random.default_rng(0).normal(0.5, 0.05, (8, length)).astype(np.float32)
 
     def run(pixels: np.ndarray) -> np.ndarray:

@@ -92,14 +92,14 @@ class Fast(nn.Module):
         conditions = len(NOISE_CONDITION) if config.told else 0
         self.head = nn.Conv2d(channels + 2 + conditions, config.width, 3, padding=1)
         self.body = nn.Sequential(*(ResidualBlock(config.width) for _ in range(config.blocks)))
-        self.tail = _zero_convolution(config.width, channels)
+        self.tail = zero_convolution(config.width, channels)
         if config.fine_width:
             seen = FINE**2 + config.width // FINE**2
             self.fine_head = nn.Conv2d(seen, config.fine_width, 3, padding=1)
             self.fine_body = nn.Sequential(
                 *(ResidualBlock(config.fine_width) for _ in range(config.fine_blocks))
             )
-            self.fine_tail = _zero_convolution(config.fine_width, FINE**2)
+            self.fine_tail = zero_convolution(config.fine_width, FINE**2)
 
     @property
     def spec(self) -> ModelSpec:
@@ -122,22 +122,22 @@ class Fast(nn.Module):
             planes = [noise_condition[:, :, None, None].expand(-1, -1, *mean.shape[2:])]
         else:
             sigma, planes = torch.full_like(mean[:, :, :1, :1], BLIND_SIGMA), []
-        detail = _compressed((image - _upsampled(mean, scale)) / sigma)
-        contrast = _compressed((mean - _box_mean(mean, CONTRAST_PX // scale)) / sigma)
+        detail = compressed((image - upsampled(mean, scale)) / sigma)
+        contrast = compressed((mean - box_mean(mean, CONTRAST_PX // scale)) / sigma)
         seen = [functional.pixel_unshuffle(detail, scale), contrast, 2.0 * mean - 1.0, *planes]
-        features = functional.relu(self.body(self.head(_concatenated(seen))))
+        features = functional.relu(self.body(self.head(concatenated(seen))))
         correction = functional.pixel_shuffle(self.tail(features).float(), scale)
         if self.config.fine_width:
             correction = correction + self._second_look(detail, features)
         correction = sigma * correction
         local_mean, lock = functional.avg_pool2d(correction, scale), LOCK_PX // scale
-        correction = correction - _upsampled(_box_mean(_box_mean(local_mean, lock), lock), scale)
+        correction = correction - upsampled(box_mean(box_mean(local_mean, lock), lock), scale)
         return image + correction
 
     def _second_look(self, detail: Tensor, features: Tensor) -> Tensor:
         """What the first look cannot say, from 2 x 2 blocks; in units of the noise."""
         seen = [functional.pixel_unshuffle(detail, FINE), functional.pixel_shuffle(features, FINE)]
-        fine = functional.relu(self.fine_body(self.fine_head(_concatenated(seen))))
+        fine = functional.relu(self.fine_body(self.fine_head(concatenated(seen))))
         return functional.pixel_shuffle(self.fine_tail(fine).float(), FINE)
 
 
@@ -178,7 +178,7 @@ def grow(small: Fast, large: Fast) -> None:
             parameter.zero_()
 
 
-def _zero_convolution(width: int, channels: int) -> nn.Conv2d:
+def zero_convolution(width: int, channels: int) -> nn.Conv2d:
     """A convolution that gives 0 until it is trained."""
     convolution = nn.Conv2d(width, channels, 3, padding=1)
     nn.init.zeros_(convolution.weight)
@@ -186,20 +186,20 @@ def _zero_convolution(width: int, channels: int) -> nn.Conv2d:
     return convolution
 
 
-def _concatenated(seen: list[Tensor]) -> Tensor:
+def concatenated(seen: list[Tensor]) -> Tensor:
     return torch.cat(seen, dim=1).contiguous(memory_format=torch.channels_last)
 
 
-def _upsampled(blocks: Tensor, side: int) -> Tensor:
+def upsampled(blocks: Tensor, side: int) -> Tensor:
     """A value for each block, (B, 1, h, w), at all of its pixels."""
     return functional.interpolate(blocks, scale_factor=float(side), mode="nearest")
 
 
-def _box_mean(blocks: Tensor, radius: int) -> Tensor:
+def box_mean(blocks: Tensor, radius: int) -> Tensor:
     """Mean over the square of this radius, over what lies inside the image at its border."""
     return functional.avg_pool2d(blocks, 2 * radius + 1, stride=1, padding=radius, count_include_pad=False)
 
 
-def _compressed(noise_units: Tensor) -> Tensor:
+def compressed(noise_units: Tensor) -> Tensor:
     """The map z / sqrt(1 + |z| / 8): linear within the noise, a root on edges, so that bf16 keeps both."""
     return noise_units * torch.rsqrt(1.0 + noise_units.abs() / 8.0)

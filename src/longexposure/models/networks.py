@@ -18,14 +18,16 @@ from longexposure.models.edcnn import EDCNN, EDCNNConfig
 from longexposure.models.fast import Fast, FastConfig
 from longexposure.models.framework import Framework, FrameworkConfig
 from longexposure.models.nafnet import NAFNet, NAFNetConfig
+from longexposure.models.unet import UNet, UNetConfig
 
-AnyConfig = FastConfig | FrameworkConfig | EDCNNConfig | NAFNetConfig | DnCNNConfig
+AnyConfig = FastConfig | UNetConfig | FrameworkConfig | EDCNNConfig | NAFNetConfig | DnCNNConfig
 NetworkConfig = Annotated[AnyConfig, Field(discriminator="kind")]
-Network = Fast | Framework | EDCNN | NAFNet | DnCNN
+Network = Fast | UNet | Framework | EDCNN | NAFNet | DnCNN
 
 _CONFIG: TypeAdapter[AnyConfig] = TypeAdapter(NetworkConfig)
 CLASSES: dict[type, Callable[[Any], Network]] = {
     FastConfig: Fast,
+    UNetConfig: UNet,
     FrameworkConfig: Framework,
     EDCNNConfig: EDCNN,
     NAFNetConfig: NAFNet,
