@@ -15,10 +15,12 @@ import numpy.typing as npt
 import torch
 from pydantic import Field, field_validator, model_validator
 
+from longexposure.data.patterns import PatternsConfig, with_pattern
 from longexposure.errors import RecipeError
 from longexposure.grey import PERCENTILES, GreyMap, measure_grey
 from longexposure.noise import NoiseProfile
 from longexposure.noise.estimator import CORRELATION
+from longexposure.simulation.detector.panel import Panel
 from longexposure.simulation.exposure import SPLITS, Acquisition, draw_acquisition
 from longexposure.simulation.machine import Machine, Split, load_machine
 from longexposure.simulation.random_source import NumpyRandom, RandomSource, TorchRandom
@@ -28,7 +30,7 @@ Random = np.random.Generator
 Sample = dict[str, torch.Tensor]
 
 # The second number of a stream's seed, where those of `simulation.exposure` have 0 or 1.
-_CHOICE, _GROUP, _GREY, _IMAGE = range(11, 15)
+_CHOICE, _GROUP, _GREY, _IMAGE, _PIXELS = range(11, 16)
 # Where an image is constant (all of it clipped, say), the scene this much further on takes its place.
 _NEXT = 2**48
 _TRIALS = 50
@@ -56,6 +58,7 @@ class SimulatedPatchesConfig(RecipeTable):
         reuse: groups of patches taken from each scene before a new one takes its place.
         group: patches that are exposed together, from one scene.
         told_error: standard deviation of ln(sigma told / true), as the estimator errs.
+        patterns: fractions of the patches that show something else than the part; not on a device.
         exposed_on: where scenes become patches: in CPU workers, or on the device that trains. Scenes and
             places are the same, the noise is drawn by another generator.
 
@@ -75,6 +78,7 @@ class SimulatedPatchesConfig(RecipeTable):
     reuse: int = Field(default=6, ge=1, le=1000)
     group: int = Field(default=4, ge=1, le=64)
     told_error: float = Field(default=0.12, ge=0, le=1)
+    patterns: PatternsConfig = Field(default_factory=PatternsConfig)
     exposed_on: Literal["workers", "device"] = "workers"
 
     @field_validator("machines")
@@ -89,6 +93,13 @@ class SimulatedPatchesConfig(RecipeTable):
         if self.patch_px > self.scene_px:
             raise _too_large("data.patch_px", f"scene_px = {self.scene_px}", self.patch_px)
         self.check_fits(self.scene_px, where="data.scene_px")
+        if self.patterns.any and (self.target, self.exposed_on) != ("clean", "workers"):
+            raise refused(
+                "data.patterns",
+                'target = "clean" and exposed_on = "workers"',
+                f"{self.target!r} and {self.exposed_on!r}",
+                "leave [data.patterns] out, or train on noise-free targets from workers",
+            )
         return self
 
     def check_fits(self, size_px: int, *, where: str) -> None:
@@ -113,11 +124,12 @@ def _machine(name: str, overrides: tuple[str, ...]) -> Machine:
 
 
 class _PreparedScene(NamedTuple):
-    """An acquisition with what all its patches have in common."""
+    """An acquisition with what all its patches have in common; on a device every group has its own panel."""
 
     acquisition: Acquisition
     grey: GreyMap
     noise: NoiseProfile
+    panel: Panel | None = None
 
 
 def _prepared(config: SimulatedPatchesConfig, *, seed: int, number: int, size_px: int) -> _PreparedScene:
@@ -198,9 +210,10 @@ class SimulatedPatches(torch.utils.data.Dataset[Sample]):
         if self._group[0] != group:
             number = _scene_number(config, group)
             if number not in self._scenes:
-                self._scenes[number] = _prepared(
-                    config, seed=self.seed, number=number, size_px=config.scene_px
-                )
+                scene = _prepared(config, seed=self.seed, number=number, size_px=config.scene_px)
+                pixels = NumpyRandom((self.seed, _PIXELS, number))
+                panel = scene.acquisition.panel_of_crops(config.group, config.patch_px, pixels)
+                self._scenes[number] = scene._replace(panel=panel)
                 while len(self._scenes) > 2 * config.pool:
                     self._scenes.popitem(last=False)
             random = np.random.default_rng((self.seed, _GROUP, group))
@@ -323,7 +336,8 @@ class SimulatedImages(torch.utils.data.Dataset[Sample]):
 
     def __init__(self, config: SimulatedPatchesConfig, *, seed: int, count: int, size_px: int) -> None:
         config.check_fits(size_px, where="validation.size_px")
-        self.config = config.model_copy(update={"patch_px": size_px, "group": 1})
+        changes = {"patch_px": size_px, "group": 1, "patterns": PatternsConfig()}
+        self.config = config.model_copy(update=changes)
         self.seed, self.count, self.size_px = seed, count, size_px
 
     def __len__(self) -> int:
@@ -353,7 +367,8 @@ def _samples(
         (int(random.integers(height - size + 1)), int(random.integers(width - size + 1)))
         for _ in range(config.group)
     ]
-    crops = scene.acquisition.crops(corners, size, rng=rng, long=config.target == "long")
+    long = config.target == "long"
+    crops = scene.acquisition.crops(corners, size, rng=rng, long=long, panel=scene.panel)
     augmentations = [_Augmentation.drawn(scene, random) for _ in corners]
     scale, offset = (
         rng.array(np.array([getattr(one, name) for one in augmentations])[:, None, None])
@@ -361,6 +376,10 @@ def _samples(
     )
     target = crops.clean if config.target == "clean" else crops.long
     noisy, aim = (torch.as_tensor(image * scale + offset)[:, None] for image in (crops.short, target))
+    if config.patterns.any:
+        for n, one in enumerate(augmentations):
+            pair = with_pattern(noisy[n, 0].numpy(), aim[n, 0].numpy(), one.noise, random, config.patterns)
+            noisy[n, 0], aim[n, 0] = map(torch.from_numpy, pair)
     conditions = [estimated_condition(one.noise, random, error=config.told_error) for one in augmentations]
     sigmas = [one.noise.variance(0.5) ** 0.5 for one in augmentations]
     noise_condition, sigma = (

@@ -186,8 +186,24 @@ class Acquisition:
             exposure_s=parameters.exposures.short_s,
         )
 
+    def panel_of_crops(self, count: int, size_px: int, rng: RandomSource) -> Panel:
+        """Pixels for so many pieces of the scene, under the mean of its open beam; see `crops`."""
+        height, width = (size_px + 2 * margin for margin in self._margins(size_px))
+        quanta = self.parameters.quanta_per_px_s * float(self.beam.mean())
+        return _small_panel(self.parameters, (count, height, width), quanta, rng)
+
+    def _margins(self, size_px: int) -> list[int]:
+        """Rows and columns around a piece, as far as there is room for margins as wide at all pieces."""
+        return [min(CROP_MARGIN_PX, (side - size_px) // 2) for side in self.shape]
+
     def crops(
-        self, corners: Sequence[tuple[int, int]], size_px: int, *, rng: RandomSource, long: bool = True
+        self,
+        corners: Sequence[tuple[int, int]],
+        size_px: int,
+        *,
+        rng: RandomSource,
+        long: bool = True,
+        panel: Panel | None = None,
     ) -> Crops:
         """Square pieces of the scene, each exposed anew by a panel of its own.
 
@@ -198,9 +214,9 @@ class Acquisition:
             size_px: their side.
             rng: of panel and exposures, for the kind of array that the images are.
             long: whether long exposures are wanted too.
+            panel: of `panel_of_crops`, which saves calibrating a new one; None draws one.
         """
-        # Pieces with their margins, as far as there is room for margins that are as wide at all pieces.
-        margins = [min(CROP_MARGIN_PX, (side - size_px) // 2) for side in self.shape]
+        margins = self._margins(size_px)
         starts = [
             [
                 min(max(first - margin, 0), side - size_px - 2 * margin)
@@ -215,7 +231,10 @@ class Acquisition:
             for image in (self.beam, self.arriving, self.arriving_later)
         )
         quanta = self.parameters.quanta_per_px_s * beam
-        panel = _small_panel(self.parameters, tuple(arriving.shape), quanta, rng)
+        if panel is None:
+            panel = _small_panel(self.parameters, tuple(arriving.shape), quanta, rng)
+        else:
+            panel = panel.under(quanta)
         grown = replace(self, beam=beam, arriving=arriving, arriving_later=later)
         collected, short = grown._short(panel, rng)
         images = (

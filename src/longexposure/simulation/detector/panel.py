@@ -21,6 +21,7 @@ their sum at n wells. Lag adds an after-image but takes no noise away. Everythin
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 
 import numpy as np
@@ -102,6 +103,16 @@ class Panel:
         self._noisy: Array | None = None
         if config.bad.any:
             self._add_bad_pixels(rng)
+
+    def under(self, quanta_per_px_s: Array) -> Panel:
+        """The same pixels under another open beam; what was calibrated under the first one stays.
+
+        Args:
+            quanta_per_px_s: an array that broadcasts against the images, above 0.
+        """
+        panel = copy.copy(self)
+        panel.quanta_per_px_s = self.array(quanta_per_px_s)
+        return panel
 
     def collect(
         self, transmission: Array, *, exposure_s: float, rng: RandomSource, dose: float = 1.0
