@@ -76,6 +76,46 @@ def test_every_form_tells_the_same_pixels(kind, tmp_path):
     assert np.array_equal(pickle.loads(pickle.dumps(found)).places, found.places)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "X [px],Y [px]\n50,60\n",
+        "x (px) , y (px)\n50 , 60\n",
+        "50.0,60.0\n",
+        "5.0e+01 6.0e+01\n",
+        "50 ,\t60\n",
+        '"50"; "60"\n',
+        "row, column\n60., 50.\n",
+        "  50   60  # hot\n",
+    ],
+)
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_lines_that_programs_write_are_taken(text, encoding, tmp_path):
+    path = tmp_path / "map.csv"
+    path.write_text(text, encoding=encoding)
+    np.testing.assert_array_equal(read_defect_map(path).places, [[60], [50]])
+
+
+@pytest.mark.parametrize("text", ["50.5,60\n", "nan,1\n", "1e400,1\n", "1,\n", ",1\n", "x,y\n1,inf\n"])
+def test_lines_without_a_place_are_refused(text, tmp_path):
+    path = tmp_path / "map.csv"
+    path.write_text(text)
+    with pytest.raises(InputError, match=r"map\.csv: expected"):
+        read_defect_map(path)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+def test_prefixes_and_encodings_of_xml_are_taken(encoding, tmp_path):
+    path = tmp_path / "map.xml"
+    text = XML.format(rows='<BadRow Y="5" />')
+    text = (
+        text[text.index("<BadPixelMap") :].replace("</", "</p:").replace("<", "<p:").replace("<p:/p:", "</p:")
+    )
+    text = text.replace("<p:BadPixelMap", '<p:BadPixelMap xmlns:p="urn:a"', 1)
+    path.write_text(text, encoding=encoding)
+    assert read_defect_map(path).rows == (5,)
+
+
 def test_whole_rows_are_taken(tmp_path):
     path = tmp_path / "map.xml"
     path.write_text(XML.format(rows='<BadRow Y="5" />'))

@@ -120,14 +120,14 @@ class Lines:
             self._shown_at = self._part_at = now
             self._shown_done = done
             count = f"{done}/{self._total}" if self._total else str(done)
-            self.say(f"{self._label} {count}: {text}{self._left(done, now)}")
+            self.say(f"{self._label} {count}: {printable(text)}{self._left(done, now)}")
 
     def part(self, done: float, text: str) -> None:
         """How far the item is that is at work; `done` counts items."""
         now = time.monotonic()
         if now - self._part_at >= PART_EVERY_S:
             self._part_at = now
-            self.say(f"{self._label}: {text}{self._left(done, now)}")
+            self.say(f"{self._label}: {printable(text)}{self._left(done, now)}")
 
     def _left(self, done: float, now: float) -> str:
         if not self._total or not 0 < done < self._total:

@@ -23,6 +23,8 @@ MAX_DEPTH = 16
 MOST_FAULTY = 0.5
 """A mask that marks more of the image has good and faulty the wrong way round."""
 X_NAMES, Y_NAMES = ("x", "column", "col"), ("y", "row", "line")
+_UTF16 = (b"\xff\xfe", b"\xfe\xff")
+_NUMBER = re.compile(r"[+-]?[0-9]{1,20}(\.[0-9]{0,20})?(e[+-]?[0-9]{1,2})?")
 _MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+", b"\x89PNG")
 
 Places = npt.NDArray[np.intp]
@@ -114,7 +116,7 @@ def read_defect_map(path: str | Path) -> DefectMap:
         found = _from_image(path)
     elif len(data) > MAX_TEXT_BYTES:
         raise _foreign(path, f"more than {MAX_TEXT_BYTES // 2**20} MB that are no TIFF or PNG")
-    elif data.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<"):
+    elif data.lstrip(b"\xef\xbb\xbf\xff\xfe\0 \t\r\n").startswith(b"<"):
         found = _from_xml(path, data)
     else:
         found = _from_text(path, data)
@@ -159,23 +161,23 @@ def _from_image(path: Path) -> DefectMap:
 def _from_text(path: Path, data: bytes) -> DefectMap:
     """Lines of two whole numbers; comma, semicolon, tab or blanks between them, # begins a remark."""
     try:
-        text = data.decode("utf-8-sig")
+        text = data.decode("utf-16" if data.startswith(_UTF16) else "utf-8-sig")
     except UnicodeDecodeError as error:
         raise _foreign(path, f"{len(data)} bytes that are no text") from error
     at, places = (0, 1), []
     first = True
     for number, line in enumerate(text.splitlines(), start=1):
         words = [
-            word.strip().strip('"').lower() for word in re.split(r"[,;\t]|\s+", line.split("#")[0].strip())
+            word.strip('"').lower() for word in re.split(r"\s*[,;\t]\s*|\s+", line.split("#")[0].strip())
         ]
         if words == [""]:
             continue
-        if first and not words[0].lstrip("+-").isdecimal():
+        if first and not _NUMBER.fullmatch(words[0]):
             at, first = _named(path, words), False
             continue
         first = False
         try:
-            places.append((int(words[at[1]]), int(words[at[0]])))
+            places.append((_whole(words[at[1]]), _whole(words[at[0]])))
         except (IndexError, ValueError) as error:
             raise damaged(
                 str(path),
@@ -188,8 +190,17 @@ def _from_text(path: Path, data: bytes) -> DefectMap:
     return DefectMap(path.name, hashlib.sha256(data).hexdigest(), array)
 
 
+def _whole(word: str) -> int:
+    """A whole number, also one that is written as 60.0 or 6.0e+01; raises ValueError for all else."""
+    if not _NUMBER.fullmatch(word) or not float(word).is_integer():
+        raise ValueError(word)
+    return int(float(word))
+
+
 def _named(path: Path, words: list[str]) -> tuple[int, int]:
-    """Which of the named columns of a text are x and y."""
+    """Which of the named columns of a text are x and y; units in brackets behind a name are passed over."""
+    words = [word for word in words if not re.fullmatch(r"[\[(].*[\])]", word)]
+    words = [re.sub(r"[\[(].*[\])]$", "", word) for word in words]
     x = next((words.index(name) for name in X_NAMES if name in words), None)
     y = next((words.index(name) for name in Y_NAMES if name in words), None)
     if x is None or y is None:
@@ -235,6 +246,7 @@ class _BadPixelMap:
         raise _foreign(self._path, "XML with a document type of its own")
 
     def start(self, name: str, values: dict[str, str]) -> None:
+        name = name.rpartition(":")[2]  # without the prefix of a namespace
         if len(self._open) == 1:
             if name != "BadPixelMap":
                 raise _foreign(self._path, f"XML with {name[:40]!r} as its root")
