@@ -348,6 +348,14 @@ def test_streams_that_take_nothing_stop_no_file(
         assert b"error: stdout" in done.stderr
 
 
+def test_a_name_with_a_line_of_its_own_gets_none(tmp_path: Path) -> None:
+    image(tmp_path / "in" / "a\nerror: all fine.tif")
+    outcome = run("enhance", tmp_path / "in", "--out", tmp_path / "out")
+    assert outcome.exit_code == 0, outcome.stderr
+    assert not errors(outcome)
+    assert r"a\nerror: all fine.tif" in outcome.stderr
+
+
 @pytest.mark.parametrize("name", ["基板.tif", "üöß.tif", b"a\xff\xfe.tif".decode("utf-8", "surrogateescape")])
 def test_an_ascii_terminal_gets_every_name_escaped_and_the_json(name: str, tmp_path: Path) -> None:
     try:

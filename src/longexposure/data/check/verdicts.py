@@ -170,7 +170,7 @@ def judge_shift(group: Group) -> Iterator[Finding]:
     off = {
         name: f"down {shift.dy:+.2f}, right {shift.dx:+.2f} px"
         for name, shift in shifts.items()
-        if shift.length > max(SHIFT_PX, 3 * shift.error)
+        if shift.length > max(SHIFT_PX + 2 * shift.error, 3 * shift.error)
     }
     if not off:
         reason = f"below {SHIFT_PX} px nothing is blurred"
