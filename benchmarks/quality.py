@@ -4,7 +4,10 @@ For each machine and dose, the same short exposures go through the default model
 itself or is told the true profile, and through the best median, Gaussian, total variation and non-local
 means, the last two told the true noise. Their size or strength is chosen for each case by looking at the
 truth: the comparison leans towards the filters on purpose. The 90 s exposure is scored beside them: it is
-what the enhanced 5 s image competes with. PSNR and SSIM are against the noise-free image, data range from the
+what the enhanced 5 s image competes with, and so are means of 2 to 18 of the 5 s exposures, without drift or
+motion. Beside them are two peers that are no dependencies, left out where they are not installed
+(`pip install pyoidn bmnd`; both MIT): Intel's Open Image Denoise, a network for ray tracing that is told
+nothing, and BM3D, told the true noise. PSNR and SSIM are against the noise-free image, data range from the
 dark level to the open beam, means over the scenes. Networks of equal training are compared elsewhere, by
 `longexposure study compare`.
 
@@ -20,16 +23,23 @@ dark level to the open beam, means over the scenes. Networks of equal training a
   enhanced copy from the other ranks the methods as the truth would (Pang et al., CVPR 2021).
 
     python benchmarks/quality.py [--scenes 8] [--size 320] [--model fast] [--out benchmarks/quality.json]
+        [--only PART ...]
+
+The peers do not depend on our weights and BM3D takes most of the time: `--only models` measures all but peers
+and frames, `--only frames` or the name of a peer these, and what it does not measure stays in the file.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import sys
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, cached_property, partial
+from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -39,7 +49,7 @@ from scipy.signal import lfilter
 from skimage.restoration import denoise_tv_chambolle
 
 from longexposure import load_enhancer, read_radiograph
-from longexposure.engines.base import Engine
+from longexposure.engines.base import Engine, threads
 from longexposure.enhance.bad_pixels import find_bad_pixels
 from longexposure.enhance.enhancer import Enhancer
 from longexposure.metrics import psnr, rmse, ssim
@@ -48,7 +58,13 @@ from longexposure.models.classical import Gaussian, Identity, NonLocalMeans
 from longexposure.models.registry import shipped_weights
 from longexposure.noise import NoiseProfile, estimate_noise
 from longexposure.simulation.detector.video import VideoConfig
-from longexposure.simulation.exposure import draw_pair, prepare_acquisition
+from longexposure.simulation.exposure import (
+    SPLITS,
+    Acquisition,
+    draw_acquisition,
+    draw_pair,
+    prepare_acquisition,
+)
 from longexposure.simulation.machine import Machine, MachineParameters, load_machine, recipe_text
 from longexposure.simulation.random_source import NumpyRandom
 from longexposure.simulation.scenes.catalogue import draw_scene
@@ -67,6 +83,11 @@ WRONG = 1.5
 """Factor by which the told noise is wrong in the ablation."""
 HARMLESS_GREYS = (0.0, 0.3, 0.6, 1.0)
 """Noise of nearly clean images, in grey values of 255."""
+FRAMES = (2, 4, 8, 18)
+"""Short exposures that are averaged; 18 take as long as the 90 s exposure."""
+BM3D_STEP_PX = 6
+"""Every sixth block is a reference, as in the fast profile of BM3D's authors: every third one takes 3.5 times as
+long and is 0.2 dB better at 500 quanta."""
 COPIES = 6
 """Fresh exposures from which the true noise of a condition is measured."""
 RADIOGRAPHS = Path(__file__).resolve().parents[1] / "examples" / "radiographs"
@@ -87,13 +108,17 @@ class Case(NamedTuple):
 
 
 class Example(NamedTuple):
-    """Exposures of one scene, their expectation, the true noise and the grey values from dark to open beam."""
+    """Exposures of one scene, their expectation, the true noise and the grey values from dark to open beam.
+
+    `again` gives further short exposures of the scene by their number, from 1.
+    """
 
     lq: np.ndarray
     hq: np.ndarray | None
     clean: np.ndarray
     noise: NoiseProfile
     data_range: float
+    again: Callable[[int], np.ndarray]
 
 
 def panel(quanta: float, *, open_fraction: float = OPEN_FRACTION, f50: float = 0.0, **own: Any) -> Case:
@@ -132,9 +157,21 @@ CASES: dict[str, Case] = {
 def examples(case: Case, *, count: int, size: int, seed: int) -> list[Example]:
     """Scenes of a case, each exposed twice; a function of its arguments alone."""
     if case.quanta is None:
-        pairs = [draw_pair(case.machine, seed=seed, index=k, size_px=(size, size)) for k in range(count)]
-        return [Example(p.lq, p.hq, p.clean, p.noise, _open_beam(p.parameters)) for p in pairs]
+        return [_machine_example(case.machine, seed, k, size) for k in range(count)]
     return [_example(case, seed + k, size, SPOTS_PX[k % len(SPOTS_PX)]) for k in range(count)]
+
+
+def _machine_example(machine: Machine, seed: int, index: int, size: int) -> Example:
+    pair = draw_pair(machine, seed=seed, index=index, size_px=(size, size))
+
+    @cache
+    def acquisition() -> Acquisition:
+        return draw_acquisition(machine, key=(seed, SPLITS["test"], index), size_px=(size, size))
+
+    def again(number: int) -> np.ndarray:
+        return acquisition().expose_short(NumpyRandom((seed, index, number)))
+
+    return Example(pair.lq, pair.hq, pair.clean, pair.noise, _open_beam(pair.parameters), again)
 
 
 def _example(case: Case, seed: int, size: int, spot_px: float) -> Example:
@@ -144,7 +181,11 @@ def _example(case: Case, seed: int, size: int, spot_px: float) -> Example:
     scene = draw_scene(np.random.default_rng((seed, 1)), view=view, kinds=parameters.scenes)
     acquisition = prepare_acquisition(parameters, scene, view, panel_seed=seed)
     lq, hq = acquisition.expose(*(NumpyRandom((seed, number)) for number in (2, 3)))
-    return Example(lq, hq, acquisition.clean, acquisition.noise, _open_beam(parameters))
+
+    def again(number: int) -> np.ndarray:
+        return acquisition.expose_short(NumpyRandom((seed, 3 + number)))
+
+    return Example(lq, hq, acquisition.clean, acquisition.noise, _open_beam(parameters), again)
 
 
 def with_quanta(parameters: MachineParameters, quanta: float, spot_px: float) -> MachineParameters:
@@ -293,12 +334,19 @@ def spoiled_examples(noise_condition: Condition, *, count: int, size: int, seed:
     found = []
     for k, scene in enumerate(examples(CASES["30000 quanta, white"], count=count, size=size, seed=seed)):
         clean = np.maximum(scene.clean - 1000.0, 0) / scene.data_range
-        copies = [noise_condition(clean, np.random.default_rng((seed, k, copy))) for copy in range(COPIES)]
+
+        def spoiled(copy: int, clean: np.ndarray = clean, k: int = k) -> Spoiled:
+            return noise_condition(clean, np.random.default_rng((seed, k, copy)))
+
+        def again(number: int, spoiled: Callable[[int], Spoiled] = spoiled) -> np.ndarray:
+            return spoiled(number).lq
+
+        copies = [spoiled(copy) for copy in range(COPIES)]
         first = copies[0]
         noise = measured_profile(
             np.stack([copy.faultless.astype(np.float64) for copy in copies]), first.clean
         )
-        found.append(Example(first.lq, None, first.clean, noise, first.data_range))
+        found.append(Example(first.lq, None, first.clean, noise, first.data_range, again))
     return found
 
 
@@ -339,6 +387,124 @@ class TotalVariation:
         smooth: Callable[..., np.ndarray] = denoise_tv_chambolle
         pages = [smooth(page, weight=weight, eps=1e-5, max_num_iter=200) for page in tile]
         return np.stack(pages).astype(np.float32)
+
+
+class OpenImageDenoise:
+    """Intel Open Image Denoise's filter for lightmaps, which is HDR; for images that fit into one tile.
+
+    The grey image goes in as three equal channels, from black up, since HDR is never negative, and exposed by
+    the filter itself; the mean of the three that come out is taken.
+    """
+
+    info = None
+    spec = ModelSpec(size_multiple=1, receptive_field=64, conditioned=False)
+
+    @cached_property
+    def device(self) -> Any:
+        import pyoidn
+
+        device = pyoidn.Device()
+        device.set_int("numThreads", threads())
+        device.commit()
+        return device
+
+    def run(self, tile: np.ndarray, noise_condition: np.ndarray) -> np.ndarray:
+        return np.stack([self._denoised(page) for page in tile])
+
+    def _denoised(self, page: np.ndarray) -> np.ndarray:
+        import pyoidn
+
+        black = page.min()
+        colour = np.ascontiguousarray(np.repeat((page - black)[..., np.newaxis], 3, axis=2))
+        denoised = np.zeros_like(colour)
+        with pyoidn.Filter(self.device, pyoidn.OIDN_FILTER_TYPE_RT_LIGHTMAP) as lightmap:
+            lightmap.set_image(pyoidn.OIDN_IMAGE_COLOR, colour, pyoidn.OIDN_FORMAT_FLOAT3)
+            lightmap.set_image(pyoidn.OIDN_IMAGE_OUTPUT, denoised, pyoidn.OIDN_FORMAT_FLOAT3)
+            lightmap.commit()
+            lightmap.execute()
+        if error := self.device.get_error():
+            raise RuntimeError(f"Open Image Denoise: {error}")
+        grey: np.ndarray = denoised.mean(axis=2) + black
+        return grey
+
+
+class BM3D:
+    """BM3D told the noise, its dependence on the signal and its correlation; for images that fit into one tile.
+
+    Source: Dabov et al., IEEE TIP 2007; Makinen et al., IEEE TIP 2020 (correlated noise), as in bmnd. Noise that
+    follows the signal is made even by the generalised Anscombe transform and its unbiased inverse (Makitalo and
+    Foi, IEEE TIP 2013). Correlations are taken to fall off by the same factor from pixel to pixel.
+    """
+
+    info = None
+    spec = ModelSpec(size_multiple=1, receptive_field=64, conditioned=True)
+
+    def run(self, tile: np.ndarray, noise_condition: np.ndarray) -> np.ndarray:
+        sigma, _, share, corr_x, corr_y = (float(value) for value in noise_condition)
+        variance = max(sigma, 1e-6) ** 2
+        spectrum = variance * np.multiply.outer(
+            _spectrum_along(tile.shape[1], corr_y), _spectrum_along(tile.shape[2], corr_x)
+        )
+        if abs(share) < 0.01:
+            return np.stack([_bm3d(page, spectrum) for page in tile])
+        gain, constant = 2 * share * variance, (1 - share) * variance
+        even = [_anscombe(page, gain, constant) for page in tile]
+        smooth = [_bm3d(page, spectrum / variance) for page in even]
+        return np.stack([_inverse_anscombe(page, gain, constant) for page in smooth]).astype(np.float32)
+
+
+def _bm3d(page: np.ndarray, spectrum: np.ndarray) -> np.ndarray:
+    """`spectrum` is the variance of the noise by frequency, its mean that of a pixel."""
+    from bmnd import BM3DProfile, bmnd
+
+    step = (BM3D_STEP_PX, BM3D_STEP_PX)
+    denoised: np.ndarray = bmnd(
+        page.astype(np.float32),
+        BM3DProfile(ht_step=step, wiener_step=step),
+        sigma_psd=(page.size * spectrum).astype(np.float32),
+    )
+    return denoised
+
+
+def _spectrum_along(length: int, lag: float) -> np.ndarray:
+    """Mean 1, of noise whose autocorrelation is lag ** distance."""
+    lag = float(np.clip(lag, -0.95, 0.95))
+    spectrum: np.ndarray = (1 - lag**2) / (1 - 2 * lag * np.cos(2 * np.pi * np.fft.fftfreq(length)) + lag**2)
+    return spectrum / spectrum.mean()
+
+
+def _anscombe(grey: np.ndarray, gain: float, constant: float) -> np.ndarray:
+    """Noise of variance gain * grey + constant gets variance 1."""
+    even: np.ndarray = 2 / gain * np.sqrt(np.maximum(gain * grey + constant + 0.375 * gain**2, 0))
+    return even
+
+
+def _inverse_anscombe(even: np.ndarray, gain: float, constant: float) -> np.ndarray:
+    x = np.maximum(abs(even.astype(np.float64)), 2 * np.sqrt(0.375))
+    root = np.sqrt(1.5)
+    counts = x**2 / 4 + root / (4 * x) - 11 / (8 * x**2) + 5 * root / (8 * x**3) - 1 / 8
+    grey: np.ndarray = gain * counts - constant / gain
+    return grey
+
+
+PEERS: dict[str, tuple[str, Callable[[], Engine]]] = {
+    "Open Image Denoise": ("pyoidn", OpenImageDenoise),
+    "BM3D, told the noise": ("bmnd", BM3D),
+}
+"""Denoisers of others, with the package that each needs."""
+PARTS = ("models", "frames", *PEERS)
+
+
+def peers(names: Collection[str] = tuple(PEERS)) -> dict[str, Engine]:
+    """Those of these peers whose package is installed; of the others it is said that they are left out."""
+    found = {}
+    for name in names:
+        package, make = PEERS[name]
+        if find_spec(package):
+            found[name] = make()
+        else:
+            print(f"{name} is left out: no package {package} (pip install {package})", file=sys.stderr)
+    return found
 
 
 Method = Callable[[Example], np.ndarray]
@@ -382,6 +548,30 @@ def wrong(noise: NoiseProfile, factor: float) -> NoiseProfile:
 def repaired(pixels: np.ndarray) -> np.ndarray:
     """Hot pixels replaced, nothing else: every method gets this, so the exposures do too."""
     return Enhancer(Identity(), name="identity").enhance(pixels)
+
+
+def averaged(pairs: list[Example]) -> dict[str, dict[str, float]]:
+    """Means of as many short exposures as FRAMES says, the first among them, not rounded."""
+    means = []
+    for pair in pairs:
+        total, kept = np.zeros(pair.lq.shape), {}
+        for number in range(max(FRAMES)):
+            total += repaired(pair.again(number) if number else pair.lq)
+            if number + 1 in FRAMES:
+                kept[number + 1] = total / (number + 1)
+        means.append(kept)
+    rows = {}
+    for count in FRAMES:
+        of_pairs = iter([kept[count] for kept in means])
+        rows[f"mean of {count} frames"] = score(pairs, lambda _, of_pairs=of_pairs: next(of_pairs))
+    return rows
+
+
+def beside(pairs: list[Example], engines: dict[str, Engine]) -> dict[str, dict[str, float]]:
+    """The peers on one case, told the noise."""
+    return {
+        name: score(pairs, partial(told, Enhancer(engine, name=name))) for name, engine in engines.items()
+    }
 
 
 def shipped(model: str) -> dict[str, Enhancer]:
@@ -487,8 +677,11 @@ def halves(pixels: np.ndarray, seed: int, *, factor: float = 1.0) -> Halves:
     return Halves((image + added).astype(np.float32), image - added, judged, noise)
 
 
-def real(models: dict[str, Enhancer], *, factor: float = 1.0) -> dict[str, Any]:
-    """Mean square distance of each method from the independent copies of the example radiographs, counts^2."""
+def real(models: dict[str, Enhancer], engines: dict[str, Engine], *, factor: float = 1.0) -> dict[str, Any]:
+    """Mean square distance of each method from the independent copies of the example radiographs, counts^2.
+
+    Without models nothing but the peers is measured.
+    """
     views = sorted(RADIOGRAPHS.glob("*.tif"))
     parts = [halves(read_radiograph(v).pixels, seed, factor=factor) for seed, v in enumerate(views)]
 
@@ -498,9 +691,12 @@ def real(models: dict[str, Enhancer], *, factor: float = 1.0) -> dict[str, Any]:
     def run(enhancer: Enhancer) -> float:
         return error(lambda part: enhancer.enhance(part.lq, noise=part.noise))
 
-    rows = {"as taken": error(lambda part: part.lq)}
-    for name, engines in filters().items():
-        rows[name] = min(run(Enhancer(engine, name=name)) for engine in engines.values())
+    rows = {name: run(Enhancer(engine, name=name)) for name, engine in engines.items()}
+    if not models:
+        return {"methods": rows}
+    rows["as taken"] = error(lambda part: part.lq)
+    for name, settings in filters().items():
+        rows[name] = min(run(Enhancer(engine, name=name)) for engine in settings.values())
     for name, enhancer in models.items():
         rows[name] = error(lambda part, by=enhancer: by.enhance(part.lq))
     model = next(iter(models))
@@ -509,27 +705,51 @@ def real(models: dict[str, Enhancer], *, factor: float = 1.0) -> dict[str, Any]:
     return {"images": len(parts), "methods": rows, "noise of the other copy": float(variance)}
 
 
-def run(*, scenes: int, size: int, model: str) -> dict[str, object]:
-    models = shipped(model)
-    found: dict[str, dict[str, Any]] = {"cases": {}, "conditions": {}}
+def run(
+    *, scenes: int, size: int, model: str, only: Collection[str], write: Callable[[dict[str, Any]], None]
+) -> None:
+    """Measure these parts, and write what there is after every row: to measure all takes an hour."""
+    models = shipped(model) if "models" in only else {}
+    others = peers([name for name in PEERS if name in only])
+    found: dict[str, Any] = {}
+    if models:
+        found |= {
+            "what": __doc__.split("\n")[0],
+            "host": host_facts(),
+            "settings": {"scenes": scenes, "size_px": size, "model": model, **described(models)},
+        }
+    if others or "frames" in only:
+        versions = {package: version(package) for package in (PEERS[name][0] for name in others)}
+        measured_by = {"host": host_facts(), "scenes": scenes, "size_px": size, "packages": versions}
+        found["peers"] = dict.fromkeys((*others, *(["frames"] if "frames" in only else [])), measured_by)
     for kind, names in (("cases", CASES), ("conditions", CONDITIONS)):
         for name in names:
             if kind == "cases":
                 pairs = examples(CASES[name], count=scenes, size=size, seed=50_000)
             else:
                 pairs = spoiled_examples(CONDITIONS[name], count=scenes, size=size, seed=60_000)
-            found[kind][name] = result = measured(pairs, models)
-            shown = {**result["methods"], **result["ablation"]}
+            result = measured(pairs, models) if models else {"methods": {}}
+            result["methods"] |= averaged(pairs) if "frames" in only else {}
+            result["methods"] |= beside(pairs, others)
+            found.setdefault(kind, {})[name] = result
+            shown = {**result["methods"], **result.get("ablation", {})}
             print(name, {k: (round(v["psnr"], 2), round(v["ssim"], 3)) for k, v in shown.items()}, flush=True)
-    found["harm"] = {name: harm(by, count=scenes, size=size) for name, by in models.items()}
-    found["real"] = {f"{factor:g}": real(models, factor=factor) for factor in (1.0, 1.1)}
-    print(found["harm"], found["real"], sep="\n", flush=True)
-    return {
-        "what": __doc__.split("\n")[0],
-        "host": host_facts(),
-        "settings": {"scenes": scenes, "size_px": size, "model": model, **described(models)},
-        **found,
-    }
+            write(found)
+    if models:
+        found["harm"] = {name: harm(by, count=scenes, size=size) for name, by in models.items()}
+    if models or others:
+        found["real"] = {f"{factor:g}": real(models, others, factor=factor) for factor in (1.0, 1.1)}
+    print(found.get("harm"), found.get("real"), sep="\n", flush=True)
+    write(found)
+
+
+def merged(before: dict[str, Any], found: dict[str, Any]) -> dict[str, Any]:
+    """What was found, and of what was known before that which was not measured again."""
+    both = {**before, **found}
+    for key in before.keys() & found.keys():
+        if isinstance(before[key], dict) and isinstance(found[key], dict):
+            both[key] = merged(before[key], found[key])
+    return both
 
 
 def main() -> None:
@@ -537,10 +757,22 @@ def main() -> None:
     parser.add_argument("--scenes", type=int, default=8)
     parser.add_argument("--size", type=int, default=320)
     parser.add_argument("--model", default="fast")
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, metavar="PART")
     parser.add_argument("--out", type=Path, default=Path(__file__).with_suffix(".json"))
     arguments = parser.parse_args()
-    result = run(scenes=arguments.scenes, size=arguments.size, model=arguments.model)
-    arguments.out.write_text(json.dumps(result, indent=1) + "\n")
+    out, only = arguments.out, set(arguments.only)
+    before = json.loads(out.read_text()) if out.exists() and only != set(PARTS) else {}
+    run(
+        scenes=arguments.scenes,
+        size=arguments.size,
+        model=arguments.model,
+        only=only,
+        write=lambda found: _write(out, merged(before, found)),
+    )
+
+
+def _write(path: Path, result: dict[str, Any]) -> None:
+    path.write_text(json.dumps(result, indent=1) + "\n")
 
 
 if __name__ == "__main__":
