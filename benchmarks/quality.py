@@ -23,10 +23,11 @@ dark level to the open beam, means over the scenes. Networks of equal training a
   enhanced copy from the other ranks the methods as the truth would (Pang et al., CVPR 2021).
 
     python benchmarks/quality.py [--scenes 8] [--size 320] [--model fast] [--out benchmarks/quality.json]
-        [--only PART ...]
+        [--only PART ...] [--rows ROW ...]
 
 The peers do not depend on our weights and BM3D takes most of the time: `--only models` measures all but peers
-and frames, `--only frames` or the name of a peer these, and what it does not measure stays in the file.
+and frames, `--only frames` or the name of a peer these, and what it does not measure stays in the file; `--rows` does so for some rows of `cases` and
+`conditions` alone.
 """
 
 from __future__ import annotations
@@ -314,6 +315,9 @@ CONDITIONS: dict[str, Condition] = {
 }
 
 
+ROWS = (*CASES, *CONDITIONS)
+
+
 def measured_profile(copies: np.ndarray, clean: np.ndarray) -> NoiseProfile:
     """The noise of exposures (N, H, W) of one scene, N > 1, whose noise-free image is known (H, W)."""
     noise = (copies - copies.mean(axis=0)) * np.sqrt(len(copies) / (len(copies) - 1))
@@ -448,9 +452,9 @@ class BM3D:
         if abs(share) < 0.01:
             return np.stack([_bm3d(page, spectrum) for page in tile])
         gain, constant = 2 * share * variance, (1 - share) * variance
-        even = [_anscombe(page, gain, constant) for page in tile]
+        even = [anscombe(page, gain, constant) for page in tile]
         smooth = [_bm3d(page, spectrum / variance) for page in even]
-        return np.stack([_inverse_anscombe(page, gain, constant) for page in smooth]).astype(np.float32)
+        return np.stack([inverse_anscombe(page, gain, constant) for page in smooth]).astype(np.float32)
 
 
 def _bm3d(page: np.ndarray, spectrum: np.ndarray) -> np.ndarray:
@@ -473,13 +477,13 @@ def _spectrum_along(length: int, lag: float) -> np.ndarray:
     return spectrum / spectrum.mean()
 
 
-def _anscombe(grey: np.ndarray, gain: float, constant: float) -> np.ndarray:
+def anscombe(grey: np.ndarray, gain: float, constant: float) -> np.ndarray:
     """Noise of variance gain * grey + constant gets variance 1."""
     even: np.ndarray = 2 / gain * np.sqrt(np.maximum(gain * grey + constant + 0.375 * gain**2, 0))
     return even
 
 
-def _inverse_anscombe(even: np.ndarray, gain: float, constant: float) -> np.ndarray:
+def inverse_anscombe(even: np.ndarray, gain: float, constant: float) -> np.ndarray:
     x = np.maximum(abs(even.astype(np.float64)), 2 * np.sqrt(0.375))
     root = np.sqrt(1.5)
     counts = x**2 / 4 + root / (4 * x) - 11 / (8 * x**2) + 5 * root / (8 * x**3) - 1 / 8
@@ -706,9 +710,18 @@ def real(models: dict[str, Enhancer], engines: dict[str, Engine], *, factor: flo
 
 
 def run(
-    *, scenes: int, size: int, model: str, only: Collection[str], write: Callable[[dict[str, Any]], None]
+    *,
+    scenes: int,
+    size: int,
+    model: str,
+    only: Collection[str],
+    rows: Collection[str],
+    write: Callable[[dict[str, Any]], None],
 ) -> None:
-    """Measure these parts, and write what there is after every row: to measure all takes an hour."""
+    """Measure these parts on these rows, and write what there is after every row: all together take an hour.
+
+    Nearly clean and real images belong to no row; they are measured where no row is left out.
+    """
     models = shipped(model) if "models" in only else {}
     others = peers([name for name in PEERS if name in only])
     found: dict[str, Any] = {}
@@ -723,7 +736,7 @@ def run(
         measured_by = {"host": host_facts(), "scenes": scenes, "size_px": size, "packages": versions}
         found["peers"] = dict.fromkeys((*others, *(["frames"] if "frames" in only else [])), measured_by)
     for kind, names in (("cases", CASES), ("conditions", CONDITIONS)):
-        for name in names:
+        for name in [name for name in names if name in rows]:
             if kind == "cases":
                 pairs = examples(CASES[name], count=scenes, size=size, seed=50_000)
             else:
@@ -735,9 +748,10 @@ def run(
             shown = {**result["methods"], **result.get("ablation", {})}
             print(name, {k: (round(v["psnr"], 2), round(v["ssim"], 3)) for k, v in shown.items()}, flush=True)
             write(found)
-    if models:
+    whole = set(rows) == set(ROWS)
+    if whole and models:
         found["harm"] = {name: harm(by, count=scenes, size=size) for name, by in models.items()}
-    if models or others:
+    if whole and (models or others):
         found["real"] = {f"{factor:g}": real(models, others, factor=factor) for factor in (1.0, 1.1)}
     print(found.get("harm"), found.get("real"), sep="\n", flush=True)
     write(found)
@@ -758,15 +772,18 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=320)
     parser.add_argument("--model", default="fast")
     parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, metavar="PART")
+    parser.add_argument("--rows", nargs="+", choices=ROWS, default=ROWS, metavar="ROW")
     parser.add_argument("--out", type=Path, default=Path(__file__).with_suffix(".json"))
     arguments = parser.parse_args()
     out, only = arguments.out, set(arguments.only)
-    before = json.loads(out.read_text()) if out.exists() and only != set(PARTS) else {}
+    everything = only == set(PARTS) and set(arguments.rows) == set(ROWS)
+    before = {} if everything or not out.exists() else json.loads(out.read_text())
     run(
         scenes=arguments.scenes,
         size=arguments.size,
         model=arguments.model,
         only=only,
+        rows=arguments.rows,
         write=lambda found: _write(out, merged(before, found)),
     )
 

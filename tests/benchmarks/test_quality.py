@@ -9,15 +9,22 @@ import pytest
 from quality import (
     CASES,
     CONDITIONS,
+    FRAMES,
+    PEERS,
     SPREAD,
     Median,
     TotalVariation,
     along_lines,
+    anscombe,
+    averaged,
     best,
     examples,
     filters,
     halves,
+    inverse_anscombe,
     measured_profile,
+    merged,
+    peers,
     score,
     told,
     wrong,
@@ -141,3 +148,53 @@ def test_the_distance_from_an_independent_copy_ranks_as_the_truth_does() -> None
         truly = np.mean((image - clean)[parts.judged] ** 2)
         seen = np.mean((image - parts.other)[parts.judged] ** 2) - 2 * noise**2
         assert seen == pytest.approx(truly, abs=0.12 * noise**2), width
+
+
+@pytest.mark.parametrize("name", ["100 quanta, white", "test split of S1"])
+def test_frames_that_are_averaged_are_of_one_scene_and_of_independent_noise(name: str) -> None:
+    pairs = examples(CASES[name], count=1, size=96, seed=90_000)
+    np.testing.assert_array_equal(pairs[0].again(1), pairs[0].again(1))
+    frames = [image["psnr"] for image in averaged(pairs).values()]
+    assert len(frames) == len(FRAMES)
+    assert frames[0] == pytest.approx(score(pairs, lambda pair: pair.lq)["psnr"] + 3, abs=1)
+    assert frames == sorted(frames)
+
+
+def test_a_peer_that_is_not_installed_is_named_in_one_line_and_left_out(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("quality.find_spec", lambda package: None)
+    assert peers() == {}
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.split(" is left out")[0] for line in lines] == list(PEERS)
+    assert ["pyoidn" in lines[0], "bmnd" in lines[1]] == [True, True]
+
+
+@pytest.mark.parametrize("name", PEERS)
+def test_a_peer_takes_noise_out(name: str) -> None:
+    package, make = PEERS[name]
+    pytest.importorskip(package)
+    clean = np.kron(np.array([[2000.0, 6000.0], [9000.0, 4000.0]]), np.ones((48, 48)))
+    noise = NoiseProfile(level=5000.0, sigma=500.0, slope=50.0)
+    noisy = clean + np.sqrt(noise.variance(clean)) * np.random.default_rng(10).standard_normal(clean.shape)
+    enhanced = Enhancer(make(), name=name).enhance(noisy.astype(np.float32), noise=noise)
+    assert psnr(enhanced, clean, data_range=9000) > psnr(noisy, clean, data_range=9000) + 6
+
+
+def test_the_anscombe_transform_evens_quantum_noise_out_and_its_inverse_keeps_the_mean() -> None:
+    gain, constant = 3.0, 20.0
+    random = np.random.default_rng(11)
+    for quanta in (4.0, 30.0):
+        grey = gain * random.poisson(quanta, 200_000) + np.sqrt(constant) * random.standard_normal(200_000)
+        even = anscombe(grey, gain, constant)
+        assert even.std() == pytest.approx(1, abs=0.06)
+        back = inverse_anscombe(np.array([even.mean()]), gain, constant)
+        assert back[0] == pytest.approx(gain * quanta, rel=0.02)
+
+
+def test_what_is_not_measured_again_stays() -> None:
+    before = {"host": 1, "cases": {"a": {"methods": {"fast": 1, "frames": 2}}, "b": {}}}
+    assert merged(before, {"cases": {"a": {"methods": {"frames": 3}}}}) == {
+        "host": 1,
+        "cases": {"a": {"methods": {"fast": 1, "frames": 3}}, "b": {}},
+    }
