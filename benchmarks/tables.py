@@ -30,6 +30,9 @@ PEERS = [
     "best total variation, told the noise",
     "best non-local means, told the noise",
 ]
+OTHERS = {"Open Image Denoise": "Open Image Denoise", "BM3D, told the noise": "BM3D"}
+"""Denoisers of others, and what they are called for short."""
+FRAMES = [f"mean of {count} frames" for count in (2, 4, 8, 18)]
 FILES = (
     "quality",
     "speed",
@@ -49,7 +52,9 @@ def load(name: str) -> dict[str, Any]:
 
 def short(method: str) -> str:
     """A peer's name without what all of them have in common."""
-    return method.removeprefix("best ").removesuffix(", told the noise") if method in PEERS else method
+    if method in PEERS:
+        return method.removeprefix("best ").removesuffix(", told the noise")
+    return OTHERS.get(method, method)
 
 
 def spread(values: dict[str, float]) -> dict[str, Any]:
@@ -82,10 +87,41 @@ def lead(quality: dict[str, Any]) -> dict[str, Any]:
 
 
 def behind(quality: dict[str, Any], kind: str = "cases") -> str:
-    """The rows in which a filter is ahead of the default, and whom we have not met, in sentences."""
-    names = [f"{name} ({value:.1f} dB)" for name, value in leads(quality, kind).items() if value <= 0]
-    ahead = f"A filter is ahead on {', '.join(names)}. " if names else ""
-    return ahead + "Open Image Denoise and BM3D are not among them yet."
+    """The rows in which a filter or a denoiser of others is ahead of the default, in sentences."""
+    names = [f"{name} ({-value:.1f} dB)" for name, value in leads(quality, kind).items() if value <= 0]
+    filters = [f"A filter is ahead on {', '.join(names)}."] if names else []
+    return " ".join(filters + [against(quality, other, kind) for other in OTHERS])
+
+
+def against(quality: dict[str, Any], other: str, kind: str) -> str:
+    """Where a denoiser of others is ahead of the default, and by how much it is behind elsewhere, in a sentence."""
+    model = quality["settings"]["model"]
+    gains = {
+        name: case["methods"][other]["psnr"] - case["methods"][model]["psnr"]
+        for name, case in quality[kind].items()
+        if other in case["methods"]
+    }
+    if not gains:
+        return f"{OTHERS[other]} is not measured on these rows."
+    ahead = [f"{name} by {gain:.2f} dB" for name, gain in gains.items() if gain > 0]
+    lost = [-gain for gain in gains.values() if gain <= 0]
+    rows = f"{len(gains)} rows" if len(gains) == len(quality[kind]) else f"the {len(gains)} rows measured"
+    told = f"ahead of the default on {len(ahead)} of {rows}" + (f" ({'; '.join(ahead)})" if ahead else "")
+    rest = ""
+    if lost:
+        least, most = f"{min(lost):.2f}", f"{max(lost):.2f}"
+        rest = f", behind by {least if least == most else f'{least} to {most}'} dB on the others"
+    return f"{OTHERS[other]} is {told}{rest}."
+
+
+def worth(quality: dict[str, Any], kind: str = "cases") -> str:
+    """On how many rows one enhanced exposure is ahead of the mean of several, in a sentence."""
+    model, parts = quality["settings"]["model"], []
+    for frames in FRAMES:
+        rows = [case["methods"] for case in quality[kind].values() if frames in case["methods"]]
+        won = sum(row[model]["psnr"] > row[frames]["psnr"] for row in rows)
+        parts.append(f"{frames.split()[2]} on {won} of {len(rows)}")
+    return f"One enhanced exposure is ahead of the mean of {', of '.join(parts)} rows."
 
 
 def costs(quality: dict[str, Any]) -> list[dict[str, Any]]:
@@ -111,7 +147,20 @@ def real_verdict(quality: dict[str, Any]) -> str:
     verdict = f"{model}, told nothing, is {' and '.join(parts)} the noise"
     if len({"further off" in part for part in parts}) > 1:
         verdict += ": which of the two is better hangs on the strength that the noise is taken to have"
-    return f"{verdict}."
+    sentences = [f"{verdict}."]
+    for other, name in OTHERS.items():
+        ahead = {
+            factor: found["methods"][model] - found["methods"][other]
+            for factor, found in quality["real"].items()
+            if other in found["methods"]
+        }
+        parts = [
+            f"{abs(gain):.1f} counts^2 {'nearer the truth' if gain > 0 else 'further off'} than {model} at {factor} times"
+            for factor, gain in ahead.items()
+        ]
+        if parts:
+            sentences.append(f"{name} is {' and '.join(parts)} the noise.")
+    return " ".join(sentences)
 
 
 def structures(limit: dict[str, Any]) -> dict[str, dict[float, dict[str, dict[str, float]]]]:
@@ -166,6 +215,16 @@ def equal_time(retrained: dict[str, Any]) -> dict[str, Any]:
     return {"peers": peers, "minutes": retrained["networks"]["fast"]["minutes"]}
 
 
+def peers_provenance(quality: dict[str, Any]) -> str:
+    """Where and with which packages the peers and the frames were measured, in sentences."""
+    told = {}
+    for name, found in quality.get("peers", {}).items():
+        packages = ", ".join(f"{package} {number}" for package, number in found["packages"].items())
+        commit = found["host"]["commit"][:10]
+        told[name] = f"{OTHERS.get(name, name)}: {packages + ', ' if name in OTHERS else ''}commit {commit}"
+    return f"{'; '.join(told.values())}." if told else ""
+
+
 def provenance(result: dict[str, Any]) -> str:
     at = result["host"]
     versions = ", ".join(f"{name} {number}" for name, number in at["versions"].items())
@@ -199,6 +258,7 @@ def context() -> dict[str, Any]:
     """Everything that the templates name: the JSON files, and what is computed from them."""
     files = {name: load(name) for name in FILES}
     quality, precision, noise = files["quality"], files["precision"], load("noise_estimator")
+    model = quality["settings"]["model"]
     cases = {**quality["cases"], **quality["conditions"]}
     limit = precision["settings"]["limit"]
     ways = {way: max(row["deviation over error left"].values()) for way, row in precision["ways"].items()}
@@ -218,9 +278,12 @@ def context() -> dict[str, Any]:
             {n: c["methods"]["best"]["psnr"] - c["methods"]["fast"]["psnr"] for n, c in cases.items()}
         ),
         "peers": PEERS,
+        "filtered": ["5 s", *PEERS, model, f"{model}, told the noise", "best", "90 s"],
+        "beside": ["5 s", *OTHERS, model, "best", *FRAMES, "90 s"],
         "types": TYPES,
-        **{made.__name__: made for made in (behind, costs, real_verdict, lost_sentence, loss_verdict)},
+        **{made.__name__: made for made in (behind, worth, costs, real_verdict, lost_sentence, loss_verdict)},
         "provenance": provenance,
+        "peers_provenance": peers_provenance,
     }
 
 
