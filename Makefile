@@ -5,7 +5,7 @@
 #   test    the tests, offline and on the CPU; `make test-slow` runs the long ones
 #   test-wheel   build the wheel, install it into an empty environment, use it from another folder
 #   check   lint, format, types, layer rule
-#   bench   speed on this host; `make quality` scores the default on simulated pairs and at the limit (with BM3D over an hour)
+#   bench   speed on this host; `make quality` scores the default on simulated pairs and at the limit (an hour and more)
 #   weights train all weights that ship anew, into runs/ (over three hours on two cores; a run that was stopped goes on)
 #   docs    write the reference from the code and the results from benchmarks/*.json, check links
 #   clean   remove what the other targets made, except .venv

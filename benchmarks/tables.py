@@ -86,14 +86,14 @@ def lead(quality: dict[str, Any]) -> dict[str, Any]:
     return {**spread(found), "ahead": len(ahead), "won": len(won), "cases": len(found)}
 
 
-def behind(quality: dict[str, Any], kind: str = "cases") -> str:
+def behind(quality: dict[str, Any], kind: str = "cases", *, named: bool = True) -> str:
     """The rows in which a filter or a denoiser of others is ahead of the default, in sentences."""
     names = [f"{name} ({-value:.1f} dB)" for name, value in leads(quality, kind).items() if value <= 0]
     filters = [f"A filter is ahead on {', '.join(names)}."] if names else []
-    return " ".join(filters + [against(quality, other, kind) for other in OTHERS])
+    return " ".join(filters + [against(quality, other, kind, named=named) for other in OTHERS])
 
 
-def against(quality: dict[str, Any], other: str, kind: str) -> str:
+def against(quality: dict[str, Any], other: str, kind: str, *, named: bool) -> str:
     """Where a denoiser of others is ahead of the default, and by how much it is behind elsewhere, in a sentence."""
     model = quality["settings"]["model"]
     gains = {
@@ -106,7 +106,9 @@ def against(quality: dict[str, Any], other: str, kind: str) -> str:
     ahead = [f"{name} by {gain:.2f} dB" for name, gain in gains.items() if gain > 0]
     lost = [-gain for gain in gains.values() if gain <= 0]
     rows = f"{len(gains)} rows" if len(gains) == len(quality[kind]) else f"the {len(gains)} rows measured"
-    told = f"ahead of the default on {len(ahead)} of {rows}" + (f" ({'; '.join(ahead)})" if ahead else "")
+    told = f"ahead of the default on {len(ahead)} of {rows}"
+    if ahead:
+        told += f" ({'; '.join(ahead)})" if named else f", by up to {max(gains.values()):.2f} dB"
     rest = ""
     if lost:
         least, most = f"{min(lost):.2f}", f"{max(lost):.2f}"
