@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.ndimage import zoom
 from typer.testing import CliRunner
 
 from longexposure.cli.app import app
@@ -78,6 +79,21 @@ def test_info_warns(tmp_path):
     assert "enhanced before (best, longexposure 9.9)" in str(facts["first page"]["warnings"])
     facts = json.loads(CliRunner().invoke(app, ["info", str(exposure(tmp_path, "b")), "--json"]).stdout)
     assert "enhanced before" not in str(facts)
+
+
+@pytest.mark.parametrize(("factor", "told"), [(1, "interpolated"), (2, "repeated 2 x 2")])
+@pytest.mark.parametrize("history", [(), OTHERS, (ENHANCED,), (ENHANCED, *OTHERS)])
+def test_what_enhancing_left_is_not_said_to_be_interpolated(history, factor, told, tmp_path):
+    image = np.random.default_rng(1).normal(20000, 800, (128, 128))
+    if factor == 1:
+        image = zoom(image, 2, order=1)
+    pixels = np.rint(image).astype(np.uint16).repeat(factor, axis=0).repeat(factor, axis=1)
+    path = write_radiograph(Radiograph(pixels, history=history), tmp_path / "a.tif")
+    facts = json.loads(CliRunner().invoke(app, ["info", str(path), "--json"]).stdout)
+    (result,) = enhance_files([path], tmp_path / "out", load_enhancer("identity"))
+    expected = factor > 1 or ENHANCED not in history
+    for warnings in (facts["first page"]["warnings"], result.warnings):
+        assert any(f"pixels were {told} before" in warning for warning in warnings) == expected
 
 
 @pytest.mark.parametrize("enhanced", ["LQ", "HQ", "LQ HQ"])

@@ -228,7 +228,7 @@ def _image_facts(path: Path) -> dict[str, Any]:
                 "pixels": found.set_aside,
             },
             "grey map": dataclasses.asdict(found.grey),
-            "warnings": [*enhanced, *found.warnings(trained)],
+            "warnings": [*enhanced, *found.warnings(trained, radiograph.enhanced_by)],
         },
     }
 

@@ -350,7 +350,7 @@ class _Pipeline:
         """Write the enhanced file (raises OutputError where that cannot be done), and report it."""
         before, statistics = measured.before, measured.statistics
         first = pages_of(before.pixels)[0]
-        warnings = [text for found in statistics for text in found.warnings(trained)]
+        warnings = [text for found in statistics for text in found.warnings(trained, before.enhanced_by)]
         if before.enhanced_by:
             warnings.append(f"enhanced before ({before.enhanced_by}): {ENHANCED_TWICE}")
         if before.stored is not None and before.stored.notes:

@@ -17,7 +17,7 @@ from longexposure.masks import Mask
 from longexposure.models.noise_range import Conditions
 from longexposure.noise import NoiseProfile, estimate_noise
 from longexposure.noise.calibration import NoiseCalibration
-from longexposure.noise.resampling import resampling_in_words
+from longexposure.noise.resampling import INTERPOLATED, resampling_in_words
 from longexposure.radiograph import Pixels, Radiograph
 
 ENHANCED_TWICE = (
@@ -122,12 +122,18 @@ class ImageStatistics:
             told.append(f"{100 * fraction:.2g} % of the pixels are faulty and were filled")
         return tuple(told)
 
-    def warnings(self, trained: Conditions | None) -> tuple[str, ...]:
-        """Where the noise lies outside what a network was trained for, if that is known, and the cautions."""
+    def warnings(self, trained: Conditions | None, enhanced_by: str = "") -> tuple[str, ...]:
+        """Where the noise lies outside what a network was trained for, if that is known, and the cautions.
+
+        Args:
+            trained: what the network was trained for.
+            enhanced_by: what the image was enhanced with before: that leaves noise that neighbours share,
+                and its pixels need not have been interpolated.
+        """
         cautions = (*self._faults(), *self.cautions)
         if self.aside.mask.fraction > MUCH_ASIDE:
             cautions = (*cautions, f"no picture of the part, and set aside: {self.aside.in_words()}")
-        if self.resampled:
+        if self.resampled and not (enhanced_by and self.resampled == INTERPOLATED):
             cautions = (*cautions, f"pixels were {self.resampled} before: {RESAMPLED}")
         if trained is None or self.noiseless:
             return cautions

@@ -37,6 +37,8 @@ OWN_PEAK, PEAK, PEAK_ON_AXIS = 10.0, 25.0, 150.0
 """How far above its surroundings a spectrum must rise: that of the image for structure, that of its roughness
 for an interpolation along both axes (geometric mean of both peaks), or along one."""
 
+INTERPOLATED = "interpolated"
+
 Numbers = npt.NDArray[np.float32]
 
 
@@ -51,7 +53,7 @@ def resampling_in_words(pixels: Pixels, noise: NoiseProfile, aside: Mask | None 
     repeats = find_repeats(pixels)
     if repeats is not None:
         return f"repeated {repeats.in_words()}"
-    return "interpolated" if is_interpolated(pixels, noise, aside) else ""
+    return INTERPOLATED if is_interpolated(pixels, noise, aside) else ""
 
 
 def is_interpolated(pixels: Pixels, noise: NoiseProfile, aside: Mask | None = None) -> bool:
