@@ -16,6 +16,7 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from longexposure.enhance.constant import find_constant
+from longexposure.enhance.quiet import find_quiet
 from longexposure.errors import InputError
 from longexposure.grey import sampled_values
 from longexposure.masks import Marked, Mask
@@ -124,8 +125,8 @@ class SetAside:
 def find_set_aside(pixels: Pixels, where: str = "image") -> SetAside:
     """What of one image (H, W) is no picture of the part; the image is not modified.
 
-    That are values that are no numbers or stand for none, and areas of one value that noise and shading do
-    not explain.
+    That are values that are no numbers or stand for none, areas of one value that noise and shading do not
+    explain, and areas almost without noise in an image that has it elsewhere.
 
     Raises:
         InputError: nothing of a picture is left, or far too little.
@@ -144,6 +145,10 @@ def find_set_aside(pixels: Pixels, where: str = "image") -> SetAside:
     if constant.mask.count and np.count_nonzero(~constant.mask.blocks()) >= LEAST_LEFT_BLOCKS:
         mask = no_data | constant.mask
         kinds |= _counted(pixels, constant.mask, constant.values)
+    quiet = find_quiet(pixels, mask)
+    if quiet.count:
+        mask = mask | quiet
+        kinds["almost without noise"] = quiet.count
     if not mask.count:
         return SetAside(mask)
     return SetAside(mask, kinds, _filled(*_means(pixels, mask)))

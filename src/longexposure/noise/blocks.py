@@ -105,7 +105,7 @@ def _noisy(varied: Blocks, *, count: int, step: float) -> bool:
     """Whether blocks hold noise, so that others of the image, `count` in all, are none for another reason."""
     if len(varied) < max(FEWEST_VARIED, LEAST_VARIED * count):
         return False
-    mixed = _mean_square(np.diff(np.diff(varied, n=2, axis=1), n=2, axis=2)) / 36
+    mixed = mixed_variance(varied)
     faintest, faint = np.quantile(mixed, FAINTEST)
     even = faint < UNEVEN * faintest or len(varied) > 0.5 * count
     return bool(faintest > (LEAST_NOISE * step) ** 2 and even)
@@ -274,6 +274,11 @@ def _by_brightness(blocks: Blocks, levels: Numbers) -> list[npt.NDArray[np.intp]
 
 def _mean_square(values: Blocks) -> Numbers:
     return np.einsum("nij,nij->n", values, values, dtype=np.float64) / (values.shape[1] * values.shape[2])
+
+
+def mixed_variance(blocks: Blocks) -> Numbers:
+    """Mean square (N,) of second differences along both axes, which see noise and hardly any structure."""
+    return np.asarray(_mean_square(np.diff(np.diff(blocks, n=2, axis=1), n=2, axis=2)) / 36)
 
 
 def about_plane(blocks: Blocks) -> Numbers:
