@@ -122,6 +122,34 @@ def test_saturated_air_is_set_aside_and_comes_back(default_enhancer, dtype, top)
     assert np.array_equal(enhanced[:, :100], image[:, :100])
 
 
+@pytest.mark.parametrize(
+    ("dtype", "top"), [("uint16", 4095), ("uint16", 65535), ("uint8", 255), ("float32", 1.0)]
+)
+@pytest.mark.parametrize(("width", "noise"), [(0.9, 0.015), (1.2, 0.015), (1.2, 0.04), (2.0, 0.04)])
+def test_pixels_beside_saturated_air_are_measured_ones(default_enhancer, dtype, top, width, noise):
+    part = (abs(Y - X + 60) < 14) | ((Y - 150) ** 2 + (X - 190) ** 2 < 40**2) | (Y > 226)
+    scene = gaussian_filter(np.where(part, 0.5, 1.1 + 5 * noise), width)
+    noisy = np.random.default_rng(3).normal(scene, noise).clip(0, 1) * top
+    image = noisy.astype(dtype) if dtype == "float32" else np.rint(noisy).astype(dtype)
+    found = find_set_aside(image)
+    assert found.mask.within()[scene > 1 + 5 * noise].mean() > 0.99
+    assert found.mask.within()[image < image.max()].sum() == 0
+    rim = (scene < 0.95) & ~binary_erosion(scene < 0.95, iterations=3, border_value=1)
+    enhanced = default_enhancer.enhance(image)
+    assert np.mean(enhanced[rim] != image[rim]) > 0.8
+    assert left(enhanced, image, scene * top, rim) < 0.9
+
+
+@pytest.mark.parametrize("cval", [0, 15000, 65535])
+@pytest.mark.parametrize("angle", [3, -11, 30])
+def test_what_turning_mixed_with_the_corners_is_set_aside(angle, cval):
+    kinds = {"mode": "grid-constant", "reshape": False, "order": 1}
+    turned = rotate(NOISY, angle, cval=cval, **kinds)
+    share = rotate(np.ones((N, N)), angle, **kinds)
+    found = find_set_aside(np.rint(turned).astype(np.uint16)).mask.within()
+    assert found[(share > 1e-6) & (share < 0.8)].mean() > 0.65
+
+
 def quiet(sigma: float, steps: int) -> np.ndarray:
     scene = (balls() - 9000) / 11000 * steps + 4
     return np.rint(np.random.default_rng(3).normal(scene, sigma)).astype(np.uint8)

@@ -66,11 +66,13 @@ class SetAside:
         kinds: number of pixels by what they are, in words.
         around: smooth continuation of the other pixels, a value for every cell of `CELL` x `CELL` px, in grey
             values; empty where nothing is set aside.
+        no_data: those of the pixels whose values are none, if there are any.
     """
 
     mask: Mask
     kinds: Mapping[str, int] = field(default_factory=dict)
     around: npt.NDArray[np.float32] = field(default_factory=lambda: np.empty((0, 0), np.float32))
+    no_data: Mask | None = None
 
     def in_words(self) -> str:
         """Which share is set aside, and as what: "2.1 % constant at 15000, 0.3 % not a number"."""
@@ -83,11 +85,11 @@ class SetAside:
 
         That is the image itself where all are, as in integers; else a copy, which is finite everywhere.
         """
-        if pixels.dtype.kind != "f" or not self.mask.count:
+        if self.no_data is None:
             return pixels
         sound = pixels.copy()
         for rows in _strips(pixels):
-            y, x = np.nonzero(self.mask.within(rows))
+            y, x = np.nonzero(self.no_data.within(rows))
             sound[y + rows.start, x] = self._smooth(y + rows.start, x)
         return sound
 
@@ -151,7 +153,7 @@ def find_set_aside(pixels: Pixels, where: str = "image") -> SetAside:
         kinds["almost without noise"] = quiet.count
     if not mask.count:
         return SetAside(mask)
-    return SetAside(mask, kinds, _filled(*_means(pixels, mask)))
+    return SetAside(mask, kinds, _filled(*_means(pixels, mask)), no_data if no_data.count else None)
 
 
 def _no_data(pixels: Pixels) -> tuple[Mask, dict[str, int]]:

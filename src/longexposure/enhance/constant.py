@@ -35,10 +35,11 @@ RINGS = 4
 """The outline is looked at up to so many pixels away."""
 NEAR = 0.5
 """Where this share of the outline is at most a grey step away, noise or shading may have made the piece."""
-SMOOTH, ABRUPT, MIXED, OVER = 0.25, 0.6, 0.85, 0.9
+SMOOTH, ABRUPT, MIXED, OVER, SHARP = 0.25, 0.6, 0.85, 0.9, 0.97
 """Distance in grey values from a piece to its outline, over that two pixels farther out: less than the first
 behind optics; more than the second at a border; less than the third where an interpolation mixed inside and
-outside, if beyond that it is more than the fourth."""
+outside, if beyond that it is more than the fourth; at saturation, where it is more than the last from the
+second pixel on."""
 ONE_SIDED = 0.95
 """A mixture shows where what lies around is brighter, or darker, in so far."""
 SOLID_PX, SOLID = 8, 0.8
@@ -59,6 +60,7 @@ Labels = npt.NDArray[np.int32]
 Counts = npt.NDArray[np.intp]
 Numbers = Mapping[str, npt.NDArray[np.float64]]
 """By name, one for each piece."""
+Shares = npt.NDArray[np.float64]
 _BOX = ("top", "left", "bottom", "right")
 
 
@@ -104,7 +106,7 @@ def find_constant(pixels: Pixels, left_out: Mask) -> Constant:
         taken &= _abrupt(numbers)
     if not taken.any():
         return Constant(Mask.empty(left_out.shape))
-    growth = np.where(taken, _growth(numbers), -1)
+    growth = np.where(taken, _growth(numbers, _beyond(numbers, levels, counts)[1]), -1)
     packed = np.zeros(left_out.packed.shape, np.uint8)
     for number, rows in enumerate(strips):
         labels, _ = _labels(pixels, left_out, rows)
@@ -297,10 +299,7 @@ def _judged(numbers: Numbers, levels: Pixels, counts: Counts) -> Marked:
     """Which pieces are areas that neither noise nor shading made, in an image of so many of each level."""
     top, left, bottom, right = (numbers[name] for name in _BOX)
     large = _is_large(bottom - top + 1, right - left + 1, numbers["size"])
-    up_to = np.insert(np.cumsum(counts), 0, 0) / counts.sum()
-    values = numbers["value"].astype(levels.dtype)
-    below = up_to[np.searchsorted(levels, values, side="left")]
-    above = 1 - up_to[np.searchsorted(levels, values, side="right")]
+    below, above = _beyond(numbers, levels, counts)
     rise = _rise(numbers, 1, 3)
     near = numbers["near"] >= NEAR * numbers["pixels 1"]
     at_end = np.minimum(below, above) <= END
@@ -311,18 +310,31 @@ def _judged(numbers: Numbers, levels: Pixels, counts: Counts) -> Marked:
     return np.asarray(large & (numbers["pixels 1"] > 0) & (beside | amid))
 
 
+def _beyond(numbers: Numbers, levels: Pixels, counts: Counts) -> tuple[Shares, Shares]:
+    """Which share of an image, of so many pixels of each level, is darker and brighter than each piece."""
+    up_to = np.insert(np.cumsum(counts), 0, 0) / counts.sum()
+    values = numbers["value"].astype(levels.dtype)
+    below = up_to[np.searchsorted(levels, values, side="left")]
+    return below, 1 - up_to[np.searchsorted(levels, values, side="right")]
+
+
 def _abrupt(numbers: Numbers) -> Marked:
     """Which pieces have a border where noise is so faint that shading and edges make pieces too."""
     far = numbers["near"] < CALM_NEAR * numbers["pixels 1"]
     return np.asarray(far & (_rise(numbers, 1, 3) > CALM_ABRUPT))
 
 
-def _growth(numbers: Numbers) -> Counts:
-    """How many px of the outline of each piece an interpolation mixed with it."""
+def _growth(numbers: Numbers, above: Shares) -> Counts:
+    """How many px of the outline of each piece, with such a share brighter, an interpolation mixed with it.
+
+    Where nothing is brighter that is saturation mostly, and what optics make of its border was measured:
+    there only a border as sharp as no optics make it is mixed.
+    """
     one_sided = np.abs(numbers["net 3"]) > ONE_SIDED * numbers["step 3"]
     over = _rise(numbers, 3, 4) > OVER
     first, second = (_rise(numbers, ring, ring + 2) < MIXED for ring in (1, 2))
-    return np.where(one_sided & over & first, np.where(second, 2, 1), 0)
+    mixed = one_sided & over & first & ((above > END) | (_rise(numbers, 2, 4) > SHARP))
+    return np.where(mixed, np.where(second, 2, 1), 0)
 
 
 def _rise(numbers: Numbers, near: int, far: int) -> npt.NDArray[np.float64]:
