@@ -42,6 +42,13 @@ LEVEL_SHIFT = 1
 AGREES, CLEARLY = 0.6, 0.3
 """The sides of an edge agree by less than that fraction of how they do straight across, less some noise."""
 CHUNK = 1 << 13
+LEAST_COST, COST_PER_PX, COST_OF_ONE = 1e8, 500.0, 5e5
+"""Operations that smooth surfaces may take, in all and for each pixel of the image, and that each one takes at
+least. Where there are so many faults that they would take more, the dearest groups are filled from planes."""
+PLANE_REACH_PX, PLANE_WIDTH_PX, LEAST_KNOWN = 3, 1.5, 4
+"""A plane goes through known pixels so far around, of so much weight, where there are so many at least."""
+LEVEL_PLANE, TRACE = 1.0, 1e-9
+"""Weight of its slopes, so that it does not tilt where little is known, and of anything, so that there is one."""
 
 
 def fill(pixels: Pixels, places: Places, noise: NoiseProfile) -> Values:
@@ -61,8 +68,8 @@ def fill(pixels: Pixels, places: Places, noise: NoiseProfile) -> Values:
     values[alone] = _from_four(image, places[:, alone])
     image.known[alone] = True
     edges, has_edge = _on_lines(image, places, noise)
-    for group in groups:
-        pieces = [] if len(group) == 1 else _pieces(places, group)
+    surfaces, planes = _shared_out([group for group in groups if len(group) > 1], places, pixels.size)
+    for pieces in surfaces:
         while pieces:  # from the rim of a large group inwards
             later = []
             for piece in pieces:
@@ -73,11 +80,75 @@ def fill(pixels: Pixels, places: Places, noise: NoiseProfile) -> Values:
                 values[piece] = surface if even else np.where(has_edge[piece], edges[piece], surface)
             done = np.setdiff1d(np.concatenate(pieces), np.concatenate(later) if later else [])
             if not len(done):  # no pixel of the image is good
-                values[group] = float(np.median(pixels))
+                values[np.concatenate(pieces)] = float(np.median(pixels))
                 break
             image.known[done] = True
             pieces = later
+    _fill_from_planes(image, places, planes, noise, edges=(edges, has_edge))
     return values
+
+
+def _shared_out(groups: list[Places], places: Places, size: int) -> tuple[list[list[Places]], Places]:
+    """The pieces of each group that a smooth surface fills, and the pixels of those that planes fill."""
+    if not groups:
+        return [], np.zeros(0, np.intp)
+    every = np.concatenate(groups)
+    start = np.cumsum([0, *(len(group) for group in groups[:-1])])
+    sides = [np.maximum.reduceat(at[every], start) - np.minimum.reduceat(at[every], start) for at in places]
+    large = np.maximum(*sides) >= LARGEST_SIDE_PX
+    short, long = np.sort([side + 1 + 2 * MARGIN_PX for side in sides], axis=0)
+    cost = COST_OF_ONE + 4.0 * long * short**3
+    pieces = {number: _pieces(places, groups[number]) for number in np.flatnonzero(large).tolist()}
+    for number, parts in pieces.items():
+        size_of = np.array([np.ptp(places[:, part], axis=1) for part in parts]) + 1 + 2 * MARGIN_PX
+        cost[number] = float(np.sum(COST_OF_ONE + 4.0 * size_of.max(axis=1) * size_of.min(axis=1) ** 3.0))
+    order = np.argsort(cost, kind="stable")
+    cheap = np.zeros(len(groups), np.bool_)
+    cheap[order] = np.cumsum(cost[order]) <= LEAST_COST + COST_PER_PX * size
+    chosen = [pieces.get(number, [groups[number]]) for number in np.flatnonzero(cheap).tolist()]
+    rest = [groups[number] for number in np.flatnonzero(~cheap).tolist()]
+    return chosen, np.sort(np.concatenate([np.zeros(0, np.intp), *rest]))
+
+
+def _fill_from_planes(
+    image: _Known, places: Places, index: Places, noise: NoiseProfile, *, edges: tuple[Values, Marks]
+) -> None:
+    """Fill pixels, from the rim of their groups inwards, from the plane through what is around each."""
+    offsets = range(-PLANE_REACH_PX, PLANE_REACH_PX + 1)
+    while len(index):
+        done = np.zeros(len(index), np.bool_)
+        for start in range(0, len(index), CHUNK):
+            part = index[start : start + CHUNK]
+            y, x = places[:, part]
+            read = [(dy, dx, *image.at(y + dy, x + dx)) for dy in offsets for dx in offsets if dy or dx]
+            values, even, count = _planes(read, noise)
+            done[start : start + CHUNK] = count >= LEAST_KNOWN
+            image.values[part] = np.where(edges[1][part] & ~even, edges[0][part], values)
+        if not done.any():  # next to no pixel of the image is good
+            image.values[index] = float(np.median(image.pixels))
+            done[:] = True
+        image.known[index[done]] = True
+        index = index[~done]
+
+
+def _planes(
+    read: list[tuple[int, int, Values, Marks]], noise: NoiseProfile
+) -> tuple[Values, Marks, npt.NDArray[np.intp]]:
+    """Values of planes through what was read around pixels, whether these are even, and how many are known."""
+    at = np.array([(1.0, dy, dx) for dy, dx, *_ in read])
+    grey = np.stack([values for *_, values, _ in read]).astype(np.float64)
+    good = np.stack([good for *_, good in read])
+    weight = good * np.exp(-np.square(at[:, 1:]).sum(axis=1) / (2 * PLANE_WIDTH_PX**2))[:, None]
+    total = weight.sum(axis=0) + TRACE
+    zero = (weight * grey).sum(axis=0) / total
+    away = np.where(good, grey - zero, 0.0)
+    system = np.einsum("kn,ki,kj->nij", weight, at, at) + np.diag([TRACE, LEVEL_PLANE, LEVEL_PLANE])
+    plane = np.linalg.solve(system, np.einsum("kn,ki->ni", weight * away, at)[..., None])[..., 0]
+    off = away - at @ plane.T
+    error = (weight * np.square(off)).sum(axis=0) / total
+    even = error <= AS_CLOSE**2 * noise.variance(zero)
+    value = plane[:, 0].clip(away.min(axis=0), away.max(axis=0)) + zero
+    return value.astype(np.float32), np.asarray(even), good.sum(axis=0)
 
 
 class _Known:
@@ -217,8 +288,7 @@ def _smooth(image: _Known, places: Places, noise: NoiseProfile) -> tuple[Values 
     around = np.where(good, grey.astype(np.float64) - zero, 0.0)
     expected = AS_CLOSE**2 * float(noise.variance(grey[good]).mean())
     for stiffness in STIFFNESS:
-        solve = _cached_solver if good.size <= MOST_CACHED_PX else _solver
-        surface = solve(good.shape, good.tobytes(), stiffness)(around.ravel()).reshape(good.shape)
+        surface = _surface(around, good, stiffness)
         if float(np.square(surface - around)[good].mean()) <= expected:
             break
     # beyond what it knows a surface must not run away
@@ -226,38 +296,43 @@ def _smooth(image: _Known, places: Places, noise: NoiseProfile) -> tuple[Values 
     return np.asarray(inside + zero, np.float32), stiffness >= EVEN
 
 
-def _solver(
-    shape: tuple[int, ...], good: bytes, stiffness: float
-) -> Callable[[npt.NDArray[np.float64]], npt.NDArray[np.float64]]:
-    """Solves (W + stiffness D'D) x = W f for a pattern of good pixels; D are second differences."""
-    from scipy import sparse  # slow to load, and seldom wanted
-    from scipy.sparse.linalg import splu
+@lru_cache(maxsize=64)
+def _stencil(height: int, width: int) -> npt.NDArray[np.float64]:
+    """The smoothness of a window as a band matrix (diagonals from the middle down, pixels row by row).
 
-    height, width = shape
+    It is D'D of the second differences D along both axes and across, and a little of the first ones.
+    """
+    band = np.zeros((2 * width + 1, height, width))
 
-    def second(size: int) -> sparse.csr_matrix:
-        if size < 3:
-            return sparse.csr_matrix((0, size))
-        return sparse.diags([1.0, -2.0, 1.0], [0, 1, 2], shape=(size - 2, size), format="csr")
+    def add(places: tuple[tuple[int, int, float], ...], weight: float) -> None:
+        tall = height - max(y for y, _, _ in places)
+        wide = width - max(x for _, x, _ in places)
+        if tall <= 0 or wide <= 0:
+            return
+        for y, x, own in places:
+            for other_y, other_x, other in places:
+                apart = (other_y - y) * width + other_x - x
+                if apart >= 0:
+                    band[apart, y : y + tall, x : x + wide] += weight * own * other
 
-    def first(size: int) -> sparse.csr_matrix:
-        return sparse.diags([-1.0, 1.0], [0, 1], shape=(max(size - 1, 0), size), format="csr")
+    add(((0, 0, 1.0), (1, 0, -2.0), (2, 0, 1.0)), 1.0)
+    add(((0, 0, 1.0), (0, 1, -2.0), (0, 2, 1.0)), 1.0)
+    add(((0, 0, 1.0), (0, 1, -1.0), (1, 0, -1.0), (1, 1, 1.0)), 2.0)
+    add(((0, 0, -1.0), (1, 0, 1.0)), LEVELS_OFF)
+    add(((0, 0, -1.0), (0, 1, 1.0)), LEVELS_OFF)
+    return band.reshape(len(band), height * width)
 
-    eye = sparse.identity
-    bends = [
-        sparse.kron(second(height), eye(width)),
-        sparse.kron(eye(height), second(width)),
-        np.sqrt(2) * sparse.kron(first(height), first(width)),
-    ]
-    slopes = [sparse.kron(first(height), eye(width)), sparse.kron(eye(height), first(width))]
-    penalty = sum(bend.T @ bend for bend in bends) + LEVELS_OFF * sum(slope.T @ slope for slope in slopes)
-    weight = np.frombuffer(good, np.bool_).astype(np.float64)
+
+def _surface(around: npt.NDArray[np.float64], good: Marks, stiffness: float) -> npt.NDArray[np.float64]:
+    """Solves (W + stiffness D'D) x = W f for a window f and its good pixels W."""
+    from scipy.linalg import solveh_banded  # slow to load, and seldom wanted
+
+    if good.shape[0] < good.shape[1]:  # the band is as wide as two of the shorter lines
+        return _surface(around.T, good.T, stiffness).T
+    system = stiffness * _stencil(*good.shape)
     # a trace of a weight everywhere keeps the system regular however few pixels are good
-    system = sparse.diags(weight + 1e-9) + stiffness * penalty
-    solve = splu(system.tocsc()).solve
-    return lambda around: solve(weight * around)
-
-
-MOST_CACHED_PX = 1200
-_cached_solver = lru_cache(maxsize=48)(_solver)
-"""Pieces of lines and small clusters are of few patterns; their windows have at most so many pixels."""
+    system[0] += good.ravel() + 1e-9
+    system = system[: good.size]
+    weighted = np.where(good, around, 0.0).ravel()
+    solved = solveh_banded(system, weighted, lower=True, overwrite_ab=True, check_finite=False)
+    return np.asarray(solved).reshape(good.shape)
