@@ -319,3 +319,31 @@ def test_history_and_words_say_what_was_set_aside():
     assert found.in_words() == "2.4 % constant at 0.228885, 0.024 % not a number"
     step = load_enhancer("gaussian").enhance(Radiograph(image)).history[-1]
     assert step.settings["pages"][0]["set_aside"] == {"constant at 0.228885": 1599, "not a number": 16}
+
+
+@pytest.mark.parametrize("cval", [0, 15000, 65535])
+@pytest.mark.parametrize(("angle", "order"), [(0.5, 1), (-0.7, 3), (90.8, 1), (179.3, 0)])
+def test_the_thin_wedges_of_a_slight_turn_are_set_aside(angle, order, cval):
+    turned = rotate(NOISY, angle, reshape=False, order=order, cval=cval).clip(0, 65535)
+    outside = rotate(np.ones((N, N)), angle, reshape=False, order=0) == 0
+    image = np.rint(turned).astype(np.uint16)
+    found = examine(image)
+    wedge = outside & (image == cval)
+    assert wedge.sum() > 200
+    assert found.aside.mask.within()[wedge].mean() > 0.98
+    assert found.aside.mask.within()[~outside].mean() < 0.01
+    assert not found.bad_pixels.places
+
+
+@pytest.mark.parametrize("width", [1, 2, 4])
+@pytest.mark.parametrize("value", [0, 9000, 20000])
+def test_a_narrow_frame_of_one_value_comes_back(default_enhancer, value, width):
+    frame = (np.minimum(Y, X) < width) | (np.maximum(Y, X) >= N - width)
+    image = np.where(frame, value, stored(NOISY, "uint16")).astype(np.uint16)
+    assert np.array_equal(default_enhancer.enhance(image)[frame], image[frame])
+
+
+def test_a_dead_row_at_the_border_is_none():
+    image = stored(NOISY, "uint16")
+    image[0] = image[:120, -1] = 0
+    assert not find_set_aside(image).mask.count

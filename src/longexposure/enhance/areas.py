@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from longexposure.enhance.constant import find_constant
+from longexposure.enhance.constant import find_constant, find_frame
 from longexposure.enhance.quiet import find_quiet
 from longexposure.errors import InputError
 from longexposure.grey import sampled_values
@@ -143,10 +143,12 @@ def find_set_aside(pixels: Pixels, where: str = "image") -> SetAside:
             advice="check how the image was computed or cut out",
         )
     constant = find_constant(pixels, no_data)
+    frame = find_frame(pixels, no_data)
+    filled = constant.mask | frame.mask
     mask = no_data
-    if constant.mask.count and np.count_nonzero(~constant.mask.blocks()) >= LEAST_LEFT_BLOCKS:
-        mask = no_data | constant.mask
-        kinds |= _counted(pixels, constant.mask, constant.values)
+    if filled.count and np.count_nonzero(~filled.blocks()) >= LEAST_LEFT_BLOCKS:
+        mask = no_data | filled
+        kinds |= _counted(pixels, filled, (*constant.values, *frame.values))
     quiet = find_quiet(pixels, mask)
     if quiet.count:
         mask = mask | quiet

@@ -55,6 +55,9 @@ what has a border all around: less than the second of it within a grey step, and
 END = 0.002
 """A value is an end of the scale where no more than this share of the image lies beyond."""
 SAMPLE = 1 << 16
+RUN_PX, SIDES, RIM_PX, ELSEWHERE = 16, 3, 8, 0.005
+"""A value of runs so long along so many of the four sides is what turning or padding left there: up to so
+many px deep, and at no more than this share of all other pixels."""
 
 Labels = npt.NDArray[np.int32]
 Counts = npt.NDArray[np.intp]
@@ -115,6 +118,49 @@ def find_constant(pixels: Pixels, left_out: Mask) -> Constant:
             _put(packed, np.insert(of, 0, -1)[labels], rows.start, left_out.shape)
     values = np.unique(numbers["value"][taken]).tolist()
     return Constant(Mask.of_packed(left_out.shape, packed), tuple(values))
+
+
+def find_frame(pixels: Pixels, left_out: Mask) -> Constant:
+    """Narrow bands and wedges of one value along the border of an image (H, W), too thin for areas.
+
+    What a detector's fault makes is on one side, or two.
+
+    Args:
+        pixels: the image.
+        left_out: pixels that hold no grey value.
+    """
+    none = Constant(Mask.empty(left_out.shape))
+    if min(pixels.shape) < 2 * RUN_PX:
+        return none
+    rims = [
+        pixels[:RIM_PX],
+        pixels[: -RIM_PX - 1 : -1],
+        pixels[:, :RIM_PX].T,
+        pixels[:, : -RIM_PX - 1 : -1].T,
+    ]
+    values = [set(_long_runs(rim[0])) for rim in rims]
+    found = {value for each in values for value in each if sum(value in other for other in values) >= SIDES}
+    marked = np.zeros(pixels.shape, np.bool_) if found else np.empty((0, 0), np.bool_)
+    taken = []
+    for value in sorted(found):
+        at = np.zeros(pixels.shape, np.bool_)
+        views = [at[:RIM_PX], at[: -RIM_PX - 1 : -1], at[:, :RIM_PX].T, at[:, : -RIM_PX - 1 : -1].T]
+        for view, rim in zip(views, rims, strict=True):
+            view |= np.logical_and.accumulate(rim == value, axis=0)
+        elsewhere = sum(
+            int(np.count_nonzero((pixels[rows] == value) & ~at[rows])) for rows in _strips(*pixels.shape)
+        )
+        if elsewhere <= ELSEWHERE * pixels.size:
+            marked |= at
+            taken.append(float(value))
+    return Constant(Mask.of(marked), tuple(taken)) if taken else none
+
+
+def _long_runs(line: Pixels) -> list[float]:
+    """Values of the runs of equal pixels along a line that are at least `RUN_PX` long."""
+    ends = np.flatnonzero(np.append(line[1:] != line[:-1], True))
+    lengths = np.diff(ends, prepend=-1)
+    return np.unique(line[ends[lengths >= RUN_PX]]).tolist()
 
 
 def equal_2x2(pixels: Pixels) -> Marked:
