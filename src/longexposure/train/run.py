@@ -246,6 +246,8 @@ class Run:
         recipe, data, side = self.recipe, self.recipe.data, self.recipe.data.patch_px
         if data.kind == "pairs":
             source = f"pairs in {Path(data.path).name}"
+        elif data.kind == "shots":
+            source = f"short exposures in {', '.join(Path(path).name for path in data.paths)}"
         else:
             source = f"simulated exposures of {', '.join(Path(name).name for name in data.machines)}"
         trained_on = f"{source}: {self.step} steps of {recipe.optimiser.batch} patches of {side} x {side} px"
