@@ -1,10 +1,10 @@
 """A machine's own short exposures as training data: no clean image, but the noise is known.
 
-Repeated exposures of one scene are each other's targets (Lehtinen and others, Noise2Noise, ICML 2018). Of any
-other image two copies are made whose noise is independent: y + a n and y - n / a, where n is a fresh draw of the
-noise that y has (Pang and others, Recorrupted-to-Recorrupted, CVPR 2021). Either way the least square distance
-from the target is reached by the noise-free image. Simulated scenes under the same noise come in between, so
-that what a network knows of scenes is not forgotten.
+Repeated exposures of one scene are each other's targets (Lehtinen and others, Noise2Noise, ICML 2018).
+Of any other image two copies are made whose noise is independent: y + a n and y - n / a, where n is a fresh
+draw of the noise that y has (Pang and others, Recorrupted-to-Recorrupted, CVPR 2021). Either way the least
+square distance from the target is reached by the noise-free image. Simulated scenes under the same noise come
+in between, so that what a network knows of scenes is not forgotten.
 """
 
 from __future__ import annotations
@@ -300,8 +300,8 @@ def _examined(page: Pixels, calibration: NoiseCalibration | None, file: Path) ->
 def shows_one_scene(pages: Sequence[Pixels], found: Sequence[ImageStatistics]) -> tuple[bool, str]:
     """Whether pages (H, W) are repeated exposures of one scene, and why, in words.
 
-    They are where nothing moves from page to page, and what they differ by is as strong as the noise that each
-    of them has by itself.
+    They are where nothing moves from page to page, and what they differ by is as strong as the noise that
+    each of them has by itself.
     """
     sound = [one.aside.sound(page) for page, one in zip(pages, found, strict=True)][:COMPARED]
     try:
@@ -492,7 +492,9 @@ def _tensors(
 ) -> Sample:
     images = {"noisy": noisy, "target": target, "weight": weight}
     return {
-        **{name: torch.from_numpy(np.array(one, np.float32, order="C"))[None] for name, one in images.items()},
+        **{
+            name: torch.from_numpy(np.array(one, np.float32, order="C"))[None] for name, one in images.items()
+        },
         "noise_condition": torch.from_numpy(condition),
         "sigma": torch.tensor(noise.sigma_at(0.5), dtype=torch.float32),
     }

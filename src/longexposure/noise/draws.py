@@ -22,8 +22,8 @@ def draw_noise(
     """Gaussian noise (H, W) with the variance that a profile has at these grey values, and its correlations.
 
     A profile tells the correlation of direct neighbours alone. What both axes have in common is taken for a
-    screen's, which falls off with the distance in all directions; what one has more runs along its lines, where
-    each further pixel correlates by the same factor again.
+    screen's, which falls off with the distance in all directions; what one has more runs along its lines,
+    where each further pixel correlates by the same factor again.
 
     Args:
         noise: the profile, in the grey values of `level`.
