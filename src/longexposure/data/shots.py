@@ -10,6 +10,7 @@ in between, so that what a network knows of scenes is not forgotten.
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from pydantic import Field, model_validator
-from scipy.ndimage import gaussian_filter
+from scipy.ndimage import gaussian_filter, uniform_filter
 
 from longexposure.data.simulated_patches import (
     SimulatedPatches,
@@ -42,6 +43,7 @@ from longexposure.simulation.recipe import RecipeTable
 
 Sample = dict[str, torch.Tensor]
 Unit = npt.NDArray[np.float32]
+Numbers = npt.NDArray[np.float64]
 Window = tuple[slice, slice]
 
 MOST_PX = 64e6
@@ -57,8 +59,11 @@ MARGIN_PX = 16
 AGREE = 1.5
 """Pages are repeats where they differ by their own noise, within this factor of its standard deviation."""
 COMPARED = 8
-MOSTLY = 0.5
-"""And where so much of the image can be compared: what moves is left out of that."""
+SMOOTHED_PX = 5
+"""Their differences are looked at through square means of this side, px, in which what moved stands out."""
+TAILED = 1.3
+"""Of noise alone, the mean square of these is that of the Gaussian with their median deviation; what is no more
+than so many times that is noise."""
 BLOCK_PX = 16
 USABLE = 0.5
 """A patch has at least this share of pixels that count; elsewhere another one is drawn."""
@@ -262,15 +267,13 @@ def _exposures(
     exposures = []
     for number, (page, statistics) in enumerate(zip(pages, found, strict=True), start=1):
         whole = slice(0, page.shape[0]), slice(0, page.shape[1])
-        good = ~statistics.aside.mask.within()
-        good[statistics.bad_pixels.y, statistics.bad_pixels.x] = False
         exposures.append(
             Exposure(
                 shot=str(file) if repeats or len(pages) == 1 else f"{file}, page {number}",
                 pixels=page,
                 found=statistics,
                 unit=in_units(page, statistics, whole),
-                good=good,
+                good=_good(statistics),
                 region=whole,
             )
         )
@@ -312,11 +315,32 @@ def shows_one_scene(pages: Sequence[Pixels], found: Sequence[ImageStatistics]) -
     expected = np.mean([one.noise.variance(series.level[series.kept]).mean() for one in found[:COMPARED]])
     factor = float(np.sqrt(differ / max(float(expected), 1e-30)))
     words = f"they differ by {factor:.2f} times their noise"
-    if series.kept.mean() < MOSTLY:
-        words += f", and in {1 - series.kept.mean():.0%} of the image by more"
-    if 1 / AGREE <= factor <= AGREE and series.kept.mean() >= MOSTLY:
+    moved = np.mean([_tails(*two) for two in itertools.pairwise(zip(sound, found, strict=False))]) > TAILED
+    if moved:
+        words += ", and by more at edges, as what moves does"
+    if 1 / AGREE <= factor <= AGREE and not moved:
         return True, f"its {len(pages)} pages are repeats of one scene: {words}"
     return False, f"its {len(pages)} pages are taken for different scenes: {words}"
+
+
+def _tails(first: tuple[Pixels, ImageStatistics], second: tuple[Pixels, ImageStatistics]) -> float:
+    """How much further smoothed differences of two pages go than those of noise alone, which gives 1."""
+    good = _good(first[1]) & _good(second[1])
+    one, other = (page.astype(np.float64) for page, _ in (first, second))
+    gain, offset = _brightness(other, one, good)
+    sigma = np.sqrt(sum(found.noise.variance(gaussian_filter(one, LEVEL_PX)) for _, found in (first, second)))
+    away = np.divide(one - gain * other - offset, sigma, out=np.zeros_like(one), where=good & (sigma > 0))
+    smooth = uniform_filter(away, SMOOTHED_PX)[good]
+    smooth -= np.median(smooth)
+    expected = (1.4826 * np.median(np.abs(smooth))) ** 2
+    return float(np.mean(smooth**2) / expected) if expected > 0 else np.inf
+
+
+def _good(found: ImageStatistics) -> Marked:
+    """Pixels (H, W) that count: neither faulty nor set aside."""
+    good = ~found.aside.mask.within()
+    good[found.bad_pixels.y, found.bad_pixels.x] = False
+    return good
 
 
 def _with_targets(exposures: Sequence[Exposure]) -> list[Exposure]:
@@ -327,14 +351,22 @@ def _with_targets(exposures: Sequence[Exposure]) -> list[Exposure]:
     matched = []
     for one in exposures:
         mean = (total - one.pixels) / others
-        own, their = (_block_means(image, good) for image in (one.pixels.astype(np.float64), mean))
-        gain, offset = np.polyfit(their, own, 1) if np.ptp(their) > 0 else (1.0, own.mean() - their.mean())
+        gain, offset = _brightness(mean, one.pixels.astype(np.float64), good)
         target = np.where(good, one.found.grey.to_unit(gain * mean + offset), one.unit)
         matched.append(replace(one, good=good, target=target.astype(np.float32), others=others))
     return matched
 
 
-def _block_means(image: npt.NDArray[np.float64], good: Marked) -> npt.NDArray[np.float64]:
+def _brightness(image: Numbers, like: Numbers, good: Marked) -> tuple[float, float]:
+    """Gain and offset that make an image (H, W) as bright as another one of the same scene."""
+    means, wanted = (_block_means(each, good) for each in (image, like))
+    if np.ptp(means) == 0:
+        return 1.0, float(wanted.mean() - means.mean())
+    gain, offset = np.polyfit(means, wanted, 1)
+    return float(gain), float(offset)
+
+
+def _block_means(image: Numbers, good: Marked) -> Numbers:
     """Means of blocks that are good throughout, or of the whole image where hardly one is."""
     rows, columns = (side // BLOCK_PX * BLOCK_PX for side in image.shape)
     shape = rows // BLOCK_PX, BLOCK_PX, columns // BLOCK_PX, BLOCK_PX
