@@ -148,7 +148,7 @@ def test_what_does_not_help_leaves_the_weights_it_started_from(
 def test_a_model_is_not_better_than_itself(learned: Adapted, shots: Path) -> None:
     recipe = adapting_recipe([shots], noise=None, model=learned.checkpoint, overrides=SMALL)
     held = load_shots(recipe.data, seed=7).held_out  # type: ignore[arg-type]
-    found = judge(learned.checkpoint, learned.checkpoint, held, ratio=0.5, seed=0, device="cpu")
+    found = judge(learned.checkpoint, learned.checkpoint, held, seed=0, device="cpu")
     assert found.better == 0
     assert found.start_db == found.adapted_db
     assert not found.helped
@@ -158,7 +158,7 @@ def test_the_risk_is_the_distance_from_the_truth(untrained: Path, shots: Path) -
     """Of a network that does nothing it is the variance of its input's noise."""
     recipe = adapting_recipe([shots], noise=None, model=untrained, overrides=SMALL)
     held = load_shots(recipe.data, seed=7).held_out  # type: ignore[arg-type]
-    found = judge(untrained, untrained, held, ratio=0.5, seed=0, device="cpu")
+    found = judge(untrained, untrained, held, seed=0, device="cpu")
     noise = np.mean([1.25 * one.noise.variance(one.unit).mean() for one in held])
     assert found.start_db == pytest.approx(-10 * np.log10(noise), abs=0.3)
 

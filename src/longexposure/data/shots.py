@@ -62,8 +62,8 @@ COMPARED = 8
 SMOOTHED_PX = 5
 """Their differences are looked at through square means of this side, px, in which what moved stands out."""
 TAILED = 1.3
-"""Of noise alone, the mean square of these is that of the Gaussian with their median deviation; what is no more
-than so many times that is noise."""
+"""Of noise alone, the mean square of these is that of the Gaussian with their median deviation; up to so many
+times that is noise."""
 BLOCK_PX = 16
 USABLE = 0.5
 """A patch has at least this share of pixels that count; elsewhere another one is drawn."""

@@ -21,7 +21,7 @@ from longexposure.models.registry import CLASSICAL, DEFAULT, find_weights
 from longexposure.train.judging import Judgement, judge
 from longexposure.train.loop import OnStep, train
 from longexposure.train.recipe import Recipe, recipe_from, shipped_recipe
-from longexposure.train.run import BEST, LAST, recipe_of, refuse_other_folder
+from longexposure.train.run import BEST, LAST, recipe_of, refuse_other_folder, refuse_other_recipe
 
 JUDGEMENT = "judgement.json"
 FEWEST_STEPS = 20
@@ -105,6 +105,8 @@ def adapt(
         shots, noise=noise, model=model, overrides=overrides, before=before, on_gpu=_on_gpu(device)
     )
     data = _shots_of(recipe)
+    if before is not None:
+        refuse_other_recipe(before, recipe, out)
     began = time.perf_counter()
     found = load_shots(data, seed=recipe.validation.seed)
     for line in found.told:
@@ -116,9 +118,7 @@ def adapt(
         recipe = _with_steps(recipe, max(int(left / seconds), FEWEST_STEPS), overrides)
         tell(f"{recipe.steps} steps of {seconds:.2f} s in about {minutes:g} minutes")
     train(recipe, out, resume=resume, device=device, devices=devices, on_step=on_step)
-    judgement = judge(
-        start, out / LAST, found.held_out, ratio=data.ratio, seed=recipe.validation.seed, device=device
-    )
+    judgement = judge(start, out / LAST, found.held_out, seed=recipe.validation.seed, device=device)
     _keep(recipe, found, out, start=start, judgement=judgement)
     return Adapted(out / BEST, judgement, recipe.steps, str(model))
 

@@ -24,6 +24,11 @@ from longexposure.noise.draws import stronger
 
 DRAWS = 4
 """Pairs of recorrupted copies of each exposure."""
+RATIO = 0.5
+"""Strength of what is added to an exposure, over its noise: little, so that it stays like itself."""
+UNSURE = {True: 0.05, False: 0.1}
+"""How sure the variance of the noise is, as a fraction: where it is calibrated, and where it is measured on each
+image. Noise that is not accounted for passes for truth, and whoever lets more of it through seems better."""
 MOST_PX = 16e6
 """So many pixels are judged, of exposures spread evenly."""
 BLOCK_PX = 48
@@ -41,11 +46,14 @@ class Compared(NamedTuple):
         risks: mean square error of both, (2,).
         differences: how much less that of the second is, block by block; NaN where no pixel counts.
         variance: mean variance of the noise.
+        unknown: what `differences` may be off by, in these variances, where the noise is not what it is said
+            to be.
     """
 
     risks: Numbers
     differences: Numbers
     variance: float
+    unknown: float
 
 
 @dataclass(frozen=True)
@@ -58,7 +66,7 @@ class Judgement:
         adapted_db: the same of the adapted one.
         better: how much less the mean square error of the adapted one is, in variances of the noise, mean
             over shots.
-        standard_error: of that.
+        standard_error: of that, what is not known of the noise included.
         shots: how many were judged.
     """
 
@@ -92,13 +100,7 @@ class Judgement:
 
 
 def judge(
-    start: Path,
-    adapted: Path,
-    exposures: Sequence[Exposure],
-    *,
-    ratio: float,
-    seed: int,
-    device: str = "auto",
+    start: Path, adapted: Path, exposures: Sequence[Exposure], *, seed: int, device: str = "auto"
 ) -> Judgement:
     """Judge two checkpoints on exposures that neither has seen in this training.
 
@@ -108,7 +110,6 @@ def judge(
         start: checkpoint to compare with.
         adapted: checkpoint that was trained.
         exposures: held-out exposures.
-        ratio: as `longexposure.data.shots.recorrupted` takes it.
         seed: of the draws.
         device: "auto", "cpu" or "cuda".
 
@@ -120,21 +121,23 @@ def judge(
     exposures = _some([one for one in exposures if one.good[one.region].any()])
     shots: dict[str, list[Compared]] = {}
     for number, exposure in enumerate(exposures):
-        found = _compared(enhancers, exposure, ratio=ratio, random=np.random.default_rng((seed, number)))
+        found = _compared(enhancers, exposure, random=np.random.default_rng((seed, number)))
         shots.setdefault(exposure.shot, []).append(found)
-    risks, better, errors = [], [], []
+    risks, better, errors, unknown = [], [], [], []
     for parts in shots.values():
         risks.append(np.mean([part.risks for part in parts], axis=0))
         differences = np.mean([part.differences for part in parts], axis=0)
         differences = differences[np.isfinite(differences)] / np.mean([part.variance for part in parts])
         better.append(float(differences.mean()))
         count = len(differences)
+        unknown.append(float(np.mean([part.unknown for part in parts])))
         errors.append(float(differences.std(ddof=1)) / count**0.5 if count > 1 else math.inf)
     count = len(better)
     within = float(np.sqrt(np.sum(np.square(errors))) / count)
     between = float(np.std(better, ddof=1) / count**0.5) if count > 1 else 0.0
+    error = math.hypot(max(within, between), float(np.mean(unknown)))
     start_db, adapted_db = (_decibels(float(value)) for value in np.mean(risks, axis=0))
-    return Judgement(start_db, adapted_db, float(np.mean(better)), max(within, between), count)
+    return Judgement(start_db, adapted_db, float(np.mean(better)), error, count)
 
 
 def _some(exposures: Sequence[Exposure]) -> list[Exposure]:
@@ -154,11 +157,10 @@ def _some(exposures: Sequence[Exposure]) -> list[Exposure]:
     return [exposures[int(k)] for k in np.linspace(0, len(exposures) - 1, count).round()]
 
 
-def _compared(
-    enhancers: Sequence[Enhancer], exposure: Exposure, *, ratio: float, random: np.random.Generator
-) -> Compared:
+def _compared(enhancers: Sequence[Enhancer], exposure: Exposure, *, random: np.random.Generator) -> Compared:
     """Two enhancers on one exposure."""
     variance = exposure.noise.variance(gaussian_filter(exposure.unit, LEVEL_PX))
+    let_through = np.zeros_like(variance)
     if exposure.target is not None:
         target = exposure.target
         images = [_enhanced(by, exposure, exposure.unit, 1.0) for by in enhancers]
@@ -167,18 +169,23 @@ def _compared(
         distances = [np.zeros_like(variance) for _ in enhancers]
         whole = slice(0, variance.shape[0]), slice(0, variance.shape[1])
         for _ in range(DRAWS):
-            noisy, _, fresh = recorrupted(exposure, whole, random, ratio=ratio)
-            for sums, by in zip(distances, enhancers, strict=True):
-                away = _enhanced(by, exposure, noisy, math.hypot(1.0, ratio)) - exposure.unit
+            noisy, _, fresh = recorrupted(exposure, whole, random, ratio=RATIO)
+            for sums, by, sign in zip(distances, enhancers, (1, -1), strict=True):
+                away = _enhanced(by, exposure, noisy, math.hypot(1.0, RATIO)) - exposure.unit
                 # the distance from y - n / ratio, without n^2 / ratio^2, which is known
-                sums += (away**2 + 2 / ratio * fresh * away - variance) / DRAWS
+                product = 2 / RATIO * fresh * away
+                sums += (away**2 + product - variance) / DRAWS
+                let_through += sign * product / DRAWS
     good = exposure.good[exposure.region]
     first, second = (distance[exposure.region] for distance in distances)
     counted = _block_sums(good.astype(np.float64))
     sums = _block_sums(np.where(good, first - second, 0.0))
     differences = np.divide(sums, counted, out=np.full_like(sums, np.nan), where=counted > 0)
     risks = np.array([first[good].mean(), second[good].mean()])
-    return Compared(risks, differences, float(variance[exposure.region][good].mean()))
+    mean = float(variance[exposure.region][good].mean())
+    unsure = UNSURE[exposure.found.calibration is not None]
+    unknown = unsure * abs(float(let_through[exposure.region][good].mean())) / mean
+    return Compared(risks, differences, mean, unknown)
 
 
 def _enhanced(

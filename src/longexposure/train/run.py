@@ -287,7 +287,13 @@ def open_folder(recipe: Recipe, out: Path, *, resume: bool) -> None:
         refuse_other_folder(out)
         _write(path, (recipe.model_dump_json(indent=2) + "\n").encode())
         return
-    difference = first_difference(recipe_of(out), recipe, ignore=FREE_TO_CHANGE)
+    refuse_other_recipe(recipe_of(out), recipe, out)
+    remove_temporaries([out, out / PREVIEWS])
+
+
+def refuse_other_recipe(begun: Recipe, recipe: Recipe, out: Path) -> None:
+    """Refuse to go on with another recipe than that of the run in a folder (raises RecipeError)."""
+    difference = first_difference(begun, recipe, ignore=FREE_TO_CHANGE)
     if difference is not None:
         raise RecipeError(
             where=str(out),
@@ -295,7 +301,6 @@ def open_folder(recipe: Recipe, out: Path, *, resume: bool) -> None:
             found=f"{difference} (run and recipe)",
             advice="resume with the same recipe, or start a new run with another --out",
         )
-    remove_temporaries([out, out / PREVIEWS])
 
 
 def refuse_other_folder(out: Path) -> None:
