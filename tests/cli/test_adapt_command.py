@@ -26,7 +26,7 @@ SMALL = (
     "workers=0",
     "preview.every_steps=0",
 )
-HARM = ("optimiser.lr=0.1", "optimiser.clip_norm=100", "optimiser.ema_decay=0")
+HARM = ("optimiser.lr=0.01", "optimiser.ema_decay=0")
 
 
 @pytest.fixture

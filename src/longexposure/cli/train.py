@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import itertools
 from datetime import timedelta
@@ -99,7 +100,10 @@ def adapt(
             resume=resume,
             device=device,
             devices=devices,
-            on_step=lambda at: shown_progress.update(at.step, f"of {at.steps}, {step_text(at)}"),
+            # whose PSNR would be that against noisy targets
+            on_step=lambda at: shown_progress.update(
+                at.step, f"of {at.steps}, {step_text(dataclasses.replace(at, scores={}))}"
+            ),
             tell=shown_progress.say,
         )
     echo(adapted.in_words())

@@ -27,8 +27,8 @@ DRAWS = 4
 RATIO = 0.5
 """Strength of what is added to an exposure, over its noise: little, so that it stays like itself."""
 UNSURE = {True: 0.05, False: 0.1}
-"""How sure the variance of the noise is, as a fraction: where it is calibrated, and where it is measured on each
-image. Noise that is not accounted for passes for truth, and whoever lets more of it through seems better."""
+"""How sure the variance of the noise is, as a fraction: where it is calibrated, and where it is measured on
+each image. Noise that is not accounted for passes for truth, and who lets more of it through seems better."""
 MOST_PX = 16e6
 """So many pixels are judged, of exposures spread evenly."""
 BLOCK_PX = 48
