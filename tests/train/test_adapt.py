@@ -220,7 +220,7 @@ def test_a_step_is_timed_without_leaving_anything(untrained: Path, shots: Path, 
 @pytest.mark.parametrize(
     ("settings", "found"),
     [
-        ({"overrides": (*SMALL, "steps=8", "data.ratio=1")}, "data.ratio = 0.5 and 1.0"),
+        ({"overrides": (*SMALL, "steps=8", "data.ratio=0.7")}, "data.ratio = 1.0 and 0.7"),
         ({"noise": "other.toml"}, "data.noise = None and 'other.toml'"),
     ],
 )
@@ -282,4 +282,4 @@ def test_no_shots_are_refused(untrained: Path, tmp_path: Path) -> None:
 def test_better_is_better_by_more_than_two_standard_errors(better: float, error: float, helped: bool) -> None:
     judgement = Judgement(30.0, None, better, error, 2)
     assert judgement.helped is helped
-    assert "too near to be told" in judgement.in_words()
+    assert "an error too small to tell" in judgement.in_words()

@@ -101,9 +101,9 @@ class ShotsConfig(RecipeTable):
     kind: Literal["shots"] = "shots"
     paths: tuple[str, ...] = Field(min_length=1)
     noise: str | None = None
-    patch_px: int = Field(default=144, ge=16, le=1024)
+    patch_px: int = Field(default=96, ge=16, le=1024)
     held_out: float = Field(default=0.25, gt=0, lt=1)
-    ratio: float = Field(default=0.5, ge=0.1, le=2)
+    ratio: float = Field(default=1.0, ge=0.1, le=2)
     mix: float = Field(default=0.5, ge=0, le=0.95)
     machines: dict[str, float] = Field(default_factory=lambda: {"wide": 1.0})
     overrides: tuple[str, ...] = ()

@@ -88,7 +88,7 @@ class Judgement:
     def in_words(self) -> str:
         """Both, and how sure the difference is."""
         start, adapted = (
-            "too near to be told" if decibels is None else f"{decibels:.2f} dB"
+            "an error too small to tell" if decibels is None else f"{decibels:.2f} dB"
             for decibels in (self.start_db, self.adapted_db)
         )
         errors = self.better / self.standard_error if self.standard_error > 0 else 0.0
