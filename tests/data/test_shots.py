@@ -192,7 +192,7 @@ def test_a_sample_is_a_function_of_its_number(four: list[Path]) -> None:
 
 def test_half_of_the_patches_are_scenes_without_noise_in_the_target(four: list[Path]) -> None:
     """The targets of exposures carry more noise than their inputs."""
-    settings = config(*four, mix=0.5, group=4)
+    settings = config(*four, mix=0.5, group=4, ratio=0.5)
     patches = ShotPatches(settings, load_shots(settings, seed=0), seed=5)
     rough = []
     for index in range(64):
