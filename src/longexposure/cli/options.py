@@ -22,6 +22,7 @@ INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells give it (128 + SIGINT)."""
 
 GOES_ON = {
+    "adapt": "the run goes on with --resume",
     "enhance": "finished files stay, and the same command goes on",
     "simulate": "finished pairs stay, and the same command goes on",
     "study": "finished trainings and scores stay, and the same command goes on",

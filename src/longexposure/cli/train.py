@@ -1,7 +1,8 @@
-"""`train` and `study`: trainings, and the paper's experiments made of them."""
+"""`train`, `adapt` and `study`: trainings, and the paper's experiments made of them."""
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import itertools
 from datetime import timedelta
@@ -59,6 +60,54 @@ def train(
             shown_progress.say(f"pictures to look at in {out / 'previews'}")
         checkpoint = work(on_step=lambda at: shown_progress.update(at.step, step_text(at)))
     echo(str(checkpoint))
+
+
+@app.command(cls=Command)
+def adapt(
+    shots: Annotated[
+        list[Path], typer.Argument(metavar="SHOT", help="Short exposures of one machine, or folders of them.")
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the run, which --model then takes.")],
+    *,
+    noise: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.toml", help="The machine's noise, which `noise machine` measured."),
+    ] = None,
+    minutes: Annotated[
+        float, typer.Option(min=0.1, max=10_000, help="Time for the training; judging takes a little more.")
+    ] = 15.0,
+    model: Annotated[str, typer.Option(help="The network to start from: a name or a file.")] = "fast",
+    overrides: Annotated[
+        list[str] | None, typer.Option("--set", metavar="a.b=c", help="Override a value of the recipe adapt.")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in the folder.")] = False,
+    device: DeviceOption = "auto",
+    devices: Annotated[
+        int, typer.Option(min=1, help="GPUs, or processes on a CPU, that share every step.")
+    ] = 1,
+) -> None:
+    """Adapt a network to a machine by its short exposures alone; it is kept only where it is better."""
+    from longexposure.train.adapt import adapt as adapt_network
+
+    with progress("adapting", total=None, every_s=10.0) as shown_progress:
+        adapted = adapt_network(
+            shots,
+            out,
+            noise=noise,
+            minutes=minutes,
+            model=model,
+            overrides=overrides or [],
+            resume=resume,
+            device=device,
+            devices=devices,
+            # whose PSNR would be that against noisy targets
+            on_step=lambda at: shown_progress.update(
+                at.step, f"of {at.steps}, {step_text(dataclasses.replace(at, scores={}))}"
+            ),
+            tell=shown_progress.say,
+        )
+    echo(adapted.in_words())
+    echo(str(adapted.checkpoint))
 
 
 @recipes.command("list", cls=Command)

@@ -297,7 +297,7 @@ class Enhancer:
             out[tile.core] = page[tile.core]
             return
         window, bad = page[tile.window], found.bad_pixels.within(tile.window)
-        unit = _in_units(page, found, tile.window)
+        unit = in_units(page, found, tile.window)
         output = run_any_size(self.engine, unit, found.noise_condition)
         if not np.isfinite(output[tile.inside]).all():
             raise OutputError(
@@ -373,7 +373,7 @@ def _replaced(window: Pixels, bad: BadPixels, rows: slice) -> npt.NDArray[np.flo
     return grey
 
 
-def _in_units(page: Pixels, found: ImageStatistics, window: tuple[slice, slice]) -> npt.NDArray[np.float32]:
+def in_units(page: Pixels, found: ImageStatistics, window: tuple[slice, slice]) -> npt.NDArray[np.float32]:
     """A window of a page as a model takes it: faulty pixels and what is set aside replaced, unit domain."""
     wide, inside = window, (slice(None), slice(None))
     if found.aside.mask.count:

@@ -11,6 +11,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from longexposure.data.pairs import PairedFolder, PairImages, PairPatches, PairsConfig, refuse_enhanced
+from longexposure.data.shots import ShotImages, ShotPatches, ShotsConfig, load_shots
 from longexposure.data.simulated_patches import (
     SimulatedBatches,
     SimulatedImages,
@@ -36,6 +37,12 @@ def datasets(recipe: Recipe) -> tuple[Samples, Samples]:
         return (
             PairPatches(training, recipe.data, seed=recipe.seed),
             PairImages(held_out[: held.count], recipe.data),
+        )
+    if isinstance(recipe.data, ShotsConfig):
+        shots = load_shots(recipe.data, seed=held.seed)
+        return (
+            ShotPatches(recipe.data, shots, seed=recipe.seed),
+            ShotImages(recipe.data, shots, seed=held.seed, count=held.count, size_px=held.size_px),
         )
     images = SimulatedImages(recipe.data, seed=held.seed, count=held.count, size_px=held.size_px)
     return SimulatedPatches(recipe.data, seed=recipe.seed), images

@@ -158,7 +158,11 @@ def train_process(
                 run.record_conditions(group.gather(condition))
             prediction = model(noisy, condition)
             loss, terms = training_loss(
-                prediction.float(), batch["target"], config=recipe.loss, sigma=batch["sigma"]
+                prediction.float(),
+                batch["target"],
+                config=recipe.loss,
+                sigma=batch["sigma"],
+                weight=batch.get("weight"),
             )
             with group.collective():
                 fabric.backward(loss)

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from longexposure.config import parsed, read_document
 from longexposure.data.pairs import PairsConfig
+from longexposure.data.shots import ShotsConfig
 from longexposure.data.simulated_patches import SimulatedPatchesConfig
 from longexposure.errors import RecipeError, as_choice, as_path
 from longexposure.models.networks import NetworkConfig, build_network
@@ -20,7 +21,7 @@ from longexposure.system import kept_private
 from longexposure.train.losses import LossConfig
 from longexposure.train.optimiser import OptimiserConfig
 
-DataConfig = Annotated[SimulatedPatchesConfig | PairsConfig, Field(discriminator="kind")]
+DataConfig = Annotated[SimulatedPatchesConfig | PairsConfig | ShotsConfig, Field(discriminator="kind")]
 
 
 FREE_TO_CHANGE = (
@@ -44,7 +45,8 @@ class ValidationConfig(RecipeSection):
 
     Attributes:
         count: number of validation images; of held-out pairs at most as many as there are.
-        size_px: side of a simulated validation image; pairs on disk are scored whole.
+        size_px: side of a validation image, cut from the middle of short exposures; pairs on disk are
+            scored whole.
         every_steps: steps between two scorings; the last step is always scored.
         seed: seed of the simulated validation images; it differs from the recipe's own.
     """
@@ -79,7 +81,7 @@ class Recipe(RecipeSection):
         licence: licence of the weights.
         network: kind and sizes of the network.
         loss: weights of the terms of the loss.
-        data: where the patches come from: simulated machines or pairs on disk.
+        data: where the patches come from: simulated machines, pairs on disk, or short exposures alone.
         validation: when and on what the weights are scored.
         preview: when and of what pictures are written, for eyes only.
         optimiser: how the weights move.
@@ -148,6 +150,13 @@ class Recipe(RecipeSection):
                 f"a multiple of data.group = {self.data.group}, which are exposed together on a device",
                 optimiser.batch,
                 advice="change one of them",
+            )
+        if self.data.kind == "shots" and not self.loss.least_squares:
+            raise _contradiction(
+                "loss",
+                'kind = "l2" and nothing else, which noisy targets do not draw aside',
+                self.loss.model_dump(mode="json"),
+                advice="take over the [loss] table of `longexposure recipes show adapt`",
             )
         if self.data.kind != "pairs" and self.validation.seed == self.seed:
             raise _contradiction(

@@ -246,6 +246,8 @@ class Run:
         recipe, data, side = self.recipe, self.recipe.data, self.recipe.data.patch_px
         if data.kind == "pairs":
             source = f"pairs in {Path(data.path).name}"
+        elif data.kind == "shots":
+            source = f"short exposures in {', '.join(Path(path).name for path in data.paths)}"
         else:
             source = f"simulated exposures of {', '.join(Path(name).name for name in data.machines)}"
         trained_on = f"{source}: {self.step} steps of {recipe.optimiser.batch} patches of {side} x {side} px"
@@ -282,15 +284,44 @@ def open_folder(recipe: Recipe, out: Path, *, resume: bool) -> None:
     """
     path = out / RECIPE
     if not resume:
-        if out.exists() and (not out.is_dir() or any(out.iterdir())):
-            raise OutputError(
-                where=str(out),
-                expected="a folder that does not exist yet",
-                found="a run" if path.exists() else "something else of that name",
-                advice="choose another --out, or go on with the run with --resume",
-            )
+        refuse_other_folder(out)
         _write(path, (recipe.model_dump_json(indent=2) + "\n").encode())
         return
+    refuse_other_recipe(recipe_of(out), recipe, out)
+    remove_temporaries([out, out / PREVIEWS])
+
+
+def refuse_other_recipe(begun: Recipe, recipe: Recipe, out: Path) -> None:
+    """Refuse to go on with another recipe than that of the run in a folder (raises RecipeError)."""
+    difference = first_difference(begun, recipe, ignore=FREE_TO_CHANGE)
+    if difference is not None:
+        raise RecipeError(
+            where=str(out),
+            expected="the recipe the run was started with",
+            found=f"{difference} (run and recipe)",
+            advice="resume with the same recipe, or start a new run with another --out",
+        )
+
+
+def refuse_other_folder(out: Path) -> None:
+    """Refuse a folder for a new run that holds something (raises OutputError)."""
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise OutputError(
+            where=str(out),
+            expected="a folder that does not exist yet",
+            found="a run" if (out / RECIPE).exists() else "something else of that name",
+            advice="choose another --out, or go on with the run with --resume",
+        )
+
+
+def recipe_of(out: Path) -> Recipe:
+    """The recipe that the run in a folder was started with.
+
+    Raises:
+        OutputError: no run to resume.
+        RecipeError: a recipe that this version does not take.
+    """
+    path = out / RECIPE
     try:
         values = json_values(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -300,15 +331,7 @@ def open_folder(recipe: Recipe, out: Path, *, resume: bool) -> None:
             found=f"no readable {RECIPE} in it ({type(error).__name__})",
             advice="check the path, or leave --resume out to start a new run",
         ) from error
-    difference = first_difference(recipe_from(values, where=str(path)), recipe, ignore=FREE_TO_CHANGE)
-    if difference is not None:
-        raise RecipeError(
-            where=str(out),
-            expected="the recipe the run was started with",
-            found=f"{difference} (run and recipe)",
-            advice="resume with the same recipe, or start a new run with another --out",
-        )
-    remove_temporaries([out, out / PREVIEWS])
+    return recipe_from(values, where=str(path))
 
 
 def _write(path: Path, content: bytes) -> None:

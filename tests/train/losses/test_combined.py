@@ -154,3 +154,32 @@ def test_pseudo_huber_is_half_the_square_near_zero_and_straight_far_away() -> No
     assert loss(1e-5) == pytest.approx(0.5e-10, rel=1e-6)
     assert loss(101.0) - loss(100.0) == pytest.approx(0.1, rel=1e-5)
     assert loss(-3.0) == loss(3.0)
+
+
+def test_pixels_of_weight_zero_do_not_count() -> None:
+    prediction = torch.full((1, 1, 8, 8), 0.4, requires_grad=True)
+    target, weight = torch.full((1, 1, 8, 8), 0.5), torch.ones(1, 1, 8, 8)
+    target[..., :4], weight[..., :4] = 9.0, 0.0
+    config = LossConfig(kind="l2", focal_frequency_weight=0, wavelet_weight=0)
+    total, _ = training_loss(prediction, target, config=config, weight=weight)
+    assert float(total.detach()) == pytest.approx(0.5 * 0.1**2)
+    total.backward()  # type: ignore[no-untyped-call]
+    assert prediction.grad is not None
+    assert (prediction.grad[..., :4] == 0).all()
+    assert (prediction.grad[..., 4:] != 0).all()
+
+
+@pytest.mark.parametrize(
+    ("changes", "alone"),
+    [
+        ({}, True),
+        ({"noise_exponent": 1.0}, True),
+        ({"kind": "l1"}, False),
+        ({"wavelet_weight": 0.1}, False),
+        ({"focal_frequency_weight": 1.0}, False),
+        ({"structure_weight": 2.0}, False),
+    ],
+)
+def test_least_squares_are_the_mean_square_alone(changes: dict[str, object], alone: bool) -> None:
+    plain = {"kind": "l2", "focal_frequency_weight": 0, "wavelet_weight": 0}
+    assert LossConfig.model_validate({**plain, **changes}).least_squares is alone

@@ -56,6 +56,12 @@ class LossConfig(BaseModel):
     structure_weight: float = Field(default=0.0, ge=0, allow_inf_nan=False, repr=False)
     perceptual: PerceptualConfig | None = Field(default=None, repr=False)
 
+    @property
+    def least_squares(self) -> bool:
+        """Whether it is the mean square alone, whose least value noise of the target does not move."""
+        others = (self.focal_frequency_weight, self.wavelet_weight, self.structure_weight)
+        return self.kind == "l2" and self.perceptual is None and not any(others)
+
     @model_serializer(mode="wrap")
     def _without_what_is_absent(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         values: dict[str, Any] = handler(self)
@@ -74,6 +80,7 @@ def training_loss(
     *,
     config: LossConfig,
     sigma: torch.Tensor | None = None,
+    weight: torch.Tensor | None = None,
 ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
     """The loss and the terms that add up to it.
 
@@ -86,6 +93,7 @@ def training_loss(
         sigma: noise of each input, (B,) in the unit domain; with a `noise_exponent` e > 0 both images
             of a pair are multiplied by (0.05 / max(sigma, 0.004))^e first. None scales nothing, and weighs
             no structure.
+        weight: how much each pixel counts in the distance of pixels, same shape as the images; None is 1.
 
     Returns:
         The total, a scalar to differentiate, and its terms "pixel", "focal_frequency", "wavelet" and
@@ -103,11 +111,12 @@ def training_loss(
             advice="pass one number for each image of the batch",
         )
     with torch.autocast(prediction.device.type, enabled=False):
-        weights = None
+        weights = weight
         if sigma is not None:
             level = sigma.detach().float().to(prediction.device).clamp_min(FAINTEST_SIGMA)
             if config.structure_weight > 0:
-                weights = 1 + config.structure_weight * faint_structure(target.float(), level)
+                structure = 1 + config.structure_weight * faint_structure(target.float(), level)
+                weights = structure if weights is None else weights * structure
             if config.noise_exponent > 0:
                 factor = (REFERENCE_SIGMA / level).pow(config.noise_exponent).reshape(-1, 1, 1, 1)
                 prediction, target = prediction.float() * factor, target.float() * factor
