@@ -43,12 +43,12 @@ AGREES, CLEARLY = 0.6, 0.3
 """The sides of an edge agree by less than that fraction of how they do straight across, less some noise."""
 CHUNK = 1 << 13
 LEAST_COST, COST_PER_PX, COST_OF_ONE = 1e8, 500.0, 5e5
-"""Operations that smooth surfaces may take, in all and for each pixel of the image, and that each one takes at
-least. Where there are so many faults that they would take more, the dearest groups are filled from planes."""
+"""Operations that smooth surfaces may take, in all and for each pixel of the image, and that each one takes
+at least. Where so many faults would take more, the dearest groups are filled from planes."""
 PLANE_REACH_PX, PLANE_WIDTH_PX, LEAST_KNOWN = 3, 1.5, 4
 """A plane goes through known pixels so far around, of so much weight, where there are so many at least."""
 LEVEL_PLANE, TRACE = 1.0, 1e-9
-"""Weight of its slopes, so that it does not tilt where little is known, and of anything, so that there is one."""
+"""Weight of its slopes, so that it does not tilt where little is known, and of anything, so that it exists."""
 
 
 def fill(pixels: Pixels, places: Places, noise: NoiseProfile) -> Values:
@@ -134,7 +134,7 @@ def _fill_from_planes(
 def _planes(
     read: list[tuple[int, int, Values, Marks]], noise: NoiseProfile
 ) -> tuple[Values, Marks, npt.NDArray[np.intp]]:
-    """Values of planes through what was read around pixels, whether these are even, and how many are known."""
+    """Values of planes through what was read around pixels, whether they are even, how many are known."""
     at = np.array([(1.0, dy, dx) for dy, dx, *_ in read])
     grey = np.stack([values for *_, values, _ in read]).astype(np.float64)
     good = np.stack([good for *_, good in read])
