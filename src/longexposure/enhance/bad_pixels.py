@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from longexposure.enhance.beyond import among, find_beyond, stuck_values, without_stuck
 from longexposure.enhance.clusters import REACHES_PX, Range, find_cluster, seeds_of
 from longexposure.enhance.filling import fill
 from longexposure.enhance.graphics import find_graphics
@@ -42,6 +43,10 @@ MOST_ASIDE = 0.5
 """A line of which so much is set aside is the border of what is no picture."""
 MOST_REFUSED = 60
 """After so many groups that are none, no more clusters are looked for: the image is full of sharp detail."""
+MOST_ASIDE = 3
+"""A pixel of whose neighbours so many are set aside is a good one among them."""
+LITTLE_EFFORT = 0.2
+"""What is filled for the search alone is filled with less effort."""
 STRIP_PX = 1 << 18
 """Images are searched in strips of about so many pixels, which stay in the cache."""
 
@@ -150,21 +155,34 @@ def find_bad_pixels(
         lines = [line for line in lines if given.at(*np.divmod(line.flat(width), width)).mean() < KNOWN]
     if sum(line.size for line in lines) > MOST_LINES * pixels.size:
         lines = []
-    first = _filled(pixels, noise, known + [(line.flat(width), LINE) for line in lines])
-    least, low, high, most = np.percentile(evenly_sampled(pixels, 1 << 16), (1, 3, 97, 99)).tolist()
+    stuck = stuck_values(pixels, aside)
+    sampled = without_stuck(evenly_sampled(pixels, 1 << 16), stuck)
+    least, low, high, most = np.percentile(sampled, (1, 3, 97, 99)).tolist()
     usual = Range(least, most)
+    ahead = known + [(line.flat(width), LINE) for line in lines]
+    beyond = find_beyond(pixels, noise, usual, stuck, aside=aside, known=_merged(ahead)[0])
+    strange = np.concatenate([beyond.singles, *beyond.clusters])
+    first = _filled(pixels, noise, [*ahead, (strange, CLUSTER)], effort=LITTLE_EFFORT)
     singles, seeds, steep = _searched(pixels, noise, first, usual)
     clusters = _clusters(pixels, noise, seeds, aside=aside, known=first, usual=usual)
     if sum(len(cluster) for cluster in clusters) > MOST_CLUSTERS * pixels.size:
         clusters = []
     if aside is not None and aside.count:
-        singles = singles.chosen(~aside.at(singles.y, singles.x))
+        singles = singles.chosen(~aside.at(singles.y, singles.x) & (_beside(singles, aside) < MOST_ASIDE))
         steep = steep[~aside.at(*np.divmod(steep, width))]
-    faulty = singles.y * width + singles.x, np.concatenate([np.empty(0, np.intp), *clusters])
+    clusters += beyond.clusters
+    alone = np.union1d(singles.y * width + singles.x, beyond.singles)
+    grouped = np.concatenate([np.empty(0, np.intp), *clusters])
+    faulty = np.setdiff1d(alone, beyond.scattered), np.setdiff1d(grouped, beyond.scattered)
+    steep = np.setdiff1d(np.union1d(steep, strange), beyond.scattered)
     graphics, lines = find_graphics(pixels, noise, steep, faulty, lines=lines, usual=Range(low, high))
-    clusters = [left for left in (np.setdiff1d(cluster, graphics) for cluster in clusters) if len(left)]
+    graphics = np.setdiff1d(graphics, beyond.scattered)
+    left = ~among(graphics, np.concatenate([np.empty(0, np.intp), *clusters]))
+    parts = np.split(left, np.cumsum([len(cluster) for cluster in clusters])[:-1])
+    clusters = [c[part] for c, part in zip(clusters, parts, strict=bool(clusters)) if part.any()]
     known += [(graphics, GRAPHICS), *((line.flat(width), LINE) for line in lines)]
     known += [(cluster, CLUSTER) for cluster in clusters]
+    known.append((beyond.singles, SINGLE))
     places = [_place(LINE, line.flat(width), width) for line in lines]
     places += [_place(CLUSTER, cluster, width) for cluster in clusters]
     return _together(pixels, noise, known, singles, tuple(sorted(places, key=lambda place: -place.count)))
@@ -219,11 +237,21 @@ def _merged(parts: Kinds) -> tuple[Flat, npt.NDArray[np.uint8]]:
     return unique, kind[first]
 
 
-def _filled(pixels: Pixels, noise: NoiseProfile, known: Kinds) -> BadPixels:
+def _filled(pixels: Pixels, noise: NoiseProfile, known: Kinds, effort: float = 1.0) -> BadPixels:
     """Faulty pixels with what stands in for them."""
     flat, kind = _merged(known)
     y, x = np.divmod(flat, pixels.shape[1])
-    return BadPixels(y=y, x=x, value=fill(pixels, np.stack([y, x]), noise), kind=kind)
+    return BadPixels(y=y, x=x, value=fill(pixels, np.stack([y, x]), noise, effort), kind=kind)
+
+
+def _beside(singles: BadPixels, aside: Mask) -> Flat:
+    """How many of the four neighbours of each single pixel are set aside."""
+    count, (height, width) = np.zeros(len(singles), np.intp), aside.shape
+    for dy, dx in _CROSS:
+        y, x = singles.y + dy, singles.x + dx
+        inside = (y >= 0) & (y < height) & (x >= 0) & (x < width)
+        count += inside & aside.at(y.clip(0, height - 1), x.clip(0, width - 1))
+    return count
 
 
 def _alone(singles: BadPixels, others: Flat, width: int) -> npt.NDArray[np.bool_]:

@@ -42,22 +42,23 @@ LEVEL_SHIFT = 1
 AGREES, CLEARLY = 0.6, 0.3
 """The sides of an edge agree by less than that fraction of how they do straight across, less some noise."""
 CHUNK = 1 << 13
-LEAST_COST, COST_PER_PX, COST_OF_ONE = 1e8, 500.0, 5e5
+LEAST_COST, COST_PER_PX, COST_OF_ONE = 1e8, 500.0, 1.5e6
 """Operations that smooth surfaces may take, in all and for each pixel of the image, and that each one takes
-at least. Where so many faults would take more, the dearest groups are filled from planes."""
+at least. Where they would take more, the dearest groups are filled from planes."""
 PLANE_REACH_PX, PLANE_WIDTH_PX, LEAST_KNOWN = 3, 1.5, 4
 """A plane goes through known pixels so far around, of so much weight, where there are so many at least."""
 LEVEL_PLANE, TRACE = 1.0, 1e-9
-"""Weight of its slopes, so that it does not tilt where little is known, and of anything, so that it exists."""
+"""Weight of its slopes, so that it does not tilt where little is known, and of anything."""
 
 
-def fill(pixels: Pixels, places: Places, noise: NoiseProfile) -> Values:
+def fill(pixels: Pixels, places: Places, noise: NoiseProfile, effort: float = 1.0) -> Values:
     """Grey values (N,) for faulty pixels of one image (H, W) from its good ones; the image is not modified.
 
     Args:
         pixels: the image.
         places: its faulty pixels in reading order, none twice.
         noise: profile of the image.
+        effort: times the operations that are taken at most.
     """
     values = np.zeros(places.shape[1], np.float32)
     if not len(values):
@@ -68,7 +69,8 @@ def fill(pixels: Pixels, places: Places, noise: NoiseProfile) -> Values:
     values[alone] = _from_four(image, places[:, alone])
     image.known[alone] = True
     edges, has_edge = _on_lines(image, places, noise)
-    surfaces, planes = _shared_out([group for group in groups if len(group) > 1], places, pixels.size)
+    most = effort * (LEAST_COST + COST_PER_PX * pixels.size)
+    surfaces, planes = _shared_out([group for group in groups if len(group) > 1], places, most)
     for pieces in surfaces:
         while pieces:  # from the rim of a large group inwards
             later = []
@@ -88,7 +90,7 @@ def fill(pixels: Pixels, places: Places, noise: NoiseProfile) -> Values:
     return values
 
 
-def _shared_out(groups: list[Places], places: Places, size: int) -> tuple[list[list[Places]], Places]:
+def _shared_out(groups: list[Places], places: Places, most: float) -> tuple[list[list[Places]], Places]:
     """The pieces of each group that a smooth surface fills, and the pixels of those that planes fill."""
     if not groups:
         return [], np.zeros(0, np.intp)
@@ -104,7 +106,7 @@ def _shared_out(groups: list[Places], places: Places, size: int) -> tuple[list[l
         cost[number] = float(np.sum(COST_OF_ONE + 4.0 * size_of.max(axis=1) * size_of.min(axis=1) ** 3.0))
     order = np.argsort(cost, kind="stable")
     cheap = np.zeros(len(groups), np.bool_)
-    cheap[order] = np.cumsum(cost[order]) <= LEAST_COST + COST_PER_PX * size
+    cheap[order] = np.cumsum(cost[order]) <= most
     chosen = [pieces.get(number, [groups[number]]) for number in np.flatnonzero(cheap).tolist()]
     rest = [groups[number] for number in np.flatnonzero(~cheap).tolist()]
     return chosen, np.sort(np.concatenate([np.zeros(0, np.intp), *rest]))
@@ -134,7 +136,7 @@ def _fill_from_planes(
 def _planes(
     read: list[tuple[int, int, Values, Marks]], noise: NoiseProfile
 ) -> tuple[Values, Marks, npt.NDArray[np.intp]]:
-    """Values of planes through what was read around pixels, whether they are even, how many are known."""
+    """Values of planes through what was read around pixels, whether that is even, and how many are known."""
     at = np.array([(1.0, dy, dx) for dy, dx, *_ in read])
     grey = np.stack([values for *_, values, _ in read]).astype(np.float64)
     good = np.stack([good for *_, good in read])

@@ -40,6 +40,8 @@ FEWEST_ON_LINE, LEAST_ON_LINE = 3, 12
 """Shapes of exactly one grey value that end in one row, and pixels that they have together at least."""
 SHAPE_REACH_PX, MOST_SHAPE_PX = 40, 1000
 """How far a shape may reach beyond the part of it that was found, and how large that may be."""
+MOST_SHAPE_ROWS = 64
+"""Letters without a straight stroke are looked for in so many rows above and below a text."""
 FEWEST_DOTS, SPACINGS = 5, range(2, 13)
 """Evenly spaced dots that make a line, and their distances, px."""
 ALIKE = 0.2
@@ -215,6 +217,11 @@ def _continued(pixels: Pixels, clusters: Flat, text: Flat) -> Flat:
     width = pixels.shape[1]
     if not len(clusters) or not len(text):
         return np.zeros(0, np.intp)
+    row = text // width
+    clusters = clusters[(clusters >= (row.min() - MOST_SHAPE_ROWS) * width)]
+    clusters = clusters[(clusters < (row.max() + MOST_SHAPE_ROWS) * width)]
+    if not len(clusters):
+        return clusters
     places = np.stack(np.divmod(clusters, width))
     groups = groups_of(places, width)
     boxes = np.array([[*places[:, g].min(axis=1), *places[:, g].max(axis=1)] for g in groups])
@@ -323,8 +330,8 @@ def _dotted(pixels: Pixels, single: Flat) -> Flat:
     y, x = np.divmod(single, width)
     value = pixels[y, x].astype(np.float64)
     spread = ALIKE * np.abs(value - float(np.median(pixels[:: max(height // 64, 1)])))
-    part_of = np.zeros(len(single), np.bool_)
-    for dy, dx in ((0, 1), (1, 0)):
+    along = np.zeros((2, len(single)), np.bool_)
+    for part_of, (dy, dx) in zip(along, ((0, 1), (1, 0)), strict=True):
         for spacing in SPACINGS:
             members = [np.arange(len(single))]
             chain = np.ones(len(single), np.bool_)
@@ -338,7 +345,8 @@ def _dotted(pixels: Pixels, single: Flat) -> Flat:
                 members.append(found)
             for found in members if chain.any() else ():
                 part_of[found[chain]] = True
-    return single[part_of]
+    lattice = along.all(axis=0)  # of dots both ways, as detectors have it
+    return single[:0] if 2 * lattice.sum() > along.any(axis=0).sum() else single[along.any(axis=0)]
 
 
 def _in_a_row(pixels: Pixels, faulty: Flat) -> list[tuple[tuple[int, int, int, int], float, int]]:

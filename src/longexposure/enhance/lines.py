@@ -1,4 +1,4 @@
-"""Faulty lines and columns: dead, bright, of another gain, stuck or noisy, whole or in part, 1 to 3 px wide.
+"""Faulty lines and columns: dead, bright, of another gain, stuck or noisy, whole or in part, 1 to 4 px wide.
 
 Along a line many pixels say the same: the mean of 32 of them shows a step across the line far below the noise
 of one. A line of the part that runs exactly along a row is blurred across, so that the rows beside it follow;
@@ -20,7 +20,7 @@ from longexposure.radiograph import Pixels
 
 BLOCK = 32
 """Pixels along a line whose mean is judged."""
-WIDEST = 3
+WIDEST = 4
 """Width of the widest line that is looked for, px."""
 STANDS_OUT = 8.0
 """Times the spread of such means by which that of a line differs from what is beside it."""
@@ -40,6 +40,8 @@ LEAST_PX = 24
 """Shorter ones are clusters."""
 MOST_OF_IT = 0.65
 """Part of a faulty line's pixels that differ by a third of what they do on average, at least."""
+SOME_OF_IT = 0.25
+"""The same in a block in which it may end."""
 SMOOTH = 0.6
 """Pixels beside a line vary by less than this fraction of its step."""
 NEAR_PX = 3
@@ -130,7 +132,7 @@ def _leave_out(means: Means, aside: Mask, axis: int) -> None:
 
 
 def _candidates(means: Means, least: float) -> npt.NDArray[np.int64]:
-    """Width, 1 to 3, of the line that begins at a place of these means (K, across), 0 where none does."""
+    """Width, 1 to 4, of the line that begins at a place of these means (K, across), 0 where none does."""
     # beyond the border stands what lies beside a line there
     padded = np.pad(means, ((0, 0), (WIDEST + 3, WIDEST + 3)), mode="reflect")
     across = means.shape[1]
@@ -190,7 +192,7 @@ def _beside(place: Index, width: int, across: int) -> tuple[tuple[Index, Index],
 
 def _noisy(rough: Means, means: Means) -> npt.NDArray[np.int64]:
     """Width of the rough line that begins at a place, 0 where none does."""
-    # the roughness of the fifth pixel to either side, which a line of three does not reach
+    # the roughness of the fifth pixel to either side, which the widest line does not reach
     across = rough.shape[1]
     place = np.arange(across)
     after = across - 1 - np.abs(across - 6 - place).clip(max=across - 1)
@@ -244,6 +246,9 @@ def _extents(
     first, width = band
     (near_left, far_left), (near_right, far_right) = _beside(np.array([first]), width, view.shape[1])
     index = np.array([far_left[0], near_left[0], *range(first, first + width), near_right[0], far_right[0]])
+    blocks = blocks[_in_many(view[:, index], blocks)]
+    if not len(blocks):
+        return []
     grey = view[:, index].astype(np.float64)
     slope = (grey[:, -1] - grey[:, 0]) / (width + 3)
     step = grey - grey[:, :1] - slope[:, None] * np.arange(width + 4)
@@ -265,6 +270,14 @@ def _extents(
         if well and _is_fault(inside[part], outside[part], sigma[part]):
             lines.append((start, stop))
     return lines
+
+
+def _in_many(grey: Pixels, blocks: Index) -> npt.NDArray[np.bool_]:
+    """In which blocks of a band and what is beside it more than a few single pixels make it stand out."""
+    some = grey[blocks[:, None] * BLOCK + np.arange(BLOCK)].astype(np.float64)
+    step = np.abs(some[:, :, 2:-2].mean(axis=2) - 0.5 * (some[:, :, 0] + some[:, :, -1]))
+    rms = np.sqrt(np.square(step).mean(axis=1, keepdims=True))
+    return np.asarray((step >= 0.35 * rms).mean(axis=1) >= SOME_OF_IT)
 
 
 def _best_run(inside: npt.NDArray[np.float64], part: Index, done: npt.NDArray[np.bool_]) -> tuple[int, int]:

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from longexposure.enhance.areas import SetAside, find_set_aside
 from longexposure.enhance.bad_pixels import CLUSTER, GIVEN, GRAPHICS, LINE, SINGLE, BadPixels, find_bad_pixels
+from longexposure.enhance.beyond import stuck_values
 from longexposure.grey import GreyMap, measure_grey
 from longexposure.masks import Mask
 from longexposure.models.noise_range import Conditions
@@ -162,14 +163,16 @@ def examine(
     """
     aside = find_set_aside(pixels, where)
     pixels = aside.sound(pixels)
-    grey = measure_grey(pixels, aside.mask)
+    # many pixels that are stuck at an end of the scale would set both it and the noise
+    sound = _without_stuck(pixels, aside.mask)
+    grey = measure_grey(pixels, sound)
     cautions: tuple[str, ...] = ()
     calibration = noise if isinstance(noise, NoiseCalibration) else None
     if isinstance(noise, NoiseCalibration):
         noise, cautions = noise.profile_of(pixels, grey)
-    profile = estimate_noise(pixels, grey, aside.mask) if noise is None else noise
+    profile = estimate_noise(pixels, grey, sound) if noise is None else noise
     bad = find_bad_pixels(pixels, profile, aside.mask, given)
-    if np.any(bad.kind != SINGLE):
+    if np.any(bad.kind != SINGLE) or len(bad) > MANY_FAULTY * pixels.size:
         # they neither set the grey scale nor pass for structure; the rest may then show more of them
         mask = aside.mask.with_pixels(bad.y, bad.x)
         grey = measure_grey(pixels, mask)
@@ -178,6 +181,14 @@ def examine(
         bad = find_bad_pixels(pixels, profile, aside.mask, given)
     resampled = resampling_in_words(pixels, profile, aside.mask)
     return ImageStatistics(grey, profile, bad, aside, calibration, cautions, resampled)
+
+
+def _without_stuck(pixels: Pixels, aside: Mask) -> Mask:
+    """What is set aside, and pixels at the ends of the grey values where many are stuck."""
+    stuck = stuck_values(pixels, aside)
+    if not stuck:
+        return aside
+    return aside | Mask.of(np.isin(pixels, np.array(stuck, pixels.dtype)))
 
 
 def marks_of(radiograph: Radiograph, statistics: Sequence[ImageStatistics]) -> Radiograph:
