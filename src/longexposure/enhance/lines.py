@@ -40,13 +40,13 @@ LEAST_PX = 24
 """Shorter ones are clusters."""
 MOST_OF_IT = 0.65
 """Part of a faulty line's pixels that differ by a third of what they do on average, at least."""
-SOME_OF_IT = 0.25
+SOME_OF_IT = 0.35
 """The same in a block in which it may end."""
 SMOOTH = 0.6
 """Pixels beside a line vary by less than this fraction of its step."""
 NEAR_PX = 3
 """So near to the border, or to the middle of the panel, an end of a line lies there."""
-MEANS_AT_ONCE = 1 << 18
+MEANS_AT_ONCE, BLOCKS_AT_ONCE = 1 << 18, 1 << 13
 CANDIDATES = 2000
 """Where so many stand out, the image is full of lines, and none of them is told from a fault."""
 
@@ -90,8 +90,8 @@ def find_lines(pixels: Pixels, noise: NoiseProfile, aside: Mask | None = None) -
         means, rough = _block_means(pixels, axis)
         if aside is not None and aside.count:
             _leave_out(means, aside, axis)
-        for first, width, blocks in _bands(means, rough, least / np.sqrt(BLOCK)):
-            view = pixels if axis == 0 else pixels.T
+        view = pixels if axis == 0 else pixels.T
+        for first, width, blocks in _bands(view, means, rough, least / np.sqrt(BLOCK)):
             for start, stop in _extents(view, (first, width), blocks, noise, usual):
                 found.append(Line(axis, first, width, start, stop))
     return found
@@ -171,7 +171,7 @@ def _candidates(means: Means, least: float) -> npt.NDArray[np.int64]:
     return found
 
 
-def _beside(place: Index, width: int, across: int) -> tuple[tuple[Index, Index], tuple[Index, Index]]:
+def _beside(place: Index, width: int | Index, across: int) -> tuple[tuple[Index, Index], tuple[Index, Index]]:
     """Where the nearest and the next pixels on either side of a line lie; at the border the other side's."""
     left, far_left = place - 1, place - 2
     right, far_right = place + width, place + width + 1
@@ -219,7 +219,7 @@ def _noisy(rough: Means, means: Means) -> npt.NDArray[np.int64]:
     return found
 
 
-def _bands(means: Means, rough: Means, least: float) -> Iterator[tuple[int, int, Index]]:
+def _bands(view: Pixels, means: Means, rough: Means, least: float) -> Iterator[tuple[int, int, Index]]:
     """First px, width and blocks of every band that is a candidate somewhere."""
     step = max(MEANS_AT_ONCE // means.shape[1], 1)
     found = []
@@ -232,6 +232,8 @@ def _bands(means: Means, rough: Means, least: float) -> Iterator[tuple[int, int,
     block, first, width = (np.concatenate(each) for each in zip(*found, strict=True))
     fits = first + width <= means.shape[1]
     block, first, width = block[fits], first[fits], width[fits]
+    many = _in_many(view, block, first, width)
+    block, first, width = block[many], first[many], width[many]
     key = first * (WIDEST + 1) + width
     if len(np.unique(key)) > CANDIDATES:
         return
@@ -246,9 +248,6 @@ def _extents(
     first, width = band
     (near_left, far_left), (near_right, far_right) = _beside(np.array([first]), width, view.shape[1])
     index = np.array([far_left[0], near_left[0], *range(first, first + width), near_right[0], far_right[0]])
-    blocks = blocks[_in_many(view[:, index], blocks)]
-    if not len(blocks):
-        return []
     grey = view[:, index].astype(np.float64)
     slope = (grey[:, -1] - grey[:, 0]) / (width + 3)
     step = grey - grey[:, :1] - slope[:, None] * np.arange(width + 4)
@@ -272,12 +271,21 @@ def _extents(
     return lines
 
 
-def _in_many(grey: Pixels, blocks: Index) -> npt.NDArray[np.bool_]:
-    """In which blocks of a band and what is beside it more than a few single pixels make it stand out."""
-    some = grey[blocks[:, None] * BLOCK + np.arange(BLOCK)].astype(np.float64)
-    step = np.abs(some[:, :, 2:-2].mean(axis=2) - 0.5 * (some[:, :, 0] + some[:, :, -1]))
-    rms = np.sqrt(np.square(step).mean(axis=1, keepdims=True))
-    return np.asarray((step >= 0.35 * rms).mean(axis=1) >= SOME_OF_IT)
+def _in_many(view: Pixels, block: Index, first: Index, width: Index) -> npt.NDArray[np.bool_]:
+    """Which blocks of bands stand out by more than a few of their pixels."""
+    found = np.ones(len(block), np.bool_)
+    (_, far_left), (_, far_right) = _beside(first, width, view.shape[1])
+    for start in range(0, len(block), BLOCKS_AT_ONCE):
+        part = slice(start, start + BLOCKS_AT_ONCE)
+        rows = block[part, None] * BLOCK + np.arange(BLOCK)
+        begin, end, left, right = (
+            view[rows, at[part, None]].astype(np.float64)
+            for at in (first, first + width - 1, far_left, far_right)
+        )
+        step = 0.5 * np.abs(begin + end - left - right)
+        rms = np.sqrt(np.square(step).mean(axis=1, keepdims=True))
+        found[part] = (step >= 0.35 * rms).mean(axis=1) >= SOME_OF_IT
+    return found
 
 
 def _best_run(inside: npt.NDArray[np.float64], part: Index, done: npt.NDArray[np.bool_]) -> tuple[int, int]:
