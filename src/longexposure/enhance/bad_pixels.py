@@ -39,7 +39,7 @@ MOST_LINES, MOST_CLUSTERS = 0.15, 0.05
 """Where more of an image would be faulty lines, or clusters, they are something else, and stay."""
 KNOWN = 0.9
 """A line of which a map knows so much is not told again."""
-MOST_ASIDE = 0.5
+LIES_ASIDE = 0.5
 """A line of which so much is set aside is the border of what is no picture."""
 MOST_REFUSED = 60
 """After so many groups that are none, no more clusters are looked for: the image is full of sharp detail."""
@@ -150,7 +150,7 @@ def find_bad_pixels(
         return _filled(pixels, noise, known)
     lines = find_lines(pixels, noise, aside)
     if aside is not None and aside.count:
-        lines = [line for line in lines if aside.at(*np.divmod(line.flat(width), width)).mean() < MOST_ASIDE]
+        lines = [line for line in lines if aside.at(*np.divmod(line.flat(width), width)).mean() < LIES_ASIDE]
     if given is not None:  # what is known need not be found
         lines = [line for line in lines if given.at(*np.divmod(line.flat(width), width)).mean() < KNOWN]
     if sum(line.size for line in lines) > MOST_LINES * pixels.size:
