@@ -94,6 +94,10 @@ CHILDREN = {
     "evaluate": child("evaluate --data pairs --data-range 65535 --model fast --out out/scores.json"),
     "train": child("train tiny.toml --out out/run --tensorboard"),
     "train-devices": child("train tiny.toml --out out/runs --devices 2 --set workers=1"),
+    "adapt": child(
+        "adapt pairs/LQ --out out/adapted --set steps=2 --set data.patch_px=32 --set data.scene_px=48 "
+        f'--set data.machines={{"{MACHINE}"=1.0}} --set data.pool=1 --set optimiser.batch=1 --set workers=0'
+    ),
     "recipes-list": child("recipes list"),
     "recipes-show": child("recipes show own-pairs"),
     "simulate": child(f"simulate --machine {MACHINE} --count 2 --defects --out out/s --preview out/s.png"),
