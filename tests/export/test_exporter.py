@@ -35,6 +35,7 @@ pytestmark = pytest.mark.skipif(
 
 SMALL: dict[str, dict[str, Any]] = {
     "fast": {"width": 8, "blocks": 1},
+    "unet": {"widths": [8, 8], "down": [1, 1], "up": [1]},
     "framework": {"width": 4, "z": 2},
     "edcnn": {"width": 4},
     "nafnet": {

@@ -126,7 +126,7 @@ def test_the_last_override_of_a_key_wins(recipe_file: Path) -> None:
         ("optimiser.betas=[0.9, 1.5]", ["optimiser.betas.1", "1.5", "less than 1"]),
         ("validation.count=0", ["validation.count", "0", "greater than or equal to 1"]),
         ("precision=f16", ["precision", "'f16'", "'bf16' or 'f32'"]),
-        ("network.kind=unet", ["network", "unet", "'fast', 'framework'"]),
+        ("network.kind=vnet", ["network", "vnet", "'fast', 'unet', 'framework'"]),
         ("network.width=wide", ["network.width", "'wide'", "integer"]),
         ('steps="100"', ["steps", "'100'", "integer"]),
         ("workers=true", ["workers", "True", "integer"]),
