@@ -34,6 +34,13 @@ DeviceOption = Annotated[
     Literal["auto", "cpu", "cuda"],
     typer.Option(help="Where to compute: cpu, cuda; auto: CUDA where there is one."),
 ]
+SetOption = Annotated[
+    list[str] | None, typer.Option("--set", metavar="a.b=c", help="Override a value of the recipe.")
+]
+ResumeOption = Annotated[bool, typer.Option("--resume", help="Go on with the run in the folder.")]
+DevicesOption = Annotated[
+    int, typer.Option("--devices", min=1, help="GPUs, or processes on a CPU, that share every step.")
+]
 PrecisionOption = Annotated[
     Literal["auto", "f32", "bf16"],
     typer.Option(help="Arithmetic: f32, exact, which auto is; bf16, faster where the processor has it."),

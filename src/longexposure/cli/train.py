@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from longexposure.cli.options import Command, DeviceOption
+from longexposure.cli.options import Command, DeviceOption, DevicesOption, ResumeOption, SetOption
 from longexposure.cli.terminal import echo, print_facts, progress
 
 if TYPE_CHECKING:
@@ -29,14 +29,10 @@ def train(
     recipe: Annotated[str, typer.Argument(metavar="NAME|FILE.toml", help="What to train, on what, and how.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the run: log, state, checkpoint.")],
     *,
-    overrides: Annotated[
-        list[str] | None, typer.Option("--set", metavar="a.b=c", help="Override a value of the recipe.")
-    ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in the folder.")] = False,
+    overrides: SetOption = None,
+    resume: ResumeOption = False,
     device: DeviceOption = "auto",
-    devices: Annotated[
-        int, typer.Option(min=1, help="GPUs, or processes on a CPU, that share every step.")
-    ] = 1,
+    devices: DevicesOption = 1,
     tensorboard: Annotated[
         bool, typer.Option("--tensorboard", help="Write event files for TensorBoard too.")
     ] = False,
@@ -77,14 +73,10 @@ def adapt(
         float, typer.Option(min=0.1, max=10_000, help="Time for the training; judging takes a little more.")
     ] = 15.0,
     model: Annotated[str, typer.Option(help="The network to start from: a name or a file.")] = "fast",
-    overrides: Annotated[
-        list[str] | None, typer.Option("--set", metavar="a.b=c", help="Override a value of the recipe adapt.")
-    ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in the folder.")] = False,
+    overrides: SetOption = None,
+    resume: ResumeOption = False,
     device: DeviceOption = "auto",
-    devices: Annotated[
-        int, typer.Option(min=1, help="GPUs, or processes on a CPU, that share every step.")
-    ] = 1,
+    devices: DevicesOption = 1,
 ) -> None:
     """Adapt a network to a machine by its short exposures alone; it is kept only where it is better."""
     from longexposure.train.adapt import adapt as adapt_network

@@ -262,9 +262,8 @@ def _by_value(pixels: Pixels, faulty: Flat) -> dict[float, list[Flat]]:
         start = np.cumsum(size) - size
         inside = np.repeat(np.arange(len(groups)), size)
         ordered = np.concatenate(groups)
-        value = grey[ordered[np.lexsort((grey[ordered], inside))]][
-            start + size // 2
-        ]  # most have their median
+        by_value = ordered[np.lexsort((grey[ordered], inside))]
+        value = grey[by_value][start + size // 2]  # what most of a group have is its median
         alike = np.add.reduceat(grey[ordered] == value[inside], start, dtype=np.intp)
         for number in np.flatnonzero(alike >= ONE_VALUE * size).tolist():
             shapes.setdefault(float(value[number]), []).append(groups[number])
