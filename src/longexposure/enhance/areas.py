@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from longexposure.enhance.constant import find_constant, find_frame
+from longexposure.enhance.constant import closed, find_constant, find_frame
 from longexposure.enhance.quiet import find_quiet
 from longexposure.errors import InputError
 from longexposure.grey import sampled_values
@@ -151,7 +151,7 @@ def find_set_aside(pixels: Pixels, where: str = "image") -> SetAside:
         kinds |= _counted(pixels, filled, (*constant.values, *frame.values))
     quiet = find_quiet(pixels, mask)
     if quiet.count:
-        mask = mask | quiet
+        mask = closed(mask | quiet)
         kinds["almost without noise"] = quiet.count
     if not mask.count:
         return SetAside(mask)

@@ -54,6 +54,8 @@ CALM, CALM_NEAR, CALM_ABRUPT = 0.08, 0.25, 0.8
 what has a border all around: less than the second of it within a grey step, and a rise above the third."""
 END = 0.002
 """A value is an end of the scale where no more than this share of the image lies beyond."""
+SPECK_PX = 2
+"""What a saturated area encloses is set aside with it where it is no wider than twice this."""
 SAMPLE = 1 << 16
 RUN_PX, SIDES, RIM_PX, ELSEWHERE = 16, 3, 8, 0.005
 """A value of runs so long along so many of the four sides is what turning or padding left there: up to so
@@ -109,7 +111,8 @@ def find_constant(pixels: Pixels, left_out: Mask) -> Constant:
         taken &= _abrupt(numbers)
     if not taken.any():
         return Constant(Mask.empty(left_out.shape))
-    growth = np.where(taken, _growth(numbers, _beyond(numbers, levels, counts)[1]), -1)
+    brighter = _beyond(numbers, levels, counts)[1]
+    growth = np.where(taken, _growth(numbers, brighter), -1)
     packed = np.zeros(left_out.packed.shape, np.uint8)
     for number, rows in enumerate(strips):
         labels, _ = _labels(pixels, left_out, rows)
@@ -117,7 +120,23 @@ def find_constant(pixels: Pixels, left_out: Mask) -> Constant:
             of = growth[whole[first[number] : first[number + 1]]]
             _put(packed, np.insert(of, 0, -1)[labels], rows.start, left_out.shape)
     values = np.unique(numbers["value"][taken]).tolist()
-    return Constant(Mask.of_packed(left_out.shape, packed), tuple(values))
+    mask = Mask.of_packed(left_out.shape, packed)
+    if np.any(taken & (brighter <= END)):
+        mask = closed(mask)
+    return Constant(mask, tuple(values))
+
+
+def closed(mask: Mask) -> Mask:
+    """A mask with the specks in it: the few pixels that saturated air encloses would come out as spots."""
+    height, packed = mask.shape[0], np.empty_like(mask.packed)
+    for rows in _strips(height + 1, mask.shape[1]):
+        first, last = max(rows.start - 2 * SPECK_PX, 0), min(rows.stop + 2 * SPECK_PX, height)
+        around = np.pad(mask.within(slice(first, last)), 2 * SPECK_PX, mode="edge")
+        closed = ndimage.binary_closing(around, np.ones((3, 3), np.bool_), iterations=SPECK_PX)
+        inside = closed[2 * SPECK_PX : -2 * SPECK_PX, 2 * SPECK_PX : -2 * SPECK_PX]
+        part = slice(rows.start - first, min(rows.stop, height) - first)
+        packed[rows.start : rows.stop] = np.packbits(inside[part], axis=1)
+    return Mask.of_packed(mask.shape, packed)
 
 
 def find_frame(pixels: Pixels, left_out: Mask) -> Constant:
