@@ -26,17 +26,18 @@ from longexposure.models.fast import (
     box_mean,
     compressed,
     concatenated,
-    upsampled,
     zero_convolution,
 )
 from longexposure.noise import NOISE_CONDITION
 
 FIRST = 2
 """Side of the blocks of pixels that become channels at the finest scale."""
-SMOOTH_PX = 4
-"""Reach of the two box means that the detail is compared with."""
-MEAN_PX, CONTRAST_BLOCKS = 4, 2
-"""Side of the blocks whose means are seen, and how many of them away their surroundings reach."""
+SMOOTH_BLOCKS = 2
+"""Reach, in blocks of the finest scale, of the two box means that the detail is compared with."""
+SURROUNDINGS_BLOCKS = 4
+"""Reach of the box mean that this smooth mean is compared with."""
+MEAN_PX = 4
+"""Side of the blocks from whose means the local mean of the correction is taken."""
 LEAST_VARIANCE, MOST_VARIANCE = 1 / 64, 16.0
 """Limits of the noise's variance at a place, over that at the middle of the unit domain."""
 
@@ -97,8 +98,8 @@ class UNet(nn.Module):
         reach = 2 * FIRST  # head and tail
         for blocks in (config.down, config.up):
             reach += sum(2 * n * 2 ** (scale + 1) for scale, n in enumerate(blocks))
-        seen = max(2 * SMOOTH_PX, MEAN_PX * (CONTRAST_BLOCKS + 1))
-        lock = 2 * LOCK_PX + MEAN_PX - 1
+        seen = FIRST * (2 * SMOOTH_BLOCKS + SURROUNDINGS_BLOCKS + 1)
+        lock = 2 * (LOCK_PX + MEAN_PX)
         return ModelSpec(
             size_multiple=max(coarsest, MEAN_PX),
             receptive_field=reach + coarsest - 1 + seen + lock,
@@ -107,15 +108,13 @@ class UNet(nn.Module):
         )
 
     def forward(self, image: Tensor, noise_condition: Tensor | None = None) -> Tensor:
-        mean = functional.avg_pool2d(image, MEAN_PX)
-        smooth = box_mean(box_mean(image, SMOOTH_PX), SMOOTH_PX)
-        sigma, planes = self._noise(smooth, noise_condition)
-        detail = compressed((image - smooth) / sigma)
-        contrast = compressed(
-            (mean - box_mean(mean, CONTRAST_BLOCKS)) / functional.avg_pool2d(sigma, MEAN_PX)
-        )
-        seen = [functional.pixel_unshuffle(detail, FIRST), *planes]
-        seen += [upsampled(blocks, MEAN_PX // FIRST) for blocks in (contrast, 2.0 * mean - 1.0)]
+        means = functional.avg_pool2d(image, FIRST)
+        smooth = box_mean(box_mean(means, SMOOTH_BLOCKS), SMOOTH_BLOCKS)
+        noise, planes = self._noise(smooth, noise_condition)
+        sigma = _at_pixels(noise, FIRST)
+        detail = compressed((image - _at_pixels(smooth, FIRST)) / sigma)
+        contrast = compressed((smooth - box_mean(smooth, SURROUNDINGS_BLOCKS)) / noise)
+        seen = [functional.pixel_unshuffle(detail, FIRST), contrast, 2.0 * smooth - 1.0, *planes]
         features, kept = self.head(concatenated(seen)), []
         for blocks, smaller in zip(self.down, self.smaller, strict=False):
             features = blocks(features)
@@ -127,20 +126,24 @@ class UNet(nn.Module):
         correction = functional.pixel_shuffle(self.tail(functional.relu(features)).float(), FIRST)
         correction = sigma * correction
         local_mean, lock = functional.avg_pool2d(correction, MEAN_PX), LOCK_PX // MEAN_PX
-        return image + correction - upsampled(box_mean(box_mean(local_mean, lock), lock), MEAN_PX)
+        return image + correction - _at_pixels(box_mean(box_mean(local_mean, lock), lock), MEAN_PX)
 
     def _noise(self, smooth: Tensor, condition: Tensor | None) -> tuple[Tensor, list[Tensor]]:
-        """Standard deviation of the noise at each pixel (B, 1, H, W), and what the head is told of it."""
+        """Standard deviation of a pixel's noise at each block (B, 1, H/2, W/2), and what the head is told."""
         if not self.config.told or condition is None:
             return torch.full_like(smooth, BLIND_SIGMA), []
         numbers = condition[:, :, None, None]
         sigma = numbers[:, 0:1].clamp_min(FAINTEST).expand_as(smooth)
-        others = numbers[:, 2:].expand(-1, -1, smooth.shape[2] // FIRST, smooth.shape[3] // FIRST)
+        others = numbers[:, 2:].expand(-1, -1, *smooth.shape[2:])
         if self.config.local:
             variance = 1.0 + 2.0 * numbers[:, 2:3] * (smooth - 0.5)
             sigma = sigma * variance.clamp(LEAST_VARIANCE, MOST_VARIANCE).sqrt()
-        coarse = functional.avg_pool2d(sigma, FIRST)
-        return sigma, [coarse, (torch.log2(coarse) + 6.0) / 6.0, others]
+        return sigma, [sigma, (torch.log2(sigma) + 6.0) / 6.0, others]
+
+
+def _at_pixels(blocks: Tensor, side: int) -> Tensor:
+    """Values at the middles of blocks, linear between them: no step where a block ends."""
+    return functional.interpolate(blocks, scale_factor=float(side), mode="bilinear", align_corners=False)
 
 
 def _blocks(width: int, count: int) -> nn.Sequential:
