@@ -467,7 +467,7 @@ def test_unexpected_error_is_one_line_with_the_way_to_the_traceback(
     def broken(*_: Any, **__: Any) -> None:
         raise ValueError("two\nlines")
 
-    monkeypatch.setattr(enhancing, "load_enhancer", broken)
+    monkeypatch.setattr(enhancing, "enhancer_of", broken)
     command = ("enhance", folder, "--out", tmp_path / "out")
     outcome = run(*command)
     assert outcome.code == 1

@@ -16,6 +16,7 @@ from scipy.ndimage import gaussian_filter
 from longexposure import __version__
 from longexposure.engines.base import EngineInfo, FallbackEngine
 from longexposure.engines.torch import TorchEngine
+from longexposure.enhance import choices
 from longexposure.enhance import enhancer as enhancing
 from longexposure.enhance.bad_pixels import find_bad_pixels
 from longexposure.enhance.enhancer import Enhancer, load_enhancer
@@ -441,14 +442,14 @@ def test_only_a_gpu_that_nobody_asked_for_has_the_cpu_as_spare(checkpoint, monke
     def full(tile: np.ndarray) -> np.ndarray:
         raise torch.OutOfMemoryError("CUDA out of memory.")
 
-    real = enhancing.load_engine
+    real = choices.load_engine
     asked: list[str] = []
 
     def load(weights: Path, **options: str) -> Any:
         asked.append(options["device"])
         return real(weights, **options) if options["device"] == "cpu" else on_device(full, "cuda")
 
-    monkeypatch.setattr(enhancing, "load_engine", load)
+    monkeypatch.setattr(choices, "load_engine", load)
     enhancer = load_enhancer(checkpoint, engine="torch", device=device)
     if not falls_back:
         with pytest.raises(ResourceError, match="use --device cpu"):

@@ -15,7 +15,8 @@ from quick import noisy
 
 from longexposure.enhance import files as pipeline
 from longexposure.enhance import jobs
-from longexposure.enhance.enhancer import Enhancer, ModelChoice, load_enhancer
+from longexposure.enhance.choices import ModelChoice
+from longexposure.enhance.enhancer import Enhancer, load_enhancer
 from longexposure.enhance.files import FileResult, enhance_files
 from longexposure.enhance.jobs import list_jobs, plan_files
 from longexposure.errors import InputError, LongExposureError, OutputError
@@ -73,7 +74,7 @@ def test_what_is_done_is_skipped_and_its_result_is_told_again(folder, out):
 
 def test_skipping_computes_nothing_and_loads_no_model(folder, out, monkeypatch):
     run([folder], out, ModelChoice("gaussian"))
-    monkeypatch.setattr("longexposure.enhance.enhancer.load_enhancer", lambda *_, **__: pytest.fail("loaded"))
+    monkeypatch.setattr(ModelChoice, "load_engine", lambda _: pytest.fail("loaded"))
     monkeypatch.setattr(pipeline, "examine", lambda *_: pytest.fail("measured"))
     assert states(run([folder], out, ModelChoice("gaussian"))) == ["skipped"] * 3
 

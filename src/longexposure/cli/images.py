@@ -104,8 +104,7 @@ def enhance(
     ] = False,
 ) -> None:
     """Enhance radiographs: noise gone, structures and grey values kept; what is done already is skipped."""
-    from longexposure.enhance.enhancer import ModelChoice
-    from longexposure.enhance.files import enhance_files
+    from longexposure.enhance.choices import ModelChoice
     from longexposure.enhance.jobs import plan_files, settings_of
     from longexposure.io.defect_maps import read_defect_map
     from longexposure.noise.calibration import read_calibration
@@ -140,10 +139,15 @@ def enhance(
             )  # so that a model that is not there is told
             batch.foretell()
         else:
+            model_ahead = choice.ahead() if any(job.waits for job in jobs) else choice
+            from longexposure.enhance.files import (
+                enhance_files,
+            )  # slow, so not before the model is on its way
+
             stream = enhance_files(
                 jobs,
                 out,
-                choice,
+                model_ahead,
                 noise=known,
                 strength=strength,
                 sidecar=sidecar,

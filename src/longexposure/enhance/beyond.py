@@ -78,9 +78,15 @@ def stuck_values(pixels: Pixels, aside: Mask | None) -> tuple[float, ...]:
     if aside is not None and aside.count:
         free = ~aside.at(y, x)
         y, x = y[free], x[free]
-    grey = np.sort(pixels[y, x]).astype(np.float64)
+    grey = pixels[y, x]
     total, stuck = len(grey), list[float]()
-    while total and grey[0] < grey[-1]:
+    if not total:
+        return ()
+    at_ends = [np.count_nonzero(grey == end) for end in (grey.min(), grey.max())]
+    if max(at_ends) < LEAST_STUCK * total:  # which needs no sorting
+        return ()
+    grey = np.sort(grey).astype(np.float64)
+    while grey[0] < grey[-1]:
         low = int(np.searchsorted(grey, grey[0], side="right"))
         high = int(np.searchsorted(grey, grey[-1], side="left"))
         rest = grey[low:high]

@@ -11,7 +11,7 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING, Any, overload
 import numpy as np
 import numpy.typing as npt
 
-from longexposure.engines.base import ENGINES, Engine, FallbackEngine, Unit, run_any_size
-from longexposure.engines.choice import load_engine
+from longexposure.engines.base import Engine, Unit, run_any_size
 from longexposure.enhance.areas import REACH
 from longexposure.enhance.bad_pixels import GRAPHICS, BadPixels
+from longexposure.enhance.choices import ModelChoice, check_noise, check_strength
 from longexposure.enhance.faint import REACH_PX, disturbance, faintness, worth
 from longexposure.enhance.inspection import inspect
 from longexposure.enhance.statistics import ImageStatistics, examine, pages_of
@@ -32,11 +32,8 @@ from longexposure.errors import (
     InputError,
     OutputError,
     RecipeError,
-    as_choice,
     as_count,
     as_kind,
-    as_number,
-    as_path,
     described,
 )
 from longexposure.grey import to_type
@@ -45,7 +42,7 @@ from longexposure.io.defect_maps import DefectMap
 from longexposure.masks import Mask
 from longexposure.models.checkpoint import read_header, sha256_of
 from longexposure.models.noise_range import Conditions, conditions_of
-from longexposure.models.registry import CLASSICAL, DEFAULT, find_weights, shipped_weights
+from longexposure.models.registry import DEFAULT, shipped_weights
 from longexposure.noise import NoiseProfile
 from longexposure.noise.calibration import NoiseCalibration
 from longexposure.radiograph import Pixels, Radiograph, Step, as_pixels, check_pixels
@@ -413,43 +410,33 @@ def load_enhancer(
         ResourceError: no such engine or device, or an engine whose results are not torch's.
         RecipeError: an unknown engine, device or precision, or ones that contradict each other.
     """
-    check_choices(engine=engine, device=device, precision=precision)
-    path = as_path(model, where="model", error=CheckpointError)
-    asked = {"model": str(path), "engine": engine, "device": device, "precision": precision}
-    if str(path) in CLASSICAL:
-        found = Enhancer(CLASSICAL[str(path)], name=str(path), core_px=core_px)
-        found._asked = asked
-        return found
-    weights = find_weights(path)
-    if str(path) not in shipped_weights():
-        asked["model"] = str(weights.absolute())  # wherever the other process works
-    load = functools.partial(load_engine, weights, engine=engine, precision=precision)
-    loaded = load(device=device)
-    if device == "auto" and loaded.info and loaded.info.device != "cpu":
-        loaded = FallbackEngine(loaded, functools.partial(load, device="cpu"))
-    found = Enhancer(
-        loaded,
-        name=str(path),
-        weights_sha256=sha256_of(weights),
-        core_px=core_px,
-        trained=conditions_of(read_header(weights), model=str(path)),
-    )
-    found._asked = asked
+    choice = ModelChoice(model, engine=engine, device=device, precision=precision)
+    return enhancer_of(choice, choice.load_engine, core_px=core_px)
+
+
+def enhancer_of(choice: ModelChoice, load: Callable[[], Engine], *, core_px: int | None = None) -> Enhancer:
+    """The enhancer with a model whose engine `load` gives; raises what `load_enhancer` raises."""
+    choice.check()
+    weights, model = choice.weights, choice.name
+    if weights is None:
+        found = Enhancer(load(), name=model, core_px=core_px)
+    else:
+        if model not in shipped_weights():
+            model = str(weights.absolute())  # wherever the other process works
+        found = Enhancer(
+            load(),
+            name=choice.name,
+            weights_sha256=sha256_of(weights),
+            core_px=core_px,
+            trained=conditions_of(read_header(weights), model=choice.name),
+        )
+    found._asked = {
+        "model": model,
+        "engine": choice.engine,
+        "device": choice.device,
+        "precision": choice.precision,
+    }
     return found
-
-
-@dataclass(frozen=True)
-class ModelChoice:
-    """A model and what computes it, as `load_enhancer` takes them, to be loaded when there is work for it."""
-
-    model: str | Path = DEFAULT
-    engine: str = "auto"
-    device: str = "auto"
-    precision: str = "auto"
-
-    def __call__(self) -> Enhancer:
-        """Load it; raises what `load_enhancer` raises."""
-        return load_enhancer(self.model, engine=self.engine, device=self.device, precision=self.precision)
 
 
 def _travelled(asked: dict[str, Any], name: str, core_px: int | None, weights_sha256: str | None) -> Enhancer:
@@ -498,37 +485,11 @@ def enhance(
     check_noise(noise)
     if isinstance(image, str | PathLike):
         image = read_radiograph(image)
-    name = str(as_path(model, where="model", error=CheckpointError))
-    check_choices(engine=engine, device=device, precision=precision)
-    weights = None if name in CLASSICAL else find_weights(name)
+    choice = ModelChoice(model, engine=engine, device=device, precision=precision)
+    choice.check()
+    weights = choice.weights
     state = () if weights is None else (weights.absolute(), weights.stat().st_mtime_ns)
-    enhancer = _loaded_once((os.getpid(), *state), name, engine=engine, device=device, precision=precision)
-    return enhancer.enhance(image, noise=noise, strength=strength)
-
-
-def check_choices(**choices: str) -> None:
-    """Refuse an unknown engine, device or precision (raises RecipeError)."""
-    known = {
-        "engine": ("auto", *ENGINES),
-        "device": ("auto", "cpu", "cuda"),
-        "precision": ("auto", "f32", "bf16"),
-    }
-    for choice, value in choices.items():
-        as_choice(value, where=choice, choices=known[choice])
-
-
-def check_strength(strength: float) -> float:
-    """Refuse what is no fraction (raises RecipeError)."""
-    return as_number(strength, where="strength", low=0.0, high=1.0)
-
-
-def check_noise(noise: object) -> None:
-    """Refuse what tells no noise (raises RecipeError)."""
-    if noise is None or isinstance(noise, NoiseProfile | NoiseCalibration):
-        return
-    raise RecipeError(
-        where="noise",
-        expected="a NoiseProfile, a NoiseCalibration or None",
-        found=described(noise),
-        advice="write NoiseProfile(level=GREY, sigma=DEVIATION), or leave it out: it is measured then",
+    enhancer = _loaded_once(
+        (os.getpid(), *state), choice.name, engine=engine, device=device, precision=precision
     )
+    return enhancer.enhance(image, noise=noise, strength=strength)

@@ -14,7 +14,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from longexposure.enhance.enhancer import Enhancer, check_noise, check_strength
+from longexposure.enhance.choices import check_noise, check_strength
+from longexposure.enhance.enhancer import Enhancer
 from longexposure.enhance.jobs import Job, explained, mask_path, noise_given, plan_files
 from longexposure.enhance.statistics import ENHANCED_TWICE, ImageStatistics, examine, marks_of, pages_of
 from longexposure.errors import LongExposureError, OutputError, ResourceError, as_list, as_path

@@ -8,9 +8,9 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from longexposure.enhance.enhancer import Enhancer, ModelChoice, check_strength
+from longexposure.enhance.choices import ModelChoice, check_strength
 from longexposure.enhance.naming import absolute, told_apart, without_clashes
 from longexposure.errors import InputError, LongExposureError, OutputError, ResourceError
 from longexposure.io import images_in, read_radiograph, sidecar_path
@@ -19,11 +19,13 @@ from longexposure.io.defect_maps import DefectMap
 from longexposure.io.record import KEY
 from longexposure.io.writing import refuse_existing
 from longexposure.models.checkpoint import sha256_of
-from longexposure.models.registry import CLASSICAL, find_weights
 from longexposure.noise import NoiseProfile
 from longexposure.noise.calibration import NoiseCalibration
 from longexposure.radiograph import Step
 from longexposure.system import is_out_of_memory
+
+if TYPE_CHECKING:
+    from longexposure.enhance.enhancer import Enhancer
 
 
 @dataclass(frozen=True)
@@ -179,17 +181,16 @@ def settings_of(
     from longexposure import __version__
 
     settings = {"version": __version__, "strength": strength, "noise_given": noise_given(noise)}
-    if not isinstance(enhancer, Enhancer | ModelChoice):
-        enhancer = enhancer()
-    if isinstance(enhancer, Enhancer):
-        model, weights_sha256 = enhancer.name, enhancer.weights_sha256
-        precision = enhancer.engine.info.precision if enhancer.engine.info else None
-        asked = {}
-    else:
-        model = str(enhancer.model)
-        weights_sha256 = None if model in CLASSICAL else sha256_of(find_weights(model))
-        precision = None if weights_sha256 is None else enhancer.precision.replace("auto", "f32")
+    asked = {}
+    if isinstance(enhancer, ModelChoice):
+        model, weights = enhancer.name, enhancer.weights
+        weights_sha256 = None if weights is None else sha256_of(weights)
+        precision = None if weights is None else enhancer.precision.replace("auto", "f32")
         asked = {"engine": enhancer.engine, "device": enhancer.device}
+    else:
+        loaded = enhancer() if callable(enhancer) else enhancer
+        model, weights_sha256 = loaded.name, loaded.weights_sha256
+        precision = loaded.engine.info.precision if loaded.engine.info else None
     settings |= {"bad_pixels_given": None if bad_pixels is None else bad_pixels.sha256}
     settings |= {} if compress is None else {"compress": compress}
     settings |= {"model": model} if weights_sha256 is None else {"weights_sha256": weights_sha256}

@@ -34,6 +34,8 @@ FOLLOWS_AT_MOST = 0.065
 """The same over the whole line, error and all: one of 1 px between two rows, blurred by 0.5 px, has 0.085."""
 RISES = 1.35
 """Times the step at its sides that a line is high in the middle, at most."""
+STEEPEST = 0.1
+"""Fraction of a line's step by which what is beside it rises from pixel to pixel, at most."""
 DOUBTS = 2.5
 """Times the spread that may be added to it in one block."""
 LEAST_PX = 24
@@ -102,25 +104,29 @@ def _block_means(pixels: Pixels, axis: int) -> tuple[Means, Means]:
     along, across = pixels.shape[axis], pixels.shape[1 - axis]
     blocks = along // BLOCK
     means, rough = (np.empty((blocks, across), np.float32) for _ in range(2))
-    place = np.arange(across)
-    before, after = np.abs(place - 1), across - 1 - np.abs(across - 2 - place)  # mirrored at the border
     if axis == 0:
         for k in range(blocks):
             strip = pixels[k * BLOCK : (k + 1) * BLOCK].astype(np.float32)
             means[k] = strip.sum(axis=0) / BLOCK
-            few = strip[::3]
-            rough[k] = np.abs(few - 0.5 * (few[:, before] + few[:, after])).mean(axis=0)
+            rough[k] = _bends(strip[::3].T).mean(axis=1)
         return means, rough
     ones = np.full(BLOCK, 1 / BLOCK, np.float32)
     for top in range(0, across, BLOCK):
-        rows = place[top : top + BLOCK]
-        first, last = max(top - 1, 0), min(top + BLOCK + 1, across)
-        strip = pixels[first:last, : blocks * BLOCK].astype(np.float32).reshape(last - first, blocks, BLOCK)
-        means[:, rows] = (strip[rows - first] @ ones).T
-        few = strip[:, :, ::3]
-        bend = few[rows - first] - 0.5 * (few[before[rows] - first] + few[after[rows] - first])
-        rough[:, rows] = np.abs(bend).mean(axis=2).T
+        first, stop = max(top - 1, 0), min(top + BLOCK, across)
+        strip = pixels[first : min(stop + 1, across), : blocks * BLOCK].astype(np.float32)
+        strip = strip.reshape(len(strip), blocks, BLOCK)
+        inside = slice(top - first, stop - first)
+        means[:, top:stop] = (strip[inside] @ ones).T
+        rough[:, top:stop] = _bends(strip[:, :, ::3])[inside].mean(axis=2).T
     return means, rough
+
+
+def _bends(values: Means) -> Means:
+    """Distance of values from the mean of those before and after on the first axis, mirrored at its ends."""
+    bends = np.empty(values.shape, values.dtype)
+    bends[1:-1] = values[1:-1] - 0.5 * (values[:-2] + values[2:])
+    bends[0], bends[-1] = values[0] - values[1], values[-1] - values[-2]
+    return np.abs(bends, out=bends)
 
 
 def _leave_out(means: Means, aside: Mask, axis: int) -> None:
@@ -136,23 +142,29 @@ def _candidates(means: Means, least: float) -> npt.NDArray[np.int64]:
     # beyond the border stands what lies beside a line there
     padded = np.pad(means, ((0, 0), (WIDEST + 3, WIDEST + 3)), mode="reflect")
     across = means.shape[1]
+    found = np.zeros(means.shape, np.int64)
     bend = np.abs(means[:, 1:-1] - 0.5 * (means[:, :-2] + means[:, 2:]))
     with np.errstate(invalid="ignore"):
-        spread = np.full((len(means), 1), least)
+        spread = np.full(len(means), least)
         known = np.isfinite(bend).any(axis=1)  # of the others no pixel is left
         middle = np.nanmedian if np.isnan(bend[known]).any() else np.median  # the latter is much faster
-        spread[known, 0] = np.maximum(middle(bend[known], axis=1) / (0.6745 * 1.2247), least)
+        spread[known] = np.maximum(middle(bend[known], axis=1) / (0.6745 * 1.2247), least)
         limit = np.maximum(STANDS_OUT * spread, LEAST_NOISES * least * BLOCK**0.5)
-        found = np.zeros(means.shape, np.int64)
+        # few places differ from what lies before as much as a line does whose slope is not too steep
+        possible = np.ones(means.shape, np.bool_)
+        steep = 0.99 * (1 - 2 * STEEPEST) * limit[:, None]
+        np.greater(np.abs(means[:, 2:] - means[:, :-2]), steep, out=possible[:, 2:])
+        block, place = np.nonzero(possible)
+        spread, limit = spread[block], limit[block]
 
         def at(offset: int) -> Means:
-            return padded[:, WIDEST + 3 + offset : WIDEST + 3 + offset + across]
+            return padded[block, WIDEST + 3 + offset + place]
 
         for width in range(WIDEST, 0, -1):
-            left, right = _beside(np.arange(across), width, across)
-            near_left, far_left, near_right, far_right = (means[:, index] for index in (*left, *right))
+            left, right = _beside(place, width, across)
+            near_left, far_left, near_right, far_right = (means[block, index] for index in (*left, *right))
             slope = (far_right - far_left) / (width + 3)
-            first = means - far_left - 2 * slope
+            first = at(0) - far_left - 2 * slope
             last = at(width - 1) - far_left - (width + 1) * slope
             sharp = np.abs(near_left - far_left - slope) < FOLLOWS * np.abs(first) + DOUBTS * spread
             sharp &= np.abs(near_right - far_right + slope) < FOLLOWS * np.abs(last) + DOUBTS * spread
@@ -160,14 +172,14 @@ def _candidates(means: Means, least: float) -> npt.NDArray[np.int64]:
             behind = np.abs(at(width // 2) - far_left - (2 + width // 2) * slope)
             behind = np.maximum(behind, np.maximum(np.abs(first), np.abs(last)))
             sharp &= behind < RISES * np.minimum(np.abs(first), np.abs(last)) + DOUBTS * spread
-            stands = (np.abs(first) > limit) & (np.abs(last) > limit) & (np.abs(slope) < 0.1 * np.abs(first))
-            stands[:, across - width + 1 :] = False
+            stands = (np.abs(first) > limit) & (np.abs(last) > limit)
+            stands &= (np.abs(slope) < STEEPEST * np.abs(first)) & (place <= across - width)
             # at the border one side alone speaks: its third pixel too
-            for end, third in ((0, width + 2), (across - width, across - width - 3)):
-                far = far_right if end == 0 else far_left
-                beyond = np.abs(means[:, third] - far[:, end])
-                stands[:, end] &= beyond < FOLLOWS * np.abs(first[:, end]) + DOUBTS * spread[:, 0]
-            found[sharp & stands] = width
+            last_place = across - width
+            for end, third, far in ((0, width + 2, far_right), (last_place, last_place - 3, far_left)):
+                beyond = np.abs(means[block, third] - far)
+                stands &= (place != end) | (beyond < FOLLOWS * np.abs(first) + DOUBTS * spread)
+            found[block[sharp & stands], place[sharp & stands]] = width
     return found
 
 

@@ -10,8 +10,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.ndimage import gaussian_filter
-from skimage.restoration import denoise_nl_means
 
 from longexposure.errors import InputError, RecipeError
 from longexposure.models.base import ModelSpec
@@ -74,6 +72,8 @@ class Gaussian:
         Raises:
             InputError: not a batch of tiles.
         """
+        from scipy.ndimage import gaussian_filter  # slow to load, and seldom wanted
+
         smoothed: Tile = gaussian_filter(
             _checked(tile), self.sigma_px, axes=(1, 2), mode="reflect", radius=self._radius
         )
@@ -133,6 +133,8 @@ class NonLocalMeans:
             )
         if sigma == 0:
             return _checked(tile).copy()
+        from skimage.restoration import denoise_nl_means  # slow to load, and seldom wanted
+
         result = np.empty_like(_checked(tile))
         for page, denoised in zip(tile, result, strict=True):
             denoised[:] = denoise_nl_means(
