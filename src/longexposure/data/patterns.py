@@ -3,12 +3,13 @@
 Some patches show something else in place of the part: flat ground and gentle slopes, fine regular lines,
 foam, leaves that cover each other, lettering. The noise stays that of the exposure, scaled at each place as
 its profile says, so that it has the machine's own colour. Others show what `enhance` puts in the place of
-areas and faulty pixels before a network sees them.
+areas and faulty pixels before a network sees them, or the part as a viewer exports it: 8 bits of a logarithm.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Annotated
 
 import numpy as np
@@ -29,6 +30,11 @@ FADES_PX = 20
 MOST_GAIN = 4.0
 """Noise is scaled by at most so much, up or down, where a pattern is brighter or darker than the part was."""
 
+GREY_STEPS = 255
+"""Of 8 bits."""
+STEEPEST = 0.3
+"""A logarithm bends by at most so much over the noise at the dark end: more would change the noise's mean."""
+
 
 class PatternsConfig(RecipeTable):
     """Fractions of the training patches that show a pattern in place of the part; the others show the part.
@@ -41,6 +47,7 @@ class PatternsConfig(RecipeTable):
         text: the part with lettering burnt in, free of noise.
         filled: the part with an area set aside, in whose place its smooth continuation stands.
         repaired: the part with faulty pixels and lines that were filled from their neighbours.
+        logarithm: the part in 8 bits behind a logarithm, whose noise is strongest in the dark.
     """
 
     flat: Fraction = 0.0
@@ -50,6 +57,7 @@ class PatternsConfig(RecipeTable):
     text: Fraction = 0.0
     filled: Fraction = 0.0
     repaired: Fraction = 0.0
+    logarithm: Fraction = 0.0
 
     @property
     def any(self) -> bool:
@@ -65,8 +73,8 @@ class PatternsConfig(RecipeTable):
 
 def with_pattern(
     noisy: Pattern, target: Pattern, noise: NoiseProfile, random: Random, config: PatternsConfig
-) -> tuple[Pattern, Pattern]:
-    """A patch (H, W) and its target, in the unit domain, with a pattern where the dice give one.
+) -> tuple[Pattern, Pattern, NoiseProfile]:
+    """A patch (H, W), its target and profile, in the unit domain, with a pattern where the dice give one.
 
     Args:
         noisy: the exposure.
@@ -78,22 +86,24 @@ def with_pattern(
     fractions = config.model_dump()
     place = int(np.searchsorted(np.cumsum(list(fractions.values())), random.random(), side="right"))
     if place == len(fractions):
-        return noisy, target
+        return noisy, target, noise
     kind = list(fractions)[place]
     if kind == "text":
         drawn, covered = lettering(target, random)
-        return np.where(covered, drawn, noisy), np.where(covered, drawn, target)
+        return np.where(covered, drawn, noisy), np.where(covered, drawn, target), noise
     if kind == "filled":
         smooth, depth = ndimage.gaussian_filter(target, 8), _inside(target.shape, random)
         inside = (depth / FADES_PX).clip(0, 1)
-        return noisy + inside * (smooth - noisy), target + inside * (smooth - target)
+        return noisy + inside * (smooth - noisy), target + inside * (smooth - target), noise
     if kind == "repaired":
-        return repaired(noisy, random), target
+        return repaired(noisy, random), target, noise
+    if kind == "logarithm":
+        return behind_logarithm(noisy, target, noise, random)
     sigma = max(float(noise.variance(target.mean())) ** 0.5, 1e-4)
     pattern = PATTERNS[kind](target, sigma, random).astype(np.float32)
     before, after = noise.variance(target), noise.variance(pattern)
     gain = np.sqrt(np.maximum(after, 1e-12) / np.maximum(before, 1e-12)).clip(1 / MOST_GAIN, MOST_GAIN)
-    return (pattern + gain * (noisy - target)).astype(np.float32), pattern
+    return (pattern + gain * (noisy - target)).astype(np.float32), pattern, noise
 
 
 def ground(target: Pattern, sigma: float, random: Random) -> Pattern:
@@ -219,6 +229,38 @@ def repaired(noisy: Pattern, random: Random) -> Pattern:
     weight = ndimage.gaussian_filter(known, 1.0, truncate=3)
     around = ndimage.gaussian_filter(noisy * known, 1.0, truncate=3) / np.maximum(weight, 1e-6)
     return np.where(faulty, around, noisy)
+
+
+def behind_logarithm(
+    noisy: Pattern, target: Pattern, noise: NoiseProfile, random: Random
+) -> tuple[Pattern, Pattern, NoiseProfile]:
+    """What a viewer exports: log(1 + k t) / log(1 + k), in steps of 8 bits.
+
+    The profile is the line through the noise at 0.3 and 0.7, rounding and all, with the deviation at 0.5.
+    """
+    faint = float(noise.variance(np.quantile(target, 0.02))) ** 0.5
+    steep = min(float(np.exp(random.uniform(np.log(2), np.log(300)))), STEEPEST / max(faint, 1e-3))
+
+    def shown(linear: Pattern) -> Pattern:
+        return np.log1p(np.maximum(steep * linear, -0.5)) / np.float32(np.log1p(steep))
+
+    at = np.array([0.3, 0.5, 0.7])
+    before = np.expm1(at * np.log1p(steep)) / steep
+    contrast = steep / ((1 + steep * before) * np.log1p(steep))
+    seen = noise.variance(before) * contrast**2
+    variance = seen + 1 / (12 * GREY_STEPS**2)
+    kept = float(seen[1] / variance[1])
+    profile = replace(
+        noise,
+        level=0.5,
+        sigma=float(variance[1]) ** 0.5,
+        slope=float(variance[2] - variance[0]) / 0.4,
+        corr_x=noise.corr_x * kept,
+        corr_y=noise.corr_y * kept,
+        curve=(),
+    )
+    rounded = (np.rint(GREY_STEPS * shown(noisy)) / GREY_STEPS).astype(np.float32)
+    return rounded, shown(target), profile
 
 
 PATTERNS: dict[str, Callable[[Pattern, float, Random], Pattern]] = {

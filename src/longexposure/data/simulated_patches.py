@@ -376,12 +376,15 @@ def _samples(
     )
     target = crops.clean if config.target == "clean" else crops.long
     noisy, aim = (torch.as_tensor(image * scale + offset)[:, None] for image in (crops.short, target))
+    profiles = [one.noise for one in augmentations]
     if config.patterns.any:
-        for n, one in enumerate(augmentations):
-            pair = with_pattern(noisy[n, 0].numpy(), aim[n, 0].numpy(), one.noise, random, config.patterns)
+        for n, profile in enumerate(profiles):
+            *pair, profiles[n] = with_pattern(
+                noisy[n, 0].numpy(), aim[n, 0].numpy(), profile, random, config.patterns
+            )
             noisy[n, 0], aim[n, 0] = map(torch.from_numpy, pair)
-    conditions = [estimated_condition(one.noise, random, error=config.told_error) for one in augmentations]
-    sigmas = [one.noise.variance(0.5) ** 0.5 for one in augmentations]
+    conditions = [estimated_condition(one, random, error=config.told_error) for one in profiles]
+    sigmas = [one.variance(0.5) ** 0.5 for one in profiles]
     noise_condition, sigma = (
         torch.as_tensor(rng.array(values)) for values in (np.stack(conditions), np.array(sigmas))
     )
