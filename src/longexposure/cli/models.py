@@ -44,13 +44,21 @@ def export(
     format: Annotated[  # noqa: A002
         Literal["onnx", "openvino"], typer.Option(help="ONNX, or OpenVINO's own format.")
     ] = "onnx",
+    compact: Annotated[
+        bool,
+        typer.Option(
+            "--compact", help="One copy: a checkpoint in float16 of this name, which the .onnx refers to."
+        ),
+    ] = False,
     overwrite: OverwriteOption = False,
 ) -> None:
     """Write a model for other engines, after checking that they compute what torch computes."""
     from longexposure.export.exporter import export as export_model
 
-    written = export_model(model, out, format=format, overwrite=overwrite)
+    written = export_model(model, out, format=format, compact=compact, overwrite=overwrite)
     facts = {f"largest difference, {name}": f"{counts:.2g}" for name, counts in written.largest.items()}
+    if compact:
+        facts["changed by rounding, of the error left"] = f"{written.rounded_by:.2g}"
     for path in written.files:
         echo(str(path))
     print_facts({"weights SHA-256": written.weights_sha256, **facts, "difference in": "counts of 65535"})

@@ -94,10 +94,11 @@ class Exported:
 
     Attributes:
         content: the ONNX file.
-        where: its path, for messages.
+        where: its path, for messages and, where the weights are not in it, for engines.
         weights_sha256: SHA-256 of the checkpoint that it was made from.
         spec: the model's needs.
         probes: what engines are judged by.
+        weights_in: name of the checkpoint beside it whose tensors it refers to; empty where it holds them.
     """
 
     content: bytes
@@ -105,6 +106,12 @@ class Exported:
     weights_sha256: str
     spec: ModelSpec
     probes: tuple[Probe, ...]
+    weights_in: str = ""
+
+    @property
+    def source(self) -> bytes | Path:
+        """What an engine reads: the bytes, or the file, which leads it to the weights."""
+        return Path(self.where) if self.weights_in else self.content
 
     def as_json(self) -> bytes:
         """The file beside the ONNX file."""
@@ -114,6 +121,7 @@ class Exported:
             "weights_sha256": self.weights_sha256,
             "spec": asdict(self.spec),
             "probes": [probe.as_dict() for probe in self.probes],
+            "weights_in": self.weights_in,
         }
         return (json.dumps(values, indent=1) + "\n").encode()
 
@@ -135,6 +143,9 @@ def find_exported(checkpoint: Path, weights_sha256: str) -> Exported | None:
     exported = read_exported(path)
     if exported.weights_sha256 != weights_sha256:
         logger.warning("%s is left out: it was exported from other weights than %s", path, checkpoint)
+        return None
+    if exported.weights_in not in ("", checkpoint.name):
+        logger.warning("%s is left out: its weights stand in %s", path, exported.weights_in)
         return None
     return exported
 
@@ -166,6 +177,7 @@ def read_exported(path: Path) -> Exported:
                 weights_sha256=str(values["weights_sha256"]),
                 spec=spec,
                 probes=probes,
+                weights_in=str(values.get("weights_in", "")),
             )
     except OSError as error:
         found = f"{error.strerror or error} ({error.filename})"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -28,7 +29,7 @@ class OnnxEngine:
         check_not_forked("onnx")
         self.info = EngineInfo("onnx", onnxruntime.__version__, "cpu", "f32")
         self.spec = exported.spec
-        self._session = open_session(exported.content)
+        self._session = open_session(exported.source)
         self._inputs = {node.name for node in self._session.get_inputs()}
         check_parity(self, exported)
 
@@ -43,9 +44,9 @@ class OnnxEngine:
         return result
 
 
-def open_session(content: bytes) -> Any:
-    """A session of ONNX Runtime on the CPU for the bytes of an ONNX file, with `threads()` threads."""
+def open_session(source: bytes | Path) -> Any:
+    """A session of ONNX Runtime on the CPU for an ONNX file or its bytes, with `threads()` threads."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads()
     options.log_severity_level = ERRORS_ONLY
-    return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])

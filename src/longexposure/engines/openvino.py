@@ -58,7 +58,7 @@ class OpenVinoEngine:
             )
         self.info = EngineInfo("openvino", openvino.get_version().split("-")[0], "cpu", precision)
         self.spec = exported.spec
-        graph = read_graph(exported.content) if graph is None else graph
+        graph = read_graph(exported.source) if graph is None else graph
         head = cut_head(graph) if precision == "bf16" else None
         self._head = None if head is None else compile_graph(head, "f32").create_infer_request()
         self._body = compile_graph(graph, precision).create_infer_request()
@@ -78,9 +78,9 @@ class OpenVinoEngine:
         return result
 
 
-def read_graph(content: bytes, weights: bytes | None = None) -> openvino.Model:
-    """The graph of an ONNX file, or of OpenVINO's own .xml and .bin."""
-    return CORE.read_model(content, weights or b"")
+def read_graph(source: bytes | Path, weights: bytes | None = None) -> openvino.Model:
+    """The graph of an ONNX file or its bytes, or of the bytes of OpenVINO's own .xml and .bin."""
+    return CORE.read_model(source) if isinstance(source, Path) else CORE.read_model(source, weights or b"")
 
 
 def written_graph(graph: openvino.Model) -> tuple[bytes, bytes]:

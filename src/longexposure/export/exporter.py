@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import json
 import logging
+import tempfile
 import warnings
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,8 +25,9 @@ from longexposure.engines.exported import COUNTS, MOST_COUNTS, Exported, Probe
 from longexposure.engines.torch import TorchEngine
 from longexposure.enhance.enhancer import Enhancer
 from longexposure.errors import CheckpointError, OutputError, ResourceError, as_choice, as_path
+from longexposure.export.compact import referring, rounded
 from longexposure.io.writing import refuse_existing, write_together
-from longexposure.models.checkpoint import Header, read_checkpoint, sha256_of
+from longexposure.models.checkpoint import Header, Weights, checkpoint_bytes, read_checkpoint, sha256_of
 from longexposure.models.networks import Network, restore_network
 from longexposure.models.registry import CLASSICAL, find_weights
 from longexposure.noise import NOISE_CONDITION, NoiseProfile
@@ -37,6 +40,8 @@ OPSET = 20
 """Version of ONNX's set of operators."""
 PROBES = (((1, 64, 72), 0.05), ((2, 24, 28), 0.15))
 """Sizes, at least, and noise of the tiles by which engines are judged when they are loaded."""
+MOST_ROUNDED = 0.01
+"""What float16 may change, rms, as a fraction of the error that a model leaves: that is 0.0004 dB."""
 CHECKED_TILES = ((3, 1, 1), (2, 20, 44), (1, 260, 196))
 """Batch, and least height and width, of the tiles checked before writing; rounded up to the size multiple."""
 CHECKED_IMAGES = ((1, 1), (3, 5), (37, 53), (203, 157))
@@ -62,23 +67,35 @@ class Export:
     """What was written.
 
     Attributes:
-        files: the ONNX file and the JSON beside it, or the two of OpenVINO's format.
-        weights_sha256: SHA-256 of the checkpoint.
+        files: the ONNX file, the JSON beside it and a compact checkpoint, or the two of OpenVINO's format.
+        weights_sha256: SHA-256 of the checkpoint, the compact one where it was written.
         largest: by engine and version, the largest difference from torch in f32, in counts of 65535.
+        rounded_by: what rounding the weights changed, rms, as a fraction of the error that the model leaves;
+            0 where they were not rounded.
     """
 
     files: tuple[Path, ...]
     weights_sha256: str
     largest: Mapping[str, float]
+    rounded_by: float = 0.0
 
 
-def export(model: str | Path, out: Path, *, format: Format = "onnx", overwrite: bool = False) -> Export:  # noqa: A002
+def export(
+    model: str | Path,
+    out: Path,
+    *,
+    format: Format = "onnx",  # noqa: A002
+    compact: bool = False,
+    overwrite: bool = False,
+) -> Export:
     """Write a model for other engines; the enhance path finds `name.onnx` beside `name.safetensors`.
 
     Args:
         model: a name, a .safetensors file or the folder of a run, as for `load_enhancer`.
         out: the file, .onnx or .xml; beside an .onnx comes a .json, beside an .xml a .bin.
         format: "onnx" or "openvino".
+        compact: write a checkpoint of this name too, with the weights rounded to float16, which the ONNX
+            file refers to: the model that they are from then on.
         overwrite: replace files that exist.
 
     Raises:
@@ -87,7 +104,70 @@ def export(model: str | Path, out: Path, *, format: Format = "onnx", overwrite: 
         ResourceError: a package is missing, or an engine's results are not torch's.
     """
     as_choice(format, where="format", choices=tuple(SUFFIXES))
-    out = as_path(out, where="out", error=OutputError)
+    targets = _targets(as_path(out, where="out", error=OutputError), format=format, compact=compact)
+    for target in targets:
+        refuse_existing(target, overwrite=overwrite)
+    check_can_convert()
+    if format == "openvino" or not ENGINES["onnx"].installed:
+        check_installed("openvino")  # to check what is written
+    path = checkpoint_of(model)
+    if path.resolve() in [target.resolve() for target in targets]:
+        raise OutputError(
+            where=str(out),
+            expected="another name or folder than that of the checkpoint, which stays as it is",
+            found=f"{path} itself",
+            advice="choose another --out",
+        )
+    header, weights = read_checkpoint(path)
+    network = restore_network(header, weights, where=str(path))
+    checkpoint, weights_sha256, rounded_by = b"", sha256_of(path), 0.0
+    if compact:
+        halves = rounded(weights, where=str(path))
+        checkpoint = checkpoint_bytes(halves, header)
+        weights_sha256 = sha256(checkpoint).hexdigest()
+        whole, network = network, restore_network(header, _in_single(halves), where=str(path))
+        rounded_by = _apart(whole, network, where=str(path))
+    exported = convert(network, header, weights_sha256=weights_sha256, where=str(model))
+    if format == "openvino":
+        contents, largest = _in_openvino_format(exported, network)
+    elif compact:
+        contents, largest = _beside_checkpoint(exported, network, checkpoint, targets)
+    else:
+        contents, largest = [exported.content, exported.as_json()], _checked(exported, network)
+    write_together(dict(zip(targets, contents, strict=True)), overwrite=overwrite, parents=True)
+    return Export(
+        files=targets, weights_sha256=exported.weights_sha256, largest=largest, rounded_by=rounded_by
+    )
+
+
+def _in_single(halves: Weights) -> Weights:
+    return {name: tensor.astype(np.float32) for name, tensor in halves.items()}
+
+
+def _apart(whole: Network, rounded: Network, *, where: str) -> float:
+    """How far rounding takes a model, rms, as a fraction of the error that it leaves.
+
+    Raises:
+        CheckpointError: more than `MOST_ROUNDED`.
+    """
+    fractions = []
+    for seed, (shape, sigma) in enumerate(PROBES):
+        clean, tile, condition = probe_scene(on_grid(shape, whole.spec.size_multiple), sigma=sigma, seed=seed)
+        before, after = (TorchEngine(each, device="cpu").run(tile, condition) for each in (whole, rounded))
+        left = float(np.square(before - clean).mean())
+        fractions.append(float(np.square(after - before).mean() / max(left, 1e-20)) ** 0.5)
+    if not max(fractions) <= MOST_ROUNDED:
+        raise CheckpointError(
+            where=where,
+            expected=f"a model of which float16 changes at most {MOST_ROUNDED:.0%} of the error it leaves",
+            found=f"{max(fractions):.2g}",
+            advice="export the model without --compact",
+        )
+    return max(fractions)
+
+
+def _targets(out: Path, *, format: Format, compact: bool) -> tuple[Path, ...]:  # noqa: A002
+    """The files to be written (raises OutputError where the name or the options do not fit)."""
     if out.suffix.lower() != SUFFIXES[format]:
         raise OutputError(
             where=str(out),
@@ -95,33 +175,50 @@ def export(model: str | Path, out: Path, *, format: Format = "onnx", overwrite: 
             found=repr(out.suffix),
             advice="choose such a name",
         )
-    targets = out, out.with_suffix(".json" if format == "onnx" else ".bin")
-    for target in targets:
-        refuse_existing(target, overwrite=overwrite)
-    check_can_convert()
-    if format == "openvino" or not ENGINES["onnx"].installed:
-        check_installed("openvino")  # to check what is written
-    path = checkpoint_of(model)
-    header, weights = read_checkpoint(path)
-    network = restore_network(header, weights, where=str(path))
-    exported = convert(network, header, weights_sha256=sha256_of(path), where=str(model))
-    if format == "onnx":
-        contents = [exported.content, exported.as_json()]
-        names = [name for name in ("openvino", "onnx") if ENGINES[name].installed]
-        largest = {name: check_export(open_exported(name, exported), network) for name in names}
-    else:
-        import onnx
+    if compact and format != "onnx":
+        raise OutputError(
+            where="--compact",
+            expected="--format onnx",
+            found=format,
+            advice="leave one of them out; OpenVINO reads ONNX files too",
+        )
+    beside = [".json", ".safetensors"] if compact else [".json" if format == "onnx" else ".bin"]
+    return out, *(out.with_suffix(suffix) for suffix in beside)
 
-        from longexposure.engines.openvino import OpenVinoEngine, read_graph, written_graph
 
-        graph = read_graph(exported.content)
-        for entry in onnx.load_from_string(exported.content).metadata_props:
-            graph.set_rt_info(entry.value, entry.key.split("."))
-        contents = list(written_graph(graph))
-        engine = OpenVinoEngine(exported, graph=read_graph(*contents))
-        largest = {"openvino": check_export(engine, network)}
-    write_together(dict(zip(targets, contents, strict=True)), overwrite=overwrite, parents=True)
-    return Export(files=targets, weights_sha256=exported.weights_sha256, largest=largest)
+def _checked(exported: Exported, network: Network) -> dict[str, float]:
+    """The largest difference from torch by engine (raises ResourceError where it is too large)."""
+    names = [name for name in ("openvino", "onnx") if ENGINES[name].installed]
+    return {name: check_export(open_exported(name, exported), network) for name in names}
+
+
+def _beside_checkpoint(
+    exported: Exported, network: Network, checkpoint: bytes, targets: tuple[Path, ...]
+) -> tuple[list[bytes], dict[str, float]]:
+    """ONNX file, JSON and checkpoint, checked as they will lie, and the differences."""
+    onnx_file, _, weights = (target.name for target in targets)
+    content = referring(exported.content, checkpoint, name=weights)
+    exported = replace(exported, content=content, weights_in=weights)
+    contents = [content, exported.as_json(), checkpoint]
+    with tempfile.TemporaryDirectory() as folder:
+        for target, text in zip(targets, contents, strict=True):
+            (Path(folder) / target.name).write_bytes(text)
+        largest = _checked(replace(exported, where=str(Path(folder) / onnx_file)), network)
+    return contents, largest
+
+
+def _in_openvino_format(exported: Exported, network: Network) -> tuple[list[bytes], dict[str, float]]:
+    """The .xml and .bin, checked, and the differences."""
+    import onnx
+
+    from longexposure.engines.openvino import OpenVinoEngine, read_graph, written_graph
+
+    graph = read_graph(exported.content)
+    for entry in onnx.load_from_string(exported.content).metadata_props:
+        graph.set_rt_info(entry.value, entry.key.split("."))
+    contents = list(written_graph(graph))
+    engine = OpenVinoEngine(exported, graph=read_graph(*contents))
+    return contents, {"openvino": check_export(engine, network)}
 
 
 def convert(network: Network, header: Header, *, weights_sha256: str, where: str) -> Exported:
