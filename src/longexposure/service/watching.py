@@ -178,6 +178,8 @@ def watch(
     )
     loading = model.ahead()
     refuse_folders_of_inputs([Job(source / "any", out / "any", "any")], out)
+    if once:
+        folder = replace(folder, poll=True)  # nobody need be told of changes
     with contextlib.closing(_Watcher(folder, place, out, settings, tell=tell, stopped=stopped)) as watcher:
         if once:
             watcher.enter_what_is_there()
