@@ -62,7 +62,8 @@ from longexposure.enhance.choices import ModelChoice
 from longexposure.service.watching import HotFolder, watch
 done = threading.Event()
 folder = HotFolder(Path("flats"), Path("out/w2"), settle_s=0.01)
-watch(folder, ModelChoice("gaussian"), tell=lambda e: e.kind == "enhanced" and done.set(), stopped=done.is_set)
+tell = lambda event: event.kind == "enhanced" and done.set()
+watch(folder, ModelChoice("gaussian"), tell=tell, stopped=done.is_set)
 """
 LIBRARY = """
 import numpy as np

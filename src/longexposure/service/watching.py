@@ -508,19 +508,24 @@ class _Watcher:
 
     def _patiently(self, ask: Callable[[], Value]) -> Value:
         """Ask the ledger, again and again while it cannot answer (raises OutputError where it is stopped)."""
-        wait_s = 0.5
+        wait_s = 0.0
         while True:
             try:
-                return ask()
+                answer = ask()
             except OutputError as error:
                 if not isinstance(error.__cause__, sqlite3.Error) or self._stopped():
                     raise
-                self._say("waiting", f"{error}; waiting, nothing is lost")
+                if not wait_s:
+                    self._say("waiting", f"{error}; waiting, nothing is lost")
+                wait_s = min(max(2 * wait_s, 0.5), LONGEST_WAIT_S)
                 self._sleep(wait_s)
-                wait_s = min(2 * wait_s, LONGEST_WAIT_S)
                 if not self._ledger.is_there() and self._out.is_there():
                     with contextlib.suppress(OutputError):
                         self._ledger.open_again()
+            else:
+                if wait_s:
+                    self._say("going on", f"{self._ledger.path}: the ledger can be written again")
+                return answer
 
 
 def _deadly(entry: Entry) -> InputError:
