@@ -28,9 +28,10 @@ from typing import Any
 import numpy as np
 import psutil
 
-from longexposure import Radiograph, load_enhancer, write_radiograph
+from longexposure import load_enhancer, write_radiograph
 from longexposure.enhance.enhancer import Enhancer
 from longexposure.enhance.files import enhance_files
+from longexposure.radiograph import Radiograph
 from longexposure.simulation.exposure import draw_pair
 from longexposure.simulation.machine import load_machine
 from longexposure.system import host_facts

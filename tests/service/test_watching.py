@@ -151,7 +151,7 @@ def test_a_bad_file_is_noted_stays_where_it_is_and_is_tried_again_when_it_change
     bad.write_text("no image")
     image(folder.source / "good.tif")
     with running(folder) as run:
-        run.wait_for(lambda: len(run.events) == 2)
+        run.wait_for(lambda: len(run.events) == 3)  # that it watches, too
         assert (run.names("failed"), run.names("enhanced")) == (["bad.tif"], ["good.tif"])
         assert bad.read_text() == "no image"
         text = note.read_text()

@@ -109,7 +109,6 @@ def watch(
     choice = ModelChoice(model, engine=engine, device=device, precision=precision)
     teller = _Teller(log, quiet=quiet)
     with Signals(hangup=True) as signals:
-        teller.say(f"watching {source}: enhanced files go to {out}" if not once else "")
         counts = watch_folder(folder, choice, tell=teller.tell, stopped=lambda: signals.caught > 0, once=once)
         parts = [f"{count} {kind}" for kind, count in counts.items()]
         teller.say(", ".join(parts) or "nothing to do")
@@ -145,8 +144,7 @@ class _Teller:
 
     def say(self, text: str) -> None:
         """Say what is no warning."""
-        if text:
-            self._line(text, to_stderr=False)
+        self._line(text, to_stderr=False)
 
     def tell(self, event: Event) -> None:
         """Say an event, and keep the first error."""

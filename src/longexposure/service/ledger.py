@@ -49,7 +49,7 @@ SHARED = ("nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afpfs", "fuse.sshfs", "
 
 SCHEMA = """
 CREATE TABLE workers (
-    name TEXT PRIMARY KEY, host TEXT NOT NULL, pid INTEGER NOT NULL, began REAL NOT NULL,
+    name TEXT PRIMARY KEY, host TEXT NOT NULL, pid INTEGER NOT NULL, began_at REAL NOT NULL,
     queue TEXT NOT NULL, settings TEXT NOT NULL, heard_at REAL NOT NULL
 );
 CREATE TABLE settings (sha256 TEXT PRIMARY KEY, json TEXT NOT NULL);
@@ -126,6 +126,7 @@ class Ledger:
         self.settings = hashlib.sha256(self._settings.encode()).hexdigest()
         self._lease_s = lease_s
         self.worker = Worker(f"{_host()}:{os.getpid()}:{secrets.token_hex(4)}", _host(), os.getpid())
+        self._began_at = time.time()
         self._lock = threading.RLock()
         self._closed = threading.Event()
         self._file: tuple[int, int] | None = None
@@ -330,11 +331,11 @@ class Ledger:
 
     def _bury(self, run: Run) -> None:
         """Let the jobs of dead workers wait again."""
-        for name, host, pid, began, heard_at in run(
-            "SELECT name, host, pid, began, heard_at FROM workers WHERE name != ?", (self.worker.name,)
+        for name, host, pid, heard_at in run(
+            "SELECT name, host, pid, heard_at FROM workers WHERE name != ?", (self.worker.name,)
         ).fetchall():
             silent = time.time() - heard_at > self._lease_s
-            if silent or (host == self.worker.host and not _runs(pid, began)):
+            if silent or (host == self.worker.host and not _runs(pid)):
                 _free(run, name, deaths=1)
                 run("DELETE FROM workers WHERE name = ?", (name,))
 
@@ -343,7 +344,7 @@ class Ledger:
         run(
             "INSERT OR REPLACE INTO workers VALUES (?, ?, ?, ?, ?, ?, ?)",
             (
-                *(self.worker.name, self.worker.host, self.worker.pid, psutil.Process().create_time()),
+                *(self.worker.name, self.worker.host, self.worker.pid, self._began_at),
                 *(self.queue, self.settings, time.time()),
             ),
         )
@@ -463,10 +464,10 @@ def _host() -> str:
     return f"{platform.node()}{space.removeprefix('pid:')}"
 
 
-def _runs(pid: int, began: float) -> bool:
-    """Whether the process of that number is still the one that began then."""
+def _runs(pid: int) -> bool:
+    """Whether a process has that number; where it is another one by now, the lease tells."""
     try:
-        return abs(psutil.Process(pid).create_time() - began) < 1
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
     except psutil.Error:

@@ -79,7 +79,7 @@ NO_ROOM = frozenset(
 KNOWN = "enhanced files themselves tell what is done"
 
 Value = TypeVar("Value")
-Kind = Literal["enhanced", "found", "failed", "put off", "waiting", "going on", "warning"]
+Kind = Literal["enhanced", "found", "failed", "put off", "watching", "waiting", "going on", "warning"]
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,8 @@ class Event:
 
     Attributes:
         kind: of a file: enhanced; found, enhanced before; failed, and in quarantine; put off, since its file
-            is gone or still written to. Of the watcher: waiting for something, going on, a warning.
+            is gone or still written to. Of the watcher: watching has begun; waiting for something; going on;
+            a warning.
         text: one line.
         name: the file's path below the watched folder, "" where it is not about one.
         error: why a file failed.
@@ -186,6 +187,7 @@ def watch(
             watcher.work(loading(), until_empty=True)
         else:
             watcher.arrivals.start()
+            tell(Event("watching", f"watching {folder.source}: enhanced files go to {folder.out}"))
             watcher.work(loading())
         return watcher.counts
 
