@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import threading
-from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -132,6 +131,8 @@ class _Teller:
         self._lock = threading.Lock()
         self._log = logging.Logger("longexposure.watch")
         if log is not None:
+            from logging.handlers import RotatingFileHandler  # which loads much
+
             from longexposure.io.writing import failing_as_output_error
 
             with failing_as_output_error(log):

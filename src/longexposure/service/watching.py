@@ -178,7 +178,7 @@ def watch(
         bad_pixels=folder.bad_pixels,
     )
     loading = model.ahead()
-    refuse_folders_of_inputs([Job(source / "any", out / "any", "any")], out)
+    refuse_folders_of_inputs([Job(source / "the originals", out / "any", "")], out)
     if once:
         folder = replace(folder, poll=True)  # nobody need be told of changes
     with contextlib.closing(_Watcher(folder, place, out, settings, tell=tell, stopped=stopped)) as watcher:
