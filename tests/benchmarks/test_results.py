@@ -40,6 +40,7 @@ def test_documents_show_what_the_benchmark_files_say() -> None:
         "taught.json",
         "taught_longer.json",
         "precision.json",
+        "watching.json",
     ],
 )
 def test_every_benchmark_file_says_where_it_was_measured(name: str) -> None:

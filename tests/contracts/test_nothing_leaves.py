@@ -55,6 +55,16 @@ from miniature import TINY, write_types
 from longexposure.study.suite import study
 study("all", out=Path("out/study"), data=write_types(Path("out/studied")), budget=TINY, seeds=1)
 """
+WATCH = """
+import threading
+from pathlib import Path
+from longexposure.enhance.choices import ModelChoice
+from longexposure.service.watching import HotFolder, watch
+done = threading.Event()
+folder = HotFolder(Path("flats"), Path("out/w2"), settle_s=0.01)
+tell = lambda event: event.kind == "enhanced" and done.set()
+watch(folder, ModelChoice("gaussian"), tell=tell, stopped=done.is_set)
+"""
 LIBRARY = """
 import numpy as np
 import longexposure
@@ -84,6 +94,8 @@ CHILDREN = {
     "enhance-onnx": child("enhance in.tif --out out/c --engine onnx", quick=True),
     "enhance-torch": child("enhance in.tif --out out/d --engine torch"),
     "enhance-classical": child("enhance in.tif --out out/e --model nlm"),
+    "watch": child("watch flats --out out/w --once --settle 0"),
+    "watchfiles": Child(program=WATCH),
     "info": child("info in.tif", quick=True),
     "info-weights": child("info fast.safetensors"),
     "models": child("models"),
@@ -201,7 +213,7 @@ def strace(trace: Path) -> list[str]:
 def test_a_command_reaches_for_no_host_and_writes_only_where_it_was_told(
     name: str, inputs: Path, tmp_path: Path
 ) -> None:
-    for package in re.findall("openvino|onnx|tensorboard|noise-pairs", name):
+    for package in re.findall("openvino|onnx|tensorboard|noise-pairs|watchfiles", name):
         pytest.importorskip({"onnx": "onnxruntime", "noise-pairs": "matplotlib"}.get(package, package))
     lived = Lived(CHILDREN[name], inputs, tmp_path)
     assert lived.tried == []

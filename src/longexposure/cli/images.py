@@ -14,16 +14,25 @@ import typer
 
 from longexposure.cli.batch import Batch, is_report, is_results
 from longexposure.cli.options import (
+    BadPixelMasksOption,
+    BadPixelsOption,
     Command,
+    CompressOption,
+    ConfigOption,
     DeviceOption,
     EngineOption,
     JsonOption,
+    ModelOption,
+    NoiseOption,
     PrecisionOption,
+    QuietOption,
+    RecursiveOption,
     ReportImagesOption,
     ReportPlaceOption,
+    SidecarOption,
+    StrengthOption,
     places_of,
     refuse_target,
-    take_settings,
 )
 from longexposure.cli.terminal import echo, print_facts, progress
 from longexposure.format import json_text
@@ -42,42 +51,16 @@ def enhance(
     inputs: Annotated[list[Path], typer.Argument(metavar="INPUT", help="Radiographs or folders.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the enhanced files.")],
     *,
-    config: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE.toml",
-            is_eager=True,
-            callback=take_settings,
-            help="Options from a file; those on the command line win.",
-        ),
-    ] = None,
-    model: Annotated[str, typer.Option(help="A name that `longexposure models` lists, or a file.")] = "fast",
+    config: ConfigOption = None,
+    model: ModelOption = "fast",
     engine: EngineOption = "auto",
     device: DeviceOption = "auto",
     precision: PrecisionOption = "auto",
-    strength: Annotated[
-        float, typer.Option(min=0.0, max=1.0, help="How much of the change to apply: 0 none, 1 all.")
-    ] = 1.0,
-    noise: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE.toml", help="The machine's noise, which `noise machine` measured."),
-    ] = None,
-    bad_pixels: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE", help="The detector's faulty pixels: mask (TIFF, PNG), x,y (CSV) or XML."
-        ),
-    ] = None,
-    bad_pixel_masks: Annotated[
-        bool,
-        typer.Option(
-            "--bad-pixel-masks/--no-bad-pixel-masks", help="Write what was filled as NAME.bad.tif beside."
-        ),
-    ] = False,
-    recursive: Annotated[
-        bool,
-        typer.Option("--recursive/--no-recursive", "-r", help="Subfolders too, structure kept."),
-    ] = False,
+    strength: StrengthOption = 1.0,
+    noise: NoiseOption = None,
+    bad_pixels: BadPixelsOption = None,
+    bad_pixel_masks: BadPixelMasksOption = False,
+    recursive: RecursiveOption = False,
     force: Annotated[
         bool, typer.Option("--force", help="Enhance anew what is done, and replace enhanced files.")
     ] = False,
@@ -86,19 +69,10 @@ def enhance(
     ] = None,
     report_images: ReportImagesOption = True,
     report_place: ReportPlaceOption = None,
-    sidecar: Annotated[
-        bool, typer.Option("--sidecar/--no-sidecar", help="Write histories as JSON beside the images.")
-    ] = False,
-    compress: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME", help="none, deflate, lzw, zstd, packbits, lzma; default: as the input TIFF."
-        ),
-    ] = None,
+    sidecar: SidecarOption = False,
+    compress: CompressOption = None,
     json_file: JsonOption = None,
-    quiet: Annotated[
-        bool, typer.Option("--quiet/--no-quiet", "-q", help="Say nothing but warnings and errors.")
-    ] = False,
+    quiet: QuietOption = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", "-n", help="Say what would be done with each file, and do nothing.")
     ] = False,

@@ -27,6 +27,7 @@ GOES_ON = {
     "simulate": "finished pairs stay, and the same command goes on",
     "study": "finished trainings and scores stay, and the same command goes on",
     "train": "the run goes on with --resume",
+    "watch": "finished files stay, and the same command goes on",
 }
 """What is said after Ctrl-C, of each command that can go on; others begin anew."""
 
@@ -65,6 +66,50 @@ ReportPlaceOption = Annotated[
     typer.Option(metavar="X,Y", help="A pixel around which the page holds every grey value; repeatable."),
 ]
 OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace outputs that exist.")]
+
+
+ConfigOption = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE.toml",
+        is_eager=True,
+        callback=lambda ctx, path: take_settings(ctx, path),
+        help="Options from a file; those on the command line win.",
+    ),
+]
+ModelOption = Annotated[str, typer.Option(help="A name that `longexposure models` lists, or a file.")]
+StrengthOption = Annotated[
+    float, typer.Option(min=0.0, max=1.0, help="How much of the change to apply: 0 none, 1 all.")
+]
+NoiseOption = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE.toml", help="The machine's noise, which `noise machine` measured."),
+]
+BadPixelsOption = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="The detector's faulty pixels: mask (TIFF, PNG), x,y (CSV) or XML."),
+]
+BadPixelMasksOption = Annotated[
+    bool,
+    typer.Option(
+        "--bad-pixel-masks/--no-bad-pixel-masks", help="Write what was filled as NAME.bad.tif beside."
+    ),
+]
+RecursiveOption = Annotated[
+    bool, typer.Option("--recursive/--no-recursive", "-r", help="Subfolders too, structure kept.")
+]
+SidecarOption = Annotated[
+    bool, typer.Option("--sidecar/--no-sidecar", help="Write histories as JSON beside the images.")
+]
+CompressOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME", help="none, deflate, lzw, zstd, packbits, lzma; default: as the input TIFF."
+    ),
+]
+QuietOption = Annotated[
+    bool, typer.Option("--quiet/--no-quiet", "-q", help="Say nothing but warnings and errors.")
+]
 
 
 class Group(TyperGroup):

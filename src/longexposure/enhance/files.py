@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import logging
 import math
 import time
 import traceback
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -201,6 +202,46 @@ def enhance_files(
         yield from pipeline.results(jobs, loaded)
 
 
+def enhance_as_they_come(
+    jobs: Iterable[Job],
+    enhancer: Enhancer,
+    *,
+    noise: NoiseProfile | NoiseCalibration | None = None,
+    strength: float = 1.0,
+    sidecar: bool = False,
+    compress: str | None = None,
+    bad_pixels: DefectMap | None = None,
+    masks: bool = False,
+    ended: Callable[[], bool] = lambda: False,
+) -> Iterator[FileResult]:
+    """`enhance_files` for jobs of which nobody knows how many come: each is taken when the one before begins.
+
+    Args:
+        jobs: asked for one more than is computed, so that it can be read ahead; it ends when none waits.
+        enhancer: the model.
+        noise: as `enhance_files`.
+        strength: as `enhance_files`.
+        sidecar: as `enhance_files`.
+        compress: as `enhance_files`.
+        bad_pixels: as `enhance_files`.
+        masks: as `enhance_files`.
+        ended: asked before each job; where it says so, the job at hand was the last, whatever was taken.
+    """
+    with contextlib.closing(
+        _Pipeline(
+            noise,
+            strength,
+            sidecar=sidecar,
+            compress=compress,
+            bad_pixels=bad_pixels,
+            masks=masks,
+            on_progress=None,
+            ended=ended,
+        )
+    ) as pipeline:
+        yield from pipeline.results(jobs, enhancer)
+
+
 @dataclass(frozen=True, eq=False)
 class _Measured:
     """A file as it was read, and the statistics of its pages, which took so many seconds."""
@@ -226,7 +267,9 @@ class _Pipeline:
         bad_pixels: DefectMap | None,
         masks: bool,
         on_progress: Told | None,
+        ended: Callable[[], bool] = lambda: False,
     ) -> None:
+        self._ended = ended
         self._noise, self._strength = noise, strength
         self._sidecar, self._compress = sidecar, compress
         self._bad_pixels, self._masks = bad_pixels, masks
@@ -247,12 +290,15 @@ class _Pipeline:
         """Begin to read and measure the file that comes next."""
         self._ahead = self._reader.submit(self._read, job)
 
-    def results(self, jobs: Sequence[Job], enhancer: Enhancer | None) -> Iterator[FileResult]:
-        """The results of files in their order, one for each; the first that waits is read ahead already."""
-        waiting = iter([*(job for job in jobs if job.waits), None])
+    def results(self, jobs: Iterable[Job], enhancer: Enhancer | None) -> Iterator[FileResult]:
+        """The results of files in their order, one for each; the first that waits may be read already."""
+        coming, ahead = itertools.tee(jobs)
+        waiting = itertools.chain((job for job in ahead if job.waits), [None])
         next(waiting)
         try:
-            for job in jobs:
+            for job in coming:
+                if self._ended():
+                    break
                 if enhancer is None or not job.waits:
                     yield from self._rest()
                     yield _settled(job)

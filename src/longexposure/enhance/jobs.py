@@ -107,7 +107,7 @@ def plan_files(
             settings = settings or settings_of(
                 enhancer, noise, strength=strength, compress=compress, bad_pixels=bad_pixels
             )
-            jobs[index] = _looked_at(job, settings, force=force, sidecar=sidecar, masks=masks)
+            jobs[index] = looked_at(job, settings, force=force, sidecar=sidecar, masks=masks)
         if on_job is not None:
             on_job(index + 1, len(jobs), jobs[index])
     return jobs
@@ -159,7 +159,7 @@ def list_jobs(inputs: Sequence[Path], out: Path, *, recursive: bool = False) -> 
         Job(source, Path(out) / target, str(below), error=errors.get(where))
         for (where, (source, below)), target in zip(files.items(), targets, strict=True)
     ]
-    _refuse_folders_of_inputs(jobs, Path(out))
+    refuse_folders_of_inputs(jobs, Path(out))
     return jobs
 
 
@@ -235,7 +235,7 @@ def explained(error: Exception, source: Path) -> LongExposureError:
     return unexpected
 
 
-def _looked_at(job: Job, settings: Mapping[str, Any], *, force: bool, sidecar: bool, masks: bool) -> Job:
+def looked_at(job: Job, settings: Mapping[str, Any], *, force: bool, sidecar: bool, masks: bool) -> Job:
     """The job with what is told by the files that are in the place of its own."""
     beside = sidecar_path(job.target)
     try:
@@ -312,7 +312,7 @@ def _refuse_foreign_sidecar(path: Path) -> None:
     )
 
 
-def _refuse_folders_of_inputs(jobs: Iterable[Job], out: Path) -> None:
+def refuse_folders_of_inputs(jobs: Iterable[Job], out: Path) -> None:
     """Refuse to write where originals lie (raises OutputError).
 
     They lie where they are named, and where that links to.

@@ -22,7 +22,7 @@ def told_apart(folders: Sequence[str]) -> list[PurePath]:
     ends: list[tuple[str, ...]] = []
     for depth in range(1, max(map(len, parts)) + 1):
         ends = [part[-depth:] for part in parts]
-        if len({_key(PurePath(*end)) for end in ends}) == len(parts):
+        if len({name_key(PurePath(*end)) for end in ends}) == len(parts):
             break
     return [PurePath(*end) for end in ends]
 
@@ -37,7 +37,7 @@ def without_clashes(below: Sequence[PurePath], sources: Sequence[str]) -> list[P
     names = [path.with_name(f"{path.stem}{writable_suffix(path.name)}") for path in below]
     for group in _clashing(names):  # from several folders: chip.tif and chip.tif
         parents = list(dict.fromkeys(str(PurePath(sources[index]).parent) for index in group))
-        if len(parents) > 1 and len({_key(below[index]) for index in group}) < len(group):
+        if len(parents) > 1 and len({name_key(below[index]) for index in group}) < len(group):
             ends = dict(zip(parents, told_apart(parents), strict=True))
             for index in group:
                 names[index] = ends[str(PurePath(sources[index]).parent)] / names[index].name
@@ -46,13 +46,13 @@ def without_clashes(below: Sequence[PurePath], sources: Sequence[str]) -> list[P
             if names[index].name != below[index].name:
                 names[index] = names[index].with_name(below[index].name + names[index].suffix)
     taken: set[str] = set()
-    folders = {_key(folder) for name in names for folder in name.parents}
+    folders = {name_key(folder) for name in names for folder in name.parents}
     for index in sorted(range(len(names)), key=lambda index: names[index].name != below[index].name):
         name, number = names[index], 1
-        while _key(names[index]) in taken | folders:
+        while name_key(names[index]) in taken | folders:
             number += 1
             names[index] = name.with_name(f"{name.stem}-{number}{name.suffix}")
-        taken.add(_key(names[index]))
+        taken.add(name_key(names[index]))
     return names
 
 
@@ -60,10 +60,10 @@ def _clashing(names: Sequence[PurePath]) -> list[list[int]]:
     """Groups of places in the list with the same name."""
     groups = defaultdict(list)
     for index, name in enumerate(names):
-        groups[_key(name)].append(index)
+        groups[name_key(name)].append(index)
     return [group for group in groups.values() if len(group) > 1]
 
 
-def _key(path: PurePath) -> str:
+def name_key(path: PurePath) -> str:
     """What two files must not share: some file systems see neither case nor how an umlaut is put together."""
     return unicodedata.normalize("NFC", path.as_posix()).casefold()

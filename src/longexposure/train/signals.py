@@ -1,4 +1,4 @@
-"""Signals that ask a training to stop, held back until a step is done."""
+"""Signals that ask a training or a service to stop, held back until a step or a file is done."""
 
 from __future__ import annotations
 
@@ -16,16 +16,20 @@ class Signals:
     Args:
         second_stops: whether a second one takes effect at once; not for a process that others depend on, and
             that another process can still end.
+        hangup: whether SIGHUP, the end of the terminal, is one of them, where nobody has it ignored (nohup).
     """
 
-    def __init__(self, *, second_stops: bool = True) -> None:
+    def __init__(self, *, second_stops: bool = True, hangup: bool = False) -> None:
         self.caught = 0
+        self._numbers = list(STOPS)
+        if hangup and hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:
+            self._numbers.append(signal.SIGHUP)
         self._second_stops = second_stops
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Signals:
         if threading.current_thread() is threading.main_thread():
-            self._before = {number: signal.signal(number, self._catch) for number in STOPS}
+            self._before = {number: signal.signal(number, self._catch) for number in self._numbers}
         return self
 
     def __exit__(self, *_: object) -> None:

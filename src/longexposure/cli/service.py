@@ -1,0 +1,162 @@
+"""`watch`: a folder whose images are enhanced as they arrive."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from longexposure.cli.options import (
+    BadPixelMasksOption,
+    BadPixelsOption,
+    Command,
+    CompressOption,
+    ConfigOption,
+    DeviceOption,
+    EngineOption,
+    ModelOption,
+    NoiseOption,
+    PrecisionOption,
+    QuietOption,
+    RecursiveOption,
+    SidecarOption,
+    StrengthOption,
+    refuse_target,
+)
+from longexposure.cli.terminal import echo
+
+if TYPE_CHECKING:
+    from longexposure.errors import LongExposureError
+    from longexposure.service.watching import Event
+
+LOG_BYTES = 10_000_000
+"""A log file of this size becomes NAME.1, and a new one is begun; so many of them are kept: """
+LOGS = 5
+
+ERRORS = {"failed": "error: ", "warning": "warning: ", "waiting": "warning: "}
+"""Kinds of events that go to stderr, and how their lines begin."""
+
+app = typer.Typer()
+
+
+@app.command(cls=Command)
+def watch(
+    source: Annotated[Path, typer.Argument(metavar="IN", help="Folder that radiographs arrive in.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the enhanced files.")],
+    *,
+    config: ConfigOption = None,
+    model: ModelOption = "fast",
+    engine: EngineOption = "auto",
+    device: DeviceOption = "auto",
+    precision: PrecisionOption = "auto",
+    strength: StrengthOption = 1.0,
+    noise: NoiseOption = None,
+    bad_pixels: BadPixelsOption = None,
+    bad_pixel_masks: BadPixelMasksOption = False,
+    recursive: RecursiveOption = False,
+    sidecar: SidecarOption = False,
+    compress: CompressOption = None,
+    settle: Annotated[
+        float,
+        typer.Option(
+            min=0.0, max=3600.0, help="Seconds between two looks at a file; two must find it unchanged."
+        ),
+    ] = 1.0,
+    poll: Annotated[
+        bool, typer.Option("--poll", help="List the folder again and again, as network shares need it.")
+    ] = False,
+    once: Annotated[bool, typer.Option("--once", help="Do what is there, and end.")] = False,
+    ledger: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="What is done; on a local disk. Default: ledger.sqlite in --out."),
+    ] = None,
+    keep_copies: Annotated[
+        bool, typer.Option("--keep-copies", help="Copy bad files into the quarantine too.")
+    ] = False,
+    log: Annotated[
+        Path | None, typer.Option(metavar="FILE.log", help="Append all that is said, with the time.")
+    ] = None,
+    quiet: QuietOption = False,
+) -> None:
+    """Enhance radiographs as they arrive in a folder, each once, until it is told to end."""
+    from longexposure.enhance.choices import ModelChoice
+    from longexposure.io.defect_maps import read_defect_map
+    from longexposure.noise.calibration import read_calibration
+    from longexposure.service.watching import HotFolder
+    from longexposure.service.watching import watch as watch_folder
+    from longexposure.train.signals import Signals, raise_signal
+
+    refuse_target(log, suffixes=(".log",), overwrite=True)
+    folder = HotFolder(
+        source,
+        out,
+        recursive=recursive,
+        settle_s=settle,
+        poll=poll,
+        ledger=ledger,
+        copies=keep_copies,
+        strength=strength,
+        noise=None if noise is None else read_calibration(noise),
+        bad_pixels=None if bad_pixels is None else read_defect_map(bad_pixels),
+        masks=bad_pixel_masks,
+        sidecar=sidecar,
+        compress=compress,
+    )
+    choice = ModelChoice(model, engine=engine, device=device, precision=precision)
+    teller = _Teller(log, quiet=quiet)
+    with Signals(hangup=True) as signals:
+        counts = watch_folder(folder, choice, tell=teller.tell, stopped=lambda: signals.caught > 0, once=once)
+        parts = [f"{count} {kind}" for kind, count in counts.items()]
+        teller.say(", ".join(parts) or "nothing to do")
+        if once:
+            raise_signal(signals.caught)
+    if once and teller.first_error is not None:
+        raise typer.Exit(teller.first_error.exit_code)
+
+
+class _Teller:
+    """Says what happens, a line each, on the terminal and into a log.
+
+    Args:
+        log: file that is appended to; None for none.
+        quiet: whether only warnings and errors are said.
+    """
+
+    def __init__(self, log: Path | None, *, quiet: bool) -> None:
+        self.first_error: LongExposureError | None = None
+        self._quiet = quiet
+        self._lock = threading.Lock()
+        self._log = logging.Logger("longexposure.watch")
+        if log is not None:
+            from logging.handlers import RotatingFileHandler  # which loads much
+
+            from longexposure.io.writing import failing_as_output_error
+
+            with failing_as_output_error(log):
+                handler = RotatingFileHandler(
+                    log, maxBytes=LOG_BYTES, backupCount=LOGS, encoding="utf-8", errors="backslashreplace"
+                )
+            handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+            handler.handleError = lambda record: None  # type: ignore[method-assign]  # a full disk
+            self._log.addHandler(handler)
+
+    def say(self, text: str) -> None:
+        """Say what is no warning."""
+        self._line(text, to_stderr=False)
+
+    def tell(self, event: Event) -> None:
+        """Say an event, and keep the first error."""
+        if event.error is not None and self.first_error is None:
+            self.first_error = event.error
+        self._line(ERRORS.get(event.kind, "") + event.text, to_stderr=event.kind in ERRORS)
+
+    def _line(self, text: str, *, to_stderr: bool) -> None:
+        from longexposure.format import printable
+
+        with self._lock:
+            self._log.info(printable(text))
+            if to_stderr or not self._quiet:
+                echo(text, err=to_stderr)

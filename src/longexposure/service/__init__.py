@@ -1,0 +1,1 @@
+"""Work that comes by itself: a ledger of jobs, and a folder that is watched."""

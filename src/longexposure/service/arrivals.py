@@ -1,0 +1,344 @@
+"""Files that arrive in a folder: seen at once, taken when nobody writes to them any more."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from longexposure.errors import InputError, LongExposureError, as_number
+from longexposure.io import images_in, natural_order
+from longexposure.io.formats import format_of_suffix
+from longexposure.system import require
+
+LOOKS = 2
+"""A file is whole when so many looks in a row found its size and times as before."""
+
+RESCAN_S = 60.0
+"""How often the whole folder is listed though the system tells what changes: what it forgot is found then."""
+
+IDLE_SHARE = 10
+"""Where nothing tells of changes, listing the folder takes no more than one part of so many of the time."""
+
+TICK_S = 1.0
+"""How often is looked whether the folder is still there, and whether to end."""
+
+
+def stamp_of(path: Path) -> str:
+    """State of a file: size, time of the last change of its content, and of any.
+
+    The last tells of a file that was replaced by one of the same size and time too.
+
+    Raises:
+        OSError: it is not there.
+    """
+    facts = path.stat()
+    return f"{facts.st_size} {facts.st_mtime_ns} {facts.st_ctime_ns}"
+
+
+@dataclass
+class Place:
+    """A folder, which may vanish: removed, or the share that it lies on unmounted.
+
+    A mount point that is empty because its share is gone is not taken for the folder.
+    """
+
+    path: Path
+    mount: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.mount = _mount_of(self.path)
+
+    def is_there(self) -> bool:
+        return os.path.isdir(self.path) and _mount_of(self.path) == self.mount  # noqa: PTH112 (never raises)
+
+
+def _mount_of(path: Path) -> str:
+    """The mount point that a path lies below."""
+    folder = os.path.realpath(path)
+    while not os.path.ismount(folder) and os.path.dirname(folder) != folder:  # noqa: PTH120
+        folder = os.path.dirname(folder)  # noqa: PTH120
+    return folder
+
+
+class Settling:
+    """Files that are being written, until they stay as they are.
+
+    Args:
+        settle_s: seconds between two looks; 0 takes every file as it is.
+    """
+
+    def __init__(self, settle_s: float) -> None:
+        self._settle_s = settle_s
+        self._looks: dict[Path, tuple[str, int, float]] = {}
+
+    def __len__(self) -> int:
+        return len(self._looks)
+
+    def __iter__(self) -> Iterator[Path]:
+        return iter(list(self._looks))
+
+    def add(self, path: Path, stamp: str, now: float) -> None:
+        """Begin to look at a file, if that has not begun."""
+        self._looks.setdefault(path, (stamp, 0 if self._settle_s else LOOKS, now))
+
+    def drop(self, path: Path) -> None:
+        self._looks.pop(path, None)
+
+    def clear(self) -> None:
+        self._looks.clear()
+
+    def look(self, now: float) -> list[tuple[Path, str]]:
+        """Look at those whose turn it is.
+
+        Returns:
+            Files that are whole, with their states, in order of the last change of their content.
+        """
+        whole: list[tuple[Path, str]] = []
+        for path, (before, looks, looked_at) in list(self._looks.items()):
+            if looks < LOOKS and now - looked_at < self._settle_s:
+                continue
+            try:
+                stamp = stamp_of(path)
+            except OSError:  # removed, or renamed
+                del self._looks[path]
+                continue
+            looks = looks + 1 if stamp == before else 0
+            self._looks[path] = stamp, looks, now
+            if looks >= LOOKS or not self._settle_s:
+                whole.append((path, stamp))
+                del self._looks[path]
+        return sorted(whole, key=lambda each: (int(each[1].split()[1]), natural_order(each[0])))
+
+
+class Arrivals(threading.Thread):
+    """Looks at a folder and gives every image on once when it is whole, again when it changes.
+
+    Args:
+        place: the folder.
+        known: gives the states of files that need not be given on; asked whenever the folder is begun anew.
+        give: takes a file and its state; where it raises a `LongExposureError`, it is given again later.
+        tell: takes what is to be said.
+        recursive: whether subfolders are looked into.
+        settle_s: see `Settling`.
+        poll: list the folder again and again, instead of being told of changes by the system.
+        leave_out: folders that are not looked into, as `os.path.realpath` gives them.
+
+    Raises:
+        InputError: the folder is not there.
+        RecipeError: `settle_s` is no such number.
+        ResourceError: watchfiles is missing, and not `poll`.
+    """
+
+    def __init__(
+        self,
+        place: Place,
+        *,
+        known: Callable[[], dict[str, str]],
+        give: Callable[[Path, str], None],
+        tell: Callable[[str], None],
+        recursive: bool = False,
+        settle_s: float = 1.0,
+        poll: bool = False,
+        leave_out: Iterable[str] = (),
+    ) -> None:
+        super().__init__(name="longexposure-arrivals", daemon=True)
+        as_number(settle_s, where="settle", low=0, high=3600)
+        if not place.is_there():
+            raise InputError(
+                where=str(place.path),
+                expected="a folder to watch",
+                found="none",
+                advice="make it or mount its share first",
+            )
+        if not poll:
+            require("watchfiles", extra="plant", where="watching a folder without --poll")
+        self._place, self._recursive, self._poll = place, recursive, poll
+        self._leave_out = frozenset(leave_out)
+        self._known, self._give, self._tell = known, give, tell
+        self._settle_s = settle_s
+        self._settling = Settling(settle_s)
+        self._given: dict[str, str] = {}
+        self._changed_minds: set[Path] = set()
+        self._ended = threading.Event()
+        self._again = threading.Event()
+        self.error: BaseException | None = None
+        """What ended the thread, if something did."""
+
+    def run(self) -> None:
+        """Look until `end`; what is wrong with the folder is told and waited out."""
+        try:
+            told = ""
+            while not self._ended.is_set():
+                try:
+                    self._begin()
+                    self._follow()
+                    told = ""
+                except (LongExposureError, OSError) as error:
+                    if str(error) != told:
+                        told = str(error)
+                        self._tell(f"{told}; waiting")
+                    self._ended.wait(TICK_S)
+        except BaseException as error:  # the main thread must know
+            self.error = error
+
+    def end(self) -> None:
+        """Stop looking."""
+        self._ended.set()
+
+    def look_again(self) -> None:
+        """Forget what was given on: the ledger is another one."""
+        self._again.set()
+
+    def forget(self, path: Path) -> None:
+        """Give a file on again once it is whole, though it was given on."""
+        self._changed_minds.add(path)
+
+    def once(self) -> list[Path]:
+        """Look at what is there, in this thread, until each file was looked at often enough.
+
+        Returns:
+            Files that are still being written.
+        """
+        self._begin()
+        self._scan()
+        for _ in range(LOOKS):
+            self._ended.wait(self._settle_s)
+            self._give_whole()
+        return list(self._settling)
+
+    def _begin(self) -> None:
+        self._given = self._known()
+        self._settling.clear()
+
+    def _follow(self) -> None:
+        """Look until the folder is another one, or to be begun anew."""
+        self._again.clear()
+        for changed in self._polled() if self._poll else self._notified():
+            if self._ended.is_set() or self._again.is_set():
+                return
+            while self._changed_minds:
+                path = self._changed_minds.pop()
+                self._given.pop(str(path), None)
+                changed = {path} if changed is None else changed | {path}
+            for path in changed or ():
+                self._see(path)
+            self._give_whole()
+
+    def _see(self, path: Path, stamp: str | None = None) -> None:
+        """Begin to look at a file, unless it is known as it is."""
+        try:
+            stamp = stamp or stamp_of(path)
+        except OSError:
+            self._given.pop(str(path), None)
+            self._settling.drop(path)
+            return
+        if self._given.get(str(path)) != stamp:
+            self._settling.add(path, stamp, time.monotonic())
+
+    def _give_whole(self) -> None:
+        for path, stamp in self._settling.look(time.monotonic()):
+            self._give(path, stamp)
+            self._given[str(path)] = stamp
+
+    def _scan(self) -> None:
+        """List the folder, and begin to look at what is new.
+
+        Raises:
+            InputError: it cannot be listed.
+        """
+        try:
+            there = images_in(self._place.path, recursive=self._recursive, leave_out=self._leave_out)
+        except InputError as error:
+            if error.__cause__ is not None:
+                raise
+            there = []  # no image in it
+        names = set(map(str, there))
+        for name in [name for name in self._given if name not in names]:
+            del self._given[name]
+        for path in there:
+            self._see(path)
+
+    def _here(self) -> None:
+        """Wait until the folder is there, and tell that it was not."""
+        if self._place.is_there():
+            return
+        self._tell(f"{self._place.path}: the folder is gone (removed, or its share is not mounted); waiting")
+        while not self._ended.wait(TICK_S):
+            if self._place.is_there():
+                self._tell(f"{self._place.path}: the folder is there again; going on")
+                return
+
+    def _polled(self) -> Iterator[set[Path] | None]:
+        """List the folder again and again."""
+        due = 0.0
+        while True:
+            self._here()
+            began = time.monotonic()
+            if began >= due and not self._ended.is_set():
+                self._scan()
+                due = began + max(self._settle_s, IDLE_SHARE * (time.monotonic() - began))
+            yield None
+            self._ended.wait(min(self._settle_s or TICK_S, TICK_S))
+
+    def _notified(self) -> Iterator[set[Path] | None]:
+        """Be told by the system what changes; list the folder at the start, and sometimes."""
+        from watchfiles import watch
+
+        self._here()
+        began, identity = time.monotonic(), _identity(self._place.path)
+        events: Any = watch(
+            self._place.path,
+            watch_filter=None,
+            step=20,
+            debounce=200,
+            rust_timeout=int(1000 * min(max(self._settle_s / 4, 0.01), TICK_S)) if self._settle_s else 1000,
+            yield_on_timeout=True,
+            stop_event=self._ended,
+            raise_interrupt=False,
+            recursive=self._recursive,
+            force_polling=False,
+            ignore_permission_denied=True,
+        )
+        try:
+            next(events)
+        except (OSError, StopIteration) as error:
+            if self._place.is_there() and not self._ended.is_set():
+                self._poll = True
+                self._tell(f"{self._place.path}: the system does not tell of changes ({error}); listing it")
+            return
+        self._scan()  # after the watch has begun, so that nothing falls between
+        yield None
+        for changes in events:
+            if time.monotonic() - began > RESCAN_S:
+                self._scan()
+                began = time.monotonic()
+            changed = {Path(path) for _, path in changes}
+            if any(os.path.isdir(path) for path in changed):  # noqa: PTH112
+                self._scan()
+            yield {path for path in changed if self._is_image(path)}
+            if not self._place.is_there() or _identity(self._place.path) != identity:
+                return  # and is begun anew, which waits for it
+
+    def _is_image(self, path: Path) -> bool:
+        """Whether `images_in` would list it."""
+        try:
+            below = path.relative_to(self._place.path)
+        except ValueError:
+            return False
+        hidden = any(part.startswith(".") for part in below.parts)
+        deep = len(below.parts) > 1 and not self._recursive
+        inside = any(os.path.realpath(folder) in self._leave_out for folder in path.parents)
+        return not (hidden or deep or inside) and format_of_suffix(path.suffix) is not None
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        facts = path.stat()
+    except OSError:
+        return None
+    return facts.st_dev, facts.st_ino

@@ -1,0 +1,198 @@
+"""`longexposure watch` as a process: killed at any moment, ended by signals, shared by two."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import tifffile
+from quick import noisy
+
+from longexposure.models.checkpoint import sha256_of
+
+SLOW = ("--model", "nlm")
+"""Takes long enough for a file to be killed in the middle of one."""
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    path = tmp_path / "in"
+    path.mkdir()
+    return path
+
+
+@pytest.fixture
+def start(source: Path, out: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Starts watchers, none of which outlives the test."""
+    started: list[subprocess.Popen[str]] = []
+
+    def begin(*more: str, model: tuple[str, ...] = ("--model", "gaussian")) -> subprocess.Popen[str]:
+        command = [sys.executable, "-m", "longexposure", "watch", str(source), "--out", str(out)]
+        process = subprocess.Popen(
+            [*command, "--settle", "0.05", *model, *more],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+        )
+        started.append(process)
+        return process
+
+    yield begin
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def images(folder: Path, count: int, side: int = 64) -> None:
+    for number in range(count):
+        tifffile.imwrite(folder / f"{number}.tif", noisy(number, (side, side)))
+
+
+def wait_for(met: Callable[[], bool], seconds: float = 60) -> None:
+    until = time.monotonic() + seconds
+    while not met():
+        assert time.monotonic() < until
+        time.sleep(0.005)
+
+
+def rows(out: Path) -> list[tuple[str, str, str]]:
+    connection = sqlite3.connect(out / "ledger.sqlite")
+    try:
+        return connection.execute("SELECT source, state, output_sha256 FROM jobs ORDER BY number").fetchall()
+    finally:
+        connection.close()
+
+
+def check_all_done(source: Path, out: Path, seen: dict[str, int]) -> None:
+    """Each file has one job, which is done, and one enhanced file, which was made once."""
+    entries = rows(out)
+    assert [state for _, state, _ in entries] == ["done"] * len(entries)
+    assert {entry: sha256 for entry, _, sha256 in entries} == {
+        str(path): sha256_of(out / path.name) for path in source.iterdir()
+    }
+    assert len(entries) == len(list(source.iterdir()))
+    assert list(out.rglob("*.part")) == []
+    assert {name: (out / name).stat().st_ino for name in seen} == seen
+
+
+def note_new(out: Path, seen: dict[str, int]) -> None:
+    """Remember which file each enhanced one is; a file that is made again is another one."""
+    for path in out.glob("*.tif"):
+        seen.setdefault(path.name, path.stat().st_ino)
+
+
+def kill_again_and_again(start, source: Path, out: Path, *, count: int, kills: int) -> None:
+    random_wait = random.Random(0)
+    images(source, count, side=160)
+    seen: dict[str, int] = {}
+    for kill in range(kills):
+        process = start("--poll", model=SLOW)
+        wanted = len(seen) + 1
+        wait_for(lambda wanted=wanted: len(list(out.glob("*.tif"))) >= wanted)
+        time.sleep(random_wait.uniform(0, 0.4))
+        process.kill()
+        process.communicate()
+        note_new(out, seen)
+        assert len(seen) < count, f"the last kill, {kill}, came too late to tell anything"
+    process = start("--once", model=SLOW)
+    said, errors = process.communicate(timeout=120)
+    assert process.returncode == 0, errors
+    assert errors.count("error") == 0
+    check_all_done(source, out, seen)
+    assert "enhanced in" in said
+
+
+def test_killed_in_the_middle_the_same_command_goes_on_and_each_file_is_done_once(start, source, out) -> None:
+    kill_again_and_again(start, source, out, count=12, kills=2)
+
+
+@pytest.mark.slow
+def test_killed_twenty_times_each_file_is_done_once(start, source, out) -> None:
+    kill_again_and_again(start, source, out, count=120, kills=20)
+
+
+def test_two_watchers_share_the_work_and_one_that_is_killed_leaves_its_file_to_the_other(
+    start, source, out
+) -> None:
+    first = start("--poll", model=SLOW)
+    wait_for(lambda: (out / "ledger.sqlite").exists())
+    second = start("--poll", model=SLOW)
+    images(source, 16, side=160)
+    seen: dict[str, int] = {}
+    wait_for(lambda: len(list(out.glob("*.tif"))) >= 6)
+    note_new(out, seen)
+    first.kill()
+    first.communicate()
+    wait_for(lambda: all(state == "done" for _, state, _ in rows(out)) and len(rows(out)) == 16)
+    second.send_signal(signal.SIGTERM)
+    said, errors = second.communicate(timeout=60)
+    assert second.returncode == 0, errors
+    assert 1 <= said.count("enhanced in") < 16
+    check_all_done(source, out, seen)
+
+
+def test_sigterm_finishes_the_file_at_hand_and_leaves_the_rest(start, source, out) -> None:
+    images(source, 8, side=256)
+    process = start("--poll", "--log", str(out.parent / "w.log"), model=SLOW)
+    wait_for(lambda: out.exists() and len(list(out.glob("*.tif"))) >= 2)
+    process.send_signal(signal.SIGTERM)
+    said, errors = process.communicate(timeout=60)
+    assert process.returncode == 0, errors
+    states = [state for _, state, _ in rows(out)]
+    done = states.count("done")
+    assert 2 <= done < 8
+    assert states == ["done"] * done + ["waiting"] * (8 - done)
+    assert said.splitlines()[-1] == f"{done} enhanced"
+    assert len(list(out.glob("*.tif"))) == done
+    log = (out.parent / "w.log").read_text().splitlines()
+    assert sorted(line.split(" ", 2)[2] for line in log) == sorted((said + errors).splitlines())
+
+
+def test_once_tells_the_first_failure_by_its_code_and_ctrl_c_and_sigterm_by_theirs(
+    start, source, out
+) -> None:
+    (source / "bad.tif").write_text("no image")
+    images(source, 1)
+    process = start("--once", "--quiet")
+    said, errors = process.communicate(timeout=60)
+    assert (process.returncode, said) == (3, "")
+    assert errors.startswith("error: ")
+    assert errors.count("\n") == 1 + errors.count("warning")
+    images(source, 30, side=200)
+    process = start("--once", model=SLOW)
+    wait_for(lambda: len(list(out.glob("*.tif"))) >= 3)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert errors.splitlines()[-1] == "interrupted: finished files stay, and the same command goes on"
+
+
+def test_without_watchfiles_it_says_what_to_install_and_once_works(source: Path, out: Path) -> None:
+    code = """
+import sys
+from longexposure import system
+found = system.find_spec
+system.find_spec = lambda name: None if name == "watchfiles" else found(name)
+sys.modules["watchfiles"] = None
+from longexposure.cli.app import app
+app(sys.argv[1:], prog_name="longexposure")
+"""
+    images(source, 1)
+    command = [sys.executable, "-c", code, "watch", str(source), "--out", str(out), "--settle", "0"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 7
+    assert done.stderr.splitlines()[-1].endswith("run `pip install 'longexposure[plant]'`")
+    done = subprocess.run(
+        [*command, "--once", "--model", "gaussian"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert (out / "0.tif").is_file()
