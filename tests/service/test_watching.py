@@ -302,7 +302,13 @@ def test_a_full_or_read_only_disk_is_waited_out_and_order_is_kept(
         run.wait_for(lambda: os.strerror(number) in run.texts("waiting"))
         time.sleep(1.5)
         assert run.names("enhanced") == ["first.tif"]
-        disk.full = False
+        pause = watching._Watcher._pause
+
+        def freed(watcher: watching._Watcher) -> None:
+            disk.full = False  # while no file is at hand: one that is may overtake those that wait
+            pause(watcher)
+
+        monkeypatch.setattr(watching._Watcher, "_pause", freed)
         run.wait_for(lambda: len(run.names("enhanced")) == 3 and run.names("failed") == ["c.tif"])
     assert run.names("enhanced") == ["first.tif", "b.tif", "a.tif"]
     assert run.texts("waiting").count(os.strerror(number)) == 1
