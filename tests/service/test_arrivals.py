@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from longexposure.errors import InputError, OutputError, RecipeError, ResourceError
+from longexposure.io import images_in
 from longexposure.service.arrivals import Arrivals, Place, Settling, stamp_of
 
 SETTLE_S = 0.1
@@ -263,3 +264,29 @@ def test_no_folder_no_number_and_no_watchfiles_are_refused(
     with pytest.raises(ResourceError, match=r"pip install 'longexposure\[plant\]'"):
         made(Place(folder))
     made(Place(folder), poll=True)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes here")
+@pytest.mark.parametrize("poll", [False, True])
+def test_what_is_no_file_is_left_alone_and_names_of_bytes_are_told_once(folder: Path, poll: bool) -> None:
+    taken = Taken()
+    (folder / "before.tif").write_bytes(b"1")
+    os.mkfifo(folder / "pipe.tif")
+    with looking(folder, taken, poll=poll):
+        wait_for(lambda: taken.files == ["before.tif"])
+        Path(os.fsdecode(os.fsencode(folder) + b"/latin\xe9.tif")).write_bytes(b"1")
+        Path(os.fsdecode(os.fsencode(folder) + b"/note\xe9.txt")).write_bytes(b"1")
+        wait_for(lambda: any("UTF-8" in text for text in taken.said))
+        (folder / "after.tif").write_bytes(b"12")
+        wait_for(lambda: "after.tif" in taken.files)
+    assert set(taken.files) == {"before.tif", "after.tif"}
+    (told,) = [text for text in taken.said if "rename" in text]
+    assert r"latin\xe9.tif" in told
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes here")
+def test_pipes_are_no_images_of_a_folder(folder: Path) -> None:
+    (folder / "a.tif").write_bytes(b"1")
+    (folder / "gone.tif").symlink_to(folder / "nowhere.tif")
+    os.mkfifo(folder / "pipe.tif")
+    assert [path.name for path in images_in(folder)] == ["a.tif", "gone.tif"]

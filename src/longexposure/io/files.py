@@ -10,6 +10,7 @@ import io
 import json
 import os
 import re
+import stat
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
@@ -225,6 +226,15 @@ def expand_inputs(paths: Sequence[str | Path]) -> list[Path]:
     return list(files)
 
 
+def _is_pipe(path: Path) -> bool:
+    """Whether it is a pipe, a socket or a device, whose reading may never end."""
+    try:
+        mode = path.stat().st_mode
+    except OSError:
+        return False  # its reading will report what is wrong
+    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
+
+
 def images_in(
     folder: Path,
     *,
@@ -234,7 +244,7 @@ def images_in(
 ) -> list[Path]:
     """The image files of a folder in natural order (view2 before view10), those of its subfolders after them.
 
-    Hidden files and folders, links to folders and unknown suffixes are left out.
+    Hidden files and folders, links to folders, unknown suffixes, pipes and devices are left out.
 
     Args:
         folder: where to look.
@@ -253,7 +263,7 @@ def images_in(
             inside = [name for name in inside if os.path.realpath(Path(top, name)) not in leave_out]
             folders[:] = sorted(inside, key=lambda name: natural_order(Path(name)))
             images = [Path(top, name) for name in names if format_of_suffix(Path(name).suffix)]
-            images = [image for image in images if not image.name.startswith(".")]
+            images = [image for image in images if not (image.name.startswith(".") or _is_pipe(image))]
             found += sorted(images, key=natural_order)
     except OSError as error:
         raise InputError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -164,6 +165,7 @@ class Arrivals(threading.Thread):
         self._settling = Settling(settle_s)
         self._given: dict[str, str] = {}
         self._changed_minds: set[Path] = set()
+        self._misnamed: set[Path] = set()
         self._ended = threading.Event()
         self._again = threading.Event()
         self.error: BaseException | None = None
@@ -233,12 +235,27 @@ class Arrivals(threading.Thread):
         """Begin to look at a file, unless it is known as it is."""
         try:
             stamp = stamp or stamp_of(path)
+            regular = stat.S_ISREG(path.stat().st_mode)
         except OSError:
             self._given.pop(str(path), None)
             self._settling.drop(path)
             return
+        if not regular or self._is_misnamed(path):
+            return
         if self._given.get(str(path)) != stamp:
             self._settling.add(path, stamp, time.monotonic())
+
+    def _is_misnamed(self, path: Path) -> bool:
+        """Whether a name is no UTF-8, which neither ledger nor history can hold; that is told once."""
+        try:
+            str(path).encode()
+        except UnicodeEncodeError:
+            if path not in self._misnamed:
+                self._misnamed.add(path)
+                shown = os.fsencode(path).decode("utf-8", "backslashreplace")
+                self._tell(f"{shown}: its name is not UTF-8; rename it, it is left out until then")
+            return True
+        return False
 
     def _give_whole(self) -> None:
         for path, stamp in self._settling.look(time.monotonic()):
@@ -288,6 +305,7 @@ class Arrivals(threading.Thread):
     def _notified(self) -> Iterator[set[Path] | None]:
         """Be told by the system what changes; list the folder at the start, and sometimes."""
         from watchfiles import watch
+        from watchfiles._rust_notify import WatchfilesRustInternalError
 
         self._here()
         began, identity = time.monotonic(), _identity(self._place.path)
@@ -313,7 +331,15 @@ class Arrivals(threading.Thread):
             return
         self._scan()  # after the watch has begun, so that nothing falls between
         yield None
-        for changes in events:
+        while True:
+            try:
+                changes = next(events)
+            except StopIteration:
+                return
+            except WatchfilesRustInternalError as error:  # a name that is no UTF-8, of whatever file
+                self._poll = True
+                self._tell(f"{self._place.path}: changes can no longer be told ({error}); listing it")
+                return
             if time.monotonic() - began > RESCAN_S:
                 self._scan()
                 began = time.monotonic()
