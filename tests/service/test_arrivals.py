@@ -7,15 +7,18 @@ import shutil
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from hot import wait_for
 
 from longexposure.errors import InputError, OutputError, RecipeError, ResourceError
 from longexposure.io import images_in
-from longexposure.service.arrivals import Arrivals, Place, Settling, stamp_of
+from longexposure.service.arrivals import Arrivals
+from longexposure.service.places import Place
+from longexposure.service.settling import Settling, stamp_of
 
 SETTLE_S = 0.1
 
@@ -37,27 +40,13 @@ class Taken:
         self.sizes.append(int(stamp.split()[0]))
 
 
-def wait_for(met: Callable[[], bool], seconds: float = 15) -> None:
-    until = time.monotonic() + seconds
-    while not met():
-        assert time.monotonic() < until
-        time.sleep(0.01)
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    path = tmp_path / "in"
-    path.mkdir()
-    return path
-
-
 @contextmanager
-def looking(folder: Path, taken: Taken, *, poll: bool, **more) -> Iterator[Arrivals]:
+def looking(source: Path, taken: Taken, *, poll: bool, **more) -> Iterator[Arrivals]:
     if not poll:
         pytest.importorskip("watchfiles")
     known = more.pop("known", {})
     arrivals = Arrivals(
-        Place(folder),
+        Place(source),
         known=lambda: dict(known),
         give=taken.give,
         tell=taken.said.append,
@@ -78,23 +67,23 @@ both = pytest.mark.parametrize("poll", [True, False], ids=["polled", "told by th
 
 
 @both
-def test_what_is_there_and_what_arrives_is_given_on_once(folder: Path, poll: bool) -> None:
+def test_what_is_there_and_what_arrives_is_given_on_once(source: Path, poll: bool) -> None:
     taken = Taken()
-    (folder / "before.tif").write_bytes(b"1")
-    with looking(folder, taken, poll=poll):
+    (source / "before.tif").write_bytes(b"1")
+    with looking(source, taken, poll=poll):
         wait_for(lambda: taken.files == ["before.tif"])
-        (folder / "after.tif").write_bytes(b"1")
+        (source / "after.tif").write_bytes(b"1")
         for other in (".hidden.tif", "notes.txt", "chip.tif.part"):
-            (folder / other).write_bytes(b"1")
+            (source / other).write_bytes(b"1")
         wait_for(lambda: len(taken.files) == 2)
         time.sleep(6 * SETTLE_S)
     assert taken.files == ["before.tif", "after.tif"]
 
 
 @both
-def test_a_slow_copy_is_given_on_when_it_is_whole(folder: Path, poll: bool) -> None:
+def test_a_slow_copy_is_given_on_when_it_is_whole(source: Path, poll: bool) -> None:
     taken = Taken()
-    with looking(folder, taken, poll=poll), (folder / "slow.tif").open("wb", buffering=0) as file:
+    with looking(source, taken, poll=poll), (source / "slow.tif").open("wb", buffering=0) as file:
         for _ in range(20):
             file.write(b"x" * 1000)
             time.sleep(SETTLE_S / 2)
@@ -104,51 +93,51 @@ def test_a_slow_copy_is_given_on_when_it_is_whole(folder: Path, poll: bool) -> N
 
 
 @both
-def test_a_file_that_is_renamed_into_place_is_given_on(folder: Path, poll: bool) -> None:
+def test_a_file_that_is_renamed_into_place_is_given_on(source: Path, poll: bool) -> None:
     taken = Taken()
-    with looking(folder, taken, poll=poll):
-        (folder / "chip.tmp").write_bytes(b"whole")
+    with looking(source, taken, poll=poll):
+        (source / "chip.tmp").write_bytes(b"whole")
         time.sleep(3 * SETTLE_S)
-        (folder / "chip.tmp").rename(folder / "chip.tif")
+        (source / "chip.tmp").rename(source / "chip.tif")
         wait_for(lambda: taken.files == ["chip.tif"])
 
 
 @both
 def test_a_file_that_is_replaced_by_one_of_the_same_size_and_time_is_given_on_again(
-    folder: Path, poll: bool
+    source: Path, poll: bool
 ) -> None:
     taken = Taken()
-    (folder / "a.tif").write_bytes(b"one")
-    with looking(folder, taken, poll=poll):
+    (source / "a.tif").write_bytes(b"one")
+    with looking(source, taken, poll=poll):
         wait_for(lambda: len(taken.files) == 1)
-        facts = (folder / "a.tif").stat()
-        (folder / "new").write_bytes(b"two")
-        os.utime(folder / "new", ns=(facts.st_atime_ns, facts.st_mtime_ns))
-        (folder / "new").replace(folder / "a.tif")
+        facts = (source / "a.tif").stat()
+        (source / "new").write_bytes(b"two")
+        os.utime(source / "new", ns=(facts.st_atime_ns, facts.st_mtime_ns))
+        (source / "new").replace(source / "a.tif")
         wait_for(lambda: len(taken.files) == 2)
 
 
 @both
-def test_what_is_known_as_it_is_stays_where_it_is(folder: Path, poll: bool) -> None:
+def test_what_is_known_as_it_is_stays_where_it_is(source: Path, poll: bool) -> None:
     taken = Taken()
     for name in ("known.tif", "changed.tif"):
-        (folder / name).write_bytes(b"1")
-    known = {str(folder / "known.tif"): stamp_of(folder / "known.tif"), str(folder / "changed.tif"): "1 1 1"}
-    with looking(folder, taken, poll=poll, known=known):
+        (source / name).write_bytes(b"1")
+    known = {str(source / "known.tif"): stamp_of(source / "known.tif"), str(source / "changed.tif"): "1 1 1"}
+    with looking(source, taken, poll=poll, known=known):
         wait_for(lambda: taken.files == ["changed.tif"])
         time.sleep(4 * SETTLE_S)
     assert taken.files == ["changed.tif"]
 
 
 @both
-def test_subfolders_count_when_asked_for_and_the_output_folder_never(folder: Path, poll: bool) -> None:
+def test_subfolders_count_when_asked_for_and_the_output_folder_never(source: Path, poll: bool) -> None:
     taken = Taken()
-    out = folder / "out"
+    out = source / "out"
     out.mkdir()
-    with looking(folder, taken, poll=poll, recursive=True, leave_out=(os.path.realpath(out),)):
+    with looking(source, taken, poll=poll, recursive=True, leave_out=(os.path.realpath(out),)):
         time.sleep(4 * SETTLE_S)
         (out / "mine.tif").write_bytes(b"1")
-        line = folder / "aside" / "line1"
+        line = source / "aside" / "line1"
         line.mkdir(parents=True)
         (line / "deep.tif").write_bytes(b"1")
         wait_for(lambda: taken.files == ["deep.tif"])
@@ -157,50 +146,50 @@ def test_subfolders_count_when_asked_for_and_the_output_folder_never(folder: Pat
 
 
 @both
-def test_a_folder_that_is_removed_is_waited_for(folder: Path, poll: bool) -> None:
+def test_a_folder_that_is_removed_is_waited_for(source: Path, poll: bool) -> None:
     taken = Taken()
-    (folder / "a.tif").write_bytes(b"1")
-    with looking(folder, taken, poll=poll):
+    (source / "a.tif").write_bytes(b"1")
+    with looking(source, taken, poll=poll):
         wait_for(lambda: taken.files == ["a.tif"])
-        shutil.rmtree(folder)
+        shutil.rmtree(source)
         wait_for(lambda: any("the folder is gone" in text for text in taken.said))
-        folder.mkdir()
-        (folder / "b.tif").write_bytes(b"1")
+        source.mkdir()
+        (source / "b.tif").write_bytes(b"1")
         wait_for(lambda: taken.files == ["a.tif", "b.tif"])
-        (folder / "c.tif").write_bytes(b"1")
+        (source / "c.tif").write_bytes(b"1")
         wait_for(lambda: taken.files == ["a.tif", "b.tif", "c.tif"])
     assert any("there again" in text for text in taken.said)
     assert sum("is gone" in text for text in taken.said) == 1
 
 
 @both
-def test_what_could_not_be_given_on_is_given_again(folder: Path, poll: bool) -> None:
+def test_what_could_not_be_given_on_is_given_again(source: Path, poll: bool) -> None:
     taken = Taken()
     taken.refused = 2
-    (folder / "a.tif").write_bytes(b"1")
-    with looking(folder, taken, poll=poll):
+    (source / "a.tif").write_bytes(b"1")
+    with looking(source, taken, poll=poll):
         wait_for(lambda: taken.files == ["a.tif"])
     assert taken.said == ["ledger: expected room, found none; make some; waiting"]
 
 
 def test_a_mount_point_without_its_share_is_not_the_folder(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
+    source: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    mounted = {str(folder)}
+    mounted = {str(source)}
     real = os.path.ismount
     monkeypatch.setattr(os.path, "ismount", lambda path: str(path) in mounted or real(path))
-    place = Place(folder)
+    place = Place(source)
     assert place.is_there()
     mounted.clear()
     assert not place.is_there()
-    mounted.add(str(folder))
+    mounted.add(str(source))
     assert place.is_there()
 
 
-def test_files_that_become_whole_together_come_in_order_of_their_last_change(folder: Path) -> None:
+def test_files_that_become_whole_together_come_in_order_of_their_last_change(source: Path) -> None:
     settling = Settling(1.0)
     for number, name in enumerate(("view10.tif", "view2.tif", "later.tif")):
-        path = folder / name
+        path = source / name
         path.touch()
         os.utime(path, ns=(0, 10**9 * (1 + number // 2)))
         settling.add(path, stamp_of(path), now=0.0)
@@ -209,9 +198,9 @@ def test_files_that_become_whole_together_come_in_order_of_their_last_change(fol
     assert [path.name for path, _ in settling.look(now=2.0)] == ["view2.tif", "view10.tif", "later.tif"]
 
 
-def test_a_file_that_changes_at_every_look_never_settles_and_one_that_goes_is_dropped(folder: Path) -> None:
+def test_a_file_that_changes_at_every_look_never_settles_and_one_that_goes_is_dropped(source: Path) -> None:
     settling = Settling(1.0)
-    growing, going = folder / "growing.tif", folder / "going.tif"
+    growing, going = source / "growing.tif", source / "going.tif"
     for path in (growing, going):
         path.touch()
         settling.add(path, stamp_of(path), now=0.0)
@@ -222,10 +211,10 @@ def test_a_file_that_changes_at_every_look_never_settles_and_one_that_goes_is_dr
     assert list(settling) == [growing]
 
 
-def test_once_tells_what_is_still_written(folder: Path) -> None:
+def test_once_tells_what_is_still_written(source: Path) -> None:
     taken = Taken()
-    (folder / "whole.tif").write_bytes(b"1")
-    growing = folder / "growing.tif"
+    (source / "whole.tif").write_bytes(b"1")
+    growing = source / "growing.tif"
     growing.touch()
     stop = threading.Event()
 
@@ -237,7 +226,7 @@ def test_once_tells_what_is_still_written(folder: Path) -> None:
     writer = threading.Thread(target=grow)
     writer.start()
     arrivals = Arrivals(
-        Place(folder), known=dict, give=taken.give, tell=taken.said.append, settle_s=SETTLE_S, poll=True
+        Place(source), known=dict, give=taken.give, tell=taken.said.append, settle_s=SETTLE_S, poll=True
     )
     try:
         assert arrivals.once() == [growing]
@@ -248,7 +237,7 @@ def test_once_tells_what_is_still_written(folder: Path) -> None:
 
 
 def test_no_folder_no_number_and_no_watchfiles_are_refused(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
+    source: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     taken = Taken()
 
@@ -256,28 +245,28 @@ def test_no_folder_no_number_and_no_watchfiles_are_refused(
         return Arrivals(place, known=dict, give=taken.give, tell=taken.said.append, **more)
 
     with pytest.raises(InputError, match="expected a folder to watch, found none"):
-        made(Place(folder / "none"))
+        made(Place(source / "none"))
     with pytest.raises(RecipeError, match="settle"):
-        made(Place(folder), settle_s=-1.0, poll=True)
+        made(Place(source), settle_s=-1.0, poll=True)
     monkeypatch.setitem(sys.modules, "watchfiles", None)
     monkeypatch.setattr("longexposure.system.find_spec", lambda name: None)
     with pytest.raises(ResourceError, match=r"pip install 'longexposure\[plant\]'"):
-        made(Place(folder))
-    made(Place(folder), poll=True)
+        made(Place(source))
+    made(Place(source), poll=True)
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes here")
 @pytest.mark.parametrize("poll", [False, True])
-def test_what_is_no_file_is_left_alone_and_names_of_bytes_are_told_once(folder: Path, poll: bool) -> None:
+def test_what_is_no_file_is_left_alone_and_names_of_bytes_are_told_once(source: Path, poll: bool) -> None:
     taken = Taken()
-    (folder / "before.tif").write_bytes(b"1")
-    os.mkfifo(folder / "pipe.tif")
-    with looking(folder, taken, poll=poll):
+    (source / "before.tif").write_bytes(b"1")
+    os.mkfifo(source / "pipe.tif")
+    with looking(source, taken, poll=poll):
         wait_for(lambda: taken.files == ["before.tif"])
-        Path(os.fsdecode(os.fsencode(folder) + b"/latin\xe9.tif")).write_bytes(b"1")
-        Path(os.fsdecode(os.fsencode(folder) + b"/note\xe9.txt")).write_bytes(b"1")
+        Path(os.fsdecode(os.fsencode(source) + b"/latin\xe9.tif")).write_bytes(b"1")
+        Path(os.fsdecode(os.fsencode(source) + b"/note\xe9.txt")).write_bytes(b"1")
         wait_for(lambda: any("UTF-8" in text for text in taken.said))
-        (folder / "after.tif").write_bytes(b"12")
+        (source / "after.tif").write_bytes(b"12")
         wait_for(lambda: "after.tif" in taken.files)
     assert set(taken.files) == {"before.tif", "after.tif"}
     (told,) = [text for text in taken.said if "rename" in text]
@@ -285,8 +274,8 @@ def test_what_is_no_file_is_left_alone_and_names_of_bytes_are_told_once(folder: 
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes here")
-def test_pipes_are_no_images_of_a_folder(folder: Path) -> None:
-    (folder / "a.tif").write_bytes(b"1")
-    (folder / "gone.tif").symlink_to(folder / "nowhere.tif")
-    os.mkfifo(folder / "pipe.tif")
-    assert [path.name for path in images_in(folder)] == ["a.tif", "gone.tif"]
+def test_pipes_are_no_images_of_a_folder(source: Path) -> None:
+    (source / "a.tif").write_bytes(b"1")
+    (source / "gone.tif").symlink_to(source / "nowhere.tif")
+    os.mkfifo(source / "pipe.tif")
+    assert [path.name for path in images_in(source)] == ["a.tif", "gone.tif"]

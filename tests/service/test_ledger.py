@@ -14,8 +14,10 @@ from pathlib import Path
 import pytest
 
 from longexposure.errors import InputError, OutputError
+from longexposure.service import database
 from longexposure.service import ledger as module
-from longexposure.service.ledger import Entry, Ledger, OtherVersionError
+from longexposure.service.database import OtherVersionError
+from longexposure.service.ledger import Entry, Ledger
 
 QUEUE = "in -> out"
 CLAIMS_AND_DIES = """
@@ -214,7 +216,7 @@ def test_a_ledger_of_another_version_is_refused_and_left_as_it_is(path: Path) ->
 
 def test_what_is_no_ledger_is_refused_and_left_as_it_is(path: Path) -> None:
     path.write_bytes(b"no data base at all, but long enough to be looked at" * 20)
-    with pytest.raises(InputError, match="a damaged or foreign file"):
+    with pytest.raises(InputError, match="expected a ledger of longexposure, or no file, found another file"):
         Ledger(path, queue=QUEUE, settings={})
     assert path.read_bytes().startswith(b"no data base")
     path.unlink()
@@ -226,7 +228,7 @@ def test_what_is_no_ledger_is_refused_and_left_as_it_is(path: Path) -> None:
 
 
 def test_a_ledger_that_cannot_be_made_is_an_output_error(tmp_path: Path) -> None:
-    with pytest.raises(OutputError, match="unable to open"):
+    with pytest.raises(OutputError, match="No such file or directory; make its folder"):
         Ledger(tmp_path / "none" / "ledger.sqlite", queue=QUEUE, settings={})
 
 
@@ -243,7 +245,7 @@ def test_a_ledger_that_is_removed_is_noticed_and_begun_anew(ledger: Ledger, path
 
 
 def test_on_a_share_the_log_ahead_is_not_used(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_is_shared", lambda path: True)
+    monkeypatch.setattr(database, "_is_shared", lambda path: True)
     with Ledger(path, queue=QUEUE, settings={}) as ledger:
         enter(ledger, "a")
         assert [each.name for each in path.parent.iterdir()] == ["ledger.sqlite"]

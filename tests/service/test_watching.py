@@ -8,14 +8,14 @@ import shutil
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tifffile
+from hot import GAUSSIAN, Run, content, image, jobs, once, running
 from quick import noisy
 
 from longexposure.enhance import files as pipeline
@@ -24,101 +24,10 @@ from longexposure.enhance.enhancer import load_enhancer
 from longexposure.errors import CheckpointError, InputError, OutputError, RecipeError
 from longexposure.io import read_radiograph, writing
 from longexposure.models.checkpoint import sha256_of
-from longexposure.service import watching
-from longexposure.service.watching import Event, HotFolder, watch
-
-GAUSSIAN = ModelChoice("gaussian")
-PIXELS = noisy(0, (64, 64))
-
-
-class Run:
-    """A watcher in a thread."""
-
-    def __init__(self, folder: HotFolder, model: ModelChoice, *, once: bool) -> None:
-        self.events: list[Event] = []
-        self.error: BaseException | None = None
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._watch, args=(folder, model, once))
-        self._thread.start()
-
-    def _watch(self, folder: HotFolder, model: ModelChoice, once: bool) -> None:
-        try:
-            watch(folder, model, tell=self.events.append, stopped=self._stop.is_set, once=once)
-        except BaseException as error:
-            self.error = error
-
-    def end(self) -> None:
-        self._stop.set()
-        self.join()
-
-    def join(self) -> None:
-        self._thread.join(60)
-        assert not self._thread.is_alive()
-
-    def names(self, kind: str) -> list[str]:
-        return [event.name for event in self.events if event.kind == kind]
-
-    def texts(self, kind: str) -> str:
-        return "\n".join(event.text for event in self.events if event.kind == kind)
-
-    def wait_for(self, met: Callable[[], bool], seconds: float = 30) -> None:
-        until = time.monotonic() + seconds
-        while not met():
-            assert self.error is None, self.error
-            assert time.monotonic() < until, self.events
-            time.sleep(0.01)
-
-
-@pytest.fixture
-def source(tmp_path: Path) -> Path:
-    path = tmp_path / "in"
-    path.mkdir()
-    return path
-
-
-@pytest.fixture
-def folder(source: Path, out: Path) -> HotFolder:
-    return HotFolder(source, out, settle_s=0.05, poll=True)
-
-
-@pytest.fixture(autouse=True)
-def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(watching, "LONGEST_WAIT_S", 0.3)
-
-
-def image(path: Path, seed: int = 0) -> Path:
-    tifffile.imwrite(path, noisy(seed, (64, 64)))
-    return path
-
-
-def once(folder: HotFolder, model: ModelChoice = GAUSSIAN) -> Run:
-    run = Run(folder, model, once=True)
-    run.join()
-    assert run.error is None, run.error
-    return run
-
-
-@contextmanager
-def running(folder: HotFolder) -> Iterator[Run]:
-    run = Run(folder, GAUSSIAN, once=False)
-    try:
-        yield run
-    finally:
-        run.end()
-    assert run.error is None, run.error
-
-
-def jobs(out: Path) -> list[tuple[str, str]]:
-    connection = sqlite3.connect(out / "ledger.sqlite")
-    try:
-        rows = connection.execute("SELECT source, state FROM jobs ORDER BY number").fetchall()
-    finally:
-        connection.close()
-    return [(Path(source).name, state) for source, state in rows]
-
-
-def content(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+from longexposure.service import intake, watching
+from longexposure.service.hot_folder import HotFolder
+from longexposure.service.ledger import Entry, Ledger
+from longexposure.service.watching import watch
 
 
 def test_what_is_there_is_enhanced_once_as_enhance_does_it(folder: HotFolder) -> None:
@@ -240,8 +149,11 @@ def test_a_foreign_file_in_the_output_folder_is_never_replaced(folder: HotFolder
     folder.out.mkdir()
     (folder.out / "a.tif").write_text("mine")
     run = once(folder)
-    assert run.names("failed") == ["a.tif"]
+    assert (run.names("failed"), run.counts["not done"]) == ([], 1)
+    assert "one that is damaged or none of ours (a text file)" in run.texts("waiting")
     assert (folder.out / "a.tif").read_text() == "mine"
+    (folder.out / "a.tif").unlink()
+    assert once(folder).names("enhanced") == ["a.tif"]
 
 
 def test_what_other_settings_made_stays_and_what_waits_is_made_with_those_of_today(folder: HotFolder) -> None:
@@ -302,39 +214,18 @@ def test_a_full_or_read_only_disk_is_waited_out_and_order_is_kept(
         run.wait_for(lambda: os.strerror(number) in run.texts("waiting"))
         time.sleep(1.5)
         assert run.names("enhanced") == ["first.tif"]
-        pause = watching._Watcher._pause
+        look = watching._Watcher._folders_are_there
 
-        def freed(watcher: watching._Watcher) -> None:
+        def freed(watcher: watching._Watcher) -> bool:
             disk.full = False  # while no file is at hand: one that is may overtake those that wait
-            pause(watcher)
+            return look(watcher)
 
-        monkeypatch.setattr(watching._Watcher, "_pause", freed)
+        monkeypatch.setattr(watching._Watcher, "_folders_are_there", freed)
         run.wait_for(lambda: len(run.names("enhanced")) == 3 and run.names("failed") == ["c.tif"])
     assert run.names("enhanced") == ["first.tif", "b.tif", "a.tif"]
     assert run.texts("waiting").count(os.strerror(number)) == 1
     assert run.texts("going on") == "going on"
     assert list(folder.out.glob(".*.part")) == []
-
-
-def test_a_share_that_fails_while_a_file_is_read_is_waited_out_and_a_bad_sector_is_not(
-    folder: HotFolder, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    image(folder.source / "a.tif", 0)
-    image(folder.source / "b.tif", 1)
-    tries: list[str] = []
-
-    def read(where: Path) -> object:
-        tries.append(where.name)
-        if where.name == "b.tif" or tries.count("a.tif") < 3:
-            cause = OSError(errno.EIO, os.strerror(errno.EIO))
-            raise InputError(where=str(where), expected="a file", found="none", advice="look") from cause
-        return read_radiograph(where)
-
-    monkeypatch.setattr(pipeline, "read_radiograph", read)
-    run = once(folder)
-    assert run.names("enhanced") == ["a.tif"]
-    assert run.names("failed") == ["b.tif"]
-    assert tries.count("b.tif") == watching.MOST_TRIES + 1
 
 
 def test_folders_that_are_removed_are_waited_for_and_nothing_is_lost(folder: HotFolder) -> None:
@@ -426,14 +317,14 @@ def test_a_file_that_ends_processes_goes_into_quarantine(
 ) -> None:
     image(folder.source / "deadly.tif")
     image(folder.source / "good.tif", 1)
-    real = watching.Ledger.claim
+    real = Ledger.claim
 
-    def claim(ledger: watching.Ledger) -> watching.Entry | None:
-        entry = real(ledger)
+    def claim(ledger: Ledger, turn: Callable[[int, Path], int | None]) -> Entry | None:
+        entry = real(ledger, turn)
         deadly = entry is not None and entry.source.name == "deadly.tif"
-        return replace(entry, deaths=watching.MOST_DEATHS) if deadly else entry
+        return replace(entry, deaths=intake.MOST_DEATHS) if deadly else entry
 
-    monkeypatch.setattr(watching.Ledger, "claim", claim)
+    monkeypatch.setattr(Ledger, "claim", claim)
     run = once(folder)
     assert "expected a file that processes survive, found 10" in run.texts("failed")
     assert run.names("enhanced") == ["good.tif"]

@@ -29,15 +29,18 @@ from longexposure.cli.options import (
 from longexposure.cli.terminal import echo
 
 if TYPE_CHECKING:
-    from longexposure.errors import LongExposureError
-    from longexposure.service.watching import Event
+    from collections.abc import Mapping
 
-LOG_BYTES = 10_000_000
-"""A log file of this size becomes NAME.1, and a new one is begun; so many of them are kept: """
-LOGS = 5
+    from longexposure.errors import LongExposureError
+    from longexposure.service.hot_folder import Event
 
 ERRORS = {"failed": "error: ", "warning": "warning: ", "waiting": "warning: "}
 """Kinds of events that go to stderr, and how their lines begin."""
+
+UNDONE = ("not done", "left out")
+"""Of the counts those that `--once` fails for though no file is to blame."""
+
+QUARANTINED = "in quarantine"
 
 app = typer.Typer()
 
@@ -66,15 +69,20 @@ def watch(
         ),
     ] = 1.0,
     poll: Annotated[
-        bool, typer.Option("--poll", help="List the folder again and again, as network shares need it.")
+        bool,
+        typer.Option("--poll/--no-poll", help="List the folder again and again, as network shares need it."),
     ] = False,
-    once: Annotated[bool, typer.Option("--once", help="Do what is there, and end.")] = False,
+    once: Annotated[bool, typer.Option("--once/--no-once", help="Do what is there, and end.")] = False,
+    retry: Annotated[
+        bool, typer.Option("--retry/--no-retry", help="Try again what lies in quarantine.")
+    ] = False,
     ledger: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="What is done; on a local disk. Default: ledger.sqlite in --out."),
     ] = None,
     keep_copies: Annotated[
-        bool, typer.Option("--keep-copies", help="Copy bad files into the quarantine too.")
+        bool,
+        typer.Option("--keep-copies/--no-keep-copies", help="Copy bad files into the quarantine too."),
     ] = False,
     log: Annotated[
         Path | None, typer.Option(metavar="FILE.log", help="Append all that is said, with the time.")
@@ -85,7 +93,7 @@ def watch(
     from longexposure.enhance.choices import ModelChoice
     from longexposure.io.defect_maps import read_defect_map
     from longexposure.noise.calibration import read_calibration
-    from longexposure.service.watching import HotFolder
+    from longexposure.service.hot_folder import HotFolder
     from longexposure.service.watching import watch as watch_folder
     from longexposure.train.signals import Signals, raise_signal
 
@@ -98,6 +106,7 @@ def watch(
         poll=poll,
         ledger=ledger,
         copies=keep_copies,
+        retry=retry,
         strength=strength,
         noise=None if noise is None else read_calibration(noise),
         bad_pixels=None if bad_pixels is None else read_defect_map(bad_pixels),
@@ -109,12 +118,23 @@ def watch(
     teller = _Teller(log, quiet=quiet)
     with Signals(hangup=True) as signals:
         counts = watch_folder(folder, choice, tell=teller.tell, stopped=lambda: signals.caught > 0, once=once)
-        parts = [f"{count} {kind}" for kind, count in counts.items()]
-        teller.say(", ".join(parts) or "nothing to do")
+        teller.say(_summary(counts))
         if once:
             raise_signal(signals.caught)
+    if once and (undone := [f"{counts[kind]} {kind}" for kind in UNDONE if counts[kind]]):
+        teller.complain(f"error: {' and '.join(undone)}; the next start tries again")
+        raise typer.Exit(1)
     if once and teller.first_error is not None:
         raise typer.Exit(teller.first_error.exit_code)
+
+
+def _summary(counts: Mapping[str, int]) -> str:
+    """What became of the files, in one line."""
+    parts = [f"{count} {kind}" for kind, count in counts.items() if kind != QUARANTINED]
+    line = ", ".join(parts) or "nothing to do"
+    if QUARANTINED in counts:
+        line += f"; {counts[QUARANTINED]} {QUARANTINED}, which --retry tries again"
+    return line
 
 
 class _Teller:
@@ -131,21 +151,17 @@ class _Teller:
         self._lock = threading.Lock()
         self._log = logging.Logger("longexposure.watch")
         if log is not None:
-            from logging.handlers import RotatingFileHandler  # which loads much
+            from longexposure.service.log_file import LogFile
 
-            from longexposure.io.writing import failing_as_output_error
-
-            with failing_as_output_error(log):
-                handler = RotatingFileHandler(
-                    log, maxBytes=LOG_BYTES, backupCount=LOGS, encoding="utf-8", errors="backslashreplace"
-                )
-            handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
-            handler.handleError = lambda record: None  # type: ignore[method-assign]  # a full disk
-            self._log.addHandler(handler)
+            self._log.addHandler(LogFile(log, on_trouble=self._tell_trouble))
 
     def say(self, text: str) -> None:
         """Say what is no warning."""
         self._line(text, to_stderr=False)
+
+    def complain(self, text: str) -> None:
+        """Say what went wrong."""
+        self._line(text, to_stderr=True)
 
     def tell(self, event: Event) -> None:
         """Say an event, and keep the first error."""
@@ -160,3 +176,7 @@ class _Teller:
             self._log.info(printable(text))
             if to_stderr or not self._quiet:
                 echo(text, err=to_stderr)
+
+    def _tell_trouble(self, text: str) -> None:
+        """Say of the log what cannot go into it."""
+        echo(f"warning: {text}", err=True)

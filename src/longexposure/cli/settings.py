@@ -1,4 +1,4 @@
-"""The options of `enhance` from a file."""
+"""The options of `enhance` and `watch` from a file."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from longexposure.config import parsed, read_document
 from longexposure.errors import RecipeError
 from longexposure.models.registry import CLASSICAL, shipped_weights
 
-FILES = ("out", "noise", "bad_pixels", "report", "json_file")
+FILES = ("out", "noise", "bad_pixels", "report", "json_file", "ledger", "log")
 """Options that name a file or folder, beside the model."""
 
 
 class EnhanceSettings(BaseModel):
-    """Options of `enhance`, as `--config` takes them.
+    """Options of `enhance` and `watch`, as `--config` takes them.
 
-    Relative paths are those from the folder of the file.
+    Each command takes those that it has. Relative paths are those from the folder of the file.
 
     Attributes:
         out: folder for the enhanced files.
@@ -37,6 +37,13 @@ class EnhanceSettings(BaseModel):
         compress: none, deflate, lzw, zstd, packbits, lzma.
         json: results as JSON.
         quiet: say nothing but warnings and errors.
+        settle: `watch`: seconds between two looks at a file.
+        poll: `watch`: list the folder again and again.
+        once: `watch`: do what is there, and end.
+        retry: `watch`: try again what lies in quarantine.
+        ledger: `watch`: what is done.
+        keep-copies: `watch`: copy bad files into the quarantine too.
+        log: `watch`: file to append to what is said.
     """
 
     model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
@@ -57,6 +64,13 @@ class EnhanceSettings(BaseModel):
     compress: str | None = None
     json_file: Annotated[str | None, Field(alias="json")] = None
     quiet: bool = False
+    settle: Annotated[float, Field(ge=0, le=3600)] = 1.0
+    poll: bool = False
+    once: bool = False
+    retry: bool = False
+    ledger: str | None = None
+    keep_copies: Annotated[bool, Field(alias="keep-copies")] = False
+    log: str | None = None
 
 
 def read_settings(path: Path) -> dict[str, Any]:
@@ -65,7 +79,7 @@ def read_settings(path: Path) -> dict[str, Any]:
     Raises:
         RecipeError: not readable, not TOML, an unknown key or a value that is not allowed.
     """
-    advice = "correct the file; its keys are in the reference, under `longexposure enhance --config`"
+    advice = "correct the file; its keys are in the reference, under Settings of a machine"
     try:
         values = read_document(path, advice=advice)
         settings = parsed(EnhanceSettings, values, where=str(path)).model_dump(exclude_unset=True)

@@ -235,15 +235,26 @@ def explained(error: Exception, source: Path) -> LongExposureError:
     return unexpected
 
 
-def looked_at(job: Job, settings: Mapping[str, Any], *, force: bool, sidecar: bool, masks: bool) -> Job:
-    """The job with what is told by the files that are in the place of its own."""
+def looked_at(
+    job: Job,
+    settings: Mapping[str, Any],
+    *,
+    force: bool,
+    sidecar: bool,
+    masks: bool,
+    source_sha256: str | None = None,
+) -> Job:
+    """The job with what is told by the files that are in the place of its own.
+
+    The source is read for its SHA-256 where that is not known.
+    """
     beside = sidecar_path(job.target)
     try:
         if os.path.lexists(job.target):
             refuse_existing(job.target, overwrite=True)
             made = _history(job.target)
             if not force:
-                _refuse_others(job, made[-1], settings)
+                _refuse_others(job, made[-1], settings, source_sha256)
                 wanted = [beside] * sidecar + [mask_path(job.target)] * masks
                 if all(os.path.lexists(path) for path in wanted):
                     return replace(job, made=made)
@@ -275,7 +286,9 @@ def _history(target: Path) -> tuple[Step, ...]:
     )
 
 
-def _refuse_others(job: Job, made: Step, settings: Mapping[str, Any]) -> None:
+def _refuse_others(
+    job: Job, made: Step, settings: Mapping[str, Any], source_sha256: str | None = None
+) -> None:
     """Refuse an enhanced file that is not what would be made (raises OutputError)."""
     told = {"version": made.version, **made.settings}
     others = [name for name, wanted in settings.items() if told.get(name) != wanted]
@@ -284,7 +297,7 @@ def _refuse_others(job: Job, made: Step, settings: Mapping[str, Any]) -> None:
     found = [hashes.get(name) or f"{name} {told.get(name)}, not {settings[name]}" for name in others]
     if not found:
         try:
-            if sha256_of(job.source) == told.get("source_sha256"):
+            if (source_sha256 or sha256_of(job.source)) == told.get("source_sha256"):
                 return
         except OSError:
             return  # its error arises when it is read

@@ -7,17 +7,17 @@ import stat
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from longexposure.errors import InputError, LongExposureError, as_number
-from longexposure.io import images_in, natural_order
+from longexposure.io import images_in
+from longexposure.io.checks import reason_of
 from longexposure.io.formats import format_of_suffix
+from longexposure.service.database import DamagedLedgerError
+from longexposure.service.places import Place, identity_of, readable
+from longexposure.service.settling import LOOKS, Ended, Settling, stamp_of
 from longexposure.system import require
-
-LOOKS = 2
-"""A file is whole when so many looks in a row found its size and times as before."""
 
 RESCAN_S = 60.0
 """How often the whole folder is listed though the system tells what changes: what it forgot is found then."""
@@ -29,91 +29,7 @@ TICK_S = 1.0
 """How often is looked whether the folder is still there, and whether to end."""
 
 
-def stamp_of(path: Path) -> str:
-    """State of a file: size, time of the last change of its content, and of any.
-
-    The last tells of a file that was replaced by one of the same size and time too.
-
-    Raises:
-        OSError: it is not there.
-    """
-    facts = path.stat()
-    return f"{facts.st_size} {facts.st_mtime_ns} {facts.st_ctime_ns}"
-
-
-@dataclass
-class Place:
-    """A folder, which may vanish: removed, or the share that it lies on unmounted.
-
-    A mount point that is empty because its share is gone is not taken for the folder.
-    """
-
-    path: Path
-    mount: str = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.mount = _mount_of(self.path)
-
-    def is_there(self) -> bool:
-        return os.path.isdir(self.path) and _mount_of(self.path) == self.mount  # noqa: PTH112 (never raises)
-
-
-def _mount_of(path: Path) -> str:
-    """The mount point that a path lies below."""
-    folder = os.path.realpath(path)
-    while not os.path.ismount(folder) and os.path.dirname(folder) != folder:  # noqa: PTH120
-        folder = os.path.dirname(folder)  # noqa: PTH120
-    return folder
-
-
-class Settling:
-    """Files that are being written, until they stay as they are.
-
-    Args:
-        settle_s: seconds between two looks; 0 takes every file as it is.
-    """
-
-    def __init__(self, settle_s: float) -> None:
-        self._settle_s = settle_s
-        self._looks: dict[Path, tuple[str, int, float]] = {}
-
-    def __len__(self) -> int:
-        return len(self._looks)
-
-    def __iter__(self) -> Iterator[Path]:
-        return iter(list(self._looks))
-
-    def add(self, path: Path, stamp: str, now: float) -> None:
-        """Begin to look at a file, if that has not begun."""
-        self._looks.setdefault(path, (stamp, 0 if self._settle_s else LOOKS, now))
-
-    def drop(self, path: Path) -> None:
-        self._looks.pop(path, None)
-
-    def clear(self) -> None:
-        self._looks.clear()
-
-    def look(self, now: float) -> list[tuple[Path, str]]:
-        """Look at those whose turn it is.
-
-        Returns:
-            Files that are whole, with their states, in order of the last change of their content.
-        """
-        whole: list[tuple[Path, str]] = []
-        for path, (before, looks, looked_at) in list(self._looks.items()):
-            if looks < LOOKS and now - looked_at < self._settle_s:
-                continue
-            try:
-                stamp = stamp_of(path)
-            except OSError:  # removed, or renamed
-                del self._looks[path]
-                continue
-            looks = looks + 1 if stamp == before else 0
-            self._looks[path] = stamp, looks, now
-            if looks >= LOOKS or not self._settle_s:
-                whole.append((path, stamp))
-                del self._looks[path]
-        return sorted(whole, key=lambda each: (int(each[1].split()[1]), natural_order(each[0])))
+UNLISTED = "this folder cannot be listed ({}); correct its permissions, until then what is in it"
 
 
 class Arrivals(threading.Thread):
@@ -122,12 +38,14 @@ class Arrivals(threading.Thread):
     Args:
         place: the folder.
         known: gives the states of files that need not be given on; asked whenever the folder is begun anew.
-        give: takes a file and its state; where it raises a `LongExposureError`, it is given again later.
+        give: takes a file and its state; where it raises a `LongExposureError`, it is given again later, but
+            with a `DamagedLedgerError` looking ends.
         tell: takes what is to be said.
         recursive: whether subfolders are looked into.
         settle_s: see `Settling`.
         poll: list the folder again and again, instead of being told of changes by the system.
         leave_out: folders that are not looked into, as `os.path.realpath` gives them.
+        stopped: whether to end, asked where `once` waits.
 
     Raises:
         InputError: the folder is not there.
@@ -146,6 +64,7 @@ class Arrivals(threading.Thread):
         settle_s: float = 1.0,
         poll: bool = False,
         leave_out: Iterable[str] = (),
+        stopped: Callable[[], bool] = lambda: False,
     ) -> None:
         super().__init__(name="longexposure-arrivals", daemon=True)
         as_number(settle_s, where="settle", low=0, high=3600)
@@ -159,13 +78,16 @@ class Arrivals(threading.Thread):
         if not poll:
             require("watchfiles", extra="plant", where="watching a folder without --poll")
         self._place, self._recursive, self._poll = place, recursive, poll
-        self._leave_out = frozenset(leave_out)
+        self._not_inputs = frozenset(leave_out)
+        self._not_seen: set[Path] = set()
         self._known, self._give, self._tell = known, give, tell
         self._settle_s = settle_s
         self._settling = Settling(settle_s)
         self._given: dict[str, str] = {}
         self._changed_minds: set[Path] = set()
-        self._misnamed: set[Path] = set()
+        self.left_out: set[Path] = set()
+        """Subfolders that cannot be listed, and files whose names are no UTF-8; each is told once."""
+        self._stopped = stopped
         self._ended = threading.Event()
         self._again = threading.Event()
         self.error: BaseException | None = None
@@ -180,6 +102,10 @@ class Arrivals(threading.Thread):
                     self._begin()
                     self._follow()
                     told = ""
+                except Ended:
+                    return
+                except DamagedLedgerError:
+                    raise
                 except (LongExposureError, OSError) as error:
                     if str(error) != told:
                         told = str(error)
@@ -205,13 +131,24 @@ class Arrivals(threading.Thread):
 
         Returns:
             Files that are still being written.
+
+        Raises:
+            Ended: it is to end before.
         """
         self._begin()
         self._scan()
         for _ in range(LOOKS):
-            self._ended.wait(self._settle_s)
+            until = time.monotonic() + self._settle_s
+            while (left_s := until - time.monotonic()) > 0:
+                if self.is_over():
+                    raise Ended
+                self._ended.wait(min(left_s, TICK_S / 10))
             self._give_whole()
         return list(self._settling)
+
+    def is_over(self) -> bool:
+        """Whether looking is to end."""
+        return self._ended.is_set() or self._stopped()
 
     def _begin(self) -> None:
         self._given = self._known()
@@ -236,9 +173,11 @@ class Arrivals(threading.Thread):
         try:
             stamp = stamp or stamp_of(path)
             regular = stat.S_ISREG(path.stat().st_mode)
-        except OSError:
+        except OSError as error:
             self._given.pop(str(path), None)
             self._settling.drop(path)
+            if isinstance(error, PermissionError):
+                self._leave_out(path.parent, UNLISTED.format(reason_of(error)))
             return
         if not regular or self._is_misnamed(path):
             return
@@ -246,16 +185,23 @@ class Arrivals(threading.Thread):
             self._settling.add(path, stamp, time.monotonic())
 
     def _is_misnamed(self, path: Path) -> bool:
-        """Whether a name is no UTF-8, which neither ledger nor history can hold; that is told once."""
-        try:
-            str(path).encode()
-        except UnicodeEncodeError:
-            if path not in self._misnamed:
-                self._misnamed.add(path)
-                shown = os.fsencode(path).decode("utf-8", "backslashreplace")
-                self._tell(f"{shown}: its name is not UTF-8; rename it, it is left out until then")
-            return True
-        return False
+        """Whether a name below the folder is no UTF-8, which neither ledger nor history can hold."""
+        if _is_utf8(str(path)):
+            return False
+        self._leave_out(self._first_misnamed(path), "its name is not UTF-8; rename it, until then it")
+        return True
+
+    def _first_misnamed(self, path: Path) -> Path:
+        """The folder whose name is no UTF-8, or the file."""
+        below = [folder for folder in path.parents if self._place.path in folder.parents]
+        return next((each for each in reversed(below) if not _is_utf8(each.name)), path)
+
+    def _leave_out(self, path: Path, why: str) -> None:
+        """Leave out a subfolder or a file, and tell that once."""
+        self._not_seen.add(path)
+        if path not in self.left_out:
+            self.left_out.add(path)
+            self._tell(f"{readable(path)}: {why} is left out")
 
     def _give_whole(self) -> None:
         for path, stamp in self._settling.look(time.monotonic()):
@@ -268,8 +214,16 @@ class Arrivals(threading.Thread):
         Raises:
             InputError: it cannot be listed.
         """
+        self._not_seen = set()
         try:
-            there = images_in(self._place.path, recursive=self._recursive, leave_out=self._leave_out)
+            there = images_in(
+                self._place.path,
+                recursive=self._recursive,
+                leave_out=self._not_inputs,
+                on_error=lambda error: self._leave_out(
+                    Path(error.filename), UNLISTED.format(reason_of(error))
+                ),
+            )
         except InputError as error:
             if error.__cause__ is not None:
                 raise
@@ -279,6 +233,7 @@ class Arrivals(threading.Thread):
             del self._given[name]
         for path in there:
             self._see(path)
+        self.left_out &= self._not_seen  # the others can be read now, or are no more
 
     def _here(self) -> None:
         """Wait until the folder is there, and tell that it was not."""
@@ -308,7 +263,7 @@ class Arrivals(threading.Thread):
         from watchfiles._rust_notify import WatchfilesRustInternalError
 
         self._here()
-        began, identity = time.monotonic(), _identity(self._place.path)
+        began, identity = time.monotonic(), identity_of(self._place.path)
         events: Any = watch(
             self._place.path,
             watch_filter=None,
@@ -347,7 +302,7 @@ class Arrivals(threading.Thread):
             if any(os.path.isdir(path) for path in changed):  # noqa: PTH112
                 self._scan()
             yield {path for path in changed if self._is_image(path)}
-            if not self._place.is_there() or _identity(self._place.path) != identity:
+            if not self._place.is_there() or identity_of(self._place.path) != identity:
                 return  # and is begun anew, which waits for it
 
     def _is_image(self, path: Path) -> bool:
@@ -358,13 +313,13 @@ class Arrivals(threading.Thread):
             return False
         hidden = any(part.startswith(".") for part in below.parts)
         deep = len(below.parts) > 1 and not self._recursive
-        inside = any(os.path.realpath(folder) in self._leave_out for folder in path.parents)
+        inside = any(os.path.realpath(folder) in self._not_inputs for folder in path.parents)
         return not (hidden or deep or inside) and format_of_suffix(path.suffix) is not None
 
 
-def _identity(path: Path) -> tuple[int, int] | None:
+def _is_utf8(text: str) -> bool:
     try:
-        facts = path.stat()
-    except OSError:
-        return None
-    return facts.st_dev, facts.st_ino
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import time
 from pathlib import Path
@@ -17,6 +18,9 @@ FOLDER = "quarantine"
 
 EARLIER = "earlier"
 """Below the output folder: enhanced files of originals that have become others."""
+
+LONGEST_NAME = 255
+"""Bytes of a file's name that file systems take."""
 
 
 class Quarantine:
@@ -33,10 +37,10 @@ class Quarantine:
 
     def note_of(self, name: str) -> Path:
         """Where the note on a file lies; `name` is its path below the folder that is watched."""
-        return self._folder / f"{name}.txt"
+        return _fitting(self._folder / name, ".txt")
 
     def _copy_of(self, name: str) -> Path:
-        return self._folder / f"{name}.copy"  # no image's name, so that nobody takes it for an enhanced one
+        return _fitting(self._folder / name, ".copy")  # no image's name: nobody takes it for an enhanced one
 
     def put(self, name: str, source: Path, error: LongExposureError, *, sha256: str) -> None:
         """Note why a file cannot be enhanced, in place of an earlier note.
@@ -47,7 +51,7 @@ class Quarantine:
         now = time.strftime("%Y-%m-%d %H:%M:%S%z")
         facts = {"file": str(source), "sha256": sha256 or "not readable", "noted": now, "error": str(error)}
         text = "".join(f"{key:8}{value}\n" for key, value in facts.items())
-        advice = "The file stays where it is and is tried again when it changes.\n"
+        advice = "The file stays where it is and is tried again when it changes, or with --retry.\n"
         if self._copies:
             with contextlib.suppress(OSError):  # it cannot be read, which the note tells
                 write_whole(self._copy_of(name), source.read_bytes(), overwrite=True, parents=True)
@@ -77,7 +81,8 @@ def set_aside(out: Path, target: Path, sha256: str) -> Path:
         OutputError: it cannot be moved.
     """
     below = target.relative_to(out)
-    kept = (out / EARLIER / below).with_name(f"{target.stem}-{sha256[:8]}{target.suffix}")
+    ending = f"-{sha256[:8]}{target.suffix}"
+    kept = _fitting((out / EARLIER / below).with_name(target.stem), ending, room=len(".bad.tif"))
     with failing_as_output_error(kept):
         kept.parent.mkdir(parents=True, exist_ok=True)
         beside = {sidecar_path(target): sidecar_path(kept), mask_path(target): mask_path(kept)}
@@ -85,3 +90,14 @@ def set_aside(out: Path, target: Path, sha256: str) -> Path:
             if os.path.lexists(old):
                 old.replace(new)
     return kept
+
+
+def _fitting(path: Path, ending: str, *, room: int = 0) -> Path:
+    """The path with an ending; of a name too long for it (and `room` bytes more) the start and a hash."""
+    name = os.fsencode(path.name)
+    most = LONGEST_NAME - len(ending.encode()) - room
+    if len(name) <= most:
+        return path.with_name(path.name + ending)
+    told = hashlib.sha256(name).hexdigest()[:8]
+    start = name[: most - len(told) - 1].decode("utf-8", "ignore")
+    return path.with_name(f"{start}-{told}{ending}")
