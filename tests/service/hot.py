@@ -44,8 +44,11 @@ class Run:
         except BaseException as error:
             self.error = error
 
-    def end(self) -> None:
+    def stop(self) -> None:
         self._stop.set()
+
+    def end(self) -> None:
+        self.stop()
         self.join()
 
     def join(self) -> None:

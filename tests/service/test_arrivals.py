@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import sys
@@ -16,9 +17,10 @@ from hot import wait_for
 
 from longexposure.errors import InputError, OutputError, RecipeError, ResourceError
 from longexposure.io import images_in
+from longexposure.models.checkpoint import sha256_of
 from longexposure.service.arrivals import Arrivals
 from longexposure.service.places import Place
-from longexposure.service.settling import Settling, stamp_of
+from longexposure.service.settling import PIECE_BYTES, Ended, Settling, sha256_unless, stamp_of
 
 SETTLE_S = 0.1
 
@@ -279,3 +281,102 @@ def test_pipes_are_no_images_of_a_folder(source: Path) -> None:
     (source / "gone.tif").symlink_to(source / "nowhere.tif")
     os.mkfifo(source / "pipe.tif")
     assert [path.name for path in images_in(source)] == ["a.tif", "gone.tif"]
+
+
+@both
+def test_a_folder_whose_name_is_of_other_bytes_is_told_once_whatever_is_in_it(
+    source: Path, poll: bool
+) -> None:
+    taken = Taken()
+    strange = Path(os.fsdecode(os.fsencode(source) + b"/d\xe9"))
+    strange.mkdir()
+    for name in ("a.tif", "b.tif"):
+        (strange / name).write_bytes(b"1")
+    (source / "good.tif").write_bytes(b"1")
+    with looking(source, taken, poll=poll, recursive=True) as arrivals:
+        wait_for(lambda: taken.files == ["good.tif"])
+        time.sleep(3 * SETTLE_S)
+        assert arrivals.left_out == {strange}
+    assert [text for text in taken.said if "rename" in text] == [
+        f"{source}/d\\xe9: its name is not UTF-8; rename it, until then it is left out"
+    ]
+
+
+class Forbidden:
+    """Folders that cannot be listed, and files that cannot be looked at, also where root runs the tests."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.unlisted: set[str] = set()
+        self.unseen: set[str] = set()
+        scandir, stat = os.scandir, Path.stat
+
+        def listed(path: str) -> object:
+            self._refuse(str(path), self.unlisted)
+            return scandir(path)
+
+        def seen(path: Path, **more: bool) -> os.stat_result:
+            self._refuse(str(path), self.unseen)
+            return stat(path, **more)
+
+        monkeypatch.setattr(os, "scandir", listed)
+        monkeypatch.setattr(Path, "stat", seen)
+
+    def _refuse(self, path: str, paths: set[str]) -> None:
+        if path in paths:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+
+
+def test_subfolders_that_cannot_be_listed_are_told_once_and_taken_when_they_can(
+    source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken, forbidden = Taken(), Forbidden(monkeypatch)
+    for line in ("line1", "line2", "line3"):
+        (source / line).mkdir()
+        (source / line / f"{line}.tif").write_bytes(b"1")
+    forbidden.unlisted = {str(source / "line1")}
+    forbidden.unseen = {str(source / "line3" / "line3.tif")}
+    with looking(source, taken, poll=True, recursive=True) as arrivals:
+        wait_for(lambda: taken.files == ["line2.tif"])
+        time.sleep(5 * SETTLE_S)
+        assert arrivals.left_out == {source / "line1", source / "line3"}
+        assert [text.partition(": ")[2] for text in taken.said] == [
+            "this folder cannot be listed (Permission denied); correct its permissions, until then what is "
+            "in it is left out"
+        ] * 2
+        forbidden.unlisted, forbidden.unseen = set(), set()
+        wait_for(lambda: sorted(taken.files) == ["line1.tif", "line2.tif", "line3.tif"])
+        wait_for(lambda: arrivals.left_out == set())
+        forbidden.unlisted = {str(source / "line2")}
+        wait_for(lambda: len(taken.said) == 3)
+
+
+@pytest.mark.parametrize("settle_s", [3600.0, 0.0])
+def test_who_looks_once_ends_when_told_to(source: Path, settle_s: float) -> None:
+    def give(path: Path, stamp: str) -> None:
+        sha256_unless(arrivals.is_over, path)
+
+    with (source / "huge.tif").open("wb") as file:
+        file.truncate(1 << 43)  # hours of hashing
+    stop = threading.Event()
+    arrivals = Arrivals(
+        Place(source),
+        known=dict,
+        give=give,
+        tell=lambda text: None,
+        settle_s=settle_s,
+        poll=True,
+        stopped=stop.is_set,
+    )
+    threading.Timer(0.3, stop.set).start()
+    began = time.monotonic()
+    with pytest.raises(Ended):
+        arrivals.once()
+    assert 0.2 < time.monotonic() - began < 10
+
+
+def test_hashing_in_pieces_gives_the_hash_of_the_whole(source: Path) -> None:
+    for size in (0, 1, PIECE_BYTES, 2 * PIECE_BYTES + 1):
+        (source / "a.tif").write_bytes(os.urandom(size))
+        assert sha256_unless(lambda: False, source / "a.tif") == sha256_of(source / "a.tif")
+    with pytest.raises(Ended):
+        sha256_unless(lambda: True, source / "a.tif")

@@ -14,19 +14,13 @@ from pathlib import Path
 
 import pytest
 import tifffile
+from hot import image, wait_for
 from quick import noisy
 
 from longexposure.models.checkpoint import sha256_of
 
 SLOW = ("--model", "nlm")
 """Takes long enough for a file to be killed in the middle of one."""
-
-
-@pytest.fixture
-def source(tmp_path: Path) -> Path:
-    path = tmp_path / "in"
-    path.mkdir()
-    return path
 
 
 @pytest.fixture
@@ -55,13 +49,6 @@ def start(source: Path, out: Path) -> Iterator[Callable[..., subprocess.Popen[st
 def images(folder: Path, count: int, side: int = 64) -> None:
     for number in range(count):
         tifffile.imwrite(folder / f"{number}.tif", noisy(number, (side, side)))
-
-
-def wait_for(met: Callable[[], bool], seconds: float = 60) -> None:
-    until = time.monotonic() + seconds
-    while not met():
-        assert time.monotonic() < until
-        time.sleep(0.005)
 
 
 def rows(out: Path) -> list[tuple[str, str, str]]:
@@ -151,7 +138,7 @@ def test_sigterm_finishes_the_file_at_hand_and_leaves_the_rest(start, source, ou
     done = states.count("done")
     assert 2 <= done < 8
     assert states == ["done"] * done + ["waiting"] * (8 - done)
-    assert said.splitlines()[-1] == f"{done} enhanced"
+    assert said.splitlines()[-1] == f"{done} enhanced, {8 - done} not done"
     assert len(list(out.glob("*.tif"))) == done
     log = (out.parent / "w.log").read_text().splitlines()
     assert sorted(line.split(" ", 2)[2] for line in log) == sorted((said + errors).splitlines())
@@ -196,3 +183,88 @@ app(sys.argv[1:], prog_name="longexposure")
     )
     assert done.returncode == 0, done.stderr
     assert (out / "0.tif").is_file()
+
+
+@pytest.mark.parametrize("once", [True, False])
+def test_sigterm_does_not_wait_for_a_huge_file_to_be_hashed(start, source, out, once: bool) -> None:
+    images(source, 1)
+    with (source / "huge.tif").open("wb") as file:
+        file.truncate(1 << 43)
+    os.utime(source / "huge.tif", (1, 1))  # the first whose turn it is
+    process = start(*(["--once"] if once else ["--poll"]))
+    wait_for(lambda: (out / "ledger.sqlite").exists())
+    time.sleep(1.5)
+    began = time.monotonic()
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate(timeout=60)
+    assert time.monotonic() - began < 15
+    assert (process.returncode, errors) == (143 if once else 0, "")
+    assert rows(out) == []
+
+
+def test_sigterm_does_not_wait_for_who_keeps_the_ledger(start, source, out) -> None:
+    process = start("--poll")
+    wait_for(lambda: (out / "ledger.sqlite").exists())
+    images(source, 1)
+    wait_for(lambda: (out / "0.tif").exists())
+    keeper = sqlite3.connect(out / "ledger.sqlite", isolation_level=None, timeout=20)
+    keeper.execute("BEGIN IMMEDIATE")
+    image(source / "later.tif", 1)
+    time.sleep(1)
+    began = time.monotonic()
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate(timeout=60)
+    assert time.monotonic() - began < 15
+    assert process.returncode == 0, errors
+    assert "Traceback" not in errors
+    keeper.close()
+    done = start("--once")
+    said, errors = done.communicate(timeout=60)
+    assert (done.returncode, said.splitlines()[-1]) == (0, "1 enhanced"), errors
+
+
+def test_once_ends_with_1_and_a_count_where_files_are_not_done_and_names_what_is_in_quarantine(
+    start, source, out
+) -> None:
+    for line in ("line1", "line2"):
+        (source / line).mkdir()
+        image(source / line / "a.tif")
+    (source / "bad.tif").write_text("no image")
+    out.mkdir()
+    (out / "line1").write_text("in the way")
+    for said_before in ("1 enhanced, 1 failed, 1 not done", "1 not done"):
+        process = start("--once", "-r")
+        said, errors = process.communicate(timeout=60)
+        assert process.returncode == 1, errors
+        assert said.splitlines()[-1] == f"{said_before}; 1 in quarantine, which --retry tries again"
+        assert errors.splitlines()[-1] == "error: 1 not done; the next start tries again"
+    (out / "line1").unlink()
+    image(source / "bad.tif")
+    process = start("--once", "-r", "--retry")
+    said, errors = process.communicate(timeout=60)
+    assert (process.returncode, said.splitlines()[-1], errors) == (0, "2 enhanced", "")
+
+
+def test_options_of_the_service_come_from_a_file_too_and_the_command_line_wins(
+    source: Path, out: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "line").mkdir()
+    (tmp_path / "line" / "line.toml").write_text(
+        'model = "gaussian"\nout = "enhanced"\nledger = "ledger.sqlite"\nlog = "watch.log"\nsettle = 0\n'
+        "once = true\npoll = true\nkeep-copies = true\nretry = true\nreport-images = false\n"
+    )
+    image(source / "a.tif")
+    (source / "bad.tif").write_text("no image")
+    command = [sys.executable, "-m", "longexposure", "watch", str(source)]
+    command += ["--config", str(tmp_path / "line" / "line.toml")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 3, done.stderr
+    assert sorted(path.name for path in (tmp_path / "line").iterdir()) == [
+        *("enhanced", "ledger.sqlite", "line.toml", "watch.log")
+    ]
+    assert (tmp_path / "line" / "enhanced" / "quarantine" / "bad.tif.copy").read_text() == "no image"
+    more = ["--no-retry", "--no-keep-copies", "--log", str(tmp_path / "other.log")]
+    done = subprocess.run([*command, *more], capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == "nothing to do; 1 in quarantine, which --retry tries again\n"
+    assert (tmp_path / "other.log").read_text().endswith(done.stdout)

@@ -279,7 +279,7 @@ class Arrivals(threading.Thread):
         )
         try:
             next(events)
-        except (OSError, StopIteration) as error:
+        except (OSError, StopIteration, WatchfilesRustInternalError) as error:
             if self._place.is_there() and not self._ended.is_set():
                 self._poll = True
                 self._tell(f"{self._place.path}: the system does not tell of changes ({error}); listing it")
