@@ -7,8 +7,9 @@ LongExposureError
 ├── CheckpointError   weights that are missing, foreign or damaged       exit code 6
 └── ResourceError     memory, device or time that is not there           exit code 7
 
-Exit code 0 is success, 1 a programming error, 2 a wrong command line. A command that works through
-several files goes on after a bad one and ends with the exit code of the first.
+Exit code 0 is success, 1 a programming error (of `watch --once` also: files are left to be done), 2 a wrong
+command line. A command that works through several files goes on after a bad one and ends with the exit code
+of the first.
 
 Below the tree, `as_path` and its like refuse arguments of public functions whose kind or range is wrong, by
 name and before anything is done. Each gives the value back in Python's own type, or raises a `RecipeError`

@@ -22,8 +22,8 @@ from longexposure.service.arrivals import Arrivals
 from longexposure.service.database import DamagedLedgerError, Database, OtherVersionError
 from longexposure.service.hot_folder import HotFolder
 from longexposure.service.places import Place
-from longexposure.service.workers import Worker
 from longexposure.service.watching import watch
+from longexposure.service.workers import Worker
 
 
 @pytest.fixture
