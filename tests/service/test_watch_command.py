@@ -107,6 +107,38 @@ def test_killed_twenty_times_each_file_is_done_once(start, source, out) -> None:
     kill_again_and_again(start, source, out, count=120, kills=20)
 
 
+@pytest.mark.slow
+def test_killed_at_twenty_random_moments_none_is_lost_and_none_done_twice(start, source, out) -> None:
+    """While it starts, looks, hashes, computes, writes; alone or two of them; bad files among the others."""
+    moments, seen, made = random.Random(1), {}, 0
+    began = time.monotonic()
+    start("--once", model=SLOW).communicate(timeout=300)
+    start_s = time.monotonic() - began
+    bad = {source / f"bad{kill}.tif" for kill in range(0, 20, 5)}
+    for kill in range(20):
+        for _ in range(3):
+            image(source / f"{made}.tif", made)
+            made += 1
+        if (path := source / f"bad{kill}.tif") in bad:
+            path.write_text("no image")
+        processes = [start("--poll", model=SLOW) for _ in range(1 + kill % 2)]
+        time.sleep(moments.uniform(0, 3 * start_s))
+        for process in processes:
+            process.kill()
+            process.communicate()
+        note_new(out, seen)
+    _, errors = start("--once", model=SLOW).communicate(timeout=300)
+    assert "unexpected" not in errors
+    assert 0 < len(seen) <= made
+    told = {(entry, state) for entry, state, _ in rows(out)}
+    assert len(rows(out)) == made + len(bad)
+    assert told == {(str(path), "failed" if path in bad else "done") for path in source.iterdir()}
+    assert {path.name for path in out.glob("*.tif")} == {f"{number}.tif" for number in range(made)}
+    assert {name: (out / name).stat().st_ino for name in seen} == seen
+    assert {path.name for path in (out / "quarantine").iterdir()} == {f"{path.name}.txt" for path in bad}
+    assert list(out.rglob("*.part")) == []
+
+
 def test_two_watchers_share_the_work_and_one_that_is_killed_leaves_its_file_to_the_other(
     start, source, out
 ) -> None:
