@@ -238,7 +238,7 @@ def test_sigterm_does_not_wait_for_who_keeps_the_ledger(start, source, out) -> N
     process = start("--poll")
     wait_for(lambda: (out / "ledger.sqlite").exists())
     images(source, 1)
-    wait_for(lambda: (out / "0.tif").exists())
+    wait_for(lambda: [state for _, state, _ in rows(out)] == ["done"])
     keeper = sqlite3.connect(out / "ledger.sqlite", isolation_level=None, timeout=20)
     keeper.execute("BEGIN IMMEDIATE")
     image(source / "later.tif", 1)
