@@ -1,6 +1,6 @@
 # One command a chore, the same here and in CI. `make demo` and `make test` set themselves up.
 #
-#   setup   create .venv with the package, its extras and the development tools (once)
+#   setup   .venv with the package, its extras and the development tools (once); `make demo` needs the package alone
 #   demo    enhance the example radiographs; tables, TIFFs and a before/after page go to demo/
 #   test    the tests, offline and on the CPU; `make test-slow` runs the long ones
 #   test-wheel   build the wheel, install it into an empty environment, use it from another folder
@@ -17,6 +17,8 @@ CANDIDATES := $(if $(PYTHON),"$(PYTHON)",python3 python3.13 python3.12 python3.1
 JOBS ?= 2
 
 BIN := .venv/bin
+# The package with what enhancing needs, and the rest: torch, the other engine, the tools.
+PACKAGE := .venv/.package
 READY := .venv/.ready
 
 # Every pip call, also one that a tool makes, obeys the tested versions.
@@ -27,7 +29,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 setup: $(READY)
 
-$(READY): pyproject.toml constraints.txt
+$(PACKAGE): pyproject.toml constraints.txt
 	@python=; for candidate in $(CANDIDATES); do \
 	  if "$$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; then \
 	    python="$$candidate"; break; \
@@ -39,12 +41,17 @@ $(READY): pyproject.toml constraints.txt
 	fi; \
 	echo "Creating .venv with $$("$$python" --version)"; \
 	"$$python" -m venv .venv
-	@echo "Installing the package and its tools (torch is large: minutes on the first run)"
-	@$(BIN)/python -m pip install --quiet --editable '.[train,engines,export,dev]'
+	@echo "Installing the package"
+	@$(BIN)/python -m pip install --quiet --editable .
+	@touch $@
+
+$(READY): $(PACKAGE)
+	@echo "Installing extras and tools (torch is large: minutes on the first run)"
+	@$(BIN)/python -m pip install --quiet --editable '.[openvino,train,dev]'
 	@touch $@
 	@echo "Ready: $(BIN)/longexposure --help"
 
-demo: $(READY)
+demo: $(PACKAGE)
 	@$(BIN)/python examples/demo.py --out demo
 
 test: $(READY)

@@ -46,12 +46,25 @@ OVC = "openvino.tools.ovc"
 _LOCK = threading.RLock()
 
 
-def require(*packages: str, extra: str, where: str) -> None:
-    """Ask for what an extra of ours installs before the work that needs it is begun.
+EXTRAS = {
+    "openvino": "openvino",
+    "torch": "train",
+    "lightning_fabric": "train",
+    "skimage": "train",
+    "onnx": "train",
+    "onnxscript": "train",
+    "tensorboard": "tensorboard",
+    "matplotlib": "plots",
+    "watchfiles": "plant",
+}
+"""Packages that enhancing does without, and which extra of ours brings each."""
+
+
+def require(*packages: str, where: str) -> None:
+    """Ask for packages of our extras before the work that needs them is begun.
 
     Args:
-        packages: names that must be importable; none is imported for that.
-        extra: of this package, which brings them.
+        packages: names of `EXTRAS`, all of one extra; none is imported for that.
         where: what needs them.
 
     Raises:
@@ -63,8 +76,27 @@ def require(*packages: str, extra: str, where: str) -> None:
             where=where,
             expected=f"the package{'s' if len(packages) > 1 else ''} {' and '.join(packages)}",
             found=f"no {' and no '.join(missing)}",
-            advice=f"run `pip install 'longexposure[{extra}]'`",
+            advice=f"run {installing(missing[0])}",
         )
+
+
+def installing(package: str) -> str:
+    """The command that brings a package, as text."""
+    extra = EXTRAS.get(package)
+    return f"`pip install {package}`" if extra is None else f"`pip install 'longexposure[{extra}]'`"
+
+
+def as_missing(error: ImportError, *, where: str) -> ResourceError | None:
+    """What an import of a package of our extras that is not there means; None for any other."""
+    package = (error.name or "").partition(".")[0]
+    if package not in EXTRAS or find_spec(package) is not None:
+        return None
+    return ResourceError(
+        where=where,
+        expected=f"the package {package}, which enhancing does without",
+        found="none",
+        advice=f"run {installing(package)}",
+    )
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -134,11 +166,15 @@ def free_memory() -> int:
 def host_facts() -> dict[str, Any]:
     """What a result is computed on, ready for JSON: hardware, system, versions, and the code's own commit.
 
-    `threads` are torch's; `gpu` is None without one; `commit` and `dirty`, whether sources differ
-    from it, are None outside a checkout.
+    `threads` are torch's, where it is there; `gpu` is None without one; `commit` and `dirty`, whether sources
+    differ from it, are None outside a checkout.
     """
-    import torch
+    threads, gpu = None, None
+    if find_spec("torch") is not None:
+        import torch
 
+        threads = torch.get_num_threads()
+        gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
@@ -154,8 +190,8 @@ def host_facts() -> dict[str, Any]:
     return {
         "processor": f"{name} ({', '.join(instructions)})" if instructions else name,
         "cores": os.cpu_count(),
-        "threads": torch.get_num_threads(),
-        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "threads": threads,
+        "gpu": gpu,
         "system": platform.platform(),
         "versions": versions,
         "commit": _git("rev-parse", "HEAD"),

@@ -23,10 +23,11 @@ from typer.testing import CliRunner
 from longexposure.cli import app as cli
 from longexposure.cli import images
 from longexposure.engines import choice as loading
+from longexposure.engines.exported import find_exported
 from longexposure.enhance import enhancer as enhancing
 from longexposure.enhance import files as enhancing_files
 from longexposure.errors import InputError
-from longexposure.models.checkpoint import Header, checkpoint_bytes
+from longexposure.models.checkpoint import Header, checkpoint_bytes, sha256_of
 from longexposure.models.fast import Fast, FastConfig
 from longexposure.models.registry import catalogue
 
@@ -636,6 +637,8 @@ def test_train_prints_the_checkpoint_it_made(tmp_path: Path) -> None:
     assert "first weights random" in outcome.stderr
     assert f"pictures to look at in {run_folder / 'previews'}" in outcome.stderr
     assert (run_folder / "previews" / "step-000003.png").is_file()
+    checkpoint = run_folder / "checkpoint.safetensors"
+    assert find_exported(checkpoint, sha256_of(checkpoint)) is not None  # so that enhancing needs no torch
     assert run("train", recipe, "--out", run_folder).code == 4
 
 

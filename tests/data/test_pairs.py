@@ -12,12 +12,13 @@ import pytest
 import tifffile
 import torch
 
-from longexposure.data import pairs as pairs_module
-from longexposure.data.pairs import PairedFolder, PairImages, PairPatches, PairsConfig, PairsError
+from longexposure.data import pair_patches as patches_module
+from longexposure.data.pair_patches import PairImages, PairPatches
+from longexposure.data.pairs import PairedFolder, PairsConfig, PairsError
 from longexposure.enhance.bad_pixels import find_bad_pixels
 from longexposure.errors import InputError
 from longexposure.grey import measure_grey
-from longexposure.noise import estimate_noise
+from longexposure.noise import NoiseProfile, estimate_noise
 
 Array = npt.NDArray[Any]
 
@@ -218,8 +219,8 @@ def test_turning_a_patch_on_its_side_swaps_the_correlations_told(
     y, x = np.mgrid[:64, :96]
     write(tmp_path / "LQ" / "a.tif", (100 * y + x).astype(np.uint16))
     write(tmp_path / "HQ" / "a.tif", (100 * y + x).astype(np.uint16))
-    profile = pairs_module.NoiseProfile(level=0.0, sigma=100.0, corr_x=0.5, corr_y=0.1)
-    monkeypatch.setattr(pairs_module, "estimate_noise", lambda pixels: profile)
+    profile = NoiseProfile(level=0.0, sigma=100.0, corr_x=0.5, corr_y=0.1)
+    monkeypatch.setattr(patches_module, "estimate_noise", lambda pixels: profile)
     patches = PairPatches(PairedFolder(tmp_path).pairs, config(tmp_path), seed=3)
     for index in range(20):
         sample = patches[index]
@@ -280,20 +281,20 @@ def test_images_smaller_than_a_patch_are_all_named(tmp_path: Path) -> None:
 def test_what_is_kept_in_memory_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_pairs(tmp_path, ["a", "b", "c"])
     size = 2 * 2 * 64 * 96  # two images of two bytes a pixel
-    monkeypatch.setattr(pairs_module, "CACHE_BYTES", 2 * size)
+    monkeypatch.setattr(patches_module, "CACHE_BYTES", 2 * size)
     patches = PairPatches(PairedFolder(tmp_path).pairs, config(tmp_path), seed=0)
     whole = PairPatches(PairedFolder(tmp_path).pairs, config(tmp_path), seed=0)
     for index in range(12):
         sample = patches[index]
         assert len(patches._images._images) <= 2
-        monkeypatch.setattr(pairs_module, "CACHE_BYTES", 2**30)
+        monkeypatch.setattr(patches_module, "CACHE_BYTES", 2**30)
         assert torch.equal(sample["noisy"], whole[index]["noisy"])
-        monkeypatch.setattr(pairs_module, "CACHE_BYTES", 2 * size)
+        monkeypatch.setattr(patches_module, "CACHE_BYTES", 2 * size)
 
 
 def test_a_bound_smaller_than_one_pair_still_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_pairs(tmp_path, ["a"])
-    monkeypatch.setattr(pairs_module, "CACHE_BYTES", 1)
+    monkeypatch.setattr(patches_module, "CACHE_BYTES", 1)
     patches = PairPatches(PairedFolder(tmp_path).pairs, config(tmp_path), seed=0)
     assert torch.equal(patches[0]["noisy"], patches[0]["noisy"])
 

@@ -24,7 +24,8 @@ from longexposure.cli import app as cli
 from longexposure.cli.options import INTERRUPTED
 from longexposure.io import FORMATS
 from longexposure.models.registry import CLASSICAL, DEFAULT
-from longexposure.train.recipe import Recipe, load_recipe, shipped_recipes
+from longexposure.train.recipe import Recipe, load_recipe
+from longexposure.train.recipes import shipped_recipes
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"

@@ -28,7 +28,7 @@ def pairs_(
     from longexposure.report.noise_pairs import meaning, table_rows, write_analysis
     from longexposure.system import require
 
-    require("matplotlib", extra="plots", where="charts")
+    require("matplotlib", where="charts")
     refuse_target(out / "noise.html", suffixes=(".html",), overwrite=overwrite)
     with progress("analysing", total=None, every_s=10.0) as shown_progress:
         analysis = analyse_noise(

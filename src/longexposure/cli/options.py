@@ -181,6 +181,8 @@ def _failures_told(*, debug: bool) -> Iterator[None]:
     except Exception as error:
         if debug:
             echo("".join(traceback.format_exception(error)).rstrip(), err=True)
+        if isinstance(error, ImportError):
+            error = _as_missing(error)
         line = " ".join(str(error).split()) or type(error).__name__
         if isinstance(error, LongExposureError):
             echo(f"error: {line}", err=True)
@@ -188,6 +190,13 @@ def _failures_told(*, debug: bool) -> Iterator[None]:
         advice = "" if debug else "; run `longexposure --debug ...` for the traceback, and report it"
         echo(f"error: unexpected {type(error).__name__}: {line}{advice}", err=True)
         raise typer.Exit(1) from error
+
+
+def _as_missing(error: ImportError) -> Exception:
+    """Which package of our extras could not be imported, if it was one of these."""
+    from longexposure.system import as_missing
+
+    return as_missing(error, where="this command") or error
 
 
 def refuse_target(

@@ -17,6 +17,13 @@ from longexposure.cli.terminal import echo, print_facts, progress
 if TYPE_CHECKING:
     from longexposure.train.loop import Progress as TrainingProgress
 
+ExportOption = Annotated[
+    bool,
+    typer.Option(
+        "--export/--no-export", help="Write checkpoint.onnx beside it: enhancing then needs no torch."
+    ),
+]
+
 app = typer.Typer()
 recipes = typer.Typer(
     no_args_is_help=True, help="The recipes of trainings that ship: a list, or one of them."
@@ -36,6 +43,7 @@ def train(
     tensorboard: Annotated[
         bool, typer.Option("--tensorboard", help="Write event files for TensorBoard too.")
     ] = False,
+    export: ExportOption = True,
 ) -> None:
     """Train a network from a recipe, one that ships by its name or a file of yours."""
     from longexposure.train.distributed import is_primary_process
@@ -55,6 +63,8 @@ def train(
         if resolved.preview.every_steps:
             shown_progress.say(f"pictures to look at in {out / 'previews'}")
         checkpoint = work(on_step=lambda at: shown_progress.update(at.step, step_text(at)))
+    if export:
+        export_beside(checkpoint)
     echo(str(checkpoint))
 
 
@@ -77,6 +87,7 @@ def adapt(
     resume: ResumeOption = False,
     device: DeviceOption = "auto",
     devices: DevicesOption = 1,
+    export: ExportOption = True,
 ) -> None:
     """Adapt a network to a machine by its short exposures alone; it is kept only where it is better."""
     from longexposure.train.adapt import adapt as adapt_network
@@ -98,22 +109,35 @@ def adapt(
             ),
             tell=shown_progress.say,
         )
+    if export:
+        export_beside(adapted.checkpoint)
     echo(adapted.in_words())
     echo(str(adapted.checkpoint))
+
+
+def export_beside(checkpoint: Path) -> None:
+    """Write the file that engines other than torch compute; where that cannot be, say so and go on."""
+    from longexposure.errors import LongExposureError
+    from longexposure.export.exporter import export
+
+    try:
+        export(checkpoint, checkpoint.with_suffix(".onnx"), overwrite=True)
+    except LongExposureError as error:
+        echo(f"warning: not exported, so that enhancing with it needs torch: {error}", err=True)
 
 
 @recipes.command("list", cls=Command)
 def list_() -> None:
     """List the recipes: name and what each trains."""
-    from longexposure.train.recipe import load_recipe, shipped_recipes
+    from longexposure.train.recipes import summaries
 
-    print_facts({name: load_recipe(name).summary for name in shipped_recipes()})
+    print_facts(summaries())
 
 
 @recipes.command(cls=Command)
 def show(name: Annotated[str, typer.Argument(metavar="NAME", help="A recipe that ships.")]) -> None:
     """Print a recipe, to change it and give the file to `train`."""
-    from longexposure.train.recipe import shipped_recipe
+    from longexposure.train.recipes import shipped_recipe
 
     typer.echo(shipped_recipe(name).read_text(encoding="utf-8"), nl=False)
 

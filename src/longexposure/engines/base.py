@@ -1,7 +1,7 @@
 """Engines: what computes a model. One protocol, so that the enhance path does not know which it is.
 
-torch computes every checkpoint. OpenVINO and ONNX Runtime compute the file that `longexposure export` wrote
-beside it, start without torch, and are held to torch's results whenever they are loaded.
+ONNX Runtime and OpenVINO compute the file that `longexposure export` wrote beside a checkpoint, and are held
+to torch's results whenever they are loaded. torch, which an extra brings, computes every checkpoint.
 """
 
 from __future__ import annotations
@@ -114,13 +114,11 @@ class Kind:
 
     Attributes:
         package: what must be importable.
-        extra: what of ours installs it; None where it always is.
         precisions: what it computes in.
         devices: where it computes.
     """
 
     package: str
-    extra: str | None
     precisions: tuple[str, ...]
     devices: tuple[str, ...] = ("cpu",)
 
@@ -131,9 +129,9 @@ class Kind:
 
 
 ENGINES: Mapping[str, Kind] = {
-    "openvino": Kind("openvino", "engines", ("f32", "bf16")),
-    "onnx": Kind("onnxruntime", "engines", ("f32",)),
-    "torch": Kind("torch", None, ("f32", "bf16"), ("cpu", "cuda")),
+    "openvino": Kind("openvino", ("f32", "bf16")),
+    "onnx": Kind("onnxruntime", ("f32",)),
+    "torch": Kind("torch", ("f32", "bf16"), ("cpu", "cuda")),
 }
 """Every engine, fastest on a CPU first: the order in which "auto" tries them."""
 

@@ -11,7 +11,7 @@ from longexposure.engines.exported import Exported, check_parity, exported_path,
 from longexposure.engines.forks import check_not_forked
 from longexposure.errors import CheckpointError, LongExposureError, RecipeError, ResourceError
 from longexposure.models.checkpoint import read_checkpoint, read_header, sha256_of
-from longexposure.system import is_out_of_memory
+from longexposure.system import installing, is_out_of_memory
 
 logger = logging.getLogger(__name__)
 
@@ -132,7 +132,7 @@ def _asked_for(engine: str, checkpoint: Path, device: str, precision: str) -> En
 def _first_that_passes(checkpoint: Path, precision: str) -> Engine | None:
     """The first engine other than torch that can be used; one left out for a fault is named in a line."""
     able = [name for name, kind in ENGINES.items() if kind.installed and precision in kind.precisions]
-    able.remove("torch")
+    able = [name for name in able if name != "torch"]
     try:
         exported = find_exported(checkpoint, sha256_of(checkpoint)) if able else None
     except CheckpointError as error:
@@ -150,6 +150,8 @@ def _first_that_passes(checkpoint: Path, precision: str) -> Engine | None:
 
 def _load_torch(checkpoint: Path, device: str, precision: str) -> Engine:
     """torch, held to the parity gate, if there are probes, but on the CPU in f32, which defines the gate."""
+    if not ENGINES["torch"].installed:
+        raise _not_there("torch", "none") if device == "cuda" else _no_engine(checkpoint, precision)
     from longexposure.engines.torch import TorchEngine
     from longexposure.models.networks import restore_network
 
@@ -177,7 +179,7 @@ def _cuda(device: str) -> bool:
     if device != "auto":
         return device == "cuda"
     drivers = ("/dev/nvidiactl", "/proc/driver/nvidia/version", "/dev/dxg", "/dev/kfd")
-    if os.name == "posix" and not any(map(os.path.exists, drivers)):
+    if not ENGINES["torch"].installed or (os.name == "posix" and not any(map(os.path.exists, drivers))):
         return False
     from longexposure.engines.torch import choose_device
 
@@ -190,7 +192,25 @@ def _not_there(engine: str, found: str) -> ResourceError:
         where=f"--engine {engine}",
         expected=f"the package {kind.package}",
         found=found,
-        advice=f"run `pip install 'longexposure[{kind.extra}]'`, or use --engine auto",
+        advice=f"run {installing(kind.package)}, or use --engine auto",
+    )
+
+
+def _no_engine(checkpoint: Path, precision: str) -> ResourceError:
+    """No engine but torch can compute a checkpoint here, and torch is not there."""
+    target, able = exported_path(checkpoint), [k for k in ENGINES.values() if precision in k.precisions]
+    if not target.is_file():
+        expected, found = f"{target} beside it, or the package torch", "neither"
+        advice = f"run `longexposure export {checkpoint} --out {target}` where it was trained, or here "
+    else:
+        packages = " or ".join(kind.package for kind in able)
+        expected, found = f"an engine that computes it in {precision} ({packages})", "none that can be used"
+        advice = "run "
+    return ResourceError(
+        where=str(checkpoint),
+        expected=expected,
+        found=found,
+        advice=advice + " or ".join(installing(kind.package) for kind in able if not kind.installed),
     )
 
 

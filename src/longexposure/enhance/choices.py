@@ -15,6 +15,7 @@ from longexposure.errors import CheckpointError, RecipeError, as_choice, as_numb
 from longexposure.models.registry import CLASSICAL, DEFAULT, find_weights
 from longexposure.noise import NoiseProfile
 from longexposure.noise.calibration import NoiseCalibration
+from longexposure.system import require
 
 if TYPE_CHECKING:
     from longexposure.enhance.enhancer import Enhancer
@@ -49,6 +50,8 @@ class ModelChoice:
         self.check()
         weights = self.weights
         if weights is None:
+            if self.name == "nlm":
+                require("skimage", where="--model nlm")
             return CLASSICAL[self.name]
         load = functools.partial(load_engine, weights, engine=self.engine, precision=self.precision)
         loaded = load(device=self.device)

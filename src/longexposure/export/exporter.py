@@ -389,4 +389,4 @@ def check_can_convert() -> None:
     Raises:
         ResourceError: they are not.
     """
-    require("onnx", "onnxscript", extra="export", where="export")
+    require("onnx", "onnxscript", where="export")

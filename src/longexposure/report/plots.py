@@ -187,7 +187,7 @@ def _named(drawn: ErrorbarContainer, number: int, name: str) -> None:
 
 def _svg(draw: Callable[[Axes], None], title: str, width_px: int, height_px: int) -> str:
     """What `draw` draws, with title and key above it, where they hide nothing."""
-    require("matplotlib", extra="plots", where="charts")
+    require("matplotlib", where="charts")
     with kept_private():
         from cycler import cycler
         from matplotlib import style

@@ -76,7 +76,7 @@ class Arrivals(threading.Thread):
                 advice="make it or mount its share first",
             )
         if not poll:
-            require("watchfiles", extra="plant", where="watching a folder without --poll")
+            require("watchfiles", where="watching a folder without --poll")
         self._place, self._recursive, self._poll = place, recursive, poll
         self._not_inputs = frozenset(leave_out)
         self._not_seen: set[Path] = set()

@@ -99,7 +99,7 @@ def study(
             advice="use --data; `longexposure simulate --machine S1 --count small --split train --out DIR` "
             "makes stand-ins, for S1, S2 and S3, train and test",
         )
-    require("matplotlib", extra="plots", where="charts")
+    require("matplotlib", where="charts")
     stock = None if data is None else Stock(data, budget)
     bench = Workbench(out, budget, device=device, seeds=seeds, perceptual=perceptual, tell=tell)
     documents = []

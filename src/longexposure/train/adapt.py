@@ -20,7 +20,8 @@ from longexposure.models.checkpoint import Header, checkpoint_bytes, read_checkp
 from longexposure.models.registry import CLASSICAL, DEFAULT, find_weights
 from longexposure.train.judging import Judgement, judge
 from longexposure.train.loop import OnStep, train
-from longexposure.train.recipe import Recipe, recipe_from, shipped_recipe
+from longexposure.train.recipe import Recipe, recipe_from
+from longexposure.train.recipes import shipped_recipe
 from longexposure.train.run import BEST, LAST, recipe_of, refuse_other_folder, refuse_other_recipe
 
 JUDGEMENT = "judgement.json"

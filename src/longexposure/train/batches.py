@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader
 
-from longexposure.data.pairs import PairedFolder, PairImages, PairPatches, PairsConfig, refuse_enhanced
+from longexposure.data.pair_patches import PairImages, PairPatches
+from longexposure.data.pairs import PairedFolder, PairsConfig, refuse_enhanced
 from longexposure.data.shots import ShotImages, ShotPatches, ShotsConfig, load_shots
 from longexposure.data.simulated_patches import (
     SimulatedBatches,

@@ -106,7 +106,7 @@ def train(
     devices = as_count(devices, where="devices", low=1)
     group = choose_group(device, devices, batch=recipe.optimiser.batch)
     if tensorboard:
-        require("tensorboard", extra="tensorboard", where="--tensorboard")
+        require("tensorboard", where="--tensorboard")
     work = functools.partial(
         train_process, recipe=recipe, out=out, resume=resume, device=device, tensorboard=tensorboard
     )
@@ -230,7 +230,7 @@ def open_device(device: str, precision: str, *, group: ProcessGroup) -> Fabric:
     Raises:
         ResourceError: lightning-fabric is missing, no such device, or more processes on this host than GPUs.
     """
-    require("lightning_fabric", extra="train", where="training")
+    require("lightning_fabric", where="training")
     with kept_private():
         import torch._dynamo  # which optimisers import
         from lightning_fabric import Fabric

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
-from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -15,11 +14,12 @@ from longexposure.config import parsed, read_document
 from longexposure.data.pairs import PairsConfig
 from longexposure.data.shots import ShotsConfig
 from longexposure.data.simulated_patches import SimulatedPatchesConfig
-from longexposure.errors import RecipeError, as_choice, as_path
+from longexposure.errors import RecipeError, as_path
 from longexposure.models.networks import NetworkConfig, build_network
 from longexposure.system import kept_private
 from longexposure.train.losses import LossConfig
 from longexposure.train.optimiser import OptimiserConfig
+from longexposure.train.recipes import shipped_recipes
 
 DataConfig = Annotated[SimulatedPatchesConfig | PairsConfig | ShotsConfig, Field(discriminator="kind")]
 
@@ -173,23 +173,6 @@ def size_multiple(network: NetworkConfig) -> int:
     """Height and width, in pixels, of which the network's patches must be multiples."""
     with kept_private(), torch.device("meta"):  # which imports torch's compiler
         return build_network(network).spec.size_multiple
-
-
-def shipped_recipes() -> Mapping[str, Path]:
-    """Names and files of the recipes that came with the package."""
-    folder = Path(str(resources.files("longexposure.train"))) / "recipes"
-    return {file.stem: file for file in sorted(folder.glob("*.toml"))}
-
-
-def shipped_recipe(name: str) -> Path:
-    """The file of a recipe that ships.
-
-    Raises:
-        RecipeError: no such recipe.
-    """
-    shipped = shipped_recipes()
-    as_choice(name, where="recipe", choices=tuple(shipped))
-    return shipped[name]
 
 
 def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:

@@ -39,6 +39,7 @@ from longexposure.data.registration import CROP_PX, CROPS
 from longexposure.data.splits import partition
 from longexposure.errors import InputError, as_path
 from longexposure.io import read_finite, write_whole
+from longexposure.system import require
 
 EXIT_CODE = InputError.exit_code
 """What `longexposure check-pairs` ends with when something must be fixed or dropped: 3, as training would."""
@@ -148,8 +149,10 @@ def check_pairs(
     Raises:
         InputError: no pairs and nothing that could be one, a manifest that cannot be read, or times that
             are not above 0.
+        ResourceError: scikit-image is missing, which finds the shift between exposures.
     """
     path = as_path(path, where="pairs")
+    require("skimage", where="check-pairs")
     if exposures_s is not None and not 0 < exposures_s[0] < exposures_s[1] < float("inf"):
         raise InputError(
             where="exposures",
