@@ -222,7 +222,9 @@ def commands(group: Any, name: str) -> Iterator[str]:
         for p in command.params:
             if "--help" in p.opts:
                 continue
-            option = p.metavar or p.name.upper() if p.param_type_name == "argument" else p.opts[0]
+            option = "/".join([p.opts[0], *p.secondary_opts])
+            if p.param_type_name == "argument":
+                option = p.metavar or p.name.upper()
             default = "required" if p.required else "-" if p.default in (None, False, "") else str(p.default)
             rows.append([f"`{option}`", default, p.help or ""])
         yield from table(["option", "default", "meaning"], rows) if rows else ()

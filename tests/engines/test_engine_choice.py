@@ -128,17 +128,33 @@ def test_auto_goes_on_when_an_installed_engine_cannot_be_imported(checkpoint, mo
         assert chosen(checkpoint) == "onnx f32"
     (line,) = caplog.messages
     assert "engine openvino is left out" in line
-    with pytest.raises(ResourceError, match=r"expected the package openvino.*longexposure\[engines\]"):
+    with pytest.raises(ResourceError, match=r"expected the package openvino.*longexposure\[openvino\]"):
         load_engine(checkpoint, engine="openvino")
 
 
-@pytest.mark.parametrize(("name", "package"), [("openvino", "openvino"), ("onnx", "onnxruntime")])
-def test_an_engine_that_is_not_installed_names_what_installs_it(checkpoint, without, name, package):
+@pytest.mark.parametrize(
+    ("name", "package", "installs"),
+    [
+        ("openvino", "openvino", "pip install 'longexposure[openvino]'"),
+        ("onnx", "onnxruntime", "pip install onnxruntime"),
+        ("torch", "torch", "pip install 'longexposure[train]'"),
+    ],
+)
+def test_an_engine_that_is_not_installed_names_what_installs_it(checkpoint, without, name, package, installs):
     without(package)
     with pytest.raises(ResourceError) as caught:
         load_engine(checkpoint, engine=name)
     assert str(caught.value).startswith(f"--engine {name}: expected the package {package}, found none; run ")
-    assert "pip install 'longexposure[engines]'" in str(caught.value)
+    assert f"`{installs}`" in str(caught.value)
+
+
+def test_where_no_engine_is_left_those_that_would_do_are_named(checkpoint, without):
+    without("torch", "openvino")
+    with pytest.raises(ResourceError, match=r"computes it in bf16 \(openvino or torch\), found none"):
+        load_engine(checkpoint, precision="bf16")
+    checkpoint.with_suffix(".onnx").unlink()
+    with pytest.raises(ResourceError, match=r"m\.onnx beside it, or the package torch, found neither"):
+        load_engine(checkpoint)
 
 
 @pytest.mark.parametrize("name", ["openvino", "onnx"])

@@ -162,7 +162,12 @@ def test_the_check_of_command_lines_notices_a_wrong_one() -> None:
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=name_of)
 def test_options_named_in_the_text_exist(document: Path) -> None:
-    known = {option for _, command in leaves(APP) for p in command.params for option in p.opts}
+    known = {
+        option
+        for _, command in leaves(APP)
+        for p in command.params
+        for option in (*p.opts, *p.secondary_opts)
+    }
     known |= {option for p in APP.params for option in p.opts} | {"--help"}
     prose = re.sub(r"^```.*?^```", "", document.read_text(), flags=re.MULTILINE | re.DOTALL)
     for code in re.findall(r"`(longexposure [^`\n]*|--[a-z][^`\n]*)`", prose):
