@@ -63,7 +63,7 @@ class Source:
     path: str
     sha256: str
     format: str
-    """Format name as in the catalogue of formats: "tiff", "png", "xrm"."""
+    """Format name as in the catalogue of formats: "tiff", "png", "dicom"."""
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,7 @@ class Stored:
         """Grey values as the file's type can hold them: rounded, cut at its ends and its significant bits."""
         if pixels.dtype.name != self.computed:
             return pixels
-        if self.bits and pixels.max() > 2**self.bits - 1:
+        if self.bits and np.dtype(self.dtype).kind == "u" and pixels.max() > 2**self.bits - 1:
             return np.minimum(pixels, pixels.dtype.type(2**self.bits - 1))
         if self.dtype in (self.computed, "float64"):
             return pixels
@@ -152,9 +152,12 @@ class Stored:
     def _ends(self) -> tuple[int, int]:
         """The least and the greatest grey value that both the file's integers and float32 hold."""
         ends = np.iinfo(self.dtype)
-        return max(int(ends.min) - self.offset, -EXACT_FLOAT32), min(
-            int(ends.max) - self.offset, EXACT_FLOAT32
-        )
+        low, high = int(ends.min), int(ends.max)
+        if self.bits and low < 0:
+            low, high = -(2 ** (self.bits - 1)), 2 ** (self.bits - 1) - 1
+        elif self.bits:
+            high = 2**self.bits - 1
+        return max(low - self.offset, -EXACT_FLOAT32), min(high - self.offset, EXACT_FLOAT32)
 
 
 def computable(values: npt.NDArray[Any], *, where: str) -> tuple[Pixels, int]:

@@ -12,6 +12,7 @@ import pytest
 
 from longexposure.errors import InputError, LongExposureError, OutputError
 from longexposure.io import FORMATS, read_radiograph, writable_suffix, write_radiograph
+from longexposure.io.files import HEAD_BYTES
 from longexposure.radiograph import Radiograph, Resolution, Step
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "radiographs"
@@ -20,6 +21,7 @@ STACKS = [(2, 1, 1), (3, 5, 4), (4, 6, 3), (3, 4, 3), (5, 16, 9)]
 TAKES = {
     "tiff": {"dtypes": ("uint8", "uint16", "float32"), "shapes": SHAPES + STACKS},
     "png": {"dtypes": ("uint8", "uint16"), "shapes": SHAPES},
+    "dicom": {"dtypes": ("uint8", "uint16"), "shapes": SHAPES + STACKS},
 }
 WRITABLE = [name for name, form in FORMATS.items() if form.writes]
 CASES = [
@@ -152,7 +154,7 @@ def test_format_is_told_by_content_whatever_the_name(name, tmp_path):
 
 @pytest.mark.parametrize("name", FORMATS)
 def test_each_format_recognises_its_own_start_only(name, tmp_path):
-    start = example(name, tmp_path).read_bytes()[:16]
+    start = example(name, tmp_path).read_bytes()[:HEAD_BYTES]
     assert [other for other, form in FORMATS.items() if form.sniff(start)] == [name]
     assert FORMATS[name].name == name
     assert all(suffix == suffix.lower() and suffix.startswith(".") for suffix in FORMATS[name].suffixes)

@@ -104,7 +104,7 @@ def _read(file: _Stream, path: Path) -> Radiograph:
     head = file.read(HEAD_BYTES)
     if not head:
         raise damaged(str(path), expected="an image file", found="an empty file")
-    form = next((form for form in FORMATS.values() if form.sniff(head[:16])), None)
+    form = next((form for form in FORMATS.values() if form.sniff(head)), None)
     if form is None:
         raise _foreign(path, head, before[0])
     try:
@@ -193,7 +193,7 @@ def write_radiograph(
     try:
         write_together(contents, overwrite=overwrite)
     except LongExposureError as error:
-        if error.where == "PNG":
+        if error.where.lower() in FORMATS:
             raise OutputError(
                 where=str(path), expected=error.expected, found=error.found, advice=error.advice
             ) from error
@@ -317,9 +317,7 @@ def _not_a_file(path: Path, found: str, advice: str) -> InputError:
 def _foreign(path: Path, start: bytes, size: int) -> InputError:
     """The error for a file of no known format: what its start looks like, and what its name claims."""
     found = next((name for magic, name in _FOREIGN.items() if start.startswith(magic)), "")
-    if start[128:132] == b"DICM":
-        found = "a DICOM file"
-    elif not found and not any(start):
+    if not found and not any(start):
         found = f"{size} bytes that start with zeros"
     elif not found and all(32 <= byte < 127 or byte in b"\t\r\n" for byte in start):
         found = "a text file"

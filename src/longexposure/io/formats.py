@@ -8,6 +8,9 @@ from pathlib import Path
 from typing import BinaryIO
 
 from longexposure.errors import OutputError
+from longexposure.io.dicom import read_dicom
+from longexposure.io.dicom_layout import is_dicom
+from longexposure.io.dicom_writer import write_dicom
 from longexposure.io.png import is_png, read_png, write_png
 from longexposure.io.tiff import is_tiff, read_tiff
 from longexposure.io.tiff_writer import write_tiff
@@ -22,7 +25,7 @@ class Format:
     Attributes:
         name: as in `Source.format`.
         suffixes: lower case with the dot; the first is the one for new files.
-        sniff: whether a file with these first bytes is of this format.
+        sniff: whether a file with these first bytes (`HEAD_BYTES` of them) is of this format.
         read: the radiograph from the opened file, whose source gets its hash later; may raise
             `InputError`, and on a damaged file whatever its library raises, which `read_radiograph`
             turns into one.
@@ -52,6 +55,7 @@ FORMATS: dict[str, Format] = {
         Format("tiff", (".tif", ".tiff"), is_tiff, read_tiff, write_tiff, _OTHER_TIFF),
         Format("png", (".png",), is_png, read_png, write_png),
         Format("xrm", (".xrm", ".txrm"), is_xrm, read_xrm),
+        Format("dicom", (".dcm", ".dicom"), is_dicom, read_dicom, write_dicom, (".dcn", ".dic", ".ima")),
     )
 }
 """Every format by its name."""

@@ -36,8 +36,11 @@ _SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
 def is_tiff(start: bytes) -> bool:
-    """Whether a file that starts so is a TIFF or BigTIFF of either byte order."""
-    return start[:4] in _SIGNATURES
+    """Whether a file that starts so is a TIFF or BigTIFF of either byte order.
+
+    A DICOM file may begin like one: its preamble is free.
+    """
+    return start[:4] in _SIGNATURES and start[128:132] != b"DICM"
 
 
 def read_tiff(file: BinaryIO, source: Source) -> Radiograph:

@@ -1,0 +1,324 @@
+"""Reading DICOM and DICONDE (ASTM E2339), single and multi-frame, whose pixels are not compressed."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import math
+import os
+import struct
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import numpy as np
+
+from longexposure.errors import InputError
+from longexposure.io.checks import damaged, wrong_type
+from longexposure.io.dicom_layout import PIXEL_TAGS, DicomLayout, header_bytes, layout_of
+from longexposure.io.record import fields_of, radiograph_of
+from longexposure.radiograph import Pixels, Polarity, Radiograph, Source, Step, Stored, computable
+from longexposure.system import require
+
+if TYPE_CHECKING:
+    from pydicom import Dataset
+
+CREATOR, GROUP = "LONGEXPOSURE", 0x0099
+"""Private creator and group of the block that holds our record, in its first element."""
+
+ICON, SIGNATURES, PADDING = 0x00880200, 0xFFFAFFFA, 0xFFFCFFFC
+COMMENTS, SPACING, CHARACTERS = 0x00204000, 0x00280030, 0x00080005
+
+_SPACINGS = (SPACING, 0x00181164, 0x00182010)
+"""Pixel Spacing (of the object), Imager Pixel Spacing (of the detector), Nominal Scanned Pixel Spacing."""
+
+_FACTS = {
+    "component_id": 0x00100020,
+    "component_name": 0x00100010,
+    "component_manufactured": 0x00100030,
+    "material": 0x00102160,
+    "rescale_type": 0x00281054,
+}
+"""Texts. DICONDE gives the first four, which are the patient's in DICOM, these meanings (ASTM E2339)."""
+_NUMBERS = {"tube_kv": 0x00180060, "tube_ma": 0x00181151}
+_EXPOSURE_MS, _EXPOSURE_US, _SLOPE, _INTERCEPT = 0x00181150, 0x00188150, 0x00281053, 0x00281052
+_WHEN = ((0x0008002A,), (0x00080022, 0x00080032), (0x00080023, 0x00080033))
+"""Acquisition Date Time; date and time of acquisition; date and time of content."""
+
+
+@dataclass(frozen=True, eq=False)
+class DicomParts:
+    """What a DICOM file has beside its grey values, and how these lie in it.
+
+    Attributes:
+        header: the file without its pixels.
+        layout: where they lay.
+        allocated: bits of a sample in the file.
+        stored: of them, those that are the grey value's.
+        high: number of the highest of these.
+        extended: whether the bits above those of a negative value are set, as in a whole number of the
+            allocated size.
+        rest: bits that are none of the grey value's, such as an overlay's, as the samples hold them.
+        text: the comment on the image, which is its description.
+        description: of the radiograph that was read.
+        pitch_um: as its own attributes say.
+        exposure: the same.
+        record: ours, nothing where there was none.
+        history: of the radiograph that was read.
+        checksum: of its pixels.
+    """
+
+    header: bytes
+    layout: DicomLayout
+    allocated: int
+    stored: int
+    high: int
+    extended: bool = True
+    rest: Pixels | None = None
+    text: str = ""
+    description: str = ""
+    pitch_um: tuple[float, float] | None = None
+    exposure: Mapping[str, Any] = field(default_factory=dict)
+    record: str = ""
+    history: tuple[Step, ...] = ()
+    checksum: int = 0
+
+    def is_of(self, radiograph: Radiograph) -> bool:
+        """Whether a radiograph is the one that was read: the same pixels, and nothing was done to them."""
+        return radiograph.history == self.history and checksum(radiograph.pixels) == self.checksum
+
+
+def checksum(pixels: Pixels) -> int:
+    """Of grey values, their type and shape."""
+    told = zlib.crc32(f"{pixels.dtype} {pixels.shape}".encode())
+    for page in pixels if pixels.ndim == 3 else pixels[None]:
+        told = zlib.crc32(np.ascontiguousarray(page).view(np.uint8).data, told)
+    return told
+
+
+def read_dicom(file: BinaryIO, source: Source) -> Radiograph:
+    """Read all frames, as stored: neither rescale nor window is applied, MONOCHROME1 is not inverted.
+
+    The exposure says `exposure_s`, `tube_kv`, `tube_ma`, `acquired`, `component_id`, `component_name`,
+    `component_manufactured`, `material`, and `rescale_slope`, `rescale_intercept` and `rescale_type` where a
+    rescale is no identity; keys only where the file says something.
+
+    Raises:
+        InputError: damaged, cut off, compressed, of colour, or without pixels, with the way out.
+        ResourceError: pydicom is not installed.
+    """
+    require("pydicom", extra="dicom", where=source.path)
+    layout = layout_of(file, file.seek(0, os.SEEK_END), source.path)
+    header = header_bytes(file, layout)
+    head = Header(parsed(header), layout.order)
+    notes = list[str]()
+    values, facts = _Frames(head, layout, source.path).read(file, notes)
+    if head.raw(ICON) is not None:
+        notes.append("the icon, a reduced copy")
+    if head.raw(SIGNATURES) is not None:
+        notes.append("digital signatures, which hold for the source only")
+    pixels, offset = computable(values, where=source.path)
+    text, pitch, exposure = head.text(COMMENTS), head.pitch_um(), head.exposure()
+    record = head.record()
+    told = fields_of(record)
+    told = told and {**told, "exposure": {**exposure, **told["exposure"]}}
+    radiograph = radiograph_of(
+        pixels,
+        source,
+        text=text,
+        told={"exposure": exposure, **told},
+        resolution=None,
+        pitch_um=pitch,
+        rounded=lambda _: None,
+        polarity=head.polarity(source.path),
+    )
+    parts = DicomParts(
+        **facts,
+        header=header,
+        layout=layout,
+        text=text,
+        description=radiograph.description,
+        pitch_um=pitch,
+        exposure=exposure,
+        record=record,
+        history=radiograph.history,
+        checksum=checksum(pixels),
+    )
+    bits = parts.stored if parts.stored < 8 * values.itemsize and values.dtype.kind in "iu" else 0
+    stored = Stored(
+        "dicom", pixels.shape, values.dtype.name, offset, bits=bits, parts=parts, notes=tuple(notes)
+    )
+    return dataclasses.replace(radiograph, stored=stored)
+
+
+def in_um(millimetres: float) -> float:
+    """A length without the last digits, which the conversion makes up."""
+    return round(millimetres * 1000.0, 9)
+
+
+def parsed(header: bytes) -> Dataset:
+    """The data set of a header whose elements were counted."""
+    from pydicom import dcmread
+
+    return dcmread(io.BytesIO(header), force=True)
+
+
+class Header:
+    """Attributes of a data set, read from their bytes: the library warns of odd ones that it converts."""
+
+    def __init__(self, dataset: Dataset, order: str) -> None:
+        self.dataset, self.order = dataset, order
+
+    def raw(self, tag: int) -> bytes | None:
+        """The bytes of a value, empty for a sequence, None where there is none."""
+        if tag not in self.dataset:
+            return None
+        value = self.dataset.get_item(tag).value
+        return value if isinstance(value, bytes) else b""
+
+    def text(self, tag: int) -> str:
+        """A text without the blanks that fill it; letters of a set that is not known are shown as such."""
+        value = (self.raw(tag) or b"").rstrip(b"\0 ")
+        names = (self.raw(CHARACTERS) or b"").decode("latin-1").split("\\")
+        return value.decode(_encoding(names[0].strip(" \0")), errors="replace").strip()
+
+    def whole(self, tag: int, default: int = 0) -> int:
+        """A 16-bit number."""
+        value = self.raw(tag) or b""
+        return int(struct.unpack(self.order + "H", value)[0]) if len(value) == 2 else default
+
+    def decimals(self, tag: int) -> tuple[float, ...]:
+        """Numbers that are written as text, none where one is no number."""
+        try:
+            numbers = tuple(float(each) for each in (self.raw(tag) or b"").decode("ascii").split("\\"))
+        except ValueError:
+            return ()
+        return numbers if all(map(math.isfinite, numbers)) else ()
+
+    def pitch_um(self) -> tuple[float, float] | None:
+        """Pixel pitch (y, x) in um: rows apart, columns apart."""
+        for tag in _SPACINGS:
+            found = self.decimals(tag)
+            if len(found) == 2 and min(found) > 0:
+                y, x = map(in_um, found)
+                return (y, x) if min(y, x) > 0 else None
+        return None
+
+    def polarity(self, where: str) -> Polarity:
+        """What grey value zero is (raises InputError for colour)."""
+        name, samples = self.text(0x00280004), self.whole(0x00280002, 1)
+        if name not in ("MONOCHROME1", "MONOCHROME2") or samples != 1:
+            raise InputError(
+                where=where,
+                expected="MONOCHROME1 or MONOCHROME2",
+                found=f"{name or 'no photometric interpretation'}, {samples} sample(s) a pixel",
+                advice="export it as greyscale",
+            )
+        return "white-is-zero" if name == "MONOCHROME1" else "black-is-zero"
+
+    def exposure(self) -> dict[str, Any]:
+        """What the file says of exposure and component, keys only where it says something."""
+        facts: dict[str, Any] = {name: self.text(tag) for name, tag in _FACTS.items()}
+        for name, tag in _NUMBERS.items():
+            facts[name] = next(iter(self.decimals(tag)), None)
+        exact, rounded = self.decimals(_EXPOSURE_US), self.decimals(_EXPOSURE_MS)
+        facts["exposure_s"] = exact[0] / 1e6 if exact else rounded[0] / 1e3 if rounded else None
+        moments = ("T".join(filter(None, map(self.text, tags))) for tags in _WHEN if self.text(tags[0]))
+        facts["acquired"] = next(moments, None)
+        slope, intercept = (self.decimals(tag) for tag in (_SLOPE, _INTERCEPT))
+        if slope and intercept and (slope, intercept) != ((1.0,), (0.0,)):
+            facts |= {"rescale_slope": slope[0], "rescale_intercept": intercept[0]}
+        else:
+            del facts["rescale_type"]
+        return {name: value for name, value in facts.items() if value not in (None, "")}
+
+    def record(self) -> str:
+        """Our record, nothing where there is none."""
+        at = record_block(self)
+        return (self.raw(GROUP << 16 | at << 8 | 1) or b"").rstrip(b"\0 ").decode("latin-1") if at else ""
+
+
+def record_block(head: Header) -> int:
+    """The number of our block of private elements, 0 where there is none."""
+    return next((at for at in range(0x10, 0x100) if head.text(GROUP << 16 | at) == CREATOR), 0)
+
+
+def _encoding(name: str) -> str:
+    """Python's name for a character set of DICOM (PS3.3, C.12.1.1.2)."""
+    import codecs
+
+    from pydicom.charset import python_encoding
+
+    try:
+        return codecs.lookup(python_encoding.get(name, "latin-1")).name
+    except LookupError:
+        return "latin-1"
+
+
+class _Frames:
+    """How the samples of the frames lie in the file."""
+
+    def __init__(self, head: Header, layout: DicomLayout, where: str) -> None:
+        self.layout, self.where = layout, where
+        frames = head.text(0x00280008) or "1"
+        shape = (int(frames), head.whole(0x00280010), head.whole(0x00280011))
+        self.shape = shape
+        self.float = PIXEL_TAGS[layout.pixel_tag]
+        self.signed = head.whole(0x00280103) == 1
+        self.allocated = 8 * int(self.float[1:]) if self.float else head.whole(0x00280100)
+        self.stored = self.allocated if self.float else head.whole(0x00280101, self.allocated)
+        self.high = self.allocated - 1 if self.float else head.whole(0x00280102, self.stored - 1)
+        if self.allocated not in (8, 16, 32, 64):
+            raise wrong_type(where, f"{self.allocated}-bit samples")
+        if not 0 < self.stored <= self.high + 1 <= self.allocated:
+            found = f"{self.stored} bits up to bit {self.high} of {self.allocated}"
+            raise damaged(where, expected="bits of a sample that lie in it", found=found)
+
+    @property
+    def sample(self) -> np.dtype[Any]:
+        """As it lies in the file."""
+        return np.dtype(self.layout.order + (self.float or f"u{self.allocated // 8}"))
+
+    def read(self, file: BinaryIO, notes: list[str]) -> tuple[Pixels, dict[str, Any]]:
+        """All frames, (H, W) for one, (N, H, W) for more, and what `DicomParts` says of their samples."""
+        frames, sample, layout = self.shape[0], self.sample, self.layout
+        size = self.shape[1] * self.shape[2] * sample.itemsize
+        if (more := layout.end - layout.value - frames * size) > 1:  # one byte makes the length even
+            notes.append(f"{more} bytes behind the pixels")
+        plain = bool(self.float) or self.stored == self.allocated
+        kind = (
+            sample.newbyteorder("=")
+            if self.float
+            else np.dtype(f"{'i' if self.signed else 'u'}{sample.itemsize}")
+        )
+        values = np.empty(self.shape, kind)
+        raws, extended, zero = list[Pixels](), True, True
+        shift = self.high + 1 - self.stored
+        mask = ((1 << self.stored) - 1) << shift
+        sign = 1 << (self.stored - 1) if self.signed else 0
+        for index in range(frames):
+            file.seek(layout.value + index * size)
+            raw = (
+                np.frombuffer(file.read(size), sample)
+                .reshape(self.shape[1:])
+                .astype(sample.newbyteorder("="))
+            )
+            if plain:
+                values[index] = raw.view(kind)
+                continue
+            found = ((raw & raw.dtype.type(mask)) >> raw.dtype.type(shift)) ^ raw.dtype.type(sign)
+            values[index] = found.view(kind) - kind.type(sign)
+            rest = raw & ~raw.dtype.type(mask)
+            zero = zero and not rest.any()
+            extended = extended and shift == 0 and np.array_equal(raw, values[index].view(raw.dtype))
+            raws.append(rest)
+        kept = None if plain or extended or zero else np.stack(raws)
+        facts = {
+            "allocated": self.allocated,
+            "stored": self.stored,
+            "high": self.high,
+            "extended": plain or extended,
+            "rest": kept,
+        }
+        return (values[0] if frames == 1 else values), facts
