@@ -152,6 +152,11 @@ def read_dicom(file: BinaryIO, source: Source) -> Radiograph:
     return dataclasses.replace(radiograph, stored=stored)
 
 
+def swapped(data: bytes) -> bytes:
+    """The bytes of every 16-bit word in the other order."""
+    return np.frombuffer(data, np.uint16).byteswap().tobytes()
+
+
 def in_um(millimetres: float) -> float:
     """A length without the last digits, which the conversion makes up."""
     return round(millimetres * 1000.0, 9)
@@ -175,6 +180,9 @@ class Header:
         if tag not in self.dataset:
             return None
         value = self.dataset.get_item(tag).value
+        if tag == CHARACTERS and not isinstance(value, bytes):  # which the library converts at once
+            value = value if isinstance(value, str) else "\\".join(value or ())
+            return value.encode("latin-1", "replace")
         return value if isinstance(value, bytes) else b""
 
     def text(self, tag: int) -> str:
@@ -297,8 +305,12 @@ class _Frames:
         shift = self.high + 1 - self.stored
         mask = ((1 << self.stored) - 1) << shift
         sign = 1 << (self.stored - 1) if self.signed else 0
+        start = layout.value
+        if layout.swaps(self.allocated):
+            file.seek(start)
+            file, start = io.BytesIO(swapped(file.read(layout.end - start))), 0
         for index in range(frames):
-            file.seek(layout.value + index * size)
+            file.seek(start + index * size)
             raw = (
                 np.frombuffer(file.read(size), sample)
                 .reshape(self.shape[1:])

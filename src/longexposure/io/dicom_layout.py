@@ -64,6 +64,10 @@ class DicomLayout(NamedTuple):
     def explicit(self) -> bool:
         return self.syntax != IMPLICIT
 
+    def swaps(self, allocated: int) -> bool:
+        """Whether samples of so many bits lie in words of 16 bits, the second of two first (PS3.5, 8.1.1)."""
+        return allocated == 8 and self.syntax == BIG and self.pixel_vr == "OW"
+
 
 def is_dicom(start: bytes) -> bool:
     """Whether a file that starts so is DICOM: with preamble, or bare as older programs write it."""

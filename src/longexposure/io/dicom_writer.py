@@ -32,6 +32,7 @@ from longexposure.io.dicom import (
     in_um,
     parsed,
     record_block,
+    swapped,
 )
 from longexposure.io.dicom_layout import EXPLICIT, IMPLICIT, PIXEL_TAGS
 from longexposure.io.record import fields_of, record_json
@@ -332,6 +333,8 @@ def _capture(radiograph: Radiograph, samples: _Samples) -> Dataset:
         0x0020000E: ("UI", uids["series"]),
         0x00200011: ("IS", ""),
         0x00200013: ("IS", ""),
+        0x00200020: ("CS", ""),
+        0x00200060: ("CS", ""),
         0x00280002: ("US", 1),
     }
     if several:
@@ -341,8 +344,7 @@ def _capture(radiograph: Radiograph, samples: _Samples) -> Dataset:
             0x00280301: ("CS", "NO"),
             0x20500020: ("CS", "IDENTITY" if radiograph.polarity == "black-is-zero" else "INVERSE"),
         }
-        if samples.allocated > 8:
-            texts |= {0x00281052: ("DS", "0"), 0x00281053: ("DS", "1"), 0x00281054: ("LO", "US")}
+        texts |= {0x00281052: ("DS", "0"), 0x00281053: ("DS", "1"), 0x00281054: ("LO", "US")}
     for tag, (vr, value) in texts.items():
         put(dataset, tag, vr, value)
     return dataset
@@ -384,9 +386,12 @@ def _write(dataset: Dataset, samples: _Samples, file: BinaryIO, parts: DicomPart
         )
         head_of_pixels += vr.encode() + bytes(2)
     file.write(head_of_pixels + struct.pack(order + "I", samples.nbytes + odd))
-    for frame in samples.frames():
-        file.write(frame)
-    file.write(bytes(odd))
+    if layout and layout.swaps(samples.allocated):
+        file.write(swapped(b"".join(samples.frames()) + bytes(odd)))
+    else:
+        for frame in samples.frames():
+            file.write(frame)
+        file.write(bytes(odd))
     if behind:
         rest = DicomBytesIO()
         rest.is_implicit_VR, rest.is_little_endian = not explicit, order == "<"
