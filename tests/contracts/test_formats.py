@@ -22,6 +22,7 @@ TAKES = {
     "tiff": {"dtypes": ("uint8", "uint16", "float32"), "shapes": SHAPES + STACKS},
     "png": {"dtypes": ("uint8", "uint16"), "shapes": SHAPES},
     "dicom": {"dtypes": ("uint8", "uint16"), "shapes": SHAPES + STACKS},
+    "hdf5": {"dtypes": ("uint8", "uint16", "float32"), "shapes": SHAPES + STACKS},
 }
 WRITABLE = [name for name, form in FORMATS.items() if form.writes]
 CASES = [

@@ -61,8 +61,13 @@ class _Stream(io.BufferedReader):
         raise io.UnsupportedOperation("fileno")
 
 
-def read_radiograph(path: str | Path) -> Radiograph:
+def read_radiograph(path: str | Path, *, dataset: str | None = None) -> Radiograph:
     """Read one file; its format is told by its content, whatever its name.
+
+    Args:
+        path: the file.
+        dataset: path of the images in an HDF5 file, such as "/entry/data/data"; None takes the default of a
+            NeXus file or the only one. It is of no meaning for other formats.
 
     Returns:
         A radiograph of (H, W), or (N, H, W) for several pages, uint8, uint16 or float32 in native
@@ -76,7 +81,7 @@ def read_radiograph(path: str | Path) -> Radiograph:
     path = as_path(path, where="path")
     try:
         with _opened(path) as file:
-            return _read(file, path)
+            return _read(file, path, dataset)
     except MemoryError as error:
         raise ResourceError(
             where=str(path),
@@ -98,7 +103,7 @@ def read_finite(path: str | Path) -> Radiograph:
     return radiograph
 
 
-def _read(file: _Stream, path: Path) -> Radiograph:
+def _read(file: _Stream, path: Path, dataset: str | None) -> Radiograph:
     """What a file holds; its head alone tells the format, so that foreign files cost nothing."""
     before = _state(file)
     head = file.read(HEAD_BYTES)
@@ -109,7 +114,8 @@ def _read(file: _Stream, path: Path) -> Radiograph:
         raise _foreign(path, head, before[0])
     try:
         file.seek(0)
-        radiograph = form.read(file, Source(path=str(path), sha256="", format=form.name))
+        named = {"dataset": dataset} if form.datasets else {}
+        radiograph = form.read(file, Source(path=str(path), sha256="", format=form.name), **named)
     except (LongExposureError, MemoryError):
         raise
     except Exception as error:  # on damaged files the libraries raise whatever comes

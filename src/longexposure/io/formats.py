@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
 
 from longexposure.errors import OutputError
 from longexposure.io.dicom import read_dicom
 from longexposure.io.dicom_layout import is_dicom
 from longexposure.io.dicom_writer import write_dicom
+from longexposure.io.hdf5 import is_hdf5, read_hdf5
+from longexposure.io.hdf5_writer import write_hdf5
 from longexposure.io.png import is_png, read_png, write_png
 from longexposure.io.tiff import is_tiff, read_tiff
 from longexposure.io.tiff_writer import write_tiff
 from longexposure.io.xrm import is_xrm, read_xrm
-from longexposure.radiograph import Radiograph, Source
+from longexposure.radiograph import Radiograph
 
 
 @dataclass(frozen=True)
@@ -26,20 +27,22 @@ class Format:
         name: as in `Source.format`.
         suffixes: lower case with the dot; the first is the one for new files.
         sniff: whether a file with these first bytes (`HEAD_BYTES` of them) is of this format.
-        read: the radiograph from the opened file, whose source gets its hash later; may raise
+        read: the radiograph from the opened file and its source, which gets its hash later; may raise
             `InputError`, and on a damaged file whatever its library raises, which `read_radiograph`
             turns into one.
         write: the radiograph into a file open for writing, None for a format that is only read; takes
             `compress` (see `write_radiograph`).
         found: further suffixes of files that are read and found in folders, never written.
+        datasets: whether a file may hold several images, of which `read` takes one by its path.
     """
 
     name: str
     suffixes: tuple[str, ...]
     sniff: Callable[[bytes], bool]
-    read: Callable[[BinaryIO, Source], Radiograph]
+    read: Callable[..., Radiograph]
     write: Callable[..., None] | None = None
     found: tuple[str, ...] = ()
+    datasets: bool = False
 
     @property
     def writes(self) -> bool:
@@ -56,6 +59,9 @@ FORMATS: dict[str, Format] = {
         Format("png", (".png",), is_png, read_png, write_png),
         Format("xrm", (".xrm", ".txrm"), is_xrm, read_xrm),
         Format("dicom", (".dcm", ".dicom"), is_dicom, read_dicom, write_dicom, (".dcn", ".dic", ".ima")),
+        Format(
+            "hdf5", (".h5", ".hdf5", ".nxs", ".hdf"), is_hdf5, read_hdf5, write_hdf5, (".nx5", ".nexus"), True
+        ),
     )
 }
 """Every format by its name."""

@@ -58,7 +58,7 @@ def imagej_pitch(text: str, x: float, y: float, *, without_unit: Pitch | None) -
     name = values.get("unit", "").strip()
     if not name:
         return without_unit
-    across, down = _micrometres(name), _micrometres(values.get("yunit", name))
+    across, down = micrometres(name), micrometres(values.get("yunit", name))
     if not (x > 0 and y > 0 and across and down):
         return None
     if across == down == _INCH:
@@ -133,7 +133,7 @@ def whole_shape(text: str) -> str:
     return json.dumps({key: value for key, value in values.items() if key != "truncated"})
 
 
-def _micrometres(unit: str) -> float | None:
+def micrometres(unit: str) -> float | None:
     """Length of a unit in um, None for what is none; ImageJ writes a micro sign as escaped digits."""
     name = re.sub(r"\\u([0-9A-Fa-f]{4})", lambda found: chr(int(found[1], 16)), unit).strip()
     return _MICROMETRES.get(name, _MICROMETRES.get(name.lower()))
@@ -141,7 +141,7 @@ def _micrometres(unit: str) -> float | None:
 
 def _length(pixels: ElementTree.Element, name: str) -> float:
     """A physical size in um; 0 where it is missing, no length or no number above 0."""
-    unit = _micrometres(pixels.get(f"{name}Unit", "um"))
+    unit = micrometres(pixels.get(f"{name}Unit", "um"))
     try:
         length = float(pixels.get(name, "")) * (unit or 0.0)
     except ValueError:
