@@ -92,6 +92,7 @@ class Stored:
         axes: length by name of the axes beside y and x, where there are several ("T", "Z", "C").
         parts: what the format's reader hands to its writer.
         notes: what is not carried over or not kept, each in a few words.
+        warnings: what the format did to the grey values, each in a few words.
     """
 
     format: str
@@ -102,6 +103,7 @@ class Stored:
     axes: Mapping[str, int] = field(default_factory=dict)
     parts: Any = None
     notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     @property
     def computed(self) -> str:
@@ -117,6 +119,8 @@ class Stored:
             facts["axes"] = dict(self.axes)
         if self.notes:
             facts["not_carried_over"] = list(self.notes)
+        if self.warnings:
+            facts["of_the_source"] = list(self.warnings)
         return facts
 
     def fitted(self, pixels: Pixels) -> Pixels:

@@ -19,6 +19,7 @@ from longexposure.cli.options import (
     Command,
     CompressOption,
     ConfigOption,
+    DatasetOption,
     DeviceOption,
     EngineOption,
     JsonOption,
@@ -71,6 +72,7 @@ def enhance(
     report_place: ReportPlaceOption = None,
     sidecar: SidecarOption = False,
     compress: CompressOption = None,
+    dataset: DatasetOption = None,
     json_file: JsonOption = None,
     quiet: QuietOption = False,
     dry_run: Annotated[
@@ -104,6 +106,7 @@ def enhance(
                 compress=compress,
                 bad_pixels=faulty,
                 masks=bad_pixel_masks,
+                dataset=dataset,
                 on_job=lambda done, total, job: shown_progress.part(done, f"of {total}, {job.name}"),
             )
         batch = Batch(jobs, quiet=quiet, to_stderr=to_stderr)
@@ -128,6 +131,7 @@ def enhance(
                 compress=compress,
                 bad_pixels=faulty,
                 masks=bad_pixel_masks,
+                dataset=dataset,
                 on_progress=batch.at_work,
             )
             try:
@@ -142,6 +146,7 @@ def enhance(
 def info(
     file: Annotated[Path, typer.Argument(help="A radiograph, a checkpoint or a noise calibration (.toml).")],
     *,
+    dataset: DatasetOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Say what the tool sees in an image, a checkpoint or a noise calibration."""
@@ -156,14 +161,14 @@ def info(
         header = read_header(file)
         facts |= {"sha256": sha256_of(file), "bytes": file.stat().st_size, **header.model_dump()}
     else:
-        facts |= _image_facts(file)
+        facts |= _image_facts(file, dataset)
     if as_json:
         echo(json_text(facts))
     else:
         print_facts(facts)
 
 
-def _image_facts(path: Path) -> dict[str, Any]:
+def _image_facts(path: Path, dataset: str | None) -> dict[str, Any]:
     """Facts of the file, and of its first page's grey values; warnings are those of the default model."""
     import numpy as np
 
@@ -174,13 +179,14 @@ def _image_facts(path: Path) -> dict[str, Any]:
     from longexposure.models.registry import DEFAULT, find_weights
     from longexposure.noise.words import in_words
 
-    radiograph = read_radiograph(path)
+    radiograph = read_radiograph(path, dataset=dataset)
     page = radiograph.pixels if radiograph.pixels.ndim == 2 else radiograph.pixels[0]
     found = examine(page, where=str(path))
     left = page[~found.aside.mask.within()] if found.aside.mask.count else page
     trained = conditions_of(read_header(find_weights(DEFAULT)), model=DEFAULT)
     source = radiograph.source
     enhanced = [f"enhanced before ({by}): {ENHANCED_TWICE}"] if (by := radiograph.enhanced_by) else []
+    stored_warnings = radiograph.stored.warnings if radiograph.stored else ()
     return {
         "format": source.format if source else None,
         "sha256": source.sha256 if source else None,
@@ -206,7 +212,7 @@ def _image_facts(path: Path) -> dict[str, Any]:
                 "pixels": found.set_aside,
             },
             "grey map": dataclasses.asdict(found.grey),
-            "warnings": [*enhanced, *found.warnings(trained, radiograph.enhanced_by)],
+            "warnings": [*enhanced, *stored_warnings, *found.warnings(trained, radiograph.enhanced_by)],
         },
     }
 

@@ -51,6 +51,10 @@ EngineOption = Annotated[
     typer.Option(help="What computes: torch, openvino, onnx; auto: a GPU, else the first that is exact."),
 ]
 IncludeOption = Annotated[list[str] | None, typer.Option(help="Pattern of pairs to take; repeatable.")]
+DatasetOption = Annotated[
+    str | None,
+    typer.Option(metavar="PATH", help="Path of the images in HDF5 files; default: its own."),
+]
 JsonOption = Annotated[
     Path | None, typer.Option("--json", metavar="FILE", help='Write the results as JSON; "-" is stdout.')
 ]

@@ -35,6 +35,7 @@ class EnhanceSettings(BaseModel):
         report-images: beside the page, a folder from which it shows every image whole.
         sidecar: write histories as JSON beside the images.
         compress: none, deflate, lzw, zstd, packbits, lzma.
+        dataset: path of the images in HDF5 files.
         json: results as JSON.
         quiet: say nothing but warnings and errors.
         settle: `watch`: seconds between two looks at a file.
@@ -62,6 +63,7 @@ class EnhanceSettings(BaseModel):
     report_images: Annotated[bool, Field(alias="report-images")] = True
     sidecar: bool = False
     compress: str | None = None
+    dataset: str | None = None
     json_file: Annotated[str | None, Field(alias="json")] = None
     quiet: bool = False
     settle: Annotated[float, Field(ge=0, le=3600)] = 1.0

@@ -130,6 +130,7 @@ def enhance_files(
     compress: str | None = None,
     bad_pixels: DefectMap | None = None,
     masks: bool = False,
+    dataset: str | None = None,
     on_progress: Told | None = None,
 ) -> Iterator[FileResult]:
     """Enhance files into a folder, in their order; a bad file is reported and the others go on.
@@ -152,6 +153,7 @@ def enhance_files(
         compress: compression of TIFFs, see `write_radiograph`; None keeps each file's own.
         bad_pixels: faulty pixels that are known, which are filled besides those found.
         masks: write what every pixel is beside the image too, see `mask_path`.
+        dataset: path of the images in HDF5 files, see `read_radiograph`.
         on_progress: is told how far the file is that is computed.
 
     Raises:
@@ -180,6 +182,7 @@ def enhance_files(
             compress=compress,
             bad_pixels=bad_pixels,
             masks=masks,
+            dataset=dataset,
         )
     waiting = [job for job in jobs if job.waits]
     with contextlib.closing(
@@ -190,6 +193,7 @@ def enhance_files(
             compress=compress,
             bad_pixels=bad_pixels,
             masks=masks,
+            dataset=dataset,
             on_progress=on_progress,
         )
     ) as pipeline:
@@ -266,13 +270,14 @@ class _Pipeline:
         compress: str | None,
         bad_pixels: DefectMap | None,
         masks: bool,
+        dataset: str | None,
         on_progress: Told | None,
         ended: Callable[[], bool] = lambda: False,
     ) -> None:
         self._ended = ended
         self._noise, self._strength = noise, strength
         self._sidecar, self._compress = sidecar, compress
-        self._bad_pixels, self._masks = bad_pixels, masks
+        self._bad_pixels, self._masks, self._dataset = bad_pixels, masks, dataset
         self._tell: Told = on_progress or (lambda job, stage, share: None)
         self._reader = ThreadPoolExecutor(1, "longexposure-reader")
         self._writer = ThreadPoolExecutor(1, "longexposure-writer")
@@ -379,7 +384,7 @@ class _Pipeline:
 
     def _read(self, job: Job) -> _Measured:
         """Read and measure a file (raises InputError where it does not suit the noise that is given)."""
-        before = read_radiograph(job.source)
+        before = read_radiograph(job.source, dataset=self._dataset)
         started, statistics = time.perf_counter(), []
         pages = pages_of(before.pixels)
         given = None
@@ -400,6 +405,8 @@ class _Pipeline:
         warnings = [text for found in statistics for text in found.warnings(trained, before.enhanced_by)]
         if before.enhanced_by:
             warnings.append(f"enhanced before ({before.enhanced_by}): {ENHANCED_TWICE}")
+        if before.stored is not None:
+            warnings += before.stored.warnings
         if before.stored is not None and before.stored.notes:
             warnings.append(f"not carried over: {'; '.join(before.stored.notes)}")
         result = {
@@ -418,7 +425,8 @@ class _Pipeline:
         source = {"source_sha256": before.source.sha256} if before.source else {}
         given = self._bad_pixels
         faulty = {"bad_pixels_given": given.sha256, "bad_pixel_map": given.reference()} if given else {}
-        step = replace(step, settings={**step.settings, **source, **told, **faulty})
+        named = {} if self._dataset is None else {"dataset": self._dataset}
+        step = replace(step, settings={**step.settings, **source, **told, **faulty, **named})
         after = replace(after, history=(*before.history, step))
         with failing_as_output_error(job.target):
             job.target.parent.mkdir(parents=True, exist_ok=True)

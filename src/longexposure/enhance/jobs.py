@@ -67,6 +67,7 @@ def plan_files(
     compress: str | None = None,
     bad_pixels: DefectMap | None = None,
     masks: bool = False,
+    dataset: str | None = None,
     on_job: Callable[[int, int, Job], None] | None = None,
 ) -> list[Job]:
     """Say what `enhance_files` would do with each file; nothing is written and no model loaded.
@@ -88,6 +89,7 @@ def plan_files(
         compress: as `enhance_files`; it counts where one is asked for.
         bad_pixels: as `enhance_files`.
         masks: whether masks of bad pixels are to lie beside the images.
+        dataset: as `enhance_files`; it counts where one is named.
         on_job: called with the number of files that were looked at, of how many, and the latest.
 
     Raises:
@@ -105,7 +107,7 @@ def plan_files(
         ]
         if there and job.error is None:
             settings = settings or settings_of(
-                enhancer, noise, strength=strength, compress=compress, bad_pixels=bad_pixels
+                enhancer, noise, strength=strength, compress=compress, bad_pixels=bad_pixels, dataset=dataset
             )
             jobs[index] = looked_at(job, settings, force=force, sidecar=sidecar, masks=masks)
         if on_job is not None:
@@ -170,6 +172,7 @@ def settings_of(
     strength: float,
     compress: str | None,
     bad_pixels: DefectMap | None = None,
+    dataset: str | None = None,
 ) -> dict[str, Any]:
     """What the history of an enhanced file must say for it to be what would be made.
 
@@ -193,6 +196,7 @@ def settings_of(
         precision = loaded.engine.info.precision if loaded.engine.info else None
     settings |= {"bad_pixels_given": None if bad_pixels is None else bad_pixels.sha256}
     settings |= {} if compress is None else {"compress": compress}
+    settings |= {} if dataset is None else {"dataset": dataset}
     settings |= {"model": model} if weights_sha256 is None else {"weights_sha256": weights_sha256}
     if precision is not None:
         settings |= {"precision": precision}

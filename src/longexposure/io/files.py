@@ -26,6 +26,7 @@ from longexposure.errors import (
 )
 from longexposure.io.checks import check_finite, damaged, reason_of
 from longexposure.io.formats import FORMATS, format_of_suffix, writer_for
+from longexposure.io.plain import RAW_SUFFIXES, raw_sidecar
 from longexposure.io.record import record_fields
 from longexposure.io.segments import check_compression
 from longexposure.io.writing import Content, write_together
@@ -110,6 +111,8 @@ def _read(file: _Stream, path: Path, dataset: str | None) -> Radiograph:
     if not head:
         raise damaged(str(path), expected="an image file", found="an empty file")
     form = next((form for form in FORMATS.values() if form.sniff(head)), None)
+    if raw_sidecar(path) is not None or (form is None and path.suffix.lower() == RAW_SUFFIXES[0]):
+        form = FORMATS["raw"]  # which nothing in its content tells
     if form is None:
         raise _foreign(path, head, before[0])
     try:

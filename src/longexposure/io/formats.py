@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from longexposure.errors import OutputError
+from longexposure.io import plain
 from longexposure.io.dicom import read_dicom
 from longexposure.io.dicom_layout import is_dicom
 from longexposure.io.dicom_writer import write_dicom
@@ -62,6 +63,12 @@ FORMATS: dict[str, Format] = {
         Format(
             "hdf5", (".h5", ".hdf5", ".nxs", ".hdf"), is_hdf5, read_hdf5, write_hdf5, (".nx5", ".nexus"), True
         ),
+        Format("npy", (".npy",), plain.is_npy, plain.read_npy),
+        Format("pgm", (".pgm", ".ppm", ".pnm"), plain.is_pgm, plain.read_pgm),
+        Format("bmp", (".bmp",), plain.is_bmp, plain.read_bmp),
+        Format("jpeg", (".jpg", ".jpeg"), plain.is_jpeg, plain.read_jpeg),
+        Format("his", (".his",), plain.is_his, plain.read_his),
+        Format("raw", plain.RAW_SUFFIXES, lambda start: False, plain.read_raw),
     )
 }
 """Every format by its name."""

@@ -38,6 +38,8 @@ LARGEST_BESIDE = 32 * 2**20
 
 _MOST_OBJECTS = 10_000
 _MOST_LINKS = 16
+_FLAGS, _WRITING = 11, 0b101
+"""Where a superblock of version 3 has its consistency flags, and those of a writer (HDF5 format, II.A)."""
 _SMALL_CHUNK = 64 * 2**20
 _SECONDS = {"s": 1.0, "sec": 1.0, "second": 1.0, "seconds": 1.0, "ms": 1e-3}
 
@@ -142,17 +144,21 @@ def read_hdf5(file: BinaryIO, source: Source, dataset: str | None = None) -> Rad
 def _opened(file: BinaryIO, where: str) -> h5py.File:
     import h5py
 
+    file.seek(0)
+    superblock = file.read(_FLAGS + 1)
+    if (
+        superblock[8:9] == b"\3" and superblock[_FLAGS] & _WRITING
+    ):  # not looked at where Python reads the bytes
+        raise InputError(
+            where=where,
+            expected="an HDF5 file that is closed",
+            found="one that is being written, or whose writer ended without closing it",
+            advice="wait until the program that writes it is done, or run `h5clear -s` on a copy",
+        )
     try:
         return h5py.File(file, "r")
     except OSError as error:
         said = reason_of(error)
-        if "already open for write" in str(error) or "consistency flags" in str(error):
-            raise InputError(
-                where=where,
-                expected="an HDF5 file that is closed",
-                found="one that is being written, or whose writer ended without closing it",
-                advice="wait until the program that writes it is done; or run `h5clear -s` on a copy",
-            ) from error
         if "truncated" in str(error):
             raise InputError(
                 where=where,
@@ -242,10 +248,9 @@ def _values(data: Any, *, size: int, where: str) -> Pixels:
             found=f"dataset {data.name} without any, perhaps still to come",
             advice="wait until the program that writes it is done",
         )
-    packed = bool(_filter_codes(data))
-    check_plausible(where, needed=needed, stored=stored, packed=packed)
     if data.chunks is not None:
         _check_chunks(data, needed=needed, where=where)
+    check_plausible(where, needed=needed, stored=stored, packed=bool(_filter_codes(data)))
     shape, chunk = data.shape, (data.chunks or (1,) * data.ndim)
     values = np.empty(shape, data.dtype.newbyteorder("="))
     step = chunk[-3] if len(shape) > 2 else 1
