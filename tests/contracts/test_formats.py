@@ -5,10 +5,12 @@ from __future__ import annotations
 import errno
 import os
 import random
+import struct
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from longexposure.errors import InputError, LongExposureError, OutputError
 from longexposure.io import FORMATS, read_radiograph, writable_suffix, write_radiograph
@@ -24,6 +26,8 @@ TAKES = {
     "dicom": {"dtypes": ("uint8", "uint16"), "shapes": SHAPES + STACKS},
     "hdf5": {"dtypes": ("uint8", "uint16", "float32"), "shapes": SHAPES + STACKS},
 }
+TOLD = [name for name in FORMATS if name != "raw"]
+"""Formats that their content tells; of raw samples a TOML beside them does."""
 WRITABLE = [name for name, form in FORMATS.items() if form.writes]
 CASES = [
     pytest.param(name, dtype, shape, id=f"{name}-{dtype}-{'x'.join(map(str, shape))}")
@@ -55,8 +59,28 @@ def example(name: str, folder: Path) -> Path:
     """A sound file of each format."""
     if name == "xrm":
         return EXAMPLES / "txrm_test_chip_tomo.txrm"
+    if not FORMATS[name].writes:
+        return only_read(name, folder / f"sound{FORMATS[name].suffixes[0]}")
     path = folder / f"sound{FORMATS[name].suffixes[0]}"
     return write_radiograph(Radiograph(grey("uint16", (24, 20)), description="sound"), path)
+
+
+def only_read(name: str, path: Path) -> Path:
+    """A sound file of a format that is never written."""
+    pixels = grey("uint16" if name in ("npy", "his", "raw", "pgm") else "uint8", (24, 20))
+    if name == "npy":
+        np.save(path, pixels)
+    elif name == "raw":
+        path.write_bytes(pixels.tobytes())
+        path.with_name(path.name + ".toml").write_text('shape = [24, 20]\ntype = "uint16"\n')
+    elif name == "his":
+        head = struct.pack("<HHHIHHHHHHHdH", 0x7000, 68, 100, 0, 32, 1, 1, 20, 24, 1, 0, 4e5, 4)
+        path.write_bytes(head.ljust(68, b"\0") + bytes(32) + pixels.tobytes())
+    elif name == "pgm":
+        path.write_bytes(b"P5 20 24 65535\n" + pixels.byteswap().tobytes())
+    else:
+        Image.fromarray(pixels).save(path)
+    return path
 
 
 @pytest.mark.parametrize(("name", "dtype", "shape"), CASES)
@@ -144,7 +168,7 @@ def test_second_copy_of_what_was_read_is_the_same_file(name, tmp_path):
     assert first.read_bytes() == second.read_bytes()
 
 
-@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("name", TOLD)
 def test_format_is_told_by_content_whatever_the_name(name, tmp_path):
     sound = example(name, tmp_path)
     for suffix in (".tif", ".png", ".xrm", ".dat", ""):
@@ -153,7 +177,7 @@ def test_format_is_told_by_content_whatever_the_name(name, tmp_path):
         assert read_radiograph(renamed).source.format == name
 
 
-@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("name", TOLD)
 def test_each_format_recognises_its_own_start_only(name, tmp_path):
     start = example(name, tmp_path).read_bytes()[:HEAD_BYTES]
     assert [other for other, form in FORMATS.items() if form.sniff(start)] == [name]
@@ -225,7 +249,7 @@ def test_failure_leaves_no_file_and_the_old_one(  # noqa: PLR0917
         assert path.read_bytes() == b"precious"
 
 
-@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("name", TOLD)
 def test_damaged_file_gives_one_input_error_or_a_valid_radiograph(name, tmp_path, capfd):
     sound = example(name, tmp_path).read_bytes()
     rng = random.Random(7)
@@ -240,7 +264,7 @@ def test_damaged_file_gives_one_input_error_or_a_valid_radiograph(name, tmp_path
     assert capfd.readouterr() == ("", "")
 
 
-@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("name", TOLD)
 def test_file_cut_off_anywhere_is_refused_or_complete(name, tmp_path, capfd):
     sound = example(name, tmp_path)
     data, pixels = sound.read_bytes(), read_radiograph(sound).pixels

@@ -61,7 +61,7 @@ def test_paths_may_be_text_or_path(kind, tmp_path):
         (bytes(1), "zeros"),
         (bytes(5000), "5000 bytes that start with zeros"),
         (b"x,y\r\n1,2\r\n", "a text file"),
-        (b"\xff\xd8\xff\xe0rest", "a JPEG"),
+        (b"\xff\xd8\xff\xe0rest", "a JPEG that is cut off"),
         (b"\x89HDF\r\n\x1a\n", "an HDF5 file that can be opened"),
         (b"\x89HDF\r\n", "an HDF5 file"),
         (bytes(128) + b"DICM", "cut off"),
