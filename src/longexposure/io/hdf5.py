@@ -98,15 +98,16 @@ def read_hdf5(file: BinaryIO, source: Source, dataset: str | None = None) -> Rad
     size, notes = file.seek(0, os.SEEK_END), list[str]()
     with _opened(file, source.path) as h5:
         tree = _Tree(h5, source.path)
-        name = tree.path_of(dataset) if dataset is not None else tree.default()
-        data = tree.images(name)
+        data = tree.images(tree.path_of(dataset) if dataset is not None else tree.default())
+        name, homes = tree.names_of(data)
         values = _values(data, size=size, where=source.path)
         top = top_of(h5, name)
         text, record = (
             _text(top["title"] if _inside(top, "title") else None),
             record_in(top),
         )
-        pitch, exposure = _pitch_um(data.parent), _exposure(data.parent)
+        pitch = next(filter(None, map(_pitch_um, homes)), None)
+        exposure = next(filter(None, map(_exposure, homes)), {})
         parts = Hdf5Parts(
             beside=tree.beside(name, notes),
             name=name,
@@ -407,6 +408,21 @@ class _Tree:
                 advice="save one channel of it",
             )
         return data
+
+    def names_of(self, data: Any) -> tuple[str, list[Any]]:
+        """The first path of a dataset, and the groups in which it lies: NXdata and NXdetector, say."""
+        import h5py
+
+        address = int(h5py.h5o.get_info(data.id).addr)
+        first, homes = data.name, list[Any]()
+        for path, one in self.objects():
+            if int(h5py.h5o.get_info(one.id).addr) == address:
+                first = path
+            elif isinstance(one, h5py.Group):
+                inner = (one[name] for name in one if _inside(one, name))
+                if any(int(h5py.h5o.get_info(each.id).addr) == address for each in inner):
+                    homes.append(one)
+        return first, homes
 
     def beside(self, name: str, notes: list[str]) -> bytes:
         """All but the values of the images and our record, as a file; what is too large is noted."""
