@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import posixpath
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
@@ -44,19 +45,26 @@ def write_hdf5(radiograph: Radiograph, file: BinaryIO, *, compress: str | None =
     parts: Hdf5Parts | None = stored.parts if stored else None
     layout = parts or _nexus(radiograph)
     with h5py.File(file, "w") as out, h5py.File(io.BytesIO(layout.beside), "r") as beside:
-        _copy(beside["/"], out["/"])
+        others = _copy(beside["/"], out["/"], images=layout.name)
         data = _images(radiograph, out, layout, compress=compress)
+        for name in others:
+            out[name] = data
         copy_attributes(beside[layout.name], data, [])
         record = _record(radiograph, layout)
         if record:
             _process(top_of(out, data.name), record)
 
 
-def _copy(one: Any, other: Any) -> None:
-    """A group's content, in the order of names; objects with several names keep them."""
+def _copy(one: Any, other: Any, *, images: str) -> list[str]:
+    """A group's content but the images, in the order of names; objects with several names keep them.
+
+    Returns:
+        Further paths of the images.
+    """
     import h5py
 
-    places: dict[int, str] = {}
+    places, others = dict[int, str](), list[str]()
+    left_out = int(h5py.h5o.get_info(one[images].id).addr)
 
     def visit(here: Any, there: Any) -> None:
         copy_attributes(here, there, [])
@@ -67,19 +75,22 @@ def _copy(one: Any, other: Any) -> None:
                 continue
             inner = here[name]
             address = int(h5py.h5o.get_info(inner.id).addr)
+            if address == left_out:
+                path = posixpath.join(there.name, name)
+                others += [path] if path != images else []
+                continue
             if address in places:
                 there[name] = there.file[places[address]]
                 continue
-            places[address] = inner.name
+            places[address] = posixpath.join(there.name, name)
             if isinstance(inner, h5py.Group):
                 visit(inner, there.create_group(name))
-            elif inner.shape is None:  # the place of the images
-                continue
             else:
                 here.copy(name, there)
 
     places[int(h5py.h5o.get_info(one.id).addr)] = "/"
     visit(one, other)
+    return others
 
 
 def _images(radiograph: Radiograph, out: h5py.File, parts: Hdf5Parts, *, compress: str | None) -> Any:
