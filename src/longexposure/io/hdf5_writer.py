@@ -77,7 +77,7 @@ def _copy(one: Any, other: Any, *, images: str) -> list[str]:
             address = int(h5py.h5o.get_info(inner.id).addr)
             if address == left_out:
                 path = posixpath.join(there.name, name)
-                others += [path] if path != images else []
+                others.extend([path] if path != images else [])
                 continue
             if address in places:
                 there[name] = there.file[places[address]]
