@@ -63,7 +63,7 @@ def items(path: Path) -> dict[str, object]:
                 )
             else:
                 said[name] = sorted(set(one) - {"longexposure"})
-                for each in one:
+                for each in said[name]:
                     link = one.get(each, getlink=True)
                     said[f"{name}>{each}"] = type(link).__name__, getattr(link, "path", "")
 
