@@ -197,7 +197,7 @@ def test_images_in_other_files_are_never_opened(tmp_path):
 
 
 def test_what_is_large_beside_the_images_is_left_out_and_said(tmp_path, monkeypatch):
-    monkeypatch.setattr(hdf5, "LARGEST_BESIDE", 500)
+    monkeypatch.setattr(hdf5, "LARGEST_BESIDE", 300)
     radiograph = read_radiograph(nexus(tmp_path / "a.h5"), dataset="/entry/instrument/detector/flats")
     assert radiograph.stored.notes == ("/entry/data/images, which is large or lies in another file",)
 
