@@ -15,6 +15,7 @@ from longexposure.cli.options import (
     Command,
     CompressOption,
     ConfigOption,
+    DatasetOption,
     DeviceOption,
     EngineOption,
     ModelOption,
@@ -62,6 +63,7 @@ def watch(
     recursive: RecursiveOption = False,
     sidecar: SidecarOption = False,
     compress: CompressOption = None,
+    dataset: DatasetOption = None,
     settle: Annotated[
         float,
         typer.Option(
@@ -113,6 +115,7 @@ def watch(
         masks=bad_pixel_masks,
         sidecar=sidecar,
         compress=compress,
+        dataset=dataset,
     )
     choice = ModelChoice(model, engine=engine, device=device, precision=precision)
     teller = _Teller(log, quiet=quiet)

@@ -216,6 +216,7 @@ def enhance_as_they_come(
     compress: str | None = None,
     bad_pixels: DefectMap | None = None,
     masks: bool = False,
+    dataset: str | None = None,
     ended: Callable[[], bool] = lambda: False,
 ) -> Iterator[FileResult]:
     """`enhance_files` for jobs of which nobody knows how many come: each is taken when the one before begins.
@@ -229,6 +230,7 @@ def enhance_as_they_come(
         compress: as `enhance_files`.
         bad_pixels: as `enhance_files`.
         masks: as `enhance_files`.
+        dataset: as `enhance_files`.
         ended: asked before each job; where it says so, the job at hand was the last, whatever was taken.
     """
     with contextlib.closing(
@@ -239,6 +241,7 @@ def enhance_as_they_come(
             compress=compress,
             bad_pixels=bad_pixels,
             masks=masks,
+            dataset=dataset,
             on_progress=None,
             ended=ended,
         )

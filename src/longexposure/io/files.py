@@ -36,14 +36,12 @@ HEAD_BYTES = 4096
 """So much of a file is read to tell what it is."""
 
 _FOREIGN = {
-    b"\xff\xd8\xff": "a JPEG",
     b"GIF8": "a GIF",
     b"BM": "a BMP",
     b"\x89HDF": "an HDF5 file",
     b"%PDF": "a PDF",
     b"PK\3\4": "a ZIP archive",
     b"\x1f\x8b": "a gzip archive",
-    b"\x93NUMPY": "a NumPy array",
 }
 
 

@@ -68,7 +68,7 @@ FORMATS: dict[str, Format] = {
         Format("bmp", (".bmp",), plain.is_bmp, plain.read_bmp),
         Format("jpeg", (".jpg", ".jpeg"), plain.is_jpeg, plain.read_jpeg),
         Format("his", (".his",), plain.is_his, plain.read_his),
-        Format("raw", plain.RAW_SUFFIXES, lambda start: False, plain.read_raw),
+        Format("raw", plain.RAW_SUFFIXES[:1], lambda start: False, plain.read_raw),
     )
 }
 """Every format by its name."""

@@ -21,6 +21,8 @@ from longexposure.radiograph import Pixels, Polarity, Radiograph, Source, Step, 
 BLOCKS = "JPEG: its blocks of 8 x 8 pixels and what it rounded away are in the grey values"
 
 RAW_SUFFIXES = (".raw", ".bin")
+"""Of files that a TOML beside them may describe; .bin may be anything, and is not looked for in folders."""
+
 _NPY, _HIS = b"\x93NUMPY", b"\x00\x70\x44\x00"
 _HIS_HEAD = struct.Struct("<HHHIHHHHHHHdH")
 _HIS_TYPES = {2: "u1", 4: "<u2", 8: "<u4", 64: "<f4", 128: "<f8"}

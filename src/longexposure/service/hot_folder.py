@@ -56,7 +56,7 @@ class HotFolder:
         ledger: the ledger's file; None is `LEDGER` in the output folder.
         copies: keep copies of bad files in the quarantine.
         retry: try again what lies in quarantine, though it has not changed.
-        strength, noise, bad_pixels, masks, sidecar, compress: as `enhance_files`.
+        strength, noise, bad_pixels, masks, sidecar, compress, dataset: as `enhance_files`.
         lease_s: see `longexposure.service.ledger.LEASE_S`.
     """
 
@@ -74,6 +74,7 @@ class HotFolder:
     masks: bool = False
     sidecar: bool = False
     compress: str | None = None
+    dataset: str | None = None
     lease_s: float = field(default=LEASE_S, repr=False)
 
 

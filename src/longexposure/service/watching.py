@@ -84,6 +84,7 @@ def watch(
         strength=folder.strength,
         compress=folder.compress,
         bad_pixels=folder.bad_pixels,
+        dataset=folder.dataset,
     )
     loading = model.ahead()
     if once:
@@ -186,7 +187,7 @@ class _Watcher:
         """Claim and enhance, until it is stopped or, if it works once, nothing can be done any more."""
         settings = {
             name: getattr(self._folder, name)
-            for name in ("noise", "strength", "sidecar", "compress", "bad_pixels", "masks")
+            for name in ("noise", "strength", "sidecar", "compress", "bad_pixels", "masks", "dataset")
         }
         while not self._stopped():
             if self.arrivals.error is not None:
