@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+import weakref
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from numbers import Real
 from types import NoneType
-from typing import Any, Literal, get_args
+from typing import Any, Literal, cast, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -32,7 +33,77 @@ EXACT_FLOAT32 = 2**24
 MOST_CHANNELS = 4
 """An array whose last axis is no longer, while the others are, holds colours and no stack of pages."""
 
+IN_PAGES_BYTES = 64 * 2**20
+"""Stacks that take more may be left in their file, see `Pages`."""
+
 _CHUNK = 1 << 20
+
+
+class Pages:
+    """The images of a stack (N, H, W), each read when it is asked for, so that one at a time is in memory.
+
+    It stands for an array in `shape`, `dtype`, `pages[number]` and iteration; `numpy.asarray` reads all.
+
+    Args:
+        shape: (N, H, W).
+        dtype: of the grey values, in native byte order.
+        page: gives the image (H, W) of a number, counted from 0.
+        close: lets go what is read from; called when nobody holds the pages any more.
+    """
+
+    ndim = 3
+
+    def __init__(
+        self,
+        shape: tuple[int, int, int],
+        dtype: npt.DTypeLike,
+        page: Callable[[int], Pixels],
+        close: Callable[[], object] | None = None,
+    ) -> None:
+        self.shape, self.dtype, self._page = shape, np.dtype(dtype), page
+        if close is not None:
+            weakref.finalize(self, close)
+
+    @property
+    def size(self) -> int:
+        return math.prod(self.shape)
+
+    @property
+    def nbytes(self) -> int:
+        return self.size * self.dtype.itemsize
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, number: int) -> Pixels:
+        if not 0 <= number < len(self):
+            raise IndexError(f"page {number} of {len(self)}")
+        return self._page(number)
+
+    def __iter__(self) -> Iterator[Pixels]:
+        return map(self._page, range(len(self)))
+
+    def __array__(self, dtype: npt.DTypeLike | None = None, copy: bool | None = None) -> Pixels:
+        if copy is False:
+            raise ValueError("pages that are read are a copy")  # as NumPy's protocol wants it
+        return self.held().astype(self.dtype if dtype is None else dtype, copy=False)
+
+    def map(self, function: Callable[[Pixels], Pixels], dtype: npt.DTypeLike | None = None) -> Pages:
+        """Pages that a function makes of these when they are asked for."""
+        return Pages(self.shape, dtype or self.dtype, lambda number: function(self[number]))
+
+    def held(self) -> Pixels:
+        """All of them in memory."""
+        pixels = np.empty(self.shape, self.dtype)
+        for number, page in enumerate(self):
+            pixels[number] = page
+        return pixels
+
+    def held_unless(self, in_pages: bool) -> Pixels:
+        """All of them in memory, (H, W) for one; themselves where that is wanted, beyond `IN_PAGES_BYTES`."""
+        if len(self) == 1:
+            return self[0]
+        return cast(Pixels, self) if in_pages and self.nbytes > IN_PAGES_BYTES else self.held()
 
 
 @dataclass(frozen=True)
@@ -178,11 +249,25 @@ def computable(values: npt.NDArray[Any], *, where: str) -> tuple[Pixels, int]:
         return values, 0
     offset = 0
     if values.dtype.kind in "iu" and values.dtype.itemsize > 2:
-        low, high = int(values.min()), int(values.max())
+        low, high = ends_of(values)
         if max(-low, high) > EXACT_FLOAT32:
             offset = low if high - low <= EXACT_FLOAT32 else (low + high) // 2
         if max(offset - low, high - offset) > EXACT_FLOAT32:
             raise _inexact(values, where, f"{low} to {high}")
+    if isinstance(values, Pages):
+        return cast(Pixels, values.map(lambda page: _as_float32(page, offset, where), np.float32)), offset
+    return _as_float32(values, offset, where), offset
+
+
+def ends_of(pixels: Pixels) -> tuple[Any, Any]:
+    """The least and the greatest of whole grey values, as Python's numbers, or of any as they are."""
+    pages = pixels if isinstance(pixels, Pages) else (pixels,)
+    ends = [(page.min().item(), page.max().item()) for page in pages]
+    return min(low for low, _ in ends), max(high for _, high in ends)
+
+
+def _as_float32(values: npt.NDArray[Any], offset: int, where: str) -> Pixels:
+    """Grey values less an offset (raises InputError where they are not exact)."""
     pixels = np.empty(values.shape, np.float32)
     given, taken = values.reshape(-1), pixels.reshape(-1)
     for at in range(0, given.size, _CHUNK):
@@ -193,7 +278,7 @@ def computable(values: npt.NDArray[Any], *, where: str) -> tuple[Pixels, int]:
             taken[at : at + _CHUNK] = part
         if part.dtype.kind == "f" and not np.array_equal(taken[at : at + _CHUNK], part, equal_nan=True):
             raise _inexact(values, where, "with more digits")
-    return pixels, offset
+    return pixels
 
 
 def _inexact(values: npt.NDArray[Any], where: str, found: str) -> InputError:
@@ -213,7 +298,7 @@ class Radiograph:
 
     Attributes:
         pixels: (H, W) or (N, H, W), uint8, uint16 or float32, never modified by this package; arrays of
-            other libraries become NumPy's, see `as_pixels`.
+            other libraries become NumPy's, see `as_pixels`. Of a large stack they may be `Pages`.
         domain: what a grey value means: detector counts, transmission I/I0 or attenuation -ln T.
         polarity: what the file says of grey value zero; values are kept as stored either way.
         pitch_um: pixel pitch (y, x) in um at the detector or object, as the source states it.
@@ -241,7 +326,7 @@ class Radiograph:
     def __post_init__(self) -> None:
         if self.source is None:
             object.__setattr__(self, "pixels", as_pixels(self.pixels, where="pixels"))
-        else:  # of a file, whose pages are told apart from colours already
+        elif not isinstance(self.pixels, Pages):  # of a file, whose pages are told apart from colours already
             source = as_kind(self.source, Source, where="source of a radiograph", advice="or give None")
             check_pixels(self.pixels, where=source.path)
         for name, kinds in _KINDS.items():
@@ -303,7 +388,8 @@ class Radiograph:
         can hold, and the step says so.
         """
         if self.stored is not None:
-            pixels = self.stored.fitted(pixels)
+            fitted = self.stored.fitted
+            pixels = cast(Pixels, pixels.map(fitted)) if isinstance(pixels, Pages) else fitted(pixels)
             step = dataclasses.replace(step, settings={**step.settings, **self.stored.facts()})
         return dataclasses.replace(self, pixels=pixels, history=(*self.history, step))
 
@@ -350,6 +436,8 @@ def as_pixels(image: object, *, where: str) -> Pixels:
             found=described(image),
             advice="give the pixels alone (image.data), or fill what is masked (image.filled(value))",
         )
+    if isinstance(image, Pages):
+        return cast(Pixels, image)
     pixels: Any = image
     if not isinstance(image, str | bytes | np.generic):
         try:

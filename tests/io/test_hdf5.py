@@ -13,7 +13,7 @@ import pytest
 
 from longexposure import system
 from longexposure.errors import InputError, ResourceError
-from longexposure.io import hdf5, read_radiograph, write_radiograph
+from longexposure.io import hdf5, hdf5_tree, read_radiograph, write_radiograph
 from longexposure.radiograph import Radiograph, Step
 
 STEP = Step("longexposure", "0.1.0", "enhance", {"model": "fast", "strength": 0.5})
@@ -280,7 +280,7 @@ def test_small_file_that_promises_much_is_refused_before_memory_is_taken(tmp_pat
 
 
 def test_tree_of_too_many_objects_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(hdf5, "_MOST_OBJECTS", 5)
+    monkeypatch.setattr(hdf5_tree, "MOST_OBJECTS", 5)
     with pytest.raises(InputError, match="more than 5 objects"):
         read_radiograph(nexus(tmp_path / "a.h5"))
 

@@ -5,23 +5,26 @@ What lies beside it is kept as a small HDF5 file of its own, from which the writ
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import io
+import itertools
 import math
 import os
 import posixpath
-from collections import deque
-from collections.abc import Iterator
+import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
 from longexposure.errors import InputError
-from longexposure.io.checks import check_plausible, damaged, reason_of, wrong_type
+from longexposure.io.budget import ALWAYS_BYTES
+from longexposure.io.checks import MAX_RATIO, check_plausible, damaged, reason_of
+from longexposure.io.hdf5_tree import Tree, copy_attributes, copy_objects, inside, text_of
 from longexposure.io.microscopy import micrometres
 from longexposure.io.record import fields_of, radiograph_of
-from longexposure.radiograph import MOST_CHANNELS, Pixels, Radiograph, Source, Stored, computable
+from longexposure.radiograph import Pages, Pixels, Radiograph, Source, Stored, computable
 from longexposure.system import require
 
 if TYPE_CHECKING:
@@ -36,11 +39,14 @@ DEFLATE = {"compression": "gzip", "compression_opts": 4, "shuffle": True}
 LARGEST_BESIDE = 32 * 2**20
 """Bytes of what is carried over beside the images."""
 
-_MOST_OBJECTS = 10_000
-_MOST_LINKS = 16
+AT_ONCE = 256 * 2**20
+"""Bytes of images that are read or written at a time where chunks reach over many of them."""
+
 _FLAGS, _WRITING = 11, 0b101
 """Where a superblock of version 3 has its consistency flags, and those of a writer (HDF5 format, II.A)."""
-_SMALL_CHUNK = 64 * 2**20
+_LARGE_CHUNK = 32 * 2**20
+_DEFLATE, _SHUFFLE, _FLETCHER32, _LZF = 1, 2, 3, 32000
+_PACKING = (_DEFLATE, _LZF)
 _SECONDS = {"s": 1.0, "sec": 1.0, "second": 1.0, "seconds": 1.0, "ms": 1e-3}
 
 
@@ -82,7 +88,9 @@ def is_hdf5(start: bytes) -> bool:
     return start.startswith(SIGNATURE)
 
 
-def read_hdf5(file: BinaryIO, source: Source, dataset: str | None = None) -> Radiograph:
+def read_hdf5(
+    file: BinaryIO, source: Source, dataset: str | None = None, *, in_pages: bool = False
+) -> Radiograph:
     """Read one dataset of images, (H, W) or (..., H, W), a chunk of frames at a time.
 
     Without a path it is the signal of the default NXdata, of the only NXdata, or the only dataset that can be
@@ -96,41 +104,36 @@ def read_hdf5(file: BinaryIO, source: Source, dataset: str | None = None) -> Rad
     """
     require("h5py", extra="hdf5", where=source.path)
     size, notes = file.seek(0, os.SEEK_END), list[str]()
-    with _opened(file, source.path) as h5:
-        tree = _Tree(h5, source.path)
+    with contextlib.ExitStack() as stack:
+        h5 = stack.enter_context(_opened(file, source.path))
+        tree = Tree(h5, source.path)
         data = tree.images(tree.path_of(dataset) if dataset is not None else tree.default())
         name, homes = tree.names_of(data)
-        values = _values(data, size=size, where=source.path)
-        top = top_of(h5, name)
-        text, record = (
-            _text(top["title"] if _inside(top, "title") else None),
-            record_in(top),
-        )
-        pitch = next(filter(None, map(_pitch_um, homes)), None)
-        exposure = next(filter(None, map(_exposure, homes)), {})
+        images, top = _Images(data, size, source.path), top_of(h5, name)
         parts = Hdf5Parts(
-            beside=tree.beside(name, notes),
+            beside=_beside(h5, name, notes),
             name=name,
             shape=data.shape,
             dtype=data.dtype.str,
             chunks=data.chunks,
             maxshape=data.maxshape,
-            filters=_filters(data),
-            text=text,
-            pitch_um=pitch,
-            exposure=exposure,
-            record=record,
+            filters=_kept_filters(data),
+            text=text_of(top["title"] if inside(top, "title") else None),
+            pitch_um=next(filter(None, map(_pitch_um, homes)), None),
+            exposure=next(filter(None, map(_exposure, homes)), {}),
+            record=_record_in(top),
         )
+        values = images.pages(stack).held_unless(in_pages)
     pixels, offset = computable(values, where=source.path)
-    told = fields_of(record)
-    told = told and {**told, "exposure": {**exposure, **told["exposure"]}}
+    told = fields_of(parts.record)
+    told = told and {**told, "exposure": {**parts.exposure, **told["exposure"]}}
     radiograph = radiograph_of(
         pixels,
         source,
-        text=text,
-        told={"exposure": exposure, **told},
+        text=parts.text,
+        told={"exposure": parts.exposure, **told},
         resolution=None,
-        pitch_um=pitch,
+        pitch_um=parts.pitch_um,
         rounded=lambda _: None,
     )
     parts = dataclasses.replace(parts, description=radiograph.description)
@@ -176,52 +179,55 @@ def top_of(h5: h5py.File, name: str) -> Any:
     return h5[first] if "/" in name.strip("/") else h5
 
 
-def record_in(top: Any) -> str:
+def _processes(top: Any) -> list[str]:
+    """Names of groups of ours in a group."""
+    import h5py
+
+    names = [name for name in top if name.startswith(PROCESS) and inside(top, name)]
+    return [name for name in names if isinstance(top[name], h5py.Group) and RECORD in top[name]]
+
+
+def _record_in(top: Any) -> str:
     """Our record, nothing where there is none."""
+    records = (text_of(top[name][RECORD]) for name in _processes(top) if inside(top[name], RECORD))
+    return next((text for text in records if fields_of(text)), "")
+
+
+def _beside(h5: h5py.File, name: str, notes: list[str]) -> bytes:
+    """All but the values of the images and our record, as a file; what is too large is noted."""
     import h5py
 
-    for name in top:
-        if not name.startswith(PROCESS) or not _inside(top, name):
-            continue
-        group = top[name]
-        if isinstance(group, h5py.Group) and RECORD in group and isinstance(group[RECORD], h5py.Dataset):
-            text = _text(group[RECORD])
-            if fields_of(text):
-                return text
-    return ""
+    content, left = io.BytesIO(), LARGEST_BESIDE
+    top = top_of(h5, name)
+    ours = {posixpath.join(top.name, each) for each in _processes(top)}
+    with h5py.File(content, "w") as out:
 
+        def dataset(one: Any, path: str) -> None:
+            nonlocal left
+            if path == name:
+                copy_attributes(one, out.create_dataset(path, data=h5py.Empty("u1")), notes)
+                return
+            stored = one.id.get_storage_size() if isinstance(one, h5py.Dataset) else 0
+            elsewhere = isinstance(one, h5py.Dataset) and (one.is_virtual or one.external)
+            if elsewhere or stored > left:
+                notes.append(f"{path}, which is large or lies in another file")
+                return
+            left -= stored
+            h5.copy(one, out, name=path)
 
-def _inside(group: Any, name: str) -> bool:
-    """Whether a name in a group leads to an object of this file, without a detour."""
-    import h5py
-
-    return isinstance(group.get(name, getlink=True), h5py.HardLink)
-
-
-def _text(value: Any) -> str:
-    """The one text in a dataset or attribute, nothing where it is none."""
-    import h5py
-
-    if isinstance(value, h5py.Dataset):
-        if value.size != 1 or h5py.check_string_dtype(value.dtype) is None:
-            return ""
-        value = value[()]
-    if isinstance(value, np.ndarray) and value.size == 1:
-        value = value.reshape(-1)[0]
-    if isinstance(value, bytes):
-        value = value.decode("utf-8", "replace")
-    return value if isinstance(value, str) else ""
+        copy_objects(h5, out, dataset=dataset, left_out=ours.__contains__, notes=notes)
+    return content.getvalue()
 
 
 def _number(group: Any, name: str) -> tuple[float, str]:
     """A number beside the images and its unit, 0 where there is none."""
     import h5py
 
-    data = group.get(name) if _inside(group, name) else None
+    data = group.get(name) if inside(group, name) else None
     if not isinstance(data, h5py.Dataset) or data.size != 1 or data.dtype.kind not in "iuf":
         return 0.0, ""
     number = float(np.asarray(data[()]).reshape(-1)[0])
-    return (number if 0 < number < math.inf else 0.0), _text(data.attrs.get("units"))
+    return (number if 0 < number < math.inf else 0.0), text_of(data.attrs.get("units"))
 
 
 def _pitch_um(group: Any) -> tuple[float, float] | None:
@@ -238,287 +244,147 @@ def _exposure(group: Any) -> dict[str, Any]:
     return {"exposure_s": float(f"{seconds:.12g}")} if seconds else {}
 
 
-def _values(data: Any, *, size: int, where: str) -> Pixels:
-    """All images, (H, W) for one, (N, H, W) for more, in native byte order."""
-    needed = math.prod(data.shape) * data.dtype.itemsize
-    stored = min(data.id.get_storage_size(), size)
-    if stored == 0:
-        raise InputError(
-            where=where,
-            expected="images that are written",
-            found=f"dataset {data.name} without any, perhaps still to come",
-            advice="wait until the program that writes it is done",
-        )
-    if data.chunks is not None:
-        _check_chunks(data, needed=needed, where=where)
-    check_plausible(where, needed=needed, stored=stored, packed=bool(_filter_codes(data)))
-    shape, chunk = data.shape, (data.chunks or (1,) * data.ndim)
-    values = np.empty(shape, data.dtype.newbyteorder("="))
-    step = chunk[-3] if len(shape) > 2 else 1
-    for place in np.ndindex(shape[:-3]):
-        if len(shape) == 2:
-            data.read_direct(values)
-            break
-        for start in range(0, shape[-3], step):
-            part = (*place, slice(start, min(start + step, shape[-3])))
-            data.read_direct(values, part, part)
-    frames = math.prod(shape[:-2])
-    return values.reshape(shape[-2:] if frames == 1 else (frames, *shape[-2:]))
+def block_length(chunks: tuple[int, ...] | None, image_bytes: int) -> int:
+    """How many images are read or written at a time: as many as a chunk reaches over, within `AT_ONCE`."""
+    reach = chunks[-3] if chunks and len(chunks) > 2 else 1
+    return max(1, min(reach, AT_ONCE // image_bytes))
 
 
-def _check_chunks(data: Any, *, needed: int, where: str) -> None:
-    """Refuse chunks larger than the images, of which some are missing, or that cannot be unpacked."""
-    import h5py
+class _Images:
+    """The images of a dataset, of which a block is in memory."""
 
-    chunk = math.prod(data.chunks) * data.dtype.itemsize
-    if chunk > max(_SMALL_CHUNK // 2, 4 * needed):
-        raise damaged(
-            where, expected=f"chunks for {needed} bytes of images", found=f"chunks of {chunk} bytes"
-        )
-    expected = math.prod(-(-length // part) for length, part in zip(data.shape, data.chunks, strict=True))
-    found = data.id.get_num_chunks()
-    if found < expected:
-        raise InputError(
-            where=where,
-            expected=f"{expected} chunks of images in {data.name}",
-            found=f"{found}; the others were never written, or are still to come",
-            advice="wait until the program that writes it is done, or cut the dataset to what there is",
-        )
-    for code, name in _filter_codes(data):
-        if not h5py.h5z.filter_avail(code):
+    def __init__(self, data: Any, size: int, where: str) -> None:
+        self.data, self.where, self.filters = data, where, _filters_of(data)
+        needed = math.prod(data.shape) * data.dtype.itemsize
+        stored = min(data.id.get_storage_size(), size)
+        if stored == 0:
             raise InputError(
                 where=where,
-                expected="a compression that HDF5 has itself",
-                found=f"filter {code} ({name or 'without a name'})",
-                advice="repack it with `h5repack -f GZIP=4`, or install hdf5plugin and set HDF5_PLUGIN_PATH",
+                expected="images that are written",
+                found=f"dataset {data.name} without any, perhaps still to come",
+                advice="wait until the program that writes it is done",
+            )
+        if data.chunks is not None:
+            self._check_chunks(needed)
+        check_plausible(where, needed=needed, stored=stored, packed=bool(self.filters))
+        self._first, self._block = 0, np.empty((0, *data.shape[-2:]), data.dtype.newbyteorder("="))
+
+    def pages(self, opened: contextlib.ExitStack) -> Pages:
+        """All of them, in the order of the file, in native byte order; what is opened stays so meanwhile."""
+        count = math.prod(self.data.shape[:-2])
+        stays = opened.pop_all()
+        return Pages((count, *self.data.shape[-2:]), self._block.dtype, self._image, stays.close)
+
+    def _image(self, number: int) -> Pixels:
+        if not self._first <= number < self._first + len(self._block):
+            self._read(number)
+        image: Pixels = self._block[number - self._first]
+        return image
+
+    def _read(self, number: int) -> None:
+        """Read the block in which an image lies; none goes beyond the last axis before those of an image."""
+        shape, chunks = self.data.shape, self.data.chunks
+        empty = self._block = self._block[:0].copy()
+        leading = shape[:-2] or (1,)
+        *place, at = (int(index) for index in np.unravel_index(number, leading))
+        step = block_length(chunks, math.prod(shape[-2:]) * empty.itemsize)
+        start = at // step * step
+        end = min(start + step, leading[-1])
+        part = (*place, slice(start, end)) if shape[:-2] else ()
+        if chunks is not None and any(code in _PACKING for code, _ in self.filters):
+            self._check_packed([range(each, each + 1) for each in place] + [range(start, end)])
+        block = np.empty((end - start, *shape[-2:]), empty.dtype)
+        self.data.read_direct(block if part else block[0], part)
+        self._first, self._block = number - at + start, block
+
+    def _check_chunks(self, needed: int) -> None:
+        """Refuse chunks larger than the images, of which some are missing, or that cannot be unpacked."""
+        import h5py
+
+        data = self.data
+        chunk = math.prod(data.chunks) * data.dtype.itemsize
+        if chunk > max(_LARGE_CHUNK, 2 * needed):
+            raise damaged(
+                self.where, expected=f"chunks for {needed} bytes of images", found=f"chunks of {chunk} bytes"
+            )
+        expected = math.prod(-(-length // part) for length, part in zip(data.shape, data.chunks, strict=True))
+        found = data.id.get_num_chunks()
+        if found < expected:
+            raise InputError(
+                where=self.where,
+                expected=f"{expected} chunks of images in {data.name}",
+                found=f"{found}; the others were never written, or are still to come",
+                advice="wait until the program that writes it is done, or cut the dataset to what there is",
+            )
+        for code, name in self.filters:
+            if not h5py.h5z.filter_avail(code):
+                raise self._unusual(f"filter {code} ({name or 'without a name'})")
+        packing = [code for code, _ in self.filters if code in _PACKING]
+        if packing and (
+            len(packing) > 1 or [code for code, _ in self.filters][-1] not in (*packing, _FLETCHER32)
+        ):
+            raise self._unusual(
+                f"filters {', '.join(str(code) for code, _ in self.filters)} one after another"
             )
 
+    def _check_packed(self, leading: list[range]) -> None:
+        """Refuse chunks that unpack to more than a chunk, which the library finds out when it has done so."""
+        data = self.data
+        sides = [*(leading if data.ndim > 2 else []), range(data.shape[-2]), range(data.shape[-1])]
+        starts = [
+            range(side.start // part * part, side.stop, part)
+            for side, part in zip(sides, data.chunks, strict=True)
+        ]
+        most = math.prod(data.chunks) * data.dtype.itemsize
+        for start in itertools.product(*starts):
+            info = data.id.get_chunk_info_by_coord(start)
+            if info.byte_offset is None or info.size * MAX_RATIO <= ALWAYS_BYTES:
+                continue
+            skipped, packed = data.id.read_direct_chunk(start)
+            for number, (code, _) in enumerate(self.filters):
+                if code in _PACKING and not skipped >> number & 1 and not _fits(packed, code, most):
+                    raise damaged(
+                        self.where,
+                        expected=f"chunks of {most} bytes",
+                        found=f"one of {len(packed)} bytes that unpacks to more",
+                    )
 
-def _filter_codes(data: Any) -> list[tuple[int, str]]:
+    def _unusual(self, found: str) -> InputError:
+        return InputError(
+            where=self.where,
+            expected="a compression that HDF5 has itself",
+            found=found,
+            advice="repack it with `h5repack -f GZIP=4`, or install hdf5plugin and set HDF5_PLUGIN_PATH",
+        )
+
+
+def _fits(packed: bytes, code: int, most: int) -> bool:
+    """Whether a chunk unpacks to no more than so many bytes; a sum of 4 bytes may stand behind it."""
+    if code == _LZF:
+        import imagecodecs
+
+        try:
+            return len(imagecodecs.lzf_decode(packed, out=most + 4)) <= most + 4
+        except imagecodecs.LzfError:
+            return False
+    unpacker, taken = zlib.decompressobj(), 0
+    while packed and taken <= most:
+        taken += len(unpacker.decompress(packed, 1 << 20))
+        packed = unpacker.unconsumed_tail
+    return taken <= most
+
+
+def _filters_of(data: Any) -> list[tuple[int, str]]:
+    """Numbers and names of the filters that chunks went through."""
     plan = data.id.get_create_plist()
     filters = [plan.get_filter(index) for index in range(plan.get_nfilters())]
     return [(int(each[0]), each[3].decode("latin-1")) for each in filters]
 
 
-def _filters(data: Any) -> dict[str, Any]:
+def _kept_filters(data: Any) -> dict[str, Any]:
     """How the images are compressed, in h5py's words; deflate where they are not, or in another way."""
     filters = {"shuffle": bool(data.shuffle), "fletcher32": bool(data.fletcher32)}
     if data.compression in ("gzip", "lzf"):
         options = {"compression_opts": data.compression_opts} if data.compression == "gzip" else {}
         return {"compression": data.compression, **options, **filters}
     return {**DEFLATE, "fletcher32": filters["fletcher32"]}
-
-
-class _Tree:
-    """The objects of an opened file, found without leaving it."""
-
-    def __init__(self, h5: h5py.File, where: str) -> None:
-        self.h5, self.where = h5, where
-
-    def path_of(self, name: str) -> str:
-        """A path without links in it, those of this file followed.
-
-        Raises:
-            InputError: nothing is there, or it lies in another file.
-        """
-        import h5py
-
-        parts, here, links = deque(name.strip("/").split("/")), "/", 0
-        while parts:
-            part = parts.popleft()
-            group = self.h5[here]
-            link = group.get(part, getlink=True) if isinstance(group, h5py.Group) and part else None
-            if isinstance(link, h5py.SoftLink) and links < _MOST_LINKS:
-                links += 1
-                target = posixpath.normpath(posixpath.join(here, link.path))
-                parts.extendleft(reversed(target.strip("/").split("/")))
-                here = "/"
-            elif isinstance(link, h5py.ExternalLink):
-                raise self._elsewhere(f"{part}, a link to {link.filename}")
-            elif isinstance(link, h5py.HardLink):
-                here = posixpath.join(here, part)
-            else:
-                raise self._unnamed(f"no {posixpath.join(here, part)}")
-        return here
-
-    def objects(self) -> Iterator[tuple[str, Any]]:
-        """Groups and datasets by their path, each once, level by level."""
-        import h5py
-
-        waiting, seen = deque([("/", self.h5["/"])]), set[int]()
-        while waiting:
-            path, one = waiting.popleft()
-            address = int(h5py.h5o.get_info(one.id).addr)
-            if address in seen:
-                continue
-            seen.add(address)
-            if len(seen) > _MOST_OBJECTS:
-                raise self._unnamed(f"more than {_MOST_OBJECTS} objects")
-            yield path, one
-            if isinstance(one, h5py.Group):
-                names = sorted(name for name in one if _inside(one, name))
-                waiting.extend((posixpath.join(path, name), one[name]) for name in names[:_MOST_OBJECTS])
-
-    def default(self) -> str:
-        """The path of the images that are shown by default (NeXus: `default`, `signal`), or the only ones."""
-        import h5py
-
-        group, path = self.h5["/"], "/"
-        for _ in range(_MOST_LINKS):
-            word = _text(group.attrs.get("default")) or _text(group.attrs.get("signal"))
-            if not word or not isinstance(group, h5py.Group):
-                break
-            path = self.path_of(posixpath.join(path, word))
-            if isinstance(self.h5[path], h5py.Dataset):
-                return path
-            group = self.h5[path]
-        images, signals = [], []
-        for name, one in self.objects():
-            if isinstance(one, h5py.Dataset) and _can_be_images(one):
-                images.append(name)
-            elif (
-                isinstance(one, h5py.Group)
-                and (word := _text(one.attrs.get("signal")))
-                and _inside(one, word)
-            ):
-                signals.append(posixpath.join(name, word))
-        found = [name for name in signals if name in images] or images
-        if len(found) == 1:
-            return found[0]
-        raise self._unnamed(f"{len(found)}: {', '.join(found[:8])}" if found else "none")
-
-    def images(self, name: str) -> Any:
-        """The dataset of that path, which must hold images in this file."""
-        import h5py
-
-        data = self.h5[name]
-        if not isinstance(data, h5py.Dataset):
-            raise self._unnamed(f"{name}, a group")
-        if data.is_virtual or data.external:
-            raise self._elsewhere(f"{name}, whose values lie in other files")
-        if data.dtype.kind not in "iuf" or data.dtype.itemsize > 8 or data.dtype.metadata:
-            raise wrong_type(self.where, f"{data.dtype} in {name}")
-        if data.ndim < 2 or data.size in (0, None):
-            raise damaged(self.where, expected="images (..., H, W)", found=f"{name} of shape {data.shape}")
-        if data.ndim > 2 and data.shape[-1] <= MOST_CHANNELS < min(data.shape[-3:-1]):
-            raise InputError(
-                where=self.where,
-                expected="grey values (..., H, W)",
-                found=f"{name} of shape {data.shape}, which looks like colours in the last axis",
-                advice="save one channel of it",
-            )
-        return data
-
-    def names_of(self, data: Any) -> tuple[str, list[Any]]:
-        """The first path of a dataset, and the groups in which it lies: NXdata and NXdetector, say."""
-        import h5py
-
-        address = int(h5py.h5o.get_info(data.id).addr)
-        first, homes = data.name, list[Any]()
-        for path, one in self.objects():
-            if int(h5py.h5o.get_info(one.id).addr) == address:
-                first = path
-            elif isinstance(one, h5py.Group):
-                inner = (one[name] for name in one if _inside(one, name))
-                if any(int(h5py.h5o.get_info(each.id).addr) == address for each in inner):
-                    homes.append(one)
-        return first, homes
-
-    def beside(self, name: str, notes: list[str]) -> bytes:
-        """All but the values of the images and our record, as a file; what is too large is noted."""
-        import h5py
-
-        kept = io.BytesIO()
-        left = LARGEST_BESIDE
-        places: dict[int, str] = {}
-        process = {
-            posixpath.join(top_of(self.h5, name).name, each) for each in _processes(top_of(self.h5, name))
-        }
-        with h5py.File(kept, "w") as out:
-            for path, one in self.objects():
-                if any(path == each or path.startswith(each + "/") for each in process):
-                    continue
-                places[int(h5py.h5o.get_info(one.id).addr)] = path
-                if isinstance(one, h5py.Group):
-                    group = out.require_group(path)
-                    copy_attributes(one, group, notes)
-                    _copy_links(one, group, self.where)
-                elif path == name:
-                    copy_attributes(one, out.create_dataset(path, data=h5py.Empty("u1")), notes)
-                elif one.is_virtual or one.external or one.id.get_storage_size() > left:
-                    notes.append(f"{path}, which is large or lies in another file")
-                else:
-                    left -= one.id.get_storage_size()
-                    self.h5.copy(one, out, name=path)
-            self._again(out, places, process, notes)
-        return kept.getvalue()
-
-    def _again(self, out: h5py.File, places: dict[int, str], process: set[str], notes: list[str]) -> None:
-        """Objects that bear several names get them again."""
-        import h5py
-
-        for path in list(places.values()):
-            one = self.h5[path]
-            if not isinstance(one, h5py.Group):
-                continue
-            for name in sorted(each for each in one if _inside(one, each)):
-                here = posixpath.join(path, name)
-                address = int(h5py.h5o.get_info(one[name].id).addr)
-                first = places.get(address)
-                if first and first != here and here not in process and first in out and name not in out[path]:
-                    out[here] = out[first]
-
-    def _unnamed(self, found: str) -> InputError:
-        return InputError(
-            where=self.where,
-            expected="one dataset of images",
-            found=found[:300],
-            advice="name its path in the file: --dataset /entry/data/data, or dataset= in Python",
-        )
-
-    def _elsewhere(self, found: str) -> InputError:
-        return InputError(
-            where=self.where,
-            expected="images in the file itself",
-            found=found[:300],
-            advice="name the file that holds them; no other file is opened beside the one that is named",
-        )
-
-
-def _can_be_images(data: Any) -> bool:
-    return data.dtype.kind in "iuf" and data.ndim >= 2 and min(data.shape[-2:]) > 1 and data.size > 0
-
-
-def _processes(top: Any) -> list[str]:
-    """Names of groups of ours in a group."""
-    import h5py
-
-    names = [name for name in top if name.startswith(PROCESS) and _inside(top, name)]
-    return [name for name in names if isinstance(top[name], h5py.Group) and RECORD in top[name]]
-
-
-def _copy_links(one: Any, group: Any, where: str) -> None:
-    """Soft and external links as they stand; neither is followed."""
-    import h5py
-
-    for name in sorted(one):
-        link = one.get(name, getlink=True)
-        if isinstance(link, h5py.SoftLink):
-            group[name] = h5py.SoftLink(link.path)
-        elif isinstance(link, h5py.ExternalLink):
-            group[name] = h5py.ExternalLink(link.filename, link.path)
-
-
-def copy_attributes(one: Any, other: Any, notes: list[str]) -> None:
-    """Attributes in their types; those that refer to other objects would point nowhere, and are noted."""
-    import h5py
-
-    for name in sorted(one.attrs):
-        kind = one.attrs.get_id(name).dtype
-        if h5py.check_ref_dtype(kind) is not None or (
-            kind.hasobject and h5py.check_string_dtype(kind) is None
-        ):
-            if name not in ("REFERENCE_LIST", "DIMENSION_LIST"):
-                notes.append(f"attribute {name} of {one.name}, which refers to other objects")
-            continue
-        other.attrs.create(name, one.attrs[name], dtype=kind)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import io
-import posixpath
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
-from longexposure.io.hdf5 import DEFLATE, PROCESS, RECORD, Hdf5Parts, copy_attributes, top_of
+from longexposure.io.hdf5 import AT_ONCE, DEFLATE, PROCESS, RECORD, Hdf5Parts, top_of
+from longexposure.io.hdf5_tree import copy_attributes, copy_objects
 from longexposure.io.record import fields_of, is_plain, record_json
 from longexposure.radiograph import Radiograph
 from longexposure.system import require
@@ -45,57 +45,22 @@ def write_hdf5(radiograph: Radiograph, file: BinaryIO, *, compress: str | None =
     parts: Hdf5Parts | None = stored.parts if stored else None
     layout = parts or _nexus(radiograph)
     with h5py.File(file, "w") as out, h5py.File(io.BytesIO(layout.beside), "r") as beside:
-        others = _copy(beside["/"], out["/"], images=layout.name)
-        data = _images(radiograph, out, layout, compress=compress)
-        for name in others:
-            out[name] = data
-        copy_attributes(beside[layout.name], data, [])
+
+        def dataset(one: Any, path: str) -> None:
+            if path == layout.name:
+                copy_attributes(one, _images(radiograph, out, layout, compress=compress), [])
+            else:
+                beside.copy(one, out, name=path)
+
+        copy_objects(beside, out, dataset=dataset, notes=[])
         record = _record(radiograph, layout)
         if record:
-            _process(top_of(out, data.name), record)
-
-
-def _copy(one: Any, other: Any, *, images: str) -> list[str]:
-    """A group's content but the images, in the order of names; objects with several names keep them.
-
-    Returns:
-        Further paths of the images.
-    """
-    import h5py
-
-    places, others = dict[int, str](), list[str]()
-    left_out = int(h5py.h5o.get_info(one[images].id).addr)
-
-    def visit(here: Any, there: Any) -> None:
-        copy_attributes(here, there, [])
-        for name in sorted(here):
-            link = here.get(name, getlink=True)
-            if not isinstance(link, h5py.HardLink):
-                there[name] = link
-                continue
-            inner = here[name]
-            address = int(h5py.h5o.get_info(inner.id).addr)
-            if address == left_out:
-                path = posixpath.join(there.name, name)
-                others.extend([path] if path != images else [])
-                continue
-            if address in places:
-                there[name] = there.file[places[address]]
-                continue
-            places[address] = posixpath.join(there.name, name)
-            if isinstance(inner, h5py.Group):
-                visit(inner, there.create_group(name))
-            else:
-                here.copy(name, there)
-
-    places[int(h5py.h5o.get_info(one.id).addr)] = "/"
-    visit(one, other)
-    return others
+            _process(top_of(out, layout.name), record)
 
 
 def _images(radiograph: Radiograph, out: h5py.File, parts: Hdf5Parts, *, compress: str | None) -> Any:
     """The dataset of images in its place."""
-    shape, pages = radiograph.pixels.shape, radiograph.pages
+    shape = radiograph.pixels.shape
     same = radiograph.stored is None or radiograph.stored.shape == shape or parts.shape == shape
     chunks: tuple[int, ...] | None = parts.chunks
     maxshape: tuple[int | None, ...] | None = parts.maxshape
@@ -111,24 +76,27 @@ def _images(radiograph: Radiograph, out: h5py.File, parts: Hdf5Parts, *, compres
         dtype = np.dtype(parts.dtype)
     filters = {} if compress == "none" else parts.filters
     data = out.create_dataset(parts.name, shape, dtype, chunks=chunks, maxshape=maxshape, **filters)
-    _fill(radiograph, data, pages)
+    _fill(radiograph, data)
     return data
 
 
-def _fill(radiograph: Radiograph, data: Any, pages: int) -> None:
-    """The grey values, as many frames at a time as a chunk has, so that none is packed twice."""
+def _fill(radiograph: Radiograph, data: Any) -> None:
+    """The grey values, as many images and rows at a time as chunks have, so that none is packed twice."""
     convert = radiograph.stored.file_values if radiograph.stored else lambda share: share
-    images = radiograph.pixels.reshape(pages, *radiograph.pixels.shape[-2:])
-    leading = data.shape[:-2]
-    if not leading:
-        data[...] = convert(images[0])
-        return
-    step = data.chunks[-3] if data.chunks else 1
+    images = radiograph.pixels if radiograph.pixels.ndim == 3 else radiograph.pixels[None]
+    height, width = data.shape[-2:]
+    leading = data.shape[:-2] or (1,)
+    step = data.chunks[-3] if len(data.shape) > 2 else 1
+    high = data.chunks[-2] * max(1, AT_ONCE // (step * data.chunks[-2] * width * data.dtype.itemsize))
     for place in np.ndindex(leading[:-1]):
-        first = int(np.ravel_multi_index((*place, 0), leading)) if len(leading) > 1 else 0
+        first = int(np.ravel_multi_index((*place, 0), leading))
         for start in range(0, leading[-1], step):
-            end = min(start + step, leading[-1])
-            data[(*place, slice(start, end))] = convert(images[first + start : first + end])
+            numbers = range(first + start, first + min(start + step, leading[-1]))
+            for top in range(0, height, high):
+                rows = slice(top, min(top + high, height))
+                part = (*place, slice(start, start + len(numbers))) if data.ndim > 2 else ()
+                share = np.stack([convert(images[number][rows]) for number in numbers])
+                data[(*part, rows)] = share if part else share[0]
 
 
 def _nexus(radiograph: Radiograph) -> Hdf5Parts:
