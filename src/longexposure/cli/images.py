@@ -179,7 +179,7 @@ def _image_facts(path: Path, dataset: str | None) -> dict[str, Any]:
     from longexposure.models.registry import DEFAULT, find_weights
     from longexposure.noise.words import in_words
 
-    radiograph = read_radiograph(path, dataset=dataset)
+    radiograph = read_radiograph(path, dataset=dataset, in_pages=True)
     page = radiograph.pixels if radiograph.pixels.ndim == 2 else radiograph.pixels[0]
     found = examine(page, where=str(path))
     left = page[~found.aside.mask.within()] if found.aside.mask.count else page

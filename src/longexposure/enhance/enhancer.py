@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, replace
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, cast, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -39,13 +39,14 @@ from longexposure.errors import (
 from longexposure.grey import to_type
 from longexposure.io import read_radiograph
 from longexposure.io.defect_maps import DefectMap
+from longexposure.io.spool import Spool
 from longexposure.masks import Mask
 from longexposure.models.checkpoint import read_header, sha256_of
 from longexposure.models.noise_range import Conditions, conditions_of
 from longexposure.models.registry import DEFAULT, shipped_weights
 from longexposure.noise import NoiseProfile
 from longexposure.noise.calibration import NoiseCalibration
-from longexposure.radiograph import Pixels, Radiograph, Step, as_pixels, check_pixels
+from longexposure.radiograph import Pages, Pixels, Radiograph, Step, as_pixels, check_pixels
 from longexposure.system import free_memory
 
 KnownFaults = DefectMap | npt.NDArray[np.integer[Any]] | npt.NDArray[np.bool_] | None
@@ -200,28 +201,40 @@ class Enhancer:
         bad_pixels: KnownFaults = None,
         statistics: Sequence[ImageStatistics] | None = None,
         on_progress: Callable[[float], object] = lambda share: None,
+        on_page: Callable[[ImageStatistics], object] = lambda found: None,
+        where: str = "image",
+        folder: Path | None = None,
     ) -> tuple[Pixels, Sequence[ImageStatistics]]:
         """`enhance` for arrays, with the statistics of each page, measured where they are not given.
 
-        `on_progress` is told after every tile what share of all pages is computed. The cautions of a page say
-        where it was changed by more than its noise allows.
+        Of `Pages` one is measured and computed at a time: what becomes of them are `Pages` too, which lie in
+        a nameless file in `folder`, and of their statistics only the first page's have places. `on_progress`
+        is told after every tile what share of all pages is computed, `on_page` of each page what it was found
+        to be. The cautions of a page say where it was changed by more than its noise allows.
         """
-        check_pixels(pixels, where="image")
+        if not isinstance(pixels, Pages):
+            check_pixels(pixels, where=where)
         strength = check_strength(strength)
         check_noise(noise)
         pages = pages_of(pixels)
-        if statistics is None:
-            given = _given(bad_pixels, (pages.shape[1], pages.shape[2]))
-            statistics = [examine(page, noise, given=given) for page in pages]
-        result, seen = np.empty_like(pages), []
-        for number, (page, found, out) in enumerate(zip(pages, statistics, result, strict=True)):
+        spool = Spool(pages.shape, pages.dtype, folder) if isinstance(pages, Pages) else None
+        result = cast(Pixels, spool.pages) if spool else np.empty_like(pages)
+        given = None if statistics else _given(bad_pixels, (pages.shape[1], pages.shape[2]), where)
+        seen: list[ImageStatistics] = []
+        for number, page in enumerate(pages):
 
             def told(share: float, number: int = number) -> None:
                 on_progress((number + share) / len(pages))
 
+            found = statistics[number] if statistics else examine(page, noise, given=given, where=where)
+            out = np.empty_like(page) if spool else result[number]
             self._compute(page, found, strength=strength, out=out, on_progress=told)
-            seen.append(found.with_cautions(inspect(page, out, found)))
-        return result.reshape(pixels.shape), seen
+            found = found.with_cautions(inspect(page, out, found))
+            on_page(found)
+            if spool:
+                spool.put(out)
+            seen.append(found.without_places() if spool and number else found)
+        return (result if spool else result.reshape(pixels.shape)), seen
 
     def step(self, statistics: Sequence[ImageStatistics], *, strength: float) -> Step:
         """The history's entry for an enhancement."""
@@ -338,10 +351,10 @@ class Enhancer:
         return 1 - np.float32(faint) * (1 - gain)
 
 
-def _given(bad_pixels: KnownFaults, shape: tuple[int, int]) -> Mask | None:
+def _given(bad_pixels: KnownFaults, shape: tuple[int, int], where: str) -> Mask | None:
     """The mask of faulty pixels that are known (raises InputError where it is of another size)."""
     if isinstance(bad_pixels, DefectMap):
-        return bad_pixels.mask_for(shape, where="image")
+        return bad_pixels.mask_for(shape, where=where)
     if bad_pixels is None:
         return None
     marked = np.asarray(bad_pixels)

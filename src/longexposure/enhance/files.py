@@ -15,6 +15,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+
 from longexposure.enhance.choices import check_noise, check_strength
 from longexposure.enhance.enhancer import Enhancer
 from longexposure.enhance.jobs import Job, explained, mask_path, noise_given, plan_files
@@ -23,11 +25,12 @@ from longexposure.errors import LongExposureError, OutputError, ResourceError, a
 from longexposure.io import check_writable_folder, read_radiograph, remove_temporaries, write_radiograph
 from longexposure.io.defect_maps import DefectMap
 from longexposure.io.segments import check_compression
+from longexposure.io.spool import Spool
 from longexposure.io.writing import failing_as_output_error
 from longexposure.models.noise_range import Conditions
 from longexposure.noise import NoiseProfile, left_in_flat_areas
 from longexposure.noise.calibration import NoiseCalibration
-from longexposure.radiograph import Radiograph, Step
+from longexposure.radiograph import Pages, Radiograph, Step
 from longexposure.system import free_memory
 
 logger = logging.getLogger(__name__)
@@ -251,11 +254,26 @@ def enhance_as_they_come(
 
 @dataclass(frozen=True, eq=False)
 class _Measured:
-    """A file as it was read, and the statistics of its pages, which took so many seconds."""
+    """A file as it was read, and the statistics of its pages, which took so many seconds.
+
+    Where the pages of a stack were left in the file, there are none: each is measured when it is computed.
+    """
 
     before: Radiograph
-    statistics: Sequence[ImageStatistics]
+    statistics: Sequence[ImageStatistics] | None
     seconds: float
+
+
+@dataclass(frozen=True, eq=False)
+class _Computed:
+    """A file as it was read, what became of it, and what that took; `marks` of pages left in their file."""
+
+    before: Radiograph
+    after: Radiograph
+    statistics: Sequence[ImageStatistics]
+    trained: Conditions | None
+    seconds: float
+    marks: Pages | None
 
 
 class _Pipeline:
@@ -371,41 +389,53 @@ class _Pipeline:
                 if AHEAD_TIMES * nbytes <= free_memory():
                     self.read_ahead(following)
             started = time.perf_counter()
+            folder, marks = job.target.parent, None
+            if isinstance(before.pixels, Pages):
+                with failing_as_output_error(job.target):
+                    folder.mkdir(parents=True, exist_ok=True)
+                marks = Spool(before.pixels.shape, np.uint8, folder) if self._masks else None
             pixels, statistics = enhancer.enhance_pages(
                 before.pixels,
+                noise=self._noise,
                 strength=self._strength,
+                bad_pixels=self._bad_pixels,
                 statistics=measured.statistics,
                 on_progress=lambda share: self._tell(job, "computing", share),
+                on_page=lambda found: marks.put(found.marks()) if marks else None,
+                where=str(job.source),
+                folder=folder,
             )
-            measured = replace(measured, statistics=statistics)
             step = enhancer.step(statistics, strength=self._strength)
             seconds = measured.seconds + time.perf_counter() - started
             after = before.with_pixels(pixels, step)
-            return lambda: self._write(job, measured, after, enhancer.trained, seconds)
+            done = _Computed(
+                before, after, statistics, enhancer.trained, seconds, marks.pages if marks else None
+            )
+            return lambda: self._write(job, done)
         except Exception as error:  # of one file, which must not stop the others
             return _failed(job, error)
 
     def _read(self, job: Job) -> _Measured:
         """Read and measure a file (raises InputError where it does not suit the noise that is given)."""
-        before = read_radiograph(job.source, dataset=self._dataset)
+        before = read_radiograph(job.source, dataset=self._dataset, in_pages=True)
         started, statistics = time.perf_counter(), []
         pages = pages_of(before.pixels)
         given = None
         if self._bad_pixels is not None:
             shape = (pages.shape[1], pages.shape[2])
             given = self._bad_pixels.mask_for(shape, where=str(job.source))
+        if isinstance(pages, Pages):
+            return _Measured(before, None, seconds=0.0)
         for number, page in enumerate(pages):
             self._measured = number / len(pages)
             statistics.append(examine(page, self._noise, given=given, where=str(job.source)))
         return _Measured(before, statistics, seconds=time.perf_counter() - started)
 
-    def _write(
-        self, job: Job, measured: _Measured, after: Radiograph, trained: Conditions | None, seconds: float
-    ) -> FileResult:
+    def _write(self, job: Job, done: _Computed) -> FileResult:
         """Write the enhanced file (raises OutputError where that cannot be done), and report it."""
-        before, statistics = measured.before, measured.statistics
+        before, after, statistics = done.before, done.after, done.statistics
         first = pages_of(before.pixels)[0]
-        warnings = [text for found in statistics for text in found.warnings(trained, before.enhanced_by)]
+        warnings = [text for found in statistics for text in found.warnings(done.trained, before.enhanced_by)]
         if before.enhanced_by:
             warnings.append(f"enhanced before ({before.enhanced_by}): {ENHANCED_TWICE}")
         if before.stored is not None:
@@ -437,8 +467,10 @@ class _Pipeline:
             after, job.target, overwrite=job.replaces, sidecar=self._sidecar, compress=self._compress
         )
         if self._masks:
-            write_radiograph(marks_of(before, statistics), mask_path(job.target), overwrite=job.replaces)
-        return replace(_recorded(job, after.history), seconds=seconds, before=before, after=after)
+            write_radiograph(
+                marks_of(before, statistics, done.marks), mask_path(job.target), overwrite=job.replaces
+            )
+        return replace(_recorded(job, after.history), seconds=done.seconds, before=before, after=after)
 
 
 def _summed(counts: Sequence[Mapping[str, int]]) -> dict[str, int]:

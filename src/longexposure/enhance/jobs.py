@@ -21,7 +21,7 @@ from longexposure.io.writing import refuse_existing
 from longexposure.models.checkpoint import sha256_of
 from longexposure.noise import NoiseProfile
 from longexposure.noise.calibration import NoiseCalibration
-from longexposure.radiograph import Step
+from longexposure.radiograph import Pages, Step
 from longexposure.system import is_out_of_memory
 
 if TYPE_CHECKING:
@@ -256,7 +256,7 @@ def looked_at(
     try:
         if os.path.lexists(job.target):
             refuse_existing(job.target, overwrite=True)
-            made = _history(job.target)
+            made = _history(job.target, settings.get("dataset"))
             if not force:
                 _refuse_others(job, made[-1], settings, source_sha256)
                 wanted = [beside] * sidecar + [mask_path(job.target)] * masks
@@ -269,7 +269,7 @@ def looked_at(
         return replace(job, error=explained(error, job.source))
 
 
-def _history(target: Path) -> tuple[Step, ...]:
+def _history(target: Path, dataset: str | None) -> tuple[Step, ...]:
     """The history of an enhanced file of ours.
 
     Raises:
@@ -277,7 +277,11 @@ def _history(target: Path) -> tuple[Step, ...]:
     """
     found = "a file without such a history, perhaps an original"
     try:
-        history = read_radiograph(target).history
+        made = read_radiograph(target, dataset=dataset, in_pages=True)
+        if isinstance(made.pixels, Pages):
+            for _ in made.pixels:
+                pass  # each is decoded
+        history = made.history
         if history and (history[-1].tool, history[-1].action) == ("longexposure", "enhance"):
             return history
     except LongExposureError as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +19,7 @@ from longexposure.models.noise_range import Conditions
 from longexposure.noise import NoiseProfile, estimate_noise
 from longexposure.noise.calibration import NoiseCalibration
 from longexposure.noise.resampling import INTERPOLATED, resampling_in_words
-from longexposure.radiograph import Pixels, Radiograph
+from longexposure.radiograph import Pages, Pixels, Radiograph
 
 ENHANCED_TWICE = (
     "what is left of its noise is found too weak, and what was lost does not come back: use the original"
@@ -76,6 +76,16 @@ class ImageStatistics:
     def noiseless(self) -> bool:
         """Whether there is nothing to take away."""
         return self.noise.sigma == 0 and self.noise.slope == 0
+
+    def without_places(self) -> ImageStatistics:
+        """The same without the places of faulty pixels and of what is set aside: a small thing."""
+        faulty, aside = self.bad_pixels, self.aside
+        empty = Mask.empty(aside.mask.shape)
+        return dataclasses.replace(
+            self,
+            bad_pixels=BadPixels(faulty.y[:0], faulty.x[:0], faulty.value[:0], faulty.kind, faulty.places),
+            aside=SetAside(dataclasses.replace(empty, count=aside.mask.count), aside.kinds),
+        )
 
     def with_cautions(self, cautions: tuple[str, ...]) -> ImageStatistics:
         """The same with more cautions."""
@@ -191,9 +201,20 @@ def _without_stuck(pixels: Pixels, aside: Mask) -> Mask:
     return aside | Mask.of(np.isin(pixels, np.array(stuck, pixels.dtype)))
 
 
-def marks_of(radiograph: Radiograph, statistics: Sequence[ImageStatistics]) -> Radiograph:
-    """What every pixel of a radiograph is, uint8 of the same shape: 0 a good one, or a number of `MARKS`."""
-    marks = np.stack([found.marks() for found in statistics]).reshape(radiograph.pixels.shape)
+def marks_of(
+    radiograph: Radiograph, statistics: Sequence[ImageStatistics], pages: Pages | None = None
+) -> Radiograph:
+    """What every pixel of a radiograph is, uint8 of the same shape: 0 a good one, or a number of `MARKS`.
+
+    Args:
+        radiograph: as it was read.
+        statistics: of each page.
+        pages: the marks of all pages, where statistics without places no longer tell them.
+    """
+    if pages is not None:
+        marks = cast(Pixels, pages)
+    else:
+        marks = np.stack([found.marks() for found in statistics]).reshape(radiograph.pixels.shape)
     meaning = ", ".join(["0 good", *(f"{number} {words}" for number, words in MARKS.items())])
     return Radiograph(marks, pitch_um=radiograph.pitch_um, description=f"bad pixels: {meaning}")
 

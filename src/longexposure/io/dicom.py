@@ -18,7 +18,7 @@ from longexposure.errors import InputError
 from longexposure.io.checks import damaged, wrong_type
 from longexposure.io.dicom_layout import PIXEL_TAGS, DicomLayout, header_bytes, layout_of
 from longexposure.io.record import fields_of, radiograph_of
-from longexposure.radiograph import Pixels, Polarity, Radiograph, Source, Step, Stored, computable
+from longexposure.radiograph import Pages, Pixels, Polarity, Radiograph, Source, Step, Stored, computable
 from longexposure.system import require
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ def checksum(pixels: Pixels) -> int:
     return told
 
 
-def read_dicom(file: BinaryIO, source: Source) -> Radiograph:
+def read_dicom(file: BinaryIO, source: Source, *, in_pages: bool = False) -> Radiograph:
     """Read all frames, as stored: neither rescale nor window is applied, MONOCHROME1 is not inverted.
 
     The exposure says `exposure_s`, `tube_kv`, `tube_ma`, `acquired`, `component_id`, `component_name`,
@@ -113,7 +113,10 @@ def read_dicom(file: BinaryIO, source: Source) -> Radiograph:
     header = header_bytes(file, layout)
     head = Header(parsed(header), layout.order)
     notes = list[str]()
-    values, facts = _Frames(head, layout, source.path).read(file, notes)
+    frames = _Frames(file, head, layout, source.path)
+    values, rest = frames.values(in_pages), frames.rest(in_pages)
+    if frames.behind > 1:  # one byte makes the length even
+        notes.append(f"{frames.behind} bytes behind the pixels")
     if head.raw(ICON) is not None:
         notes.append("the icon, a reduced copy")
     if head.raw(SIGNATURES) is not None:
@@ -134,9 +137,13 @@ def read_dicom(file: BinaryIO, source: Source) -> Radiograph:
         polarity=head.polarity(source.path),
     )
     parts = DicomParts(
-        **facts,
         header=header,
         layout=layout,
+        allocated=frames.allocated,
+        stored=frames.stored,
+        high=frames.high,
+        extended=frames.extended,
+        rest=rest,
         text=text,
         description=radiograph.description,
         pitch_um=pitch,
@@ -145,7 +152,7 @@ def read_dicom(file: BinaryIO, source: Source) -> Radiograph:
         history=radiograph.history,
         checksum=checksum(pixels),
     )
-    bits = parts.stored if parts.stored < 8 * values.itemsize and values.dtype.kind in "iu" else 0
+    bits = parts.stored if parts.stored < 8 * values.dtype.itemsize and values.dtype.kind in "iu" else 0
     stored = Stored(
         "dicom", pixels.shape, values.dtype.name, offset, bits=bits, parts=parts, notes=tuple(notes)
     )
@@ -265,13 +272,12 @@ def _encoding(name: str) -> str:
 
 
 class _Frames:
-    """How the samples of the frames lie in the file."""
+    """The frames of a file, and how their samples lie in it."""
 
-    def __init__(self, head: Header, layout: DicomLayout, where: str) -> None:
-        self.layout, self.where = layout, where
+    def __init__(self, file: BinaryIO, head: Header, layout: DicomLayout, where: str) -> None:
+        self.file, self.layout = file, layout
         frames = head.text(0x00280008) or "1"
-        shape = (int(frames), head.whole(0x00280010), head.whole(0x00280011))
-        self.shape = shape
+        self.shape = (int(frames), head.whole(0x00280010), head.whole(0x00280011))
         self.float = PIXEL_TAGS[layout.pixel_tag]
         self.signed = head.whole(0x00280103) == 1
         self.allocated = 8 * int(self.float[1:]) if self.float else head.whole(0x00280100)
@@ -282,55 +288,67 @@ class _Frames:
         if not 0 < self.stored <= self.high + 1 <= self.allocated:
             found = f"{self.stored} bits up to bit {self.high} of {self.allocated}"
             raise damaged(where, expected="bits of a sample that lie in it", found=found)
+        self.sample = np.dtype(layout.order + (self.float or f"u{self.allocated // 8}"))
+        self.native = self.sample.newbyteorder("=")
+        self.size = self.shape[1] * self.shape[2] * self.sample.itemsize
+        self.plain = bool(self.float) or self.stored == self.allocated
+        shift = self.high + 1 - self.stored
+        self.shift, self.mask = self.native.type(shift), ((1 << self.stored) - 1) << shift
+        self.extended, self.has_rest = self.plain, False
+        if not self.plain:
+            self._look()
 
     @property
-    def sample(self) -> np.dtype[Any]:
-        """As it lies in the file."""
-        return np.dtype(self.layout.order + (self.float or f"u{self.allocated // 8}"))
+    def behind(self) -> int:
+        """Bytes behind the last frame."""
+        return self.layout.end - self.layout.value - self.shape[0] * self.size
 
-    def read(self, file: BinaryIO, notes: list[str]) -> tuple[Pixels, dict[str, Any]]:
-        """All frames, (H, W) for one, (N, H, W) for more, and what `DicomParts` says of their samples."""
-        frames, sample, layout = self.shape[0], self.sample, self.layout
-        size = self.shape[1] * self.shape[2] * sample.itemsize
-        if (more := layout.end - layout.value - frames * size) > 1:  # one byte makes the length even
-            notes.append(f"{more} bytes behind the pixels")
-        plain = bool(self.float) or self.stored == self.allocated
-        kind = (
-            sample.newbyteorder("=")
-            if self.float
-            else np.dtype(f"{'i' if self.signed else 'u'}{sample.itemsize}")
+    @property
+    def kind(self) -> np.dtype[Any]:
+        """The type of the grey values."""
+        return self.native if self.float else np.dtype(f"{'iu'[not self.signed]}{self.sample.itemsize}")
+
+    def values(self, in_pages: bool) -> Pixels:
+        """The grey values of all frames."""
+        return Pages(self.shape, self.kind, lambda number: self._grey(self._raw(number))).held_unless(
+            in_pages
         )
-        values = np.empty(self.shape, kind)
-        raws, extended, zero = list[Pixels](), True, True
-        shift = self.high + 1 - self.stored
-        mask = ((1 << self.stored) - 1) << shift
+
+    def rest(self, in_pages: bool) -> Pixels | None:
+        """Bits of the samples beside the grey values', such as an overlay's; None where all are 0."""
+        if not self.has_rest:
+            return None
+        rest = Pages(self.shape, self.native, lambda number: self._rest(self._raw(number)))
+        pixels = rest.held_unless(in_pages)
+        return pixels[None] if pixels.ndim == 2 else pixels
+
+    def _look(self) -> None:
+        """Look through all frames for bits beside the grey values."""
+        self.extended = not self.shift
+        for raw in map(self._raw, range(self.shape[0])):
+            self.has_rest = self.has_rest or bool(self._rest(raw).any())
+            self.extended = self.extended and np.array_equal(raw, self._grey(raw).view(raw.dtype))
+        self.has_rest = self.has_rest and not self.extended
+
+    def _raw(self, number: int) -> Pixels:
+        """The samples of a frame as they are, in native byte order."""
+        start, odd = self.layout.value + number * self.size, 0
+        if self.layout.swaps(self.allocated):
+            odd = (start - self.layout.value) % 2
+            self.file.seek(start - odd)
+            data = swapped(self.file.read(odd + self.size + (odd + self.size) % 2))
+        else:
+            self.file.seek(start)
+            data = self.file.read(self.size)
+        samples = np.frombuffer(data, self.sample, offset=odd, count=self.shape[1] * self.shape[2])
+        return samples.reshape(self.shape[1:]).astype(self.native)
+
+    def _grey(self, raw: Pixels) -> Pixels:
+        if self.plain:
+            return raw.view(self.kind)
         sign = 1 << (self.stored - 1) if self.signed else 0
-        start = layout.value
-        if layout.swaps(self.allocated):
-            file.seek(start)
-            file, start = io.BytesIO(swapped(file.read(layout.end - start))), 0
-        for index in range(frames):
-            file.seek(start + index * size)
-            raw = (
-                np.frombuffer(file.read(size), sample)
-                .reshape(self.shape[1:])
-                .astype(sample.newbyteorder("="))
-            )
-            if plain:
-                values[index] = raw.view(kind)
-                continue
-            found = ((raw & raw.dtype.type(mask)) >> raw.dtype.type(shift)) ^ raw.dtype.type(sign)
-            values[index] = found.view(kind) - kind.type(sign)
-            rest = raw & ~raw.dtype.type(mask)
-            zero = zero and not rest.any()
-            extended = extended and shift == 0 and np.array_equal(raw, values[index].view(raw.dtype))
-            raws.append(rest)
-        kept = None if plain or extended or zero else np.stack(raws)
-        facts = {
-            "allocated": self.allocated,
-            "stored": self.stored,
-            "high": self.high,
-            "extended": plain or extended,
-            "rest": kept,
-        }
-        return (values[0] if frames == 1 else values), facts
+        found = ((raw & raw.dtype.type(self.mask)) >> self.shift) ^ raw.dtype.type(sign)
+        return found.view(self.kind) - self.kind.type(sign)
+
+    def _rest(self, raw: Pixels) -> Pixels:
+        return raw & ~raw.dtype.type(self.mask)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import io
+import itertools
 import math
 import struct
 import uuid
@@ -36,7 +37,7 @@ from longexposure.io.dicom import (
 )
 from longexposure.io.dicom_layout import EXPLICIT, IMPLICIT, PIXEL_TAGS
 from longexposure.io.record import fields_of, record_json
-from longexposure.radiograph import Pixels, Radiograph, Step
+from longexposure.radiograph import Radiograph, Step, ends_of
 from longexposure.system import require
 
 if TYPE_CHECKING:
@@ -113,7 +114,7 @@ class _Samples:
         self.order = parts.layout.order if parts else "<"
         self.allocated = parts.allocated if parts else 8 * dtype.itemsize
         self.stored, self.high = (parts.stored, parts.high) if parts else (self.allocated, self.allocated - 1)
-        self.least, self.greatest = _ends(self.pages)
+        self.least, self.greatest = ends_of(self.pages)
         if dtype.kind == "u" and self.stored < self.allocated and self.greatest >= 2**self.stored:
             self.stored, self.high = self.allocated, self.allocated - 1
         known = radiograph.stored
@@ -166,10 +167,6 @@ class _Samples:
                 if self.rest is not None:
                     raw |= self.rest[index]
             yield raw.astype(plain).tobytes()
-
-
-def _ends(pages: Pixels) -> tuple[float, float]:
-    return min(page.min() for page in pages), max(page.max() for page in pages)
 
 
 def put(dataset: Dataset, tag: int, vr: str, value: Any) -> None:
@@ -386,12 +383,11 @@ def _write(dataset: Dataset, samples: _Samples, file: BinaryIO, parts: DicomPart
         )
         head_of_pixels += vr.encode() + bytes(2)
     file.write(head_of_pixels + struct.pack(order + "I", samples.nbytes + odd))
-    if layout and layout.swaps(samples.allocated):
-        file.write(swapped(b"".join(samples.frames()) + bytes(odd)))
-    else:
-        for frame in samples.frames():
-            file.write(frame)
-        file.write(bytes(odd))
+    half, swaps = b"", layout is not None and layout.swaps(samples.allocated)
+    for frame in itertools.chain(samples.frames(), [bytes(odd)]):
+        data = half + frame if swaps else frame
+        half = data[len(data) // 2 * 2 :] if swaps else b""
+        file.write(swapped(data[: len(data) - len(half)]) if swaps else data)
     if behind:
         rest = DicomBytesIO()
         rest.is_implicit_VR, rest.is_little_endian = not explicit, order == "<"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import errno
 import functools
@@ -11,8 +12,9 @@ import json
 import os
 import re
 import stat
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
+from typing import Any, cast
 
 from longexposure.errors import (
     InputError,
@@ -30,7 +32,7 @@ from longexposure.io.plain import RAW_SUFFIXES, raw_sidecar
 from longexposure.io.record import record_fields
 from longexposure.io.segments import check_compression
 from longexposure.io.writing import Content, write_together
-from longexposure.radiograph import Radiograph, Source
+from longexposure.radiograph import Pages, Pixels, Radiograph, Source
 
 HEAD_BYTES = 4096
 """So much of a file is read to tell what it is."""
@@ -60,13 +62,15 @@ class _Stream(io.BufferedReader):
         raise io.UnsupportedOperation("fileno")
 
 
-def read_radiograph(path: str | Path, *, dataset: str | None = None) -> Radiograph:
+def read_radiograph(path: str | Path, *, dataset: str | None = None, in_pages: bool = False) -> Radiograph:
     """Read one file; its format is told by its content, whatever its name.
 
     Args:
         path: the file.
         dataset: path of the images in an HDF5 file, such as "/entry/data/data"; None takes the default of a
             NeXus file or the only one. It is of no meaning for other formats.
+        in_pages: leave the pages of a large stack of TIFF, DICOM or HDF5 in the file, to be read when they
+            are asked for: `pixels` are `Pages` then, and each page may raise what is raised here.
 
     Returns:
         A radiograph of (H, W), or (N, H, W) for several pages, uint8, uint16 or float32 in native
@@ -79,8 +83,13 @@ def read_radiograph(path: str | Path, *, dataset: str | None = None) -> Radiogra
     """
     path = as_path(path, where="path")
     try:
-        with _opened(path) as file:
-            return _read(file, path, dataset)
+        with contextlib.ExitStack() as opened:
+            file = opened.enter_context(_opened(path))
+            radiograph = _read(file, path, dataset, in_pages=in_pages)
+            if isinstance(radiograph.pixels, Pages):
+                stack = _left_in(file, path, radiograph, close=opened.pop_all().close)
+                return dataclasses.replace(radiograph, pixels=cast(Pixels, stack))
+            return radiograph
     except MemoryError as error:
         raise ResourceError(
             where=str(path),
@@ -102,7 +111,20 @@ def read_finite(path: str | Path) -> Radiograph:
     return radiograph
 
 
-def _read(file: _Stream, path: Path, dataset: str | None) -> Radiograph:
+def _left_in(file: _Stream, path: Path, radiograph: Radiograph, *, close: Callable[[], None]) -> Pages:
+    """Pages that are read as long as the file stays as it is; it is closed when nobody holds them."""
+    pages, state = cast(Pages, radiograph.pixels), _state(file)
+
+    def page(number: int) -> Pixels:
+        with _explained(path, radiograph.source.format if radiograph.source else ""):
+            image = pages[number]
+        _check_state(file, state, path)
+        return image
+
+    return Pages(pages.shape, pages.dtype, page, close)
+
+
+def _read(file: _Stream, path: Path, dataset: str | None, *, in_pages: bool) -> Radiograph:
     """What a file holds; its head alone tells the format, so that foreign files cost nothing."""
     before = _state(file)
     head = file.read(HEAD_BYTES)
@@ -113,21 +135,40 @@ def _read(file: _Stream, path: Path, dataset: str | None) -> Radiograph:
         form = FORMATS["raw"]  # which nothing in its content tells
     if form is None:
         raise _foreign(path, head, before[0])
-    try:
+    options: dict[str, Any] = {"dataset": dataset} if form.datasets else {}
+    options |= {"in_pages": in_pages} if form.stacks else {}
+    with _explained(path, form.name):
         file.seek(0)
-        named = {"dataset": dataset} if form.datasets else {}
-        radiograph = form.read(file, Source(path=str(path), sha256="", format=form.name), **named)
+        radiograph = form.read(file, Source(path=str(path), sha256="", format=form.name), **options)
+    file.seek(0)
+    sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    _check_state(file, before, path)
+    source = Source(path=str(path), sha256=sha256, format=form.name)
+    return dataclasses.replace(radiograph, source=source)
+
+
+@contextlib.contextmanager
+def _explained(path: Path, form: str) -> Iterator[None]:
+    """Turn whatever the libraries raise on damaged files into one line.
+
+    Raises:
+        InputError: in place of any other error but those of memory.
+    """
+    try:
+        yield
     except (LongExposureError, MemoryError):
         raise
-    except Exception as error:  # on damaged files the libraries raise whatever comes
+    except Exception as error:
         if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
             raise _not_a_file(
                 path, reason_of(error), "check the disk or the network, then try again"
             ) from error
-        expected = f"a {form.name.upper()} file that can be decoded"
+        expected = f"a {form.upper()} file that can be decoded"
         raise damaged(str(path), expected=expected, found=reason_of(error)) from error
-    file.seek(0)
-    sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _check_state(file: _Stream, before: tuple[int, int], path: Path) -> None:
+    """Refuse a file that was written to (raises InputError)."""
     if _state(file) != before:
         raise InputError(
             where=str(path),
@@ -135,8 +176,6 @@ def _read(file: _Stream, path: Path, dataset: str | None) -> Radiograph:
             found="one that was written to",
             advice="wait until the program that writes it is done, then read it again",
         )
-    source = Source(path=str(path), sha256=sha256, format=form.name)
-    return dataclasses.replace(radiograph, source=source)
 
 
 def _state(file: _Stream) -> tuple[int, int]:

@@ -35,6 +35,7 @@ class Format:
             `compress` (see `write_radiograph`).
         found: further suffixes of files that are read and found in folders, never written.
         datasets: whether a file may hold several images, of which `read` takes one by its path.
+        stacks: whether `read` can leave the pages of a large stack in the file (`in_pages`).
     """
 
     name: str
@@ -44,6 +45,7 @@ class Format:
     write: Callable[..., None] | None = None
     found: tuple[str, ...] = ()
     datasets: bool = False
+    stacks: bool = False
 
     @property
     def writes(self) -> bool:
@@ -53,15 +55,24 @@ class Format:
 _OTHER_TIFF = (".btf", ".tf8", ".tf2", ".pcoraw", ".stk")
 """BigTIFF as Bio-Formats and GDAL name it, TIFF of pco cameras and of MetaMorph."""
 
+_OTHER_DICOM = (".dcn", ".dic", ".ima")
+
 FORMATS: dict[str, Format] = {
     form.name: form
     for form in (
-        Format("tiff", (".tif", ".tiff"), is_tiff, read_tiff, write_tiff, _OTHER_TIFF),
+        Format("tiff", (".tif", ".tiff"), is_tiff, read_tiff, write_tiff, _OTHER_TIFF, stacks=True),
         Format("png", (".png",), is_png, read_png, write_png),
         Format("xrm", (".xrm", ".txrm"), is_xrm, read_xrm),
-        Format("dicom", (".dcm", ".dicom"), is_dicom, read_dicom, write_dicom, (".dcn", ".dic", ".ima")),
+        Format("dicom", (".dcm", ".dicom"), is_dicom, read_dicom, write_dicom, _OTHER_DICOM, stacks=True),
         Format(
-            "hdf5", (".h5", ".hdf5", ".nxs", ".hdf"), is_hdf5, read_hdf5, write_hdf5, (".nx5", ".nexus"), True
+            "hdf5",
+            (".h5", ".hdf5", ".nxs", ".hdf"),
+            is_hdf5,
+            read_hdf5,
+            write_hdf5,
+            (".nx5", ".nexus"),
+            datasets=True,
+            stacks=True,
         ),
         Format("npy", (".npy",), plain.is_npy, plain.read_npy),
         Format("pgm", (".pgm", ".ppm", ".pnm"), plain.is_pgm, plain.read_pgm),

@@ -6,6 +6,7 @@ import contextlib
 import logging
 import math
 import os
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
@@ -14,6 +15,7 @@ from longexposure.errors import InputError
 from longexposure.io.budget import check_ome, count_pages
 from longexposure.io.carried import Pages, as_fractions, from_fractions, parts_of, record_of
 from longexposure.io.checks import (
+    TRANSPOSING,
     check_plausible,
     damaged,
     one_channel,
@@ -24,7 +26,8 @@ from longexposure.io.codecs import check_segments
 from longexposure.io.record import radiograph_of
 from longexposure.io.segments import CODES, PREDICTED, SAME, Segments
 from longexposure.io.tags import Directories
-from longexposure.radiograph import Pixels, Polarity, Radiograph, Source, Stored, computable
+from longexposure.radiograph import Pages as Stack
+from longexposure.radiograph import Pixels, Polarity, Radiograph, Source, Stored, computable, ends_of
 
 if TYPE_CHECKING:
     import tifffile
@@ -43,7 +46,7 @@ def is_tiff(start: bytes) -> bool:
     return start[:4] in _SIGNATURES and start[128:132] != b"DICM"
 
 
-def read_tiff(file: BinaryIO, source: Source) -> Radiograph:
+def read_tiff(file: BinaryIO, source: Source, *, in_pages: bool = False) -> Radiograph:
     """Read all pages of a TIFF; thumbnails and masks among them are left out.
 
     Taken: integers and floats of 8 to 64 bits whose every value float32 holds, strips or tiles, the
@@ -58,12 +61,9 @@ def read_tiff(file: BinaryIO, source: Source) -> Radiograph:
 
     where, directories, notes = source.path, Directories(file, source.path), list[str]()
     promise = count_pages(file, directories.size, where)
-    with contextlib.ExitStack() as stack:
-        log, silence = logging.getLogger("tifffile"), logging.Filter("nothing")
-        log.addFilter(silence)  # what the library says is checked here and reported as one error
-        stack.callback(log.removeFilter, silence)
+    with _silence():
         file.seek(0)
-        tif = stack.enter_context(tifffile.TiffFile(file))
+        tif = tifffile.TiffFile(file)  # which need not be closed: the file is not its own
         if len(tif.pages) != promise.pages:
             found = f"{len(tif.pages)} that can be read"
             raise damaged(where, expected=f"{promise.pages} pages", found=found)
@@ -75,7 +75,7 @@ def read_tiff(file: BinaryIO, source: Source) -> Radiograph:
         for each in pages:
             check_segments(each.page, file, where)
         tags = [directories.tags(page.page.offset) for page in pages]
-        values = _stack(pages, file, planes, where)
+        values = _stack(pages, file, planes, where).held_unless(in_pages)
         first, segments = pages[0], pages[0].segments(notes)
         if len(pages) < promise.pages:
             notes.append(f"{promise.pages - len(pages)} thumbnail or mask page(s)")
@@ -96,7 +96,8 @@ def read_tiff(file: BinaryIO, source: Source) -> Radiograph:
         notes=notes,
     )
     notes += [f"tag {code}, which is damaged or too large" for code in sorted(directories.lost)]
-    bits = parts.bits if 0 < parts.bits <= 8 * values.itemsize and values.dtype.kind == "u" else 0
+    sample = 8 * values.dtype.itemsize
+    bits = parts.bits if 0 < parts.bits <= sample and values.dtype.kind == "u" else 0
     return radiograph_of(
         pixels,
         source,
@@ -111,7 +112,7 @@ def read_tiff(file: BinaryIO, source: Source) -> Radiograph:
             shape=pixels.shape,
             dtype=values.dtype.name,
             offset=offset,
-            bits=bits if bits and int(values.max()) < 2**bits else 0,
+            bits=bits if bits == sample or (bits and ends_of(values)[1] < 2**bits) else 0,
             axes=axes,
             parts=parts,
             notes=tuple(notes),
@@ -178,8 +179,8 @@ def _check_pages(pages: list[_Page], size: int, where: str) -> None:
         )
 
 
-def _stack(pages: list[_Page], file: BinaryIO, planes: int, where: str) -> Pixels:
-    """All images upright: (H, W) for one, (N, H, W) for more.
+def _stack(pages: list[_Page], file: BinaryIO, planes: int, where: str) -> Stack:
+    """All images upright.
 
     Where the metadata promise more `planes` than there are pages, they lie behind one another after a single
     page, as ImageJ writes stacks of many gigabytes.
@@ -187,26 +188,42 @@ def _stack(pages: list[_Page], file: BinaryIO, planes: int, where: str) -> Pixel
     first = pages[0]
     if planes <= len(pages):
         image = first.read()
-        if len(pages) == 1:
-            return image
-        pixels = np.empty((len(pages), *image.shape), image.dtype)
-        pixels[0] = image
-        for index, page in enumerate(pages[1:], start=1):
-            pixels[index] = page.read()
-        return pixels
+
+        def read(number: int) -> Pixels:
+            if number == 0:
+                return image
+            with _silence():
+                return pages[number].read()
+
+        return Stack((len(pages), *image.shape), image.dtype, read)
     page = first.page
     simple = page.compression == 1 and page.predictor == 1 and page.fillorder == 1
     simple = simple and page.samplesperpixel == 1 and page.photometric != _PALETTE
     if len(pages) > 1 or page.is_tiled or page.bitspersample not in (8, 16, 32, 64) or not simple:
         raise damaged(where, expected=f"{planes} planes, as its metadata say", found=f"{len(pages)} pages")
-    shape = (planes, *first.shape)
     dtype = page.dtype.newbyteorder(page.parent.byteorder)
-    start, count = page.dataoffsets[0], math.prod(shape)
+    start, size = page.dataoffsets[0], math.prod(first.shape) * dtype.itemsize
     behind = file.seek(0, os.SEEK_END) - start
-    check_plausible(where, needed=count * dtype.itemsize, stored=behind, packed=False)
-    file.seek(start)
-    stored = np.frombuffer(file.read(count * dtype.itemsize), dtype=dtype).reshape(shape)
-    return np.stack([upright(image, first.orientation) for image in stored.astype(first.dtype)])
+    check_plausible(where, needed=planes * size, stored=behind, packed=False)
+
+    def plane(number: int) -> Pixels:
+        file.seek(start + number * size)
+        stored = np.frombuffer(file.read(size), dtype=dtype).reshape(first.shape)
+        return upright(stored.astype(first.dtype), first.orientation)
+
+    height, width = first.shape[::-1] if first.orientation in TRANSPOSING else first.shape
+    return Stack((planes, height, width), first.dtype, plane)
+
+
+@contextlib.contextmanager
+def _silence() -> Iterator[None]:
+    """What the library says is checked here and reported as one error."""
+    log, nothing = logging.getLogger("tifffile"), logging.Filter("nothing")
+    log.addFilter(nothing)
+    try:
+        yield
+    finally:
+        log.removeFilter(nothing)
 
 
 class _Page:

@@ -24,7 +24,7 @@ from longexposure.io.carried import (
 from longexposure.io.record import is_misread, is_plain, record_json, stated_resolution
 from longexposure.io.segments import CODES, Segments
 from longexposure.io.tags import ASCII, DESCRIPTION, LONG, LONG8, SHORT, Layout, Tag, directory_bytes
-from longexposure.radiograph import Pixels, Radiograph, Resolution
+from longexposure.radiograph import Pixels, Radiograph, Resolution, ends_of
 
 CLASSIC_BYTES = 2**32 - 2**26
 """Pixels beyond this go into a BigTIFF: offsets of a classic TIFF have 32 bits; tags need room too."""
@@ -65,7 +65,7 @@ def write_tiff(radiograph: Radiograph, file: BinaryIO, *, compress: str | None =
     images = radiograph.pixels if radiograph.pixels.ndim == 3 else radiograph.pixels[None]
     dtype = np.dtype(radiograph.dtype)
     segments = parts.segments if compress is None else parts.segments.with_compression(compress)
-    if segments.bits and (dtype != np.uint16 or images.max() >= 2**segments.bits):
+    if segments.bits and (dtype != np.uint16 or ends_of(images)[1] >= 2**segments.bits):
         segments = Segments(segments.compression, tile=segments.tile, rows=segments.rows)
     single = parts.single and same and segments.compression == "none"
     room = CLASSIC_BYTES if segments.compression == "none" else CLASSIC_BYTES // 2  # noise grows when packed
@@ -165,22 +165,22 @@ class _Pages:
 
     def write(self, images: Pixels, tags: Sequence[Sequence[Tag]], *, photometric: int, single: bool) -> None:
         """Write images (N, H, W) with the tags of each page; `single` puts all behind one page."""
+        shape = images.shape[1], images.shape[2]
         first = len(self.layout.header) + struct.calcsize(self.layout.place)
         self._put(self.layout.header + struct.pack(self.layout.place, first if single else 0))
         if single:  # its directory goes first: it has a place that is small, however many images follow
-            whole, size = Segments(), images[0].size * self.dtype.itemsize
-            self.segments = whole
-            length = len(self._directory(images[0], tags[0], photometric, [(0, size)], following=0))
-            self._put(self._directory(images[0], tags[0], photometric, [(first + length, size)], following=0))
+            self.segments, size = Segments(), images.size // len(images) * self.dtype.itemsize
+            length = len(self._directory(shape, tags[0], photometric, [(0, size)], following=0))
+            self._put(self._directory(shape, tags[0], photometric, [(first + length, size)], following=0))
             for image in images:
                 self._pixels(image)
             return
         places_of = [self._pixels(image) for image in images]
         self._put(bytes(self.at % 2))
         first, shared = self.at, dict[bytes, int]()
-        for number, (image, page, places) in enumerate(zip(images, tags, places_of, strict=True), start=1):
+        for number, (page, places) in enumerate(zip(tags, places_of, strict=True), start=1):
             following = 0 if number == len(images) else None
-            self._put(self._directory(image, page, photometric, places, following=following, shared=shared))
+            self._put(self._directory(shape, page, photometric, places, following=following, shared=shared))
         self.file.seek(len(self.layout.header))
         self.file.write(struct.pack(self.layout.place, first))
         self.file.seek(self.at)
@@ -206,7 +206,7 @@ class _Pages:
 
     def _directory(
         self,
-        image: Pixels,
+        shape: tuple[int, int],
         tags: Sequence[Tag],
         photometric: int,
         places: Sequence[tuple[int, int]],
@@ -215,7 +215,7 @@ class _Pages:
         shared: dict[bytes, int] | None = None,
     ) -> bytes:
         """The directory of one page, to stand here."""
-        height, width = image.shape
+        height, width = shape
         tag, segments, tiled = self.layout.tag, self.segments, self.segments.tile is not None
         place = LONG8 if self.layout.big else LONG
         own = [

@@ -22,6 +22,7 @@ from typing import Any, BinaryIO, ClassVar
 from markupsafe import escape
 
 from longexposure.enhance.files import FileResult
+from longexposure.enhance.statistics import pages_of
 from longexposure.errors import InputError, LongExposureError, OutputError
 from longexposure.format import shown
 from longexposure.io import read_radiograph
@@ -160,7 +161,7 @@ def comparisons_of(
         return
     try:
         before, after = _radiographs(result)
-        pages = [each.pixels.reshape(-1, *each.pixels.shape[-2:]) for each in (before, after)]
+        pages = [pages_of(each.pixels) for each in (before, after)]
         for number, (original, enhanced) in enumerate(zip(*pages, strict=True), start=1):
             comparison = Comparison(
                 name=name + (f", page {number}" if len(pages[0]) > 1 else ""),
@@ -192,7 +193,10 @@ def _radiographs(result: FileResult) -> tuple[Radiograph, Radiograph]:
             found="none",
             advice="enhance it again",
         )
-    return read_radiograph(result.source), read_radiograph(result.output)
+    options: dict[str, Any] = {"in_pages": True}
+    if result.history:
+        options["dataset"] = result.history[-1].settings.get("dataset")
+    return read_radiograph(result.source, **options), read_radiograph(result.output, **options)
 
 
 def _noise_of(after: Radiograph, page: int) -> NoiseProfile | None:
