@@ -14,14 +14,17 @@ import sys
 import zlib
 from pathlib import Path
 
+import h5py
 import imagecodecs
 import numpy as np
 import pytest
 import tifffile
+from PIL import Image
 
 from longexposure.errors import InputError
-from longexposure.io import codecs, read_radiograph
+from longexposure.io import codecs, read_radiograph, write_radiograph
 from longexposure.io.png import SIGNATURE, png_bytes
+from longexposure.radiograph import Radiograph
 
 LIMIT = 64 * 2**20
 SIDE = 2048
@@ -31,7 +34,7 @@ MEASURE = """
 import json, os, resource, sys
 from longexposure.io import read_radiograph
 from longexposure.errors import LongExposureError
-import imagecodecs, olefile, tifffile
+import h5py, imagecodecs, olefile, pydicom, tifffile
 warm, *files = sys.argv[1:]
 read_radiograph(warm)
 for file in files:
@@ -324,3 +327,83 @@ def test_large_images_take_at_most_eight_times_their_pixels(dtype, tmp_path):
     found = measured(tmp_path, files)
     assert {name: said for name, (_, _, said) in found.items() if said} == {}
     assert {name: taken for name, (taken, size, _) in found.items() if taken > 8 * size + LIMIT} == {}
+
+
+def dicom_of_twelve_bits(folder: Path, pixels: np.ndarray, beside: int = 0) -> Path:
+    import pydicom
+
+    path = write_radiograph(Radiograph(pixels), folder / f"12 bits {beside}.dcm")
+    dataset = pydicom.dcmread(path)
+    dataset.BitsStored, dataset.HighBit = 12, 11
+    dataset.PixelData = (pixels >> 4 | np.uint16(beside)).tobytes()
+    dataset.save_as(path)
+    return path
+
+
+def in_every_other_format(folder: Path, pixels: np.ndarray) -> list[Path]:
+    """Files of these pixels (H, W), uint16, in the formats besides TIFF and PNG."""
+    files = [write_radiograph(Radiograph(pixels), folder / "a.dcm")]
+    files += [write_radiograph(Radiograph(np.stack([pixels] * 3)), folder / "three.dcm")]
+    files += [dicom_of_twelve_bits(folder, pixels), dicom_of_twelve_bits(folder, pixels, 0x8000)]
+    for dtype in ("u1", "i1", "u2", "i4", "u8", "f2", "f4", "f8"):
+        values = (pixels >> 9 if dtype in ("u1", "i1") else pixels >> 5).astype(dtype)
+        files.append(folder / f"{dtype}.npy")
+        np.save(files[-1], values)
+        for name, options in {
+            "plain": {},
+            "deflate": {"chunks": pixels.shape, "compression": "gzip", "shuffle": True, "fletcher32": True},
+            "lzf": {"chunks": (256, 256), "compression": "lzf"},
+        }.items():
+            files.append(folder / f"{dtype} {name}.h5")
+            with h5py.File(files[-1], "w") as file:
+                file.create_dataset("x", data=values, **options)
+    grey = Image.fromarray((pixels >> 8).astype(np.uint8))
+    for mode in ("L", "RGB"):
+        for name in ("a.bmp", "a.pgm", "a.jpg", "progressive.jpg"):
+            files.append(folder / f"{mode} {name}")
+            grey.convert(mode).save(files[-1], **({"progressive": True} if "prog" in name else {}))
+    head = struct.pack("<HHHIHHHHHHHdH", 0x7000, 68, 100, 0, 32, 1, 1, *pixels.shape[::-1], 1, 0, 4e5, 4)
+    files.append(folder / "a.his")
+    files[-1].write_bytes(head.ljust(100, b"\0") + pixels.tobytes())
+    files.append(folder / "a.raw")
+    files[-1].write_bytes(pixels.tobytes())
+    (folder / "a.raw.toml").write_text(f'shape = {list(pixels.shape)}\ntype = "uint16"\n')
+    return files
+
+
+@pytest.mark.slow
+def test_every_other_format_takes_at_most_eight_times_its_pixels(tmp_path):
+    pixels = np.random.default_rng(0).normal(20000, 300, (SIDE, SIDE)).astype(np.uint16)
+    files = in_every_other_format(tmp_path, pixels)
+    found = measured(tmp_path, files)
+    assert set(found) == {file.name for file in files}
+    assert {name: said for name, (_, _, said) in found.items() if said} == {}
+    assert {name: taken for name, (taken, size, _) in found.items() if taken > 8 * size + LIMIT} == {}
+
+
+@pytest.mark.slow
+def test_small_files_of_other_formats_never_take_more_than_the_limit(tmp_path):
+    files = []
+    for name, pack in {"gzip": zlib.compress, "lzf": imagecodecs.lzf_encode}.items():
+        files.append(tmp_path / f"{name}.h5")
+        with h5py.File(files[-1], "w") as file:
+            data = file.create_dataset("x", (16, 16), "u1", chunks=(16, 16), compression=name)
+            data[...] = 1
+            data.id.write_direct_chunk((0, 0), bytes(pack(bytes(32 * SIDE**2))))
+    files.append(tmp_path / "wide chunk.h5")
+    with h5py.File(files[-1], "w") as file:
+        options = {"chunks": (2 * SIDE, 4 * SIDE), "maxshape": (None, None), "compression": "gzip"}
+        file.create_dataset("x", (16, 16), "u1", **options)[...] = 1
+    small = {
+        "a.npy": b"\x93NUMPY\1\0v\0" + b"{'descr': '<u2', 'fortran_order': False, 'shape': (40000, 40000), }",
+        "a.pgm": b"P5 40000 40000 65535\n",
+        "a.his": struct.pack("<HHHIHHHHHHHdH", 0x7000, 68, 100, 0, 32, 1, 1, 40000, 40000, 9, 0, 4e5, 4),
+        "a.bmp": b"BM".ljust(10, b"\0") + struct.pack("<IIiiHHIIiiII", 54, 40, 40000, 40000, 1, 8, *[0] * 6),
+    }
+    for name, content in small.items():
+        files.append(tmp_path / name)
+        files[-1].write_bytes(content.ljust(300))
+    found = measured(tmp_path, files)
+    assert set(found) == {file.name for file in files}
+    assert [name for name, (_, _, said) in found.items() if not said] == ["wide chunk.h5"]
+    assert {name: taken for name, (taken, _, _) in found.items() if taken > LIMIT} == {}

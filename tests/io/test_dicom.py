@@ -12,8 +12,15 @@ import numpy as np
 import pydicom
 import pytest
 from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.encaps import encapsulate
 from pydicom.sequence import Sequence
-from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pydicom.uid import (
+    UID,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    JPEGLosslessSV1,
+)
 
 from longexposure import system
 from longexposure.errors import InputError, OutputError, ResourceError
@@ -397,3 +404,25 @@ def test_float_pixel_data_come_back(tmp_path):
     np.testing.assert_array_equal(radiograph.pixels, values)
     back = read_radiograph(write_radiograph(enhanced(radiograph), tmp_path / "b.dcm"))
     np.testing.assert_array_equal(back.pixels, values[:, ::-1])
+
+
+def test_bytes_behind_the_last_element_are_told(tmp_path):
+    source = saved(component(np.arange(12, dtype=np.uint16).reshape(3, 4)), tmp_path / "a.dcm")
+    whole = source.read_bytes()
+    source.write_bytes(whole + bytes(7))
+    radiograph = read_radiograph(source)
+    assert radiograph.stored.notes == ("7 bytes behind the last element",)
+    source.write_bytes(whole[:-30])  # which begins in the middle of the private block behind the pixels
+    assert "behind the last element" in read_radiograph(source).stored.notes[0]
+
+
+def test_fragments_under_a_plain_syntax_are_refused_with_the_way_out(tmp_path):
+    dataset = component(np.zeros((3, 4), np.uint16))
+    dataset.PixelData = encapsulate([b"\xff\xd8abcd"])
+    dataset["PixelData"].VR, dataset["PixelData"].is_undefined_length = "OB", True
+    dataset.file_meta.TransferSyntaxUID = JPEGLosslessSV1
+    content = saved(dataset, tmp_path / "a.dcm").read_bytes()
+    plain = ExplicitVRLittleEndian.encode().ljust(len(JPEGLosslessSV1), b"\0")
+    (tmp_path / "a.dcm").write_bytes(content.replace(JPEGLosslessSV1.encode(), plain))
+    with pytest.raises(InputError, match=r"not compressed, found pixels in fragments; .*gdcmconv"):
+        read_radiograph(tmp_path / "a.dcm")

@@ -5,15 +5,17 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import zlib
 from pathlib import Path
 
 import h5py
+import imagecodecs
 import numpy as np
 import pytest
 
 from longexposure import system
 from longexposure.errors import InputError, ResourceError
-from longexposure.io import hdf5, hdf5_tree, read_radiograph, write_radiograph
+from longexposure.io import hdf5, hdf5_tree, hdf5_writer, read_radiograph, write_radiograph
 from longexposure.radiograph import Radiograph, Step
 
 STEP = Step("longexposure", "0.1.0", "enhance", {"model": "fast", "strength": 0.5})
@@ -290,3 +292,61 @@ def test_missing_package_is_named_with_its_extra(tmp_path, monkeypatch):
     monkeypatch.setattr(system, "find_spec", lambda name: None)
     with pytest.raises(ResourceError, match=r"pip install 'longexposure\[hdf5\]'"):
         read_radiograph(path)
+
+
+@pytest.mark.parametrize(
+    ("options", "pack"),
+    [
+        ({"compression": "gzip"}, zlib.compress),
+        ({"compression": "gzip", "fletcher32": True}, zlib.compress),
+        ({"compression": "lzf"}, imagecodecs.lzf_encode),
+    ],
+    ids=["deflate", "deflate and sum", "lzf"],
+)
+def test_chunk_that_unpacks_to_more_than_a_chunk_is_refused_before_the_library_does(
+    options, pack, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(hdf5, "ALWAYS_BYTES", 2**20)
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        data = file.create_dataset("x", (2, 64, 64), "u1", chunks=(1, 64, 64), **options)
+        data[...] = 1
+        data.id.write_direct_chunk((1, 0, 0), bytes(pack(bytes(2**21))))
+    with pytest.raises(InputError, match=r"chunks of 4096 bytes, found one of .* bytes that unpacks to more"):
+        read_radiograph(tmp_path / "a.h5")
+
+
+def test_sound_chunks_of_every_kind_are_read_as_they_are(tmp_path, monkeypatch):
+    monkeypatch.setattr(hdf5, "ALWAYS_BYTES", 0)
+    noise = np.random.default_rng(0).integers(0, 60000, (5, 70, 40), dtype=np.uint16)
+    for number, options in enumerate(
+        [
+            {"compression": "gzip"},
+            {"compression": "gzip", "shuffle": True, "fletcher32": True},
+            {"compression": "lzf", "shuffle": True, "fletcher32": True},
+            {"compression": "lzf"},  # which noise does not get through: such chunks lie unpacked
+        ]
+    ):
+        with h5py.File(tmp_path / f"{number}.h5", "w") as file:
+            file.create_dataset("x", data=noise, chunks=(2, 16, 33), **options)
+        np.testing.assert_array_equal(read_radiograph(tmp_path / f"{number}.h5").pixels, noise)
+
+
+def test_chunks_over_many_images_are_read_and_written_in_parts(tmp_path, monkeypatch):
+    images = np.arange(9 * 40 * 8, dtype=np.uint16).reshape(9, 40, 8)
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file.create_dataset("x", data=images, chunks=(8, 8, 8), compression="gzip")
+    whole = write_radiograph(read_radiograph(tmp_path / "a.h5"), tmp_path / "b.h5")
+    monkeypatch.setattr(hdf5, "AT_ONCE", 3 * 40 * 8 * 2)
+    monkeypatch.setattr(hdf5_writer, "AT_ONCE", 2 * 8 * 8 * 8 * 2)
+    radiograph = read_radiograph(tmp_path / "a.h5")
+    np.testing.assert_array_equal(radiograph.pixels, images)
+    copy = write_radiograph(radiograph, tmp_path / "c.h5")
+    np.testing.assert_array_equal(read_radiograph(copy).pixels, images)
+    assert abs(copy.stat().st_size - whole.stat().st_size) < 4096  # no chunk lies there twice
+
+
+def test_type_of_its_own_in_a_file_comes_back(tmp_path):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["x"], file["kind"] = STACK, np.dtype("f8")
+    with h5py.File(write_radiograph(read_radiograph(tmp_path / "a.h5"), tmp_path / "b.h5")) as file:
+        assert file["kind"].dtype == np.float64

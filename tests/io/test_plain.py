@@ -132,3 +132,19 @@ def test_raw_samples_without_a_sound_description_are_refused(said, found, tmp_pa
         (tmp_path / "a.raw.toml").write_text(said)
     with pytest.raises(InputError, match=found):
         read_radiograph(tmp_path / "a.raw")
+
+
+def test_bytes_behind_the_samples_are_told(tmp_path):
+    pixels = np.arange(24, dtype=np.uint16).reshape(4, 6)
+    (tmp_path / "a.raw").write_bytes(pixels.tobytes() + bytes(48))
+    (tmp_path / "a.raw.toml").write_text('shape = [4, 6]\ntype = "uint16"\n')
+    assert read_radiograph(tmp_path / "a.raw").stored.notes == ("48 bytes behind the last sample",)
+
+
+@pytest.mark.parametrize(
+    "start", [b"\0\x70\x44\0", b"BM".ljust(14, b"\0") + b"\x28\0\0\0"], ids=["his", "bmp"]
+)
+def test_header_that_is_cut_off_is_named(start, tmp_path):
+    (tmp_path / "a.dat").write_bytes(start)
+    with pytest.raises(InputError, match=r"a header of \d+ bytes, found \d+ bytes, cut off"):
+        read_radiograph(tmp_path / "a.dat")

@@ -109,7 +109,8 @@ def read_dicom(file: BinaryIO, source: Source, *, in_pages: bool = False) -> Rad
         ResourceError: pydicom is not installed.
     """
     require("pydicom", extra="dicom", where=source.path)
-    layout = layout_of(file, file.seek(0, os.SEEK_END), source.path)
+    size = file.seek(0, os.SEEK_END)
+    layout = layout_of(file, size, source.path)
     header = header_bytes(file, layout)
     head = Header(parsed(header), layout.order)
     notes = list[str]()
@@ -117,6 +118,8 @@ def read_dicom(file: BinaryIO, source: Source, *, in_pages: bool = False) -> Rad
     values, rest = frames.values(in_pages), frames.rest(in_pages)
     if frames.behind > 1:  # one byte makes the length even
         notes.append(f"{frames.behind} bytes behind the pixels")
+    if size > layout.last:
+        notes.append(f"{size - layout.last} bytes behind the last element")
     if head.raw(ICON) is not None:
         notes.append("the icon, a reduced copy")
     if head.raw(SIGNATURES) is not None:

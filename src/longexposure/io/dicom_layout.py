@@ -146,13 +146,7 @@ class _Walk:
             from pydicom.uid import UID
 
             name = UID(syntax).name
-            raise InputError(
-                where=self.where,
-                expected="DICOM pixels that are not compressed",
-                found=f"transfer syntax {name if name != syntax else f'{syntax[:64]!r}'}",
-                advice="have the program that exports it write it uncompressed, or unpack it (dcmdjpeg, "
-                "gdcmconv --raw)",
-            )
+            raise self._compressed(f"transfer syntax {name if name != syntax else f'{syntax[:64]!r}'}")
         return syntax
 
     def elements(self, syntax: str) -> DicomLayout:
@@ -189,7 +183,7 @@ class _Walk:
     def _open(self, element: _Element, *, explicit: bool, depth: int) -> bool:
         """Whether the elements in a sequence of undefined length are explicit."""
         if element.tag in PIXEL_TAGS and depth == 1:
-            raise damaged(self.where, expected="pixels as they are", found="compressed pixels")
+            raise self._compressed("pixels in fragments")
         if depth > _MOST_DEPTH:
             expected = f"sequences nested at most {_MOST_DEPTH} deep"
             raise damaged(self.where, expected=expected, found="deeper ones")
@@ -271,6 +265,15 @@ class _Walk:
             found = f"{count} of {sizes[1]} x {sizes[0]} pixels of {bits} bits"
             raise damaged(self.where, expected="at least one pixel", found=found)
         return -(-sizes[0] * sizes[1] * count * bits // 8)
+
+    def _compressed(self, found: str) -> InputError:
+        return InputError(
+            where=self.where,
+            expected="DICOM pixels that are not compressed",
+            found=found,
+            advice="have the program that exports it write it uncompressed, or unpack it (dcmdjpeg, "
+            "gdcmconv --raw)",
+        )
 
     def _without_pixels(self) -> InputError:
         return InputError(

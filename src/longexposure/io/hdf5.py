@@ -341,8 +341,11 @@ class _Images:
             if info.byte_offset is None or info.size * MAX_RATIO <= ALWAYS_BYTES:
                 continue
             skipped, packed = data.id.read_direct_chunk(start)
-            for number, (code, _) in enumerate(self.filters):
-                if code in _PACKING and not skipped >> number & 1 and not _fits(packed, code, most):
+            used = [code for number, (code, _) in enumerate(self.filters) if not skipped >> number & 1]
+            if used[-1:] == [_FLETCHER32]:
+                packed = packed[:-4]  # its sum
+            for code in used:
+                if code in _PACKING and not _fits(packed, code, most):
                     raise damaged(
                         self.where,
                         expected=f"chunks of {most} bytes",
@@ -359,12 +362,12 @@ class _Images:
 
 
 def _fits(packed: bytes, code: int, most: int) -> bool:
-    """Whether a chunk unpacks to no more than so many bytes; a sum of 4 bytes may stand behind it."""
+    """Whether a chunk unpacks to no more than so many bytes."""
     if code == _LZF:
         import imagecodecs
 
         try:
-            return len(imagecodecs.lzf_decode(packed, out=most + 4)) <= most + 4
+            return len(imagecodecs.lzf_decode(packed, out=most)) <= most
         except imagecodecs.LzfError:
             return False
     unpacker, taken = zlib.decompressobj(), 0

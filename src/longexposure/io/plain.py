@@ -42,9 +42,9 @@ def _radiograph(values: Pixels, source: Source, **known: Any) -> Radiograph:
     """Grey values of any real type, as the file has them, (H, W) where there is one image."""
     if values.ndim == 3 and len(values) == 1:
         values = values[0]
-    warnings = known.pop("warnings", ())
+    notes, warnings = known.pop("notes", ()), known.pop("warnings", ())
     pixels, offset = computable(values, where=source.path)
-    stored = Stored(source.format, pixels.shape, values.dtype.name, offset, warnings=warnings)
+    stored = Stored(source.format, pixels.shape, values.dtype.name, offset, notes=notes, warnings=warnings)
     return Radiograph(pixels=pixels, source=source, stored=stored, **known)
 
 
@@ -58,6 +58,21 @@ def _frames(
     check_plausible(source.path, needed=needed, stored=max(0, size - start), packed=False)
     file.seek(start)
     return np.frombuffer(file.read(needed), dtype).reshape(shape).astype(dtype.newbyteorder("="))
+
+
+def _behind(file: BinaryIO) -> tuple[str, ...]:
+    """What is to be said of bytes behind the samples, which were read last: their shape may be another."""
+    at, size = file.tell(), file.seek(0, os.SEEK_END)
+    return (f"{size - at} bytes behind the last sample",) if size > at else ()
+
+
+def _head(file: BinaryIO, length: int, where: str) -> bytes:
+    """The first bytes of a file (raises InputError where there are fewer)."""
+    file.seek(0)
+    head = file.read(length)
+    if len(head) < length:
+        raise damaged(where, expected=f"a header of {length} bytes", found=f"{len(head)} bytes, cut off")
+    return head
 
 
 def is_npy(start: bytes) -> bool:
@@ -112,8 +127,7 @@ def read_bmp(file: BinaryIO, source: Source) -> Radiograph:
     Raises:
         InputError: damaged, compressed or coloured.
     """
-    file.seek(0)
-    head = file.read(54)
+    head = _head(file, 54, source.path)
     (start,) = struct.unpack_from("<I", head, 10)
     length, width, height, _, bits, packing, _, _, _, colours, _ = struct.unpack_from(
         "<IiiHHIIiiII", head, 14
@@ -171,15 +185,14 @@ def is_his(start: bytes) -> bool:
 
 def read_his(file: BinaryIO, source: Source) -> Radiograph:
     """Read the frames of a PerkinElmer or Varex panel; the frame time is `exposure_s` (raises InputError)."""
-    file.seek(0)
-    head = _HIS_HEAD.unpack(file.read(_HIS_HEAD.size))
+    head = _HIS_HEAD.unpack(_head(file, _HIS_HEAD.size, source.path))
     _, size, _, _, image_head, left, top, right, bottom, frames, _, time_us, kind = head
     if kind not in _HIS_TYPES:
         raise wrong_type(source.path, f"type of numbers {kind}")
     shape = (frames, bottom - top + 1, right - left + 1)
     values = _frames(file, source, start=size + image_head, shape=shape, dtype=np.dtype(_HIS_TYPES[kind]))
     seconds = {"exposure_s": time_us / 1e6} if 0 < time_us < 1e12 else {}
-    return _radiograph(values, source, exposure=seconds)
+    return _radiograph(values, source, exposure=seconds, notes=_behind(file))
 
 
 def raw_sidecar(path: Path) -> Path | None:
@@ -216,6 +229,7 @@ def read_raw(file: BinaryIO, source: Source) -> Radiograph:
     return _radiograph(
         values,
         source,
+        notes=_behind(file),
         polarity=polarity,
         pitch_um=(float(pitch[0]), float(pitch[1])) if pitch else None,
         history=(Step("longexposure", __version__, "read raw samples", said),),
