@@ -165,7 +165,7 @@ def test_the_folder_of_an_input_is_refused_as_output_before_any_work(
         (other / "z.tif").symlink_to(folder / "b.tif")
         inputs = [write_radiograph(Radiograph(noisy(9)), other / "b.tif"), other / "z.tif"]
     before = content(folder)
-    monkeypatch.setattr(pipeline, "read_radiograph", lambda path: pytest.fail("was read"))
+    monkeypatch.setattr(pipeline, "read_radiograph", lambda path, **options: pytest.fail("was read"))
     with pytest.raises(OutputError, match="an output folder that holds none of the inputs"):
         run(inputs, target, force=force)
     assert content(folder) == before

@@ -222,10 +222,10 @@ def test_whatever_happens_to_one_output_that_is_there_is_its_own_error(folder, o
     run([folder], out)
     real = jobs.read_radiograph
 
-    def sick(path):
+    def sick(path, **options):
         if path == out / "b.tif":
             raise RecursionError
-        return real(path)
+        return real(path, **options)
 
     monkeypatch.setattr(jobs, "read_radiograph", sick)
     assert states(run([folder], out)) == ["skipped", "failed", "skipped"]

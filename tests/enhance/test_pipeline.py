@@ -76,9 +76,9 @@ def events(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     seen: list[str] = []
     read, write = pipeline.read_radiograph, pipeline.write_radiograph
 
-    def reading(path: Path) -> Radiograph:
+    def reading(path: Path, **options: object) -> Radiograph:
         seen.append(f"read {path.stem}")
-        return read(path)
+        return read(path, **options)
 
     def writing(radiograph: Radiograph, path: Path, **options: bool) -> Path:
         written = write(radiograph, path, **options)
@@ -175,8 +175,8 @@ def test_no_more_than_three_images_are_in_memory_however_many_files(folder, out,
     alive: list[weakref.ref] = []
     read = pipeline.read_radiograph
 
-    def reading(path: Path) -> Radiograph:
-        radiograph = read(path)
+    def reading(path: Path, **options: object) -> Radiograph:
+        radiograph = read(path, **options)
         alive.append(weakref.ref(radiograph))
         return radiograph
 
@@ -199,11 +199,11 @@ def test_what_failed_for_memory_beside_others_is_done_again_alone(folder, out, m
     read = pipeline.read_radiograph
     tried: list[str] = []
 
-    def reading(path: Path) -> Radiograph:
+    def reading(path: Path, **options: object) -> Radiograph:
         tried.append(path.stem)
         if tried.count("1") == 1 and path.stem == "1":
             raise ResourceError(where="1.tif", expected="memory", found="none", advice="buy some")
-        return read(path)
+        return read(path, **options)
 
     def during(number: int) -> None:
         if number == 3:  # the first attempt at file 3
@@ -326,8 +326,8 @@ def test_errors_keep_no_image_alive(folder, out, monkeypatch):
     alive: list[weakref.ref] = []
     read = pipeline.read_radiograph
 
-    def reading(path: Path) -> Radiograph:
-        radiograph = read(path)
+    def reading(path: Path, **options: object) -> Radiograph:
+        radiograph = read(path, **options)
         alive.append(weakref.ref(radiograph))
         return radiograph
 

@@ -117,11 +117,16 @@ def test_report_shows_pages_that_stayed_in_their_files(gaussian, tmp_path):
 def test_dataset_of_several_is_found_again(gaussian, tmp_path):
     source = hdf5(tmp_path / "a.h5", STACK)
     with h5py.File(source, "a") as file:
-        file["other"] = STACK[:2]
+        file["scan/y"] = STACK[:2]
+    beside = tiff(tmp_path / "b.tif", STACK[0])  # for which it is of no meaning
+    enhanced(beside, tmp_path / "out", gaussian)
     for status in ("enhanced", "skipped"):
-        (result,) = enhance_files([source], tmp_path / "out", gaussian, dataset="/scan/x")
+        result, other = enhance_files([source, beside], tmp_path / "out", gaussian, dataset="/scan/x")
         assert (result.status, result.error) == (status, None)
+        assert (other.status, other.error) == ("skipped", None)
         assert len(list(comparisons_of(result))) == 7
+    (result,) = enhance_files([source], tmp_path / "out", gaussian, dataset="/scan/y")
+    assert "dataset /scan/x, not /scan/y" in str(result.error)
 
 
 @pytest.mark.usefixtures("in_pages")

@@ -24,6 +24,7 @@ from longexposure.enhance.statistics import ENHANCED_TWICE, ImageStatistics, exa
 from longexposure.errors import LongExposureError, OutputError, ResourceError, as_list, as_path
 from longexposure.io import check_writable_folder, read_radiograph, remove_temporaries, write_radiograph
 from longexposure.io.defect_maps import DefectMap
+from longexposure.io.formats import FORMATS
 from longexposure.io.segments import check_compression
 from longexposure.io.spool import Spool
 from longexposure.io.writing import failing_as_output_error
@@ -458,7 +459,8 @@ class _Pipeline:
         source = {"source_sha256": before.source.sha256} if before.source else {}
         given = self._bad_pixels
         faulty = {"bad_pixels_given": given.sha256, "bad_pixel_map": given.reference()} if given else {}
-        named = {} if self._dataset is None else {"dataset": self._dataset}
+        several = before.source is not None and FORMATS[before.source.format].datasets
+        named = {"dataset": self._dataset} if several and self._dataset is not None else {}
         step = replace(step, settings={**step.settings, **source, **told, **faulty, **named})
         after = replace(after, history=(*before.history, step))
         with failing_as_output_error(job.target):

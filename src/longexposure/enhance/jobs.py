@@ -16,6 +16,7 @@ from longexposure.errors import InputError, LongExposureError, OutputError, Reso
 from longexposure.io import images_in, read_radiograph, sidecar_path
 from longexposure.io.checks import reason_of
 from longexposure.io.defect_maps import DefectMap
+from longexposure.io.formats import format_of_suffix
 from longexposure.io.record import KEY
 from longexposure.io.writing import refuse_existing
 from longexposure.models.checkpoint import sha256_of
@@ -299,6 +300,9 @@ def _refuse_others(
 ) -> None:
     """Refuse an enhanced file that is not what would be made (raises OutputError)."""
     told = {"version": made.version, **made.settings}
+    form = format_of_suffix(job.target.suffix)
+    if "dataset" not in told and not (form and form.datasets):
+        told["dataset"] = settings.get("dataset")  # which is of no meaning here
     others = [name for name, wanted in settings.items() if told.get(name) != wanted]
     hashes = {"weights_sha256": "other weights", "noise_given": "other noise"}
     hashes |= {"bad_pixels_given": "another map of bad pixels"}
