@@ -56,6 +56,8 @@ EXTRAS = {
     "tensorboard": "tensorboard",
     "matplotlib": "plots",
     "watchfiles": "plant",
+    "pydicom": "dicom",
+    "h5py": "hdf5",
 }
 """Packages that enhancing does without, and which extra of ours brings each."""
 

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hot import content, image, jobs, once, running
@@ -84,11 +85,11 @@ def test_a_service_tries_again_by_itself_and_the_others_go_on(
 ) -> None:
     tries: list[str] = []
 
-    def read(path: Path) -> object:
+    def read(path: Path, **options: Any) -> object:
         tries.append(path.name)
         if path.name == "huge.tif" and tries.count("huge.tif") < 4:
             raise MemoryError
-        return read_radiograph(path)
+        return read_radiograph(path, **options)
 
     monkeypatch.setattr(pipeline, "read_radiograph", read)
     with running(folder) as run:
@@ -215,9 +216,9 @@ def test_once_ends_when_the_share_of_the_output_folder_goes(
     mounted, real = {str(folder.out)}, os.path.ismount
     monkeypatch.setattr(os.path, "ismount", lambda path: str(path) in mounted or real(path))
 
-    def read(path: Path) -> object:
+    def read(path: Path, **options: Any) -> object:
         mounted.clear()
-        return read_radiograph(path)
+        return read_radiograph(path, **options)
 
     monkeypatch.setattr(pipeline, "read_radiograph", read)
     run = once(replace(folder, ledger=tmp_path / "ledger.sqlite"))

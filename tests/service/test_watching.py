@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -98,12 +99,12 @@ def test_a_file_that_changes_while_it_is_read_is_no_failure(
     path = image(folder.source / "a.tif", 0)
     changed = []
 
-    def read(where: Path) -> object:
+    def read(where: Path, **options: Any) -> object:
         if not changed:
             changed.append(1)
             path.write_bytes(path.read_bytes()[:100])  # someone copies it anew
             threading.Timer(0.3, lambda: image(path, 1)).start()
-        return read_radiograph(where)
+        return read_radiograph(where, **options)
 
     monkeypatch.setattr(pipeline, "read_radiograph", read)
     with running(folder) as run:
@@ -118,9 +119,9 @@ def test_a_file_that_is_removed_before_its_turn_is_told_of(
 ) -> None:
     path = image(folder.source / "a.tif")
 
-    def read(where: Path) -> object:
+    def read(where: Path, **options: Any) -> object:
         path.unlink()
-        return read_radiograph(where)
+        return read_radiograph(where, **options)
 
     monkeypatch.setattr(pipeline, "read_radiograph", read)
     run = once(folder)

@@ -108,7 +108,7 @@ def read_dicom(file: BinaryIO, source: Source, *, in_pages: bool = False) -> Rad
         InputError: damaged, cut off, compressed, of colour, or without pixels, with the way out.
         ResourceError: pydicom is not installed.
     """
-    require("pydicom", extra="dicom", where=source.path)
+    require("pydicom", where=source.path)
     size = file.seek(0, os.SEEK_END)
     layout = layout_of(file, size, source.path)
     header = header_bytes(file, layout)

@@ -73,7 +73,7 @@ def write_dicom(radiograph: Radiograph, file: BinaryIO, *, compress: str | None 
             cannot be written.
         ResourceError: pydicom is not installed.
     """
-    require("pydicom", extra="dicom", where="DICOM")
+    require("pydicom", where="DICOM")
     stored = radiograph.stored if radiograph.stored and radiograph.stored.format == "dicom" else None
     parts: DicomParts | None = stored.parts if stored else None
     dtype = np.dtype(radiograph.dtype)

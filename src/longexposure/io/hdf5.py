@@ -102,7 +102,7 @@ def read_hdf5(
             in other files, with the way out.
         ResourceError: h5py is not installed.
     """
-    require("h5py", extra="hdf5", where=source.path)
+    require("h5py", where=source.path)
     size, notes = file.seek(0, os.SEEK_END), list[str]()
     with contextlib.ExitStack() as stack:
         h5 = stack.enter_context(_opened(file, source.path))

@@ -38,7 +38,7 @@ def write_hdf5(radiograph: Radiograph, file: BinaryIO, *, compress: str | None =
         OutputError: a history that cannot be written.
         ResourceError: h5py is not installed.
     """
-    require("h5py", extra="hdf5", where="HDF5")
+    require("h5py", where="HDF5")
     import h5py
 
     stored = radiograph.stored if radiograph.stored and radiograph.stored.format == "hdf5" else None
