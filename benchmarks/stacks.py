@@ -1,7 +1,9 @@
-"""Memory and time of stacks that are enhanced page by page.
+"""Memory of stacks that are enhanced page by page: it must not grow with their pages.
 
-Run: python benchmarks/stacks.py                 stacks of 50 and 400 pages of 1024 x 1024, into benchmarks/stacks.json
-     python benchmarks/stacks.py --side 2048 --pages 2000 --formats tiff hdf5        17 GB each, and as much again
+Each stack is enhanced by a process of its own, whose peak is that of interpreter, libraries and model too.
+
+    python benchmarks/stacks.py [--pages 50 400] [--side 1024] [--formats tiff hdf5 dicom] [--out benchmarks/stacks.json]
+    python benchmarks/stacks.py --side 2048 --pages 2000 --formats tiff hdf5    # 17 GB each, and as much again
 """
 
 from __future__ import annotations
@@ -19,7 +21,8 @@ from typing import Any
 
 import numpy as np
 
-HERE = Path(__file__).parent
+from longexposure.system import host_facts
+
 SUFFIXES = {"tiff": ".tif", "hdf5": ".h5", "dicom": ".dcm"}
 WORK = """
 import json, resource, sys
@@ -106,13 +109,13 @@ def measured(form: str, *, pages: int, side: int, model: str, folder: Path) -> d
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--pages", type=int, nargs="+", default=[50, 400])
     parser.add_argument("--side", type=int, default=1024)
     parser.add_argument("--formats", nargs="+", default=list(SUFFIXES), choices=list(SUFFIXES))
     parser.add_argument("--model", default="identity", help="the cheapest; the memory of others comes on top")
     parser.add_argument("--folder", type=Path, help="where the stacks are made; default: the system's")
-    parser.add_argument("--json", type=Path, default=HERE / "stacks.json")
+    parser.add_argument("--out", type=Path, default=Path(__file__).with_suffix(".json"))
     given = parser.parse_args()
     rows = []
     with tempfile.TemporaryDirectory(dir=given.folder) as folder:
@@ -121,8 +124,13 @@ def main() -> None:
                 options = {"pages": pages, "side": given.side, "model": given.model}
                 rows.append(measured(form, **options, folder=Path(folder)))
                 print(rows[-1], flush=True)
-    text = {"model": given.model, "stacks": rows}
-    given.json.write_text(json.dumps(text, indent=2) + "\n")
+    result = {
+        "what": __doc__.split("\n")[0],
+        "host": host_facts(),
+        "settings": {"model": given.model, "side_px": given.side},
+        "stacks": rows,
+    }
+    given.out.write_text(json.dumps(result, indent=1) + "\n")
 
 
 if __name__ == "__main__":
