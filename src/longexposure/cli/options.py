@@ -24,6 +24,7 @@ INTERRUPTED = 130
 GOES_ON = {
     "adapt": "the run goes on with --resume",
     "enhance": "finished files stay, and the same command goes on",
+    "serve": "what was taken is kept, and the same command goes on",
     "simulate": "finished pairs stay, and the same command goes on",
     "study": "finished trainings and scores stay, and the same command goes on",
     "train": "the run goes on with --resume",

@@ -36,6 +36,7 @@ class Intake:
         arrived: set when there is a new job.
         over: whether files are not to be entered any more.
         stopped: whether the service is to end.
+        called: what histories call an original, "" for its own name.
     """
 
     layout: Layout
@@ -46,6 +47,7 @@ class Intake:
     arrived: threading.Event
     over: Callable[[], bool]
     stopped: Callable[[], bool]
+    called: Callable[[Path], str] = lambda source: ""
 
     def enter(self, path: Path, stamp: str) -> None:
         """Enter a file that is whole.
@@ -88,7 +90,8 @@ class Intake:
             InputError: the file is to blame: processes end at it, it is no original, its name is too long.
             OutputError: its place is among originals, or the file in it cannot be moved.
         """
-        job = Job(entry.source, entry.target, str(entry.source.relative_to(self.layout.source)))
+        below = str(entry.source.relative_to(self.layout.source))
+        job = Job(entry.source, entry.target, below, called=self.called(entry.source))
         if entry.deaths:
             remove_temporaries([entry.target.parent])
         if entry.deaths >= MOST_DEATHS:

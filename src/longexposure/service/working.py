@@ -44,6 +44,7 @@ class Working:
         forget: told of originals that have changed.
         renewed: told that the ledger is another one by now.
         keep: told what became of a file before the ledger is.
+        called: what histories call an original, "" for its own name.
         once: whether each file is tried once.
 
     Raises:
@@ -63,6 +64,7 @@ class Working:
         forget: Callable[[Path], None],
         renewed: Callable[[], None],
         keep: Callable[[FileResult], None] = lambda result: None,
+        called: Callable[[Path], str] = lambda original: "",
         once: bool = False,
     ) -> None:
         self.telling = telling
@@ -84,6 +86,7 @@ class Working:
             arrived=self.arrived,
             over=over,
             stopped=stopped,
+            called=called,
         )
         self.outcomes = Outcomes(
             Place(layout.source),
