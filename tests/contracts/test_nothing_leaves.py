@@ -65,6 +65,26 @@ folder = HotFolder(Path("flats"), Path("out/w2"), settle_s=0.01)
 tell = lambda event: event.kind == "enhanced" and done.set()
 watch(folder, ModelChoice("gaussian"), tell=tell, stopped=done.is_set)
 """
+SERVE = """
+import http.client, threading
+from pathlib import Path
+from longexposure.enhance.choices import ModelChoice
+from longexposure.service.http.limits import Serving
+from longexposure.service.http.serving import serve
+ended, answers = threading.Event(), []
+def client(port):
+    for method, path in (("POST", "/enhance?name=in.tif"), ("GET", "/jobs"), ("GET", "/metrics"), ("GET", "/")):
+        connection = http.client.HTTPConnection("127.0.0.1", port)
+        connection.sock = served.socket(port)
+        connection.request(method, path, Path("in.tif").read_bytes() if method == "POST" else None)
+        answers.append(connection.getresponse().status)
+    ended.set()
+def listening(address):
+    threading.Thread(target=client, args=(int(address.rstrip("/").rpartition(":")[2]),)).start()
+serve(Serving(Path("out/served"), port=0), ModelChoice("gaussian"), tell=print, stopped=ended.is_set,
+      listening=listening)
+assert answers == [200] * 4, answers
+"""
 LIBRARY = """
 import numpy as np
 import longexposure

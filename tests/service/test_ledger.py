@@ -259,10 +259,15 @@ def test_it_tells_of_each_source_its_latest_job_and_of_all_the_newest_first(ledg
     ledger.fail(claimed(ledger), "no image")
     assert ledger.open_jobs() == 1
     told = {row.source.name: (row.state, row.output_sha256, row.error) for row in ledger.rows(most=9)}
-    assert told == {"c": ("waiting", None, None), "b": ("failed", None, "no image"), "a": ("done", "out", None)}
+    assert told == {
+        "c": ("waiting", None, None),
+        "b": ("failed", None, "no image"),
+        "a": ("done", "out", None),
+    }
     assert [row.source.name for row in ledger.rows(most=2)] == ["c", "b"]
     third = ledger.row(Path("/in/c"))
-    assert third is not None and third.target == Path("/out/c")
+    assert third is not None
+    assert third.target == Path("/out/c")
     assert [row.source.name for row in ledger.rows(most=9, before=third.number)] == ["b", "a"]
     assert [row.source.name for row in ledger.rows(most=9, ended_before=time.time() + 1)] == ["b", "a"]
     assert ledger.rows(most=9, ended_before=time.time() - 60) == []

@@ -88,7 +88,8 @@ def _xrm(file: BinaryIO, size: int, where: str) -> int:
 
 def _dicom(file: BinaryIO, size: int, where: str) -> int:
     require("pydicom", where=where)
-    from longexposure.io.dicom import Header, header_bytes, layout_of, parsed
+    from longexposure.io.dicom import Header, parsed
+    from longexposure.io.dicom_layout import header_bytes, layout_of
 
     layout = layout_of(file, size, where)
     head = Header(parsed(header_bytes(file, layout)), layout.order)

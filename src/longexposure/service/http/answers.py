@@ -11,16 +11,16 @@ STATUS: dict[type[LongExposureError], int] = {InputError: 422, OutputError: 503,
 """Of HTTP, by kind of error; 500 for others."""
 
 
-def refusal(error: LongExposureError, **more: object) -> JSONResponse:
+def refusal(fault: LongExposureError, **more: object) -> JSONResponse:
     """The answer that tells an error, as one line and in its parts."""
-    status = next((code for kind, code in STATUS.items() if isinstance(error, kind)), 500)
+    status = next((code for kind, code in STATUS.items() if isinstance(fault, kind)), 500)
     headers = {}
-    if isinstance(error, RefusedError):
-        status, headers = error.status, error.headers
+    if isinstance(fault, RefusedError):
+        status, headers = fault.status, fault.headers
         if status == 401:
             headers = {**headers, "WWW-Authenticate": "Bearer"}
-    parts = {name: getattr(error, name) for name in ("where", "expected", "found", "advice")}
-    return JSONResponse({"error": str(error), **parts, **more}, status, headers)
+    parts = {name: getattr(fault, name) for name in ("where", "expected", "found", "advice")}
+    return JSONResponse({"error": str(fault), **parts, **more}, status, headers)
 
 
 def no_such(what: str) -> RefusedError:

@@ -191,7 +191,7 @@ function settle() { // of the report's page is shown what this page does not sho
   for (const part of [inner.querySelector("header"), inner.getElementById("summary"), inner.getElementById("images")]) {
     if (part) part.hidden = true;
   }
-  inner.addEventListener("keydown", pressKey);
+  inner.addEventListener("keydown", pressKey, true); // before the viewer, whose N and P have nowhere to go
   inner.addEventListener("dragover", dragOver);
   inner.addEventListener("drop", dropped);
 }
@@ -329,6 +329,7 @@ function pressKey(event) {
   const act = (event.target.id === "jobs" && LIST_KEYS[event.key]) || KEYS[event.key.toLowerCase()];
   if (!act) return;
   event.preventDefault();
+  event.stopPropagation();
   act();
 }
 
