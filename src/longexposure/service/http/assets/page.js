@@ -100,7 +100,10 @@ function show(jobs) {
   byId("older").hidden = state.before === null;
   if (state.chosen && !state.jobs.has(state.chosen)) choose(null);
   else if (state.chosen) open(state.jobs.get(state.chosen));
-  else if (jobs.length && jobs[0].state === "done") choose(jobs[0].id);
+  else {
+    const done = jobs.find((job) => job.state === "done");
+    if (done) choose(done.id);
+  }
 }
 
 function element(kind, className, textContent = "") {
@@ -126,10 +129,14 @@ function describe(item, job) {
   item.setAttribute("aria-selected", String(job.id === state.chosen));
 }
 
+function why({ name, error }) { // its name stands above
+  return error && error.startsWith(`${name}: `) ? error.slice(name.length + 2) : error;
+}
+
 const clock = (seconds) => new Date(seconds * 1000).toLocaleTimeString();
 
 function line(job, warnings) {
-  if (job.state === "failed") return `failed: ${job.error}`;
+  if (job.state === "failed") return `failed: ${why(job)}`;
   if (job.state !== "done") return `${job.state} since ${clock(job.began_at || job.arrived_at)}${job.error ? `; ${job.error}` : ""}`;
   const size = job.found ? `, ${job.found.shape.join(" x ")}` : "";
   return `${clock(job.ended_at)}${size}${warnings ? `, ${warnings} warning${warnings > 1 ? "s" : ""}` : ""}`;
@@ -169,7 +176,7 @@ function open(job) {
   }
   byId("delete").disabled = job.state === "running";
   if (done) byId("viewer").src = job.links.report.slice(1);
-  else byId("told").textContent = job.state === "failed" ? `Not enhanced.\n${job.error}` : `${job.state}${job.error ? `: ${job.error}` : ""}`;
+  else byId("told").textContent = job.state === "failed" ? `Not enhanced: ${why(job)}` : `${job.state}${job.error ? `: ${job.error}` : ""}`;
 }
 
 function facts({ shape, dtype, noise_sigma: noise, seconds, bad_pixels: bad }) {
@@ -188,9 +195,7 @@ function settle() { // of the report's page is shown what this page does not sho
     }
     return;
   }
-  for (const part of [inner.querySelector("header"), inner.getElementById("summary"), inner.getElementById("images")]) {
-    if (part) part.hidden = true;
-  }
+  for (const part of inner.querySelectorAll("header, #summary, #images, #name, #kind, #previous, #next")) part.hidden = true;
   inner.addEventListener("keydown", pressKey, true); // before the viewer, whose N and P have nowhere to go
   inner.addEventListener("dragover", dragOver);
   inner.addEventListener("drop", dropped);
@@ -271,7 +276,7 @@ function post({ file, item }) { // XMLHttpRequest, which tells how far an upload
         showLogin();
         reject(new Error("the server asks for its token"));
         return;
-      } else refuse(item, answer.error || `${request.status} ${request.statusText}`);
+      } else refuse(item, why({ name: file.name, error: answer.error }) || `${request.status} ${request.statusText}`);
       resolve();
     };
     request.send(file);
