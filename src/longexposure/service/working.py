@@ -45,6 +45,7 @@ class Working:
         renewed: told that the ledger is another one by now.
         keep: told what became of a file before the ledger is.
         called: what histories call an original, "" for its own name.
+        replaces: whether enhanced files of ours that other settings made are made again.
         once: whether each file is tried once.
 
     Raises:
@@ -65,6 +66,7 @@ class Working:
         renewed: Callable[[], None],
         keep: Callable[[FileResult], None] = lambda result: None,
         called: Callable[[Path], str] = lambda original: "",
+        replaces: bool = False,
         once: bool = False,
     ) -> None:
         self.telling = telling
@@ -87,6 +89,7 @@ class Working:
             over=over,
             stopped=stopped,
             called=called,
+            replaces=replaces,
         )
         self.outcomes = Outcomes(
             Place(layout.source),

@@ -197,3 +197,18 @@ def test_the_kept_time_counts_from_the_end(data: Path) -> None:
         server.post("/enhance?name=chip.tif", tiff())
         time.sleep(0.5)
         assert len(server.get("/jobs").json["jobs"]) == 1
+
+
+def test_a_file_that_was_written_and_not_entered_is_made_again_where_settings_have_changed(
+    data: Path,
+) -> None:
+    with serving(data) as server:
+        job = server.post("/enhance?name=chip.tif", tiff()).headers["X-Job"]
+        first = server.get(f"/jobs/{job}/result").body
+    for part in data.glob("ledger.sqlite*"):
+        part.unlink()
+    with serving(data, strength=0.5) as server:
+        wait_for(lambda: server.get(f"/jobs/{job}").json.get("state") == "done")
+        again = server.get(f"/jobs/{job}/result").body
+        assert server.get(f"/jobs/{job}").json["found"]["history"][-1]["strength"] == 0.5
+    assert again != first

@@ -110,6 +110,7 @@ def serve(
         forget=lambda original: None,
         renewed=desk.enter_what_is_kept,
         keep=desk.keep,
+        replaces=True,
         called=lambda original: str((store.about(original.stem) or {}).get("name", "")),
     )
     try:
