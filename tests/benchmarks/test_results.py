@@ -41,6 +41,8 @@ def test_documents_show_what_the_benchmark_files_say() -> None:
         "taught_longer.json",
         "precision.json",
         "watching.json",
+        "installing.json",
+        "stacks.json",
     ],
 )
 def test_every_benchmark_file_says_where_it_was_measured(name: str) -> None:
