@@ -11,6 +11,8 @@ rounding of the grey values, so the numbers depend neither on the grey scale nor
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import numpy.typing as npt
 
@@ -46,6 +48,18 @@ is none."""
 STRUCTURED = 0.9
 """Of one brightness only structure is left where ln variance about the plane exceeds that of the faintest
 differences by so much more than at the best."""
+TAIL, TAIL_NOISE = 0.1, 2.0
+"""Beyond the darkest and the brightest group lies what differs by more than this of the contrast, and by so
+many standard deviations of the noise there."""
+TAIL_PARTS, FEWEST_IN_TAIL = 3, 24
+"""Each is told in up to so many parts, none of fewer quarters of blocks."""
+AS_FLAT, MOST_ROUGH = 0.25, 6.0
+MOSTLY = 2 / 3
+"""A quarter is flat where its variance about the plane, over that of mixed differences, is at most so many
+times that quantile of all; this share of a part must be."""
+TAIL_SAMPLE = 1 << 11
+MEDIAN_TO_FAINT = 0.166
+"""ln variance at the faint quantile of white blocks, less that of the median of squares."""
 MIDDLE = 0.2
 """Distance from 0.5 of the unit domain within which the reference is mostly taken."""
 
@@ -259,6 +273,82 @@ def course(inputs: npt.NDArray[np.float32]) -> tuple[Numbers, Numbers]:
     large = faint[:, 1] - faint[:, 0]
     flat = large < large.min() + STRUCTURED
     return levels[flat], 0.5 * faint[flat, 0]
+
+
+def tails(
+    blocks: Blocks, levels: Numbers, course: Numbers, *, span: float, low: float, reference: float
+) -> tuple[Numbers, Numbers]:
+    """What `course` tells, of the few blocks that are darker or brighter than all groups.
+
+    Behind a logarithm the noise of a few dark balls is many times that of all else. They are looked at in
+    quarters of blocks, of which small parts have some inside.
+
+    Args:
+        blocks: (N, 8, 8).
+        levels: as `course` gives them.
+        course: ln sigma there.
+        span: grey values from 0 to 1 of the unit domain.
+        low: grey value of 0 of the unit domain.
+        reference: standard deviation in grey values that ln sigma is over.
+    """
+    half = BLOCK // 2
+    means = blocks.reshape(-1, 2, half, 2, half).mean(axis=(2, 4))
+    found: list[tuple[float, float]] = []
+    usual: float | None = None
+    for end, sign in ((int(np.argmin(levels)), -1.0), (int(np.argmax(levels)), 1.0)):
+        apart = max(TAIL, TAIL_NOISE * reference / span * float(np.exp(course[end])))
+        beyond = sign * ((means - low) / span - levels[end]) > apart
+        if np.count_nonzero(beyond) < FEWEST_IN_TAIL:
+            continue
+        if usual is None:
+            evenly = blocks[:: max(1, len(blocks) // TAIL_SAMPLE)]
+            usual = float(np.quantile(_flatness(evenly[:, :half, :half], _squares(evenly, 0, 0)), AS_FLAT))
+        of_quarters = [(row, column, blocks[beyond[:, row, column]]) for row in (0, 1) for column in (0, 1)]
+        quarters = np.concatenate([_quarter(some, row, column) for row, column, some in of_quarters])
+        squares = np.concatenate([_squares(some, row, column) for row, column, some in of_quarters])
+        typical = np.median(quarters, axis=(1, 2))  # which one dead pixel does not move
+        dark = sign * ((typical - low) / span - levels[end]) > apart
+        if np.count_nonzero(dark) < FEWEST_IN_TAIL:
+            continue
+        found += _along_tail(quarters[dark], squares[dark], usual=usual, reference=reference)
+    at = np.array([level for level, _ in found])
+    return (at - low) / span, np.array([each for _, each in found])
+
+
+def _along_tail(
+    quarters: Blocks, squares: Numbers, *, usual: float, reference: float
+) -> Iterator[tuple[float, float]]:
+    """Level and ln sigma over the reference of the parts of a tail (N, 4, 4) that are flat."""
+    level = np.median(quarters, axis=(1, 2))
+    flat = _flatness(quarters, squares) < MOST_ROUGH * usual
+    order = np.argsort(level, kind="stable")
+    for part in np.array_split(order, min(TAIL_PARTS, max(len(order) // FEWEST_IN_TAIL, 1))):
+        if len(part) >= FEWEST_IN_TAIL and flat[part].mean() > MOSTLY:
+            variance = float(np.median(squares[part[flat[part]]]))
+            if variance > 0:
+                yield (
+                    float(np.median(level[part])),
+                    0.5 * (np.log(variance) + MEDIAN_TO_FAINT) - np.log(reference),
+                )
+
+
+def _quarter(blocks: Blocks, row: int, column: int) -> Blocks:
+    half = BLOCK // 2
+    return blocks[:, row * half : (row + 1) * half, column * half : (column + 1) * half]
+
+
+def _squares(blocks: Blocks, row: int, column: int) -> Numbers:
+    """Squares (N, 9) of mixed differences in one quarter of each block, 1 for white noise of variance 1."""
+    half = BLOCK // 2 + 1
+    part = blocks[:, -half:] if row else blocks[:, :half]
+    part = part[:, :, -half:] if column else part[:, :, :half]
+    mixed = np.diff(np.diff(part, n=2, axis=1), n=2, axis=2)
+    return np.square(mixed, dtype=np.float64).reshape(len(mixed), (half - 2) ** 2) / 36
+
+
+def _flatness(quarters: Blocks, squares: Numbers) -> Numbers:
+    """Variance (N,) about the plane over that of mixed differences; large for structure."""
+    return about_plane(quarters) / np.maximum(squares.mean(axis=1), 1e-30)
 
 
 def _by_brightness(blocks: Blocks, levels: Numbers) -> list[npt.NDArray[np.intp]]:
