@@ -57,7 +57,10 @@ AS_FLAT, MOST_ROUGH = 0.25, 6.0
 MOSTLY = 2 / 3
 """A quarter is flat where its variance about the plane, over that of mixed differences, is at most so many
 times that quantile of all; this share of a part must be."""
-TAIL_SAMPLE = 1 << 11
+TAIL_SAMPLE = 1 << 9
+"""So many blocks, evenly spread, and quarters of a tail are looked at."""
+ALIKE = 0.4
+"""What differs by less in ln sigma from the group beside it tells nothing new."""
 MEDIAN_TO_FAINT = 0.166
 """ln variance at the faint quantile of white blocks, less that of the median of squares."""
 MIDDLE = 0.2
@@ -78,6 +81,7 @@ The first sets the reference, the first two decide which blocks are flattest."""
 
 Blocks = npt.NDArray[np.float32]
 Numbers = npt.NDArray[np.float64]
+Places = npt.NDArray[np.intp]
 
 
 def cut_blocks(
@@ -233,7 +237,7 @@ def features(blocks: Blocks, *, span: float, low: float) -> tuple[npt.NDArray[np
     names, power = list(found), np.stack(list(found.values()))
     logs = np.log(np.maximum(power, floor))
     rounding = float(np.log(max(grey_step(blocks) ** 2 / 12, floor)))
-    levels = (np.median(blocks, axis=(1, 2)).astype(np.float64) - low) / span
+    levels = (_medians(blocks).astype(np.float64) - low) / span
     groups = _by_brightness(blocks, levels)
     bright = np.array([np.median(levels[group]) for group in groups])
     chosen = logs[[names.index(name) for name in AT_EACH_BRIGHTNESS]]
@@ -292,24 +296,26 @@ def tails(
         reference: standard deviation in grey values that ln sigma is over.
     """
     half = BLOCK // 2
-    means = blocks.reshape(-1, 2, half, 2, half).mean(axis=(2, 4))
+    means = _sums_of_four(_sums_of_four(blocks).swapaxes(1, 2)).swapaxes(1, 2) / half**2
     found: list[tuple[float, float]] = []
-    usual: float | None = None
     for end, sign in ((int(np.argmin(levels)), -1.0), (int(np.argmax(levels)), 1.0)):
         apart = max(TAIL, TAIL_NOISE * reference / span * float(np.exp(course[end])))
         beyond = sign * ((means - low) / span - levels[end]) > apart
-        if np.count_nonzero(beyond) < FEWEST_IN_TAIL:
+        index, row, column = np.nonzero(beyond)
+        if len(index) < FEWEST_IN_TAIL:
             continue
-        if usual is None:
-            evenly = blocks[:: max(1, len(blocks) // TAIL_SAMPLE)]
-            usual = float(np.quantile(_flatness(evenly[:, :half, :half], _squares(evenly, 0, 0)), AS_FLAT))
-        of_quarters = [(row, column, blocks[beyond[:, row, column]]) for row in (0, 1) for column in (0, 1)]
-        quarters = np.concatenate([_quarter(some, row, column) for row, column, some in of_quarters])
-        squares = np.concatenate([_squares(some, row, column) for row, column, some in of_quarters])
-        typical = np.median(quarters, axis=(1, 2))  # which one dead pixel does not move
+        some = slice(None, None, max(1, len(index) // TAIL_SAMPLE))
+        parts = _parts(blocks, index[some], row[some], column[some])
+        squares = _squares(parts)
+        if abs(_ln_sigma(squares, reference) - course[end]) < ALIKE:
+            continue
+        quarters = parts[:, :half, :half]
+        typical = _medians(quarters)
         dark = sign * ((typical - low) / span - levels[end]) > apart
         if np.count_nonzero(dark) < FEWEST_IN_TAIL:
             continue
+        evenly = blocks[:: max(1, len(blocks) // TAIL_SAMPLE), : half + 1, : half + 1]
+        usual = float(np.quantile(_flatness(evenly[:, :half, :half], _squares(evenly)), AS_FLAT))
         found += _along_tail(quarters[dark], squares[dark], usual=usual, reference=reference)
     at = np.array([level for level, _ in found])
     return (at - low) / span, np.array([each for _, each in found])
@@ -319,31 +325,43 @@ def _along_tail(
     quarters: Blocks, squares: Numbers, *, usual: float, reference: float
 ) -> Iterator[tuple[float, float]]:
     """Level and ln sigma over the reference of the parts of a tail (N, 4, 4) that are flat."""
-    level = np.median(quarters, axis=(1, 2))
+    level = _medians(quarters)
     flat = _flatness(quarters, squares) < MOST_ROUGH * usual
     order = np.argsort(level, kind="stable")
     for part in np.array_split(order, min(TAIL_PARTS, max(len(order) // FEWEST_IN_TAIL, 1))):
         if len(part) >= FEWEST_IN_TAIL and flat[part].mean() > MOSTLY:
-            variance = float(np.median(squares[part[flat[part]]]))
-            if variance > 0:
-                yield (
-                    float(np.median(level[part])),
-                    0.5 * (np.log(variance) + MEDIAN_TO_FAINT) - np.log(reference),
-                )
+            yield float(np.median(level[part])), _ln_sigma(squares[part[flat[part]]], reference)
 
 
-def _quarter(blocks: Blocks, row: int, column: int) -> Blocks:
-    half = BLOCK // 2
-    return blocks[:, row * half : (row + 1) * half, column * half : (column + 1) * half]
+def _ln_sigma(squares: Numbers, reference: float) -> float:
+    """As the faint quantile of blocks tells it, over a reference; far below it where most squares are 0."""
+    variance = max(float(np.median(squares)), 1e-6 * reference**2)
+    return 0.5 * (float(np.log(variance)) + MEDIAN_TO_FAINT) - float(np.log(reference))
 
 
-def _squares(blocks: Blocks, row: int, column: int) -> Numbers:
-    """Squares (N, 9) of mixed differences in one quarter of each block, 1 for white noise of variance 1."""
-    half = BLOCK // 2 + 1
-    part = blocks[:, -half:] if row else blocks[:, :half]
-    part = part[:, :, -half:] if column else part[:, :, :half]
-    mixed = np.diff(np.diff(part, n=2, axis=1), n=2, axis=2)
-    return np.square(mixed, dtype=np.float64).reshape(len(mixed), (half - 2) ** 2) / 36
+def _medians(blocks: Blocks) -> Blocks:
+    """`np.median` of each block of an even number of pixels, (N,); sorting small blocks is faster."""
+    middle = blocks.shape[1] * blocks.shape[2] // 2
+    ordered = np.sort(blocks.reshape(len(blocks), 2 * middle), axis=1)
+    return np.asarray(ordered[:, middle - 1 : middle + 1].mean(axis=1))
+
+
+def _sums_of_four(blocks: Blocks) -> Blocks:
+    """Sums (N, R, C / 4) of four neighbours in a row."""
+    return np.asarray(blocks[:, :, ::4] + blocks[:, :, 1::4] + blocks[:, :, 2::4] + blocks[:, :, 3::4])
+
+
+def _parts(blocks: Blocks, index: Places, row: Places, column: Places) -> Blocks:
+    """Quarters of blocks with a pixel more towards the middle, (N, 5, 5), turned to begin outside."""
+    along = np.arange(BLOCK // 2 + 1)
+    y, x = (np.where(each[:, None] > 0, BLOCK - 1 - along, along) for each in (row, column))
+    return blocks[index[:, None, None], y[:, :, None], x[:, None, :]]
+
+
+def _squares(parts: Blocks) -> Numbers:
+    """Squares (N, 9) of mixed differences, 1 for white noise of variance 1."""
+    mixed = np.diff(np.diff(parts, n=2, axis=1), n=2, axis=2)
+    return np.square(mixed, dtype=np.float64).reshape(len(mixed), (BLOCK // 2 - 1) ** 2) / 36
 
 
 def _flatness(quarters: Blocks, squares: Numbers) -> Numbers:
