@@ -51,6 +51,8 @@ differences by so much more than at the best."""
 TAIL, TAIL_NOISE = 0.1, 2.0
 """Beyond the darkest and the brightest group lies what differs by more than this of the contrast, and by so
 many standard deviations of the noise there."""
+STANDS_OUT = 4.0
+"""And by so many of its own: values that scatter over all greys are a fault of the panel, no brightness."""
 TAIL_PARTS, FEWEST_IN_TAIL = 3, 24
 """Each is told in up to so many parts, none of fewer quarters of blocks."""
 AS_FLAT, MOST_ROUGH = 0.25, 6.0
@@ -316,7 +318,11 @@ def tails(
             continue
         evenly = blocks[:: max(1, len(blocks) // TAIL_SAMPLE), : half + 1, : half + 1]
         usual = float(np.quantile(_flatness(evenly[:, :half, :half], _squares(evenly)), AS_FLAT))
-        found += _along_tail(quarters[dark], squares[dark], usual=usual, reference=reference)
+        found += [
+            (level, each)
+            for level, each in _along_tail(quarters[dark], squares[dark], usual=usual, reference=reference)
+            if abs((level - low) / span - levels[end]) > STANDS_OUT * reference / span * float(np.exp(each))
+        ]
     at = np.array([level for level, _ in found])
     return (at - low) / span, np.array([each for _, each in found])
 
