@@ -1,0 +1,143 @@
+"""Inputs: what is looked at. The short exposure as it is, filtered, enhanced, averaged, and the long one.
+
+Filters and models go through the product's one enhance path, noise measured and not told, as a user's do. Each
+input comes with a reference: what the part without the defect looks like in it. Of exposures and their means
+that is the expectation, of what is filtered or enhanced the mean over `REFERENCES` other exposures on other
+panels, whose rest of noise is to the disadvantage of these.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from longexposure.enhance.enhancer import Enhancer, load_enhancer
+from longexposure.inspection.cases import Case, Image
+from longexposure.models.classical import Gaussian, NonLocalMeans
+from longexposure.simulation.exposure import Acquisition
+from longexposure.simulation.random_source import NumpyRandom
+
+SHORT, LONG = "short", "long"
+GAUSSIAN, NLM = "gaussian, tuned", "non-local means, tuned"
+FRAMES = (2, 4, 8, 18)
+"""Short exposures that are averaged."""
+REFERENCES = 4
+GAUSSIANS = (0.6, 0.8, 1.0, 1.4, 2.0, 2.8)
+"""Standard deviations in px among which the best Gaussian is chosen."""
+STRENGTHS = (0.6, 0.8, 1.0, 1.3)
+"""Strengths among which the best non-local means is chosen."""
+_FAULTY, _SOUND, _REFERENCE = 101, 102, 103
+
+
+@dataclass(frozen=True)
+class Filters:
+    """The filters' settings, chosen on tuning scenes for the least error against the truth."""
+
+    gaussian_px: float
+    strength: float
+
+
+@dataclass(frozen=True, eq=False)
+class Views:
+    """One input of one case.
+
+    Attributes:
+        name: of the input.
+        faulty, sound: what it shows of the part with the defect and, in an exposure of its own, without.
+        reference: what it shows of the part without the defect but for noise.
+    """
+
+    name: str
+    faulty: Image
+    sound: Image
+    reference: Image
+
+
+def mean_of(frames: int) -> str:
+    """Name of the mean of so many short exposures."""
+    return f"mean of {frames}"
+
+
+def frames_of(name: str) -> int | None:
+    """How many short exposures an input is the mean of; None where it is something else."""
+    if name == SHORT:
+        return 1
+    return int(name.removeprefix("mean of ")) if name.startswith("mean of ") else None
+
+
+def input_names(models: Sequence[str], frames: Sequence[int] = FRAMES) -> list[str]:
+    """All inputs in the order of tables."""
+    return [SHORT, *models, GAUSSIAN, NLM, *(mean_of(count) for count in frames), LONG]
+
+
+def views(
+    case: Case, models: Sequence[str], filters: Filters, frames: Sequence[int] = FRAMES
+) -> Iterator[Views]:
+    """All inputs of a case; the short exposure is the first of the frames, and what is filtered or enhanced."""
+    faulty, sound = (
+        _exposures(acquisition, case.key, stream, max(frames))
+        for acquisition, stream in ((case.faulty, _FAULTY), (case.sound, _SOUND))
+    )
+    expected = case.expected
+    yield Views(SHORT, _real(faulty[0][0]), _real(sound[0][0]), expected)
+    for count in frames:
+        yield Views(mean_of(count), faulty[0][:count].mean(axis=0), sound[0][:count].mean(axis=0), expected)
+    yield Views(LONG, _real(faulty[1]), _real(sound[1]), expected)
+    others = [
+        replace(case.sound, seed=case.sound.seed ^ (number + 1)).expose_short(
+            NumpyRandom((*case.key, _REFERENCE, number))
+        )
+        for number in range(REFERENCES)
+    ]
+    for name in (*models, GAUSSIAN, NLM):
+        enhancer = enhancer_of(name, filters)
+        done = [_real(enhancer.enhance(image)) for image in (faulty[0][0], sound[0][0], *others)]
+        yield Views(name, done[0], done[1], np.mean(done[2:], axis=0))
+
+
+def enhancer_of(name: str, filters: Filters) -> Enhancer:
+    """What makes this input of a short exposure."""
+    if name == GAUSSIAN:
+        return Enhancer(Gaussian(filters.gaussian_px), name=name)
+    if name == NLM:
+        return Enhancer(NonLocalMeans(filters.strength), name=name)
+    return _loaded(name)
+
+
+@functools.lru_cache(maxsize=8)
+def _loaded(model: str) -> Enhancer:
+    return load_enhancer(model, device="cpu")
+
+
+def errors_of_filters(case: Case) -> dict[str, dict[float, float]]:
+    """Mean square error of each setting on the case's short exposure, in units of the noise."""
+    lq = case.faulty.expose_short(NumpyRandom((*case.key, _FAULTY, 0)))
+    truth, sigma = case.faulty.clean.astype(np.float64), case.sigma
+    tried = {
+        GAUSSIAN: {value: Filters(value, 1.0) for value in GAUSSIANS},
+        NLM: {value: Filters(1.0, value) for value in STRENGTHS},
+    }
+    return {
+        name: {
+            value: float(np.mean(((_real(enhancer_of(name, filters).enhance(lq)) - truth) / sigma) ** 2))
+            for value, filters in settings.items()
+        }
+        for name, settings in tried.items()
+    }
+
+
+def _exposures(
+    acquisition: Acquisition, key: tuple[int, int, int], stream: int, count: int
+) -> tuple[npt.NDArray[np.uint8 | np.uint16], npt.NDArray[np.uint8 | np.uint16]]:
+    """So many short exposures (N, H, W), each with a stream of its own, and a long one (H, W)."""
+    short = [acquisition.expose_short(NumpyRandom((*key, stream, number))) for number in range(count)]
+    _, long = acquisition.expose(*(NumpyRandom((*key, stream, 1000 + number)) for number in range(2)))
+    return np.stack(short), long
+
+
+def _real(image: npt.NDArray[np.generic]) -> Image:
+    return np.asarray(image, np.float64)
