@@ -22,6 +22,7 @@ INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells give it (128 + SIGINT)."""
 
 GOES_ON = {
+    "assess": "finished cases stay, and the same command goes on",
     "adapt": "the run goes on with --resume",
     "enhance": "finished files stay, and the same command goes on",
     "simulate": "finished pairs stay, and the same command goes on",

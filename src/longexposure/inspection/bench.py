@@ -111,7 +111,7 @@ class Plan:
         return _machine(self.machine, self.overrides)
 
     def checked(self) -> dict[str, str | None]:
-        """SHA-256 of the models' weights; all that a run would fail at is found here, before anything is written.
+        """SHA-256 of the models' weights; what a run would fail at is found here, before it writes.
 
         Raises:
             RecipeError: a machine, an override, a defect or a number of cases that cannot be.
@@ -188,8 +188,8 @@ def observe_all(
         on_unit: told how many of how many units are done, and which was last.
 
     Raises:
-        RecipeError, CheckpointError: as `Plan.checked`, before anything is written; or a defect that cannot be
-            drawn.
+        RecipeError, CheckpointError: as `Plan.checked`, before anything is written; or a defect that cannot
+            be drawn.
         OutputError: a folder that holds something else or cannot be written.
         ResourceError: a process was ended from outside.
     """
@@ -201,10 +201,7 @@ def observe_all(
     first = [Unit(kind, "tuning", number) for kind in plan.kinds for number in range(_filters_from(plan))]
     counts: tuple[tuple[Phase, int], ...] = (("tuning", budget.tuning), ("test", budget.test))
     units = [
-        Unit(kind, phase, number)
-        for phase, count in counts
-        for number in range(count)
-        for kind in plan.kinds
+        Unit(kind, phase, number) for phase, count in counts for number in range(count) for kind in plan.kinds
     ]
     units += [Unit(FLAT, "test", number) for number in range(budget.flats)]
     total = len(units) + len(first)
@@ -340,7 +337,7 @@ class _pool:  # noqa: N801 (used as a function)
         if self.pool is not None:
             self.pool.shutdown(cancel_futures=True)
 
-    def run(
+    def run(  # noqa: PLR0917 (what `work` takes)
         self,
         work: Callable[..., Any],
         plan: Plan,

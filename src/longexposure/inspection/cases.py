@@ -5,8 +5,9 @@ How large a case is, is told in one number for all kinds of defects, its visibil
     a = sqrt(sum over pixels of (change of the expected grey value)^2 / variance of the noise there)
 
 That is the d' of an observer who knows everything and sees white noise of this variance. It grows with size
-and contrast, is the same for every input, and n exposures raise it by sqrt(n). The simulator draws the size, the
-case's place in the plan the visibility, and the defect is made as much fainter (thinner) as that takes.
+and contrast, is the same for every input, and n exposures raise it by sqrt(n). The simulator draws the
+size, the case's place in the plan the visibility, and the defect is made as much fainter (thinner) as that
+takes.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What an input holds that the part does not: structures that were created, and defects that changed sides."""
+"""What an input holds that the part does not: created structures, and defects that changed sides."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ STANDS_OUT, LEAST_PX, BORDER_PX = 0.3, 6, 8
 
 
 def created_regions(image: Image, truth: Image, sigma: Image) -> int:
-    """Connected regions of `LEAST_PX` pixels or more that end `STANDS_OUT` of the input's noise off the truth."""
+    """Connected regions of `LEAST_PX` pixels or more that are `STANDS_OUT` of the noise off the truth."""
     inner = np.s_[BORDER_PX:-BORDER_PX, BORDER_PX:-BORDER_PX]
     off = np.abs((image - truth) / sigma)[inner]
     labels, _ = ndimage.label(off > STANDS_OUT, np.ones((3, 3)))

@@ -1,10 +1,12 @@
 """Exposure equivalence: how many short exposures an input is worth.
 
-All inputs show the same cases, so their hits are fitted together: logit POD = c(kind) + g ln a + d(input), with
-one slope g. An input's shift d is worth as many exposures as the mean of n of them has the same shift: between the
-numbers of exposures that were tried d is followed along ln n, and beyond them nothing is said. Likewise for d',
-which grows with a by a factor of each input's own. Intervals are 95 %, from drawing cases anew, all inputs of a
-case together.
+All inputs show the same cases, so their hits are fitted together,
+
+    logit POD = c(kind) + g ln a + d(input),
+
+with one slope g. The input is worth n exposures where their mean has the same d: between the numbers that were
+tried d is followed along ln n, beyond them nothing is said. Likewise for d', which grows with a by a factor of
+each input's own. Intervals are 95 %, from drawing cases anew, all inputs of a case together.
 """
 
 from __future__ import annotations
@@ -126,7 +128,7 @@ def compare(
 def shifts_of(
     groups: npt.NDArray[np.int64], visibility: Numbers, hits: npt.NDArray[np.bool_]
 ) -> tuple[Numbers, float]:
-    """d of each input (I,), the first 0, and the slope g, by Newton's method."""
+    """The d of each input (I,), the first 0, and the slope g, by Newton's method."""
     count, inputs = hits.shape
     kinds = int(groups.max()) + 1
     terms = np.zeros((count * inputs, kinds + inputs))
@@ -154,7 +156,7 @@ def shifts_of(
 
 
 def index_of(visibility: Numbers, decisions: Numbers) -> Numbers:
-    """d' for each unit of visibility, (I,): least squares through 0 over cases that are not plain."""
+    """The d' for each unit of visibility, (I,): least squares through 0 over cases that are not plain."""
     chosen = visibility <= FAINTEST_PLAIN
     a = visibility[chosen]
     return np.asarray(a @ decisions[chosen] / max(float(a @ a), 1e-12))

@@ -1,7 +1,7 @@
 """Inputs: what is looked at. The short exposure as it is, filtered, enhanced, averaged, and the long one.
 
-Filters and models go through the product's one enhance path, noise measured and not told, as a user's do. Each
-input comes with a reference: what the part without the defect looks like in it. Of exposures and their means
+Filters and models go through the product's one enhance path, noise measured and not told, as a user's do.
+Each input comes with a reference: what the part without the defect looks like in it. Of exposures and their means
 that is the expectation, of what is filtered or enhanced the mean over `REFERENCES` other exposures on other
 panels, whose rest of noise is to the disadvantage of these.
 """
@@ -77,7 +77,7 @@ def input_names(models: Sequence[str], frames: Sequence[int] = FRAMES) -> list[s
 def views(
     case: Case, models: Sequence[str], filters: Filters, frames: Sequence[int] = FRAMES
 ) -> Iterator[Views]:
-    """All inputs of a case; the short exposure is the first of the frames, and what is filtered or enhanced."""
+    """All inputs of a case; the first of the frames is the one that is filtered and enhanced."""
     faulty, sound = (
         _exposures(acquisition, case.key, stream, max(frames))
         for acquisition, stream in ((case.faulty, _FAULTY), (case.sound, _SOUND))

@@ -1,4 +1,4 @@
-"""What the observers make of one case: a few numbers an input, so that all statistics follow from small files."""
+"""What the observers make of one case: a few numbers an input, from which all statistics follow."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _PLACES, _FLAT = 201, 202
 
 @dataclass(frozen=True, eq=False)
 class Observed:
-    """Inputs (I) of one case, at the scales (S) of the programme, through the channels (C) of the model observer.
+    """One case in all inputs (I), at the programme's scales (S), through the model observer's channels (C).
 
     Attributes:
         visibility: a of the case, 0 of a flat field.

@@ -6,10 +6,10 @@ Floor and ceiling are 0 and 1 unless the data speak against it: a floor where so
 size 0, where nothing is; a ceiling where misses stay at large sizes (likelihood ratio, one-sided 1 %).
 
 The likelihood is Firth's, with Jeffreys' prior: half the logarithm of the determinant of the information is
-added. Without it a90 comes out too small where trials are few: of 60 trials its 95 % bound would hold in 90 %.
-It also keeps the slope finite where all hits lie above all misses. Bounds are those of the profile of that
-likelihood, one-sided 95 % each, so that a90/95 is the upper bound of a90. Nothing is extrapolated: what lies
-beyond the sizes that were tried is said to lie there.
+added. Without it a90 comes out too small where trials are few: of 60 trials its 95 % bound would hold in
+90 %. It also keeps the slope finite where all hits lie above all misses. Bounds are those of the profile of
+that likelihood, one-sided 95 % each, so that a90/95 is the upper bound of a90. Nothing is extrapolated:
+what lies beyond the sizes that were tried is said to lie there.
 
 Firth, Biometrika 80 (1993) 27; Heinze and Schemper, Statistics in Medicine 21 (2002) 2409.
 """

@@ -1,4 +1,4 @@
-"""From what was observed to what is told: operating points, POD, false finds, creations, worth in exposures."""
+"""From what was observed to what is told: operating points, POD, false finds, worth in exposures."""
 
 from __future__ import annotations
 
@@ -34,10 +34,11 @@ class Cell:
 
     Attributes:
         pod: the curve.
-        false: false finds in `area`: of the programme those of the rule per 100 Mpx, of the model observer the
-            fraction of places.
+        false: false finds in `area`: of the programme those of the rule per 100 Mpx, of the model observer
+            the fraction of places.
         false_low, false_high: 95 % interval.
-        at_equal_pod: the programme's false finds per 100 Mpx where it finds as many as in the single exposure.
+        at_equal_pod: the programme's false finds per 100 Mpx where it finds as many as in the single
+            exposure.
         scale_px: the programme's smoothing.
     """
 
@@ -85,10 +86,10 @@ class Assessment:
             other = self.compared[MODEL].by_hits[model]
             ratio = self.compared[PROGRAMME].sizes[model]
             lines.append(
-                f"{plan.load().name}, {model}: one enhanced {seconds:g} s exposure is worth {worth} exposures to an "
-                f"inspection programme at equal POD, {other} to a model observer; what it finds has "
-                f"{ratio.value:.2f} ({ratio.low:.2f} to {ratio.high:.2f}) times the visibility that it needs in "
-                f"{seconds:g} s."
+                f"{plan.load().name}, {model}: at equal POD, one enhanced exposure of {seconds:g} s is worth "
+                f"{worth} such exposures to an inspection programme, {other} to a model observer. The "
+                f"programme finds defects of {ratio.value:.2f} ({ratio.low:.2f} to {ratio.high:.2f}) times "
+                "the size (as visibility) that it finds as often without enhancement."
             )
         return lines
 
@@ -339,7 +340,7 @@ def _sides(seen: Seen) -> dict[str, dict[str, dict[str, float]]]:
 
 
 def _size_of(cases: Sequence[Observed]) -> tuple[float, float] | None:
-    """(p, q) of ln size_um = p + q ln a over whole defects; None where size does not decide about visibility."""
+    """(p, q) of ln size_um = p + q ln a over whole defects; None where size hardly decides about a."""
     a, size = (np.log([getattr(case, name) for case in cases]) for name in ("whole", "size_um"))
     if len(cases) < 8 or np.corrcoef(a, size)[0, 1] < 0.5:
         return None

@@ -1,8 +1,9 @@
 """The model observer: a channelised Hotelling observer with internal noise, who knows the place.
 
-It sees the difference to a good part through Gabor channels of four widths, four directions and two phases, as
-the eye's first cells do, and weighs them as is best for this defect in the noise of this input: w = K^-1 s, with
-the channels' response s to the defect as it is and their covariance K in images without defects. The eye is not
+It sees the difference to a good part through Gabor channels of four widths, four directions and two phases,
+as the eye's first cells do, and weighs them as is best for this defect in the noise of this input: w = K^-1
+s, with the channels' response s to the defect as it is and their covariance K in images without defects.
+The eye is not
 ideal: K holds internal noise, `INDUCED` of each channel's variance and a part that stays in noiseless images,
 `LEAST_CONTRAST` of the grey window for each pixel, and the decision is drawn with it.
 

@@ -1,13 +1,14 @@
-"""The automatic inspection: the rules that an inspection programme applies where the design says what is where.
+"""The automatic inspection: what a programme does that knows from the design what is where.
 
 - blob: a local threshold on the smoothed difference to a good part; for voids, cracks, particles.
-- amount, displacement, ovality, between: of each joint the design knows how much grey it has, where it is, how
-  round, and what lies between it and its neighbour; for missing, small, shifted, deformed balls and bridges.
+- amount, displacement, ovality, between: of each joint the design knows how much grey it has, where it is,
+  how round, and what lies between it and its neighbour; for missing, small, shifted, deformed balls and
+  bridges.
 - along, beside: wires and traces are followed, and the grey on them and on either side of them is looked at.
 
-Every rule gives finds, places with a score, at each of `SCALES`, the smoothing before. The scale is chosen for
-each input and kind of defect on tuning scenes, and the threshold so that all inputs have the same rate of false
-finds there.
+Every rule gives finds, places with a score, at each of `SCALES`, the smoothing before. The scale is chosen
+for each input and kind of defect on tuning scenes, and the threshold so that all inputs have the same rate
+of false finds there.
 """
 
 from __future__ import annotations
@@ -212,7 +213,7 @@ def _at_joints(design: Design, scores: Sequence[float]) -> Finds:
 
 
 def _between(smooth: Image, design: Design, scale: float) -> Finds:
-    """Grey in the strip between two neighbours, as far as it is free; the mean over its length, darker or not."""
+    """Grey in the strip between two neighbours, as far as it is free: its mean over the length."""
     found = []
     for i, j in design.pairs:
         (y1, x1, r1), (y2, x2, r2) = design.joints[[i, j]]
