@@ -52,6 +52,7 @@ class Budget:
         side_px: of a piece of a scene.
         rate_per_mpx: false finds that the programme's thresholds let through on tuning scenes.
         draws: times that cases are drawn anew for an interval.
+        frames: numbers of short exposures that are averaged.
     """
 
     kinds: tuple[str, ...]
@@ -61,6 +62,7 @@ class Budget:
     side_px: int
     rate_per_mpx: float
     draws: int
+    frames: tuple[int, ...] = (2, 4, 8, 18)
 
 
 BUDGETS = {
@@ -104,7 +106,13 @@ class Plan:
     @property
     def inputs(self) -> list[str]:
         """Names of the inputs."""
-        return input_names(self.models)
+        return input_names(self.models, self.budget.frames)
+
+    @property
+    def side_px(self) -> int:
+        """Side of the pieces: the budget's, or that of a smaller image."""
+        image = self.load().image
+        return min(self.budget.side_px, image.height, image.width)
 
     def load(self) -> Machine:
         """The machine, held still."""
@@ -248,7 +256,7 @@ def key_of(plan: Plan, weights: dict[str, str | None]) -> str:
         "version": metadata.version("longexposure"),
         "machine": plan.load().document,
         "seed": plan.seed,
-        "side_px": plan.budget.side_px,
+        "side_px": plan.side_px,
         "rules": plan.rules,
         "filters from": _filters_from(plan),
         "kinds": plan.kinds,
@@ -283,15 +291,17 @@ def _filter_unit(plan: Plan, _: Filters | None, folder: Path, unit: Unit) -> dic
 def _unit(plan: Plan, filters: Filters | None, folder: Path, unit: Unit) -> None:
     assert filters is not None  # noqa: S101 (they are chosen first)
     if unit.kind == FLAT:
-        flat = flat_field(plan.load(), unit.number, side_px=plan.budget.side_px, seed=plan.seed)
+        flat = flat_field(plan.load(), unit.number, side_px=plan.side_px, seed=plan.seed)
         seen = observe_flat(flat, plan.models, filters, unit.number)
         write_whole(folder / f"{unit.file}.json", json.dumps(finite(seen)).encode(), overwrite=True)
         return
-    observe(_case(plan, unit), plan.models, filters, plan.rules).write(folder / f"{unit.file}.npz")
+    observe(_case(plan, unit), plan.models, filters, plan.rules, frames=plan.budget.frames).write(
+        folder / f"{unit.file}.npz"
+    )
 
 
 def _case(plan: Plan, unit: Unit) -> Any:
-    side = plan.budget.side_px
+    side = plan.side_px
     return draw_case(
         plan.load(), unit.kind, phase=unit.phase, number=unit.number, side_px=side, seed=plan.seed
     )

@@ -16,15 +16,15 @@ import numpy as np
 import numpy.typing as npt
 
 from longexposure.enhance.enhancer import Enhancer, load_enhancer
+from longexposure.enhance.statistics import ImageStatistics, examine
 from longexposure.inspection.cases import Case, Image
 from longexposure.models.classical import Gaussian, NonLocalMeans
+from longexposure.radiograph import Pixels
 from longexposure.simulation.exposure import Acquisition
 from longexposure.simulation.random_source import NumpyRandom
 
 SHORT, LONG = "short", "long"
 GAUSSIAN, NLM = "gaussian, tuned", "non-local means, tuned"
-FRAMES = (2, 4, 8, 18)
-"""Short exposures that are averaged."""
 REFERENCES = 4
 GAUSSIANS = (0.6, 0.8, 1.0, 1.4, 2.0, 2.8)
 """Standard deviations in px among which the best Gaussian is chosen."""
@@ -69,14 +69,12 @@ def frames_of(name: str) -> int | None:
     return int(name.removeprefix("mean of ")) if name.startswith("mean of ") else None
 
 
-def input_names(models: Sequence[str], frames: Sequence[int] = FRAMES) -> list[str]:
+def input_names(models: Sequence[str], frames: Sequence[int]) -> list[str]:
     """All inputs in the order of tables."""
     return [SHORT, *models, GAUSSIAN, NLM, *(mean_of(count) for count in frames), LONG]
 
 
-def views(
-    case: Case, models: Sequence[str], filters: Filters, frames: Sequence[int] = FRAMES
-) -> Iterator[Views]:
+def views(case: Case, models: Sequence[str], filters: Filters, frames: Sequence[int]) -> Iterator[Views]:
     """All inputs of a case; the first of the frames is the one that is filtered and enhanced."""
     faulty, sound = (
         _exposures(acquisition, case.key, stream, max(frames))
@@ -93,10 +91,17 @@ def views(
         )
         for number in range(REFERENCES)
     ]
+    looked_at = (faulty[0][0], sound[0][0], *others)
+    measured = [examine(image) for image in looked_at]
     for name in (*models, GAUSSIAN, NLM):
-        enhancer = enhancer_of(name, filters)
-        done = [_real(enhancer.enhance(image)) for image in (faulty[0][0], sound[0][0], *others)]
+        done = [enhanced(name, filters, *each) for each in zip(looked_at, measured, strict=True)]
         yield Views(name, done[0], done[1], np.mean(done[2:], axis=0))
+
+
+def enhanced(name: str, filters: Filters, image: Pixels, measured: ImageStatistics | None = None) -> Image:
+    """What a model or filter makes of an image (H, W): the enhance path, which measures once for all of them."""
+    known = None if measured is None else [measured]
+    return _real(enhancer_of(name, filters).enhance_pages(image, statistics=known)[0])
 
 
 def enhancer_of(name: str, filters: Filters) -> Enhancer:
@@ -121,9 +126,10 @@ def errors_of_filters(case: Case) -> dict[str, dict[float, float]]:
         GAUSSIAN: {value: Filters(value, 1.0) for value in GAUSSIANS},
         NLM: {value: Filters(1.0, value) for value in STRENGTHS},
     }
+    measured = examine(lq)
     return {
         name: {
-            value: float(np.mean(((_real(enhancer_of(name, filters).enhance(lq)) - truth) / sigma) ** 2))
+            value: float(np.mean(((enhanced(name, filters, lq, measured) - truth) / sigma) ** 2))
             for value, filters in settings.items()
         }
         for name, settings in tried.items()

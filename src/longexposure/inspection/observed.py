@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,9 +12,10 @@ from zipfile import BadZipFile
 import numpy as np
 import numpy.typing as npt
 
+from longexposure.enhance.statistics import examine
 from longexposure.inspection.cases import Case
 from longexposure.inspection.created import created_regions, side
-from longexposure.inspection.inputs import Filters, enhancer_of, input_names, views
+from longexposure.inspection.inputs import GAUSSIAN, NLM, Filters, enhanced, input_names, views
 from longexposure.inspection.observers.difference import difference
 from longexposure.inspection.observers.model import random_places, responses
 from longexposure.inspection.observers.programme import RULES, SCALES, Finds, best_near, design_of, finds
@@ -76,7 +77,7 @@ class Observed:
 def read_observed(path: Path) -> Observed | None:
     """What was written; None where there is nothing, or a damaged file, which is computed anew."""
     try:
-        with np.load(path, allow_pickle=False) as stored:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
             arrays = {name: np.asarray(stored[name], np.float64) for name in stored.files}
         values: dict[str, Any] = {name: v.item() if v.ndim == 0 else v for name, v in arrays.items()}
         return Observed(**values)
@@ -84,14 +85,24 @@ def read_observed(path: Path) -> Observed | None:
         return None
 
 
-def observe(case: Case, models: Sequence[str], filters: Filters, rules: Sequence[str]) -> Observed:
-    """Show a case in every input to every observer."""
-    names = input_names(models)
+def observe(
+    case: Case, models: Sequence[str], filters: Filters, rules: Sequence[str], *, frames: Sequence[int]
+) -> Observed:
+    """Show a case in every input to every observer.
+
+    Args:
+        case: what is shown.
+        models: names or files.
+        filters: settings of the classical filters.
+        rules: of the programme, those of all kinds of defects in the plan.
+        frames: numbers of short exposures that are averaged.
+    """
+    names = input_names(models, frames)
     expected, signal, sigma = case.expected, case.signal, case.sigma
     design = design_of(case.features, case.view, expected, sigma)
     places = random_places(expected.shape, np.random.default_rng((*case.key, _PLACES)))
     rows: dict[str, dict[str, Any]] = {}
-    for view in views(case, models, filters):
+    for view in views(case, models, filters, frames):
         faulty, sound = (difference(image, view.reference, sigma) for image in (view.faulty, view.sound))
         rule = RULES[case.kind]
         seen = finds(rule, faulty, design)
@@ -120,17 +131,14 @@ def observe(case: Case, models: Sequence[str], filters: Filters, rules: Sequence
 
 
 def observe_flat(flat: Acquisition, models: Sequence[str], filters: Filters, number: int) -> dict[str, Any]:
-    """Regions that are created on a flat field, by input; see `created.created_regions`."""
+    """Regions that are created on a flat field, by filter and model; see `created.created_regions`."""
     image = flat.expose_short(NumpyRandom((_FLAT, number)))
     truth = flat.clean.astype(np.float64)
     sigma = np.sqrt(np.maximum(flat.noise.variance(truth), 1e-6))
-    shown: Mapping[str, npt.NDArray[Any]] = {"short": image} | {
-        name: enhancer_of(name, filters).enhance(image)
-        for name in input_names(models, ())
-        if name not in ("short", "long")
-    }
+    measured = examine(image)
     counts = {
-        name: created_regions(np.asarray(each, np.float64), truth, sigma) for name, each in shown.items()
+        name: created_regions(enhanced(name, filters, image, measured), truth, sigma)
+        for name in (*models, GAUSSIAN, NLM)
     }
     return {"mpx": truth.size / 1e6, "regions": counts}
 

@@ -196,7 +196,7 @@ def _method(assessment: Assessment) -> Section:
         "How it was measured",
         paragraphs=[
             f"{budget.test} cases of each kind of defect, {budget.tuning} others to tune on, each a piece of "
-            f"{budget.side_px} x {budget.side_px} px with the defect and the same without. Tube and part hold "
+            f"{plan.side_px} x {plan.side_px} px with the defect and the same without. Tube and part hold "
             "still and no pixel is faulty. All inputs show the same cases; filters and models measured the "
             "noise themselves.",
             "POD: hit/miss logistic regression in the manner of MIL-HDBK-1823A, with Firth's likelihood and "
@@ -207,7 +207,7 @@ def _method(assessment: Assessment) -> Section:
             f"place; {FALSE_ALARM:g} false alarms a place on tuning scenes.",
             "At equal POD: false finds per 100 Mpx at the threshold at which the programme finds as many as in "
             "the single exposure. Created: connected regions of 6 px and more that are 0.3 of the input's "
-            "noise off the truth, a measure for what has no noise left; exposures are full of them.",
+            "noise off the truth, a measure for filters and models; exposures are grain all over.",
             "A part under test equals its reference but for the defect and the noise, which no real part does: "
             "compare inputs with each other, not these numbers with a line's.",
         ],

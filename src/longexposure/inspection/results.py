@@ -12,7 +12,7 @@ from scipy.stats import chi2, norm
 
 from longexposure.inspection.bench import Seen
 from longexposure.inspection.equivalence import Comparison, compare
-from longexposure.inspection.inputs import SHORT, frames_of
+from longexposure.inspection.inputs import LONG, SHORT, frames_of
 from longexposure.inspection.observed import Observed
 from longexposure.inspection.observers.model import covariance, decisions
 from longexposure.inspection.observers.programme import RULES, SCALES
@@ -64,7 +64,7 @@ class Assessment:
         cells: observer to kind to input.
         compared: observer to what the inputs are worth over all kinds.
         compared_by_kind: observer to kind to the same.
-        created: input to regions per Mpx on scenes and on flat fields.
+        created: filter or model to regions per Mpx on scenes and on flat fields.
         sides: kind to input to fractions: defects that an image shows as whole, whole parts shown as defects.
         sizes: kind to what a visibility means, see `_size_of`.
     """
@@ -315,7 +315,7 @@ def _created(seen: Seen) -> dict[str, dict[str, float]]:
             ),
         }
         for number, name in enumerate(seen.plan.inputs)
-        if frames_of(name) in (None, 1) and name != "long"
+        if frames_of(name) is None and name != LONG
     }
 
 
