@@ -18,10 +18,10 @@ def created_regions(image: Image, truth: Image, sigma: Image) -> int:
     return int(np.count_nonzero(np.bincount(labels.ravel())[1:] >= LEAST_PX))
 
 
-def side(image: Image, expected: Image, signal: Image, sigma: Image) -> float:
+def side(difference: Image, change: Image) -> float:
     """Which side an image is on: about 0 without the defect, about 1 with it, below 0.5 nearer to without.
 
-    The projection onto the defect's change, in units of the noise at each place.
+    The projection of the difference to a good part onto the defect's change, both in units of the noise: the
+    fraction of the defect's contrast that is there.
     """
-    shape = signal / sigma
-    return float((((image - expected) / sigma) * shape).sum() / max(float((shape * shape).sum()), 1e-30))
+    return float((difference * change).sum() / max(float((change * change).sum()), 1e-30))

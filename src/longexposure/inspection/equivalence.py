@@ -4,9 +4,9 @@ All inputs show the same cases, so their hits are fitted together,
 
     logit POD = c(kind) + g ln a + d(input),
 
-with one slope g. The input is worth n exposures where their mean has the same d: between the numbers that were
-tried d is followed along ln n, beyond them nothing is said. Likewise for d', which grows with a by a factor of
-each input's own. Intervals are 95 %, from drawing cases anew, all inputs of a case together.
+with one slope g. The input is worth n exposures where their mean has the same d: between the numbers that
+were tried d is followed along ln n, beyond them nothing is said. Likewise for d', which grows with a by a
+factor of each input's own. Intervals are 95 %, from drawing cases anew, all inputs of a case together.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ PRIOR = 0.01
 """Precision of a normal prior of every coefficient, which keeps separated data finite."""
 FAINTEST_PLAIN = 30.0
 """d' is taken over cases up to this visibility; plainer ones say nothing about it."""
-_STEPS = 40
+_STEPS, _FAR = 40, 7.0
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,7 @@ def compare(
     by_hits, sizes, by_index = {}, {}, {}
     for number, name in enumerate(names):
         by_hits[name] = _worth(np.array(shifts), number, ladder)
-        ratio = np.exp(-np.array(shifts)[:, number] / np.maximum(slopes, 1e-6))
+        ratio = np.exp(np.clip(-np.array(shifts)[:, number] / np.maximum(slopes, 1e-3), -_FAR, _FAR))
         sizes[name] = Ratio(float(ratio[0]), *np.percentile(ratio, (2.5, 97.5)).tolist())
         if decisions is not None:
             by_index[name] = _worth(np.array(index), number, ladder)
@@ -167,14 +167,19 @@ def _worth(values: Numbers, number: int, ladder: Sequence[tuple[int, int]]) -> W
     counts = [count for count, _ in ladder]
     found = []
     for row in values:
-        steps = np.maximum.accumulate([row[place] for _, place in ladder])
+        rungs = np.array([row[place] for _, place in ladder])
+        # halfway between the rising curves that lie just above and just below
+        steps = (np.maximum.accumulate(rungs) + np.minimum.accumulate(rungs[::-1])[::-1]) / 2
         wanted = row[number]
         if wanted > steps[-1]:
             found.append(np.inf)
         elif wanted < steps[0]:
             found.append(-np.inf)
         else:
-            found.append(float(np.interp(wanted, steps, np.log(counts))))
+            at = np.log(counts)
+            last = np.interp(wanted, steps, at)
+            first = np.interp(-wanted, -steps[::-1], at[::-1])  # which of equal steps begins
+            found.append(float(first + last) / 2)
     low, high = np.quantile(found, (0.025, 0.975), method="nearest").tolist()
     return Worth(*(_limit(x, counts) for x in (found[0], low, high)))
 

@@ -1,9 +1,11 @@
 """Inputs: what is looked at. The short exposure as it is, filtered, enhanced, averaged, and the long one.
 
 Filters and models go through the product's one enhance path, noise measured and not told, as a user's do.
-Each input comes with a reference: what the part without the defect looks like in it. Of exposures and their means
-that is the expectation, of what is filtered or enhanced the mean over `REFERENCES` other exposures on other
-panels, whose rest of noise is to the disadvantage of these.
+
+Each input comes with a reference, what the part without the defect looks like in it: the mean of `REFERENCES`
+good parts on other panels. For filters and models these are exposures that went the same way. For means of n
+and the long exposure the noise of the same references is made fainter by sqrt(n) and not drawn anew, which is
+what averaging n of each would leave, and somewhat less where the panels' fixed pattern remains.
 """
 
 from __future__ import annotations
@@ -80,17 +82,21 @@ def views(case: Case, models: Sequence[str], filters: Filters, frames: Sequence[
         _exposures(acquisition, case.key, stream, max(frames))
         for acquisition, stream in ((case.faulty, _FAULTY), (case.sound, _SOUND))
     )
-    expected = case.expected
-    yield Views(SHORT, _real(faulty[0][0]), _real(sound[0][0]), expected)
-    for count in frames:
-        yield Views(mean_of(count), faulty[0][:count].mean(axis=0), sound[0][:count].mean(axis=0), expected)
-    yield Views(LONG, _real(faulty[1]), _real(sound[1]), expected)
     others = [
         replace(case.sound, seed=case.sound.seed ^ (number + 1)).expose_short(
             NumpyRandom((*case.key, _REFERENCE, number))
         )
         for number in range(REFERENCES)
     ]
+    expected, times = case.expected, case.sound.parameters.exposures
+    grain = np.mean(others, axis=0) - expected
+    yield Views(SHORT, _real(faulty[0][0]), _real(sound[0][0]), expected + grain)
+    for count in frames:
+        reference = expected + grain / np.sqrt(count)
+        first, second = (each[0][:count].mean(axis=0) for each in (faulty, sound))
+        yield Views(mean_of(count), first, second, reference)
+    reference = expected + grain / np.sqrt(times.long_s / times.short_s)
+    yield Views(LONG, _real(faulty[1]), _real(sound[1]), reference)
     looked_at = (faulty[0][0], sound[0][0], *others)
     measured = [examine(image) for image in looked_at]
     for name in (*models, GAUSSIAN, NLM):
@@ -99,7 +105,7 @@ def views(case: Case, models: Sequence[str], filters: Filters, frames: Sequence[
 
 
 def enhanced(name: str, filters: Filters, image: Pixels, measured: ImageStatistics | None = None) -> Image:
-    """What a model or filter makes of an image (H, W): the enhance path, which measures once for all of them."""
+    """What a model or filter makes of an image (H, W), whose statistics may have been measured before."""
     known = None if measured is None else [measured]
     return _real(enhancer_of(name, filters).enhance_pages(image, statistics=known)[0])
 

@@ -99,6 +99,7 @@ def observe(
     """
     names = input_names(models, frames)
     expected, signal, sigma = case.expected, case.signal, case.sigma
+    change = signal / sigma
     design = design_of(case.features, case.view, expected, sigma)
     places = random_places(expected.shape, np.random.default_rng((*case.key, _PLACES)))
     rows: dict[str, dict[str, Any]] = {}
@@ -115,7 +116,7 @@ def observe(
             "sound": responses(sound, [case.middle])[0],
             "places": responses(sound, places),
             "created": created_regions(view.sound, expected, sigma),
-            "sides": [side(image, expected, signal, sigma) for image in (view.faulty, view.sound)],
+            "sides": [side(each, change) for each in (faulty, sound)],
         }
     together = {key: np.array([rows[name][key] for name in names], np.float64) for key in rows[names[0]]}
     low, high = np.percentile(expected / np.median(sigma), (1, 99))
@@ -125,7 +126,7 @@ def observe(
         size_um=case.defect.size_um,
         mpx=expected.size / 1e6,
         window=float(high - low),
-        signal=responses(signal / sigma, [case.middle])[0],
+        signal=responses(change, [case.middle])[0],
         **together,
     )
 

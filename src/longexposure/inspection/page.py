@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -13,8 +13,9 @@ import numpy.typing as npt
 from longexposure.format import json_text
 from longexposure.inspection.bench import RESULT
 from longexposure.inspection.inputs import LONG, SHORT, frames_of
+from longexposure.inspection.observers.programme import SCALES
 from longexposure.inspection.pod import Pod
-from longexposure.inspection.results import FALSE_ALARM, MODEL, OBSERVERS, PROGRAMME, SURE, Assessment
+from longexposure.inspection.results import FALSE_ALARM, FIXED, MODEL, OBSERVERS, PROGRAMME, SURE, Assessment
 from longexposure.io import write_whole
 from longexposure.report.pages import Section, page_html, page_markdown
 from longexposure.report.plots import Series, line_chart
@@ -57,7 +58,7 @@ def write_results(assessments: Sequence[Assessment], out: Path) -> Path:
 def summary(assessment: Assessment) -> list[dict[str, Any]]:
     """A row for each input: what it is worth, false finds at equal POD, what was created."""
     plan, rows = assessment.seen.plan, []
-    programme, model = (assessment.compared[observer] for observer in OBSERVERS)
+    programme, fixed, model = (assessment.compared[observer] for observer in OBSERVERS)
     for name in plan.inputs:
         found = [cells[name].at_equal_pod for cells in assessment.cells[PROGRAMME].values()]
         equal = [count for count in found if count is not None]
@@ -67,6 +68,7 @@ def summary(assessment: Assessment) -> list[dict[str, Any]]:
             {
                 "input": name,
                 "worth in exposures, programme": str(programme.by_hits[name]),
+                "with fixed smoothing": str(fixed.by_hits[name]),
                 "model observer": str(model.by_hits[name]),
                 "by d'": str(model.by_index[name]),
                 "size over that of one exposure": f"{ratio.value:.2f} ({ratio.low:.2f} to {ratio.high:.2f})",
@@ -87,8 +89,8 @@ def sections_of(assessment: Assessment) -> Iterator[Section]:
         paragraphs=[
             *assessment.headline(),
             "Worth: number of single exposures whose mean shows defects as often, with a 95 % interval over "
-            "cases; > and < stand where it lies beyond the numbers tried. Visibility: d' of an ideal observer "
-            "of white noise in one short exposure.",
+            "cases; > and < stand where it lies beyond the numbers tried. Visibility: d' of an ideal "
+            "observer of white noise in one short exposure.",
         ],
         rows=summary(assessment),
     )
@@ -105,8 +107,8 @@ def sections_of(assessment: Assessment) -> Iterator[Section]:
         yield Section(
             f"{machine}: bridges and gaps that change sides",
             paragraphs=[
-                f"Of cases with a visibility of {SURE:g} and more: images of a defect that are nearer to the part "
-                "without it (lost), and images of the sound part that are nearer to the defect (created)."
+                f"Of cases with a visibility of {SURE:g} and more: images of a defect that are nearer to the "
+                "part without it (lost), and images of the sound part that are nearer to it (created)."
             ],
             rows=[
                 {"defect": kind, "input": name, **values}
@@ -117,8 +119,8 @@ def sections_of(assessment: Assessment) -> Iterator[Section]:
 
 
 def _rows(assessment: Assessment, observer: str) -> Iterator[dict[str, Any]]:
-    unit = "false finds per 100 Mpx" if observer == PROGRAMME else "false alarms per 1000 places"
-    factor = 1.0 if observer == PROGRAMME else 1000.0
+    unit = "false finds per 100 Mpx" if observer != MODEL else "false alarms per 1000 places"
+    factor = 1.0 if observer != MODEL else 1000.0
     for kind, inputs in assessment.cells[observer].items():
         for name, cell in inputs.items():
             told = cell.pod.as_dict()
@@ -137,7 +139,7 @@ def _rows(assessment: Assessment, observer: str) -> Iterator[dict[str, Any]]:
                 "found where nothing is": f"{told['empty hits']} of {told['empty']}",
                 unit: f"{factor * cell.false:.3g} ({low:.3g} to {high:.3g})",
             }
-            yield row | ({"at equal POD": cell.at_equal_pod} if observer == PROGRAMME else {})
+            yield row | ({"at equal POD": cell.at_equal_pod} if observer != MODEL else {})
 
 
 def _um(law: tuple[float, float] | None, a: float) -> float | None:
@@ -203,12 +205,13 @@ def _method(assessment: Assessment) -> Section:
             "bounds from its profile, one-sided 95 %; nothing is extrapolated beyond the visibilities tried.",
             f"{PROGRAMME}: rules on the difference to a good part; smoothing and threshold chosen for each "
             f"input on tuning scenes, {100 * budget.rate_per_mpx:g} false finds per 100 Mpx there.",
+            f"{FIXED}: the same, every input smoothed by {SCALES[0]:g} px only.",
             f"{MODEL}: channelised Hotelling observer with Gabor channels and internal noise, who knows the "
             f"place; {FALSE_ALARM:g} false alarms a place on tuning scenes.",
-            "At equal POD: false finds per 100 Mpx at the threshold at which the programme finds as many as in "
-            "the single exposure. Created: connected regions of 6 px and more that are 0.3 of the input's "
+            "At equal POD: false finds per 100 Mpx at the threshold at which the programme finds as many as "
+            "in the single exposure. Created: connected regions of 6 px and more that are 0.3 of the input's "
             "noise off the truth, a measure for filters and models; exposures are grain all over.",
-            "A part under test equals its reference but for the defect and the noise, which no real part does: "
-            "compare inputs with each other, not these numbers with a line's.",
+            "A part under test equals its reference but for the defect and the noise, which no real part "
+            "does: compare inputs with each other, not these numbers with a line's.",
         ],
     )

@@ -379,8 +379,8 @@ class Insertion:
         """The scene with the defect and without, ready to be exposed; same panel.
 
         Args:
-            strength: 0 to 1, the fraction of the defect's change of thickness that is there: a flatter void, a
-                thinner bridge, a wire that is parted in part.
+            strength: 0 to 1, the fraction of the defect's change of thickness that is there: a flatter void,
+                a thinner bridge, a wire that is parted in part.
         """
         if not 0 <= strength <= 1:
             raise refused("strength", "0 to 1", strength, "give the fraction of the defect that is there")

@@ -98,14 +98,14 @@ def design_of(features: Sequence[Feature], view: View, expected: Image, sigma: I
 
 
 def _neighbours(joints: npt.NDArray[np.float64]) -> list[tuple[int, int]]:
-    """Pairs that stand no more than 1.3 times as far apart as the nearest two of either."""
+    """Pairs that stand no more than 1.8 times as far apart as the nearest two of either."""
     if len(joints) < 2:
         return []
     away = np.hypot(*(joints[:, None, :2] - joints[None, :, :2]).transpose(2, 0, 1))
     np.fill_diagonal(away, np.inf)
     nearest = away.min(axis=1)
     pairs = combinations(range(len(joints)), 2)
-    return [(i, j) for i, j in pairs if away[i, j] <= 1.3 * max(nearest[i], nearest[j])]
+    return [(i, j) for i, j in pairs if away[i, j] <= 1.8 * max(nearest[i], nearest[j])]
 
 
 def _courses(
