@@ -136,6 +136,10 @@ def test_budgets_take_other_defects_and_counts() -> None:
     assert budget_of("full").test >= 60
 
 
+def test_without_names_all_defects_are_assessed_that_the_machine_can_have() -> None:
+    assert replace(PLAN, budget=replace(TINY, kinds=())).kinds == ["particle"]
+
+
 def test_operating_points_let_as_many_false_finds_through_as_were_allowed() -> None:
     random = np.random.default_rng(0)
     false = -np.sort(-random.exponential(size=(50, 2, 1, 3, 60)) * np.array([1.0, 2.0])[:, None, None, None])

@@ -22,8 +22,8 @@ INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells give it (128 + SIGINT)."""
 
 GOES_ON = {
-    "assess": "finished cases stay, and the same command goes on",
     "adapt": "the run goes on with --resume",
+    "assess": "finished cases stay, and the same command goes on",
     "enhance": "finished files stay, and the same command goes on",
     "simulate": "finished pairs stay, and the same command goes on",
     "study": "finished trainings and scores stay, and the same command goes on",

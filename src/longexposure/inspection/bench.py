@@ -13,6 +13,7 @@ import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from importlib import metadata
@@ -95,8 +96,10 @@ class Plan:
 
     @property
     def kinds(self) -> list[str]:
-        """Kinds of defects, by name."""
-        return check_kinds(self.budget.kinds)
+        """Kinds of defects; where the budget names none, all that the machine's scenes can have."""
+        if self.budget.kinds:
+            return check_kinds(self.budget.kinds)
+        return list(_possible(self.machine, self.overrides, self.side_px, self.seed))
 
     @property
     def rules(self) -> list[str]:
@@ -277,6 +280,24 @@ def _least(errors: Sequence[dict[str, dict[float, float]]], name: str) -> float:
     """The setting with the least error, each case weighing alike."""
     settings = errors[0][name]
     return min(settings, key=lambda value: float(np.mean([np.log(case[name][value]) for case in errors])))
+
+
+@lru_cache(maxsize=4)
+def _possible(name: str, overrides: tuple[str, ...], side_px: int, seed: int) -> tuple[str, ...]:
+    """Kinds of defects of which a first case can be drawn."""
+    found = []
+    for kind in check_kinds(()):
+        with suppress(RecipeError):
+            draw_case(_machine(name, overrides), kind, phase="tuning", number=0, side_px=side_px, seed=seed)
+            found.append(kind)
+    if not found:
+        raise RecipeError(
+            where=name,
+            expected="scenes that can have a defect",
+            found="none",
+            advice="give the machine other [scenes]",
+        )
+    return tuple(found)
 
 
 @lru_cache(maxsize=4)

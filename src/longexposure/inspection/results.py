@@ -103,6 +103,7 @@ class Assessment:
             "models": self.seen.weights,
             "filters": vars(self.seen.filters),
             "budget": vars(plan.budget),
+            "defects": plan.kinds,
             "seed": plan.seed,
             "headline": self.headline(),
             "worth": {
