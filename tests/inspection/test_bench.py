@@ -66,10 +66,11 @@ def test_results_are_json_tables_charts_and_a_page_that_needs_nothing(
     assert "data:image/svg+xml;base64" in html
     assert "http://" not in html.replace("http://www.w3.org", "")
     assert "https://" not in html
-    assert len(list(out.glob("pod-quick-*.svg"))) == 2
+    assert len(list(out.glob("pod-quick-*.svg"))) == 3
     assert "| short |" in (out / "assess.md").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_a_bench_that_was_stopped_goes_on_to_the_same_numbers(seen: Seen, out: Path, tmp_path: Path) -> None:
     stopped = tmp_path / "out"
 

@@ -99,7 +99,9 @@ def sections_of(assessment: Assessment) -> Iterator[Section]:
             f"{machine}, {observer}: probability of detection",
             rows=list(_rows(assessment, observer)),
             charts={
-                f"pod-{machine}-{observer}-{kind}.svg".replace(" ", "-"): _chart(assessment, observer, kind)
+                f"pod-{machine}-{observer}-{kind}.svg".replace(",", "").replace(" ", "-"): _chart(
+                    assessment, observer, kind
+                )
                 for kind in plan.kinds
             },
         )
