@@ -84,9 +84,9 @@ def test_separated_data_have_finite_bounds() -> None:
 def test_what_lies_beyond_the_sizes_tried_is_said_to_lie_there() -> None:
     sizes = np.geomspace(1, 10, 30)
     none, every = fit_pod(sizes, np.zeros(30, bool)), fit_pod(sizes, np.ones(30, bool))
-    assert str(none.size_at(0.9)) == "> 10"
-    assert [str(limit) for limit in none.bounds(0.9)][1] == "> 10"
-    assert str(every.size_at(0.9)) == "< 1"
+    assert str(none.size_at(0.9)) == ">10"
+    assert [str(limit) for limit in none.bounds(0.9)][1] == ">10"
+    assert str(every.size_at(0.9)) == "<1"
     assert every.bounds(0.9)[0].relation == "<"
     falling = fit_pod(sizes, sizes < 3)
     assert falling.slope == 0

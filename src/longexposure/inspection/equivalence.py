@@ -39,6 +39,8 @@ class Worth:
     high: Limit
 
     def __str__(self) -> str:
+        if self.low == self.high == self.exposures:
+            return str(self.exposures)
         return f"{self.exposures} ({self.low} to {self.high})"
 
     def as_dict(self) -> dict[str, object]:
@@ -165,6 +167,9 @@ def index_of(visibility: Numbers, decisions: Numbers) -> Numbers:
 def _worth(values: Numbers, number: int, ladder: Sequence[tuple[int, int]]) -> Worth:
     """Exposures of one input from a table (draws, I), whose first row is the data's own."""
     counts = [count for count, _ in ladder]
+    own = [Limit(float(count)) for count, place in ladder if place == number]
+    if own:  # by definition
+        return Worth(own[0], own[0], own[0])
     found = []
     for row in values:
         rungs = np.array([row[place] for _, place in ladder])

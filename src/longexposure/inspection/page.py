@@ -123,6 +123,7 @@ def sections_of(assessment: Assessment) -> Iterator[Section]:
 def _rows(assessment: Assessment, observer: str) -> Iterator[dict[str, Any]]:
     unit = "false finds per 100 Mpx" if observer != MODEL else "false alarms per 1000 places"
     factor = 1.0 if observer != MODEL else 1000.0
+    digits = ".0f" if observer != MODEL else ".1f"
     for kind, inputs in assessment.cells[observer].items():
         for name, cell in inputs.items():
             told = cell.pod.as_dict()
@@ -139,7 +140,7 @@ def _rows(assessment: Assessment, observer: str) -> Iterator[dict[str, Any]]:
                 "ceiling": cell.pod.ceiling,
                 "found": f"{told['hits']} of {told['trials']}",
                 "found where nothing is": f"{told['empty hits']} of {told['empty']}",
-                unit: f"{factor * cell.false:.3g} ({low:.3g} to {high:.3g})",
+                unit: f"{factor * cell.false:{digits}} ({low:{digits}} to {high:{digits}})",
             }
             yield row | ({"at equal POD": cell.at_equal_pod} if observer != MODEL else {})
 

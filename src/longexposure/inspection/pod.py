@@ -59,7 +59,7 @@ class Limit:
     relation: Relation = "="
 
     def __str__(self) -> str:
-        return f"{'' if self.relation == '=' else self.relation + ' '}{self.value:.3g}"
+        return f"{'' if self.relation == '=' else self.relation}{self.value:.3g}"
 
     @property
     def known(self) -> bool:
