@@ -34,6 +34,7 @@ from longexposure.inspection.observed import Observed, observe, observe_flat, re
 from longexposure.inspection.observers.programme import RULES
 from longexposure.io import check_writable_folder, write_whole
 from longexposure.simulation.machine import Machine
+from longexposure.system import require
 
 FORMAT = 1
 """Goes up when the numbers of a case would come out otherwise."""
@@ -127,7 +128,10 @@ class Plan:
         Raises:
             RecipeError: a machine, an override, a defect or a number of cases that cannot be.
             CheckpointError: no such model.
+            ResourceError: a package is missing that filters or draws charts.
         """
+        require("skimage", where="assess")
+        require("matplotlib", where="assess")
         names = [*self.models, *(name for name in self.inputs if name not in self.models)]
         if len(set(names)) < len(names):
             raise RecipeError(
