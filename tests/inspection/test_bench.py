@@ -138,7 +138,7 @@ def test_budgets_take_other_defects_and_counts() -> None:
 
 
 def test_without_names_all_defects_are_assessed_that_the_machine_can_have() -> None:
-    assert replace(PLAN, budget=replace(TINY, kinds=())).kinds == ["particle"]
+    assert replace(PLAN, budget=replace(TINY, kinds=())).kinds == ["crack", "particle"]
 
 
 def test_operating_points_let_as_many_false_finds_through_as_were_allowed() -> None:
