@@ -87,6 +87,15 @@ def test_equal_time_was_equal_and_the_default_came_first() -> None:
                 assert own["ssim"] >= other["ssim"], (kind, truth)
 
 
+@pytest.mark.parametrize(("document", "builds"), [("README.md", ["new"]), ("CHANGELOG.md", ["new", "old"])])
+def test_documents_tell_the_installed_size_that_was_measured(document: str, builds: list[str]) -> None:
+    installed = json.loads((ROOT / "benchmarks" / "installing.json").read_text())["installed"]
+    text = (ROOT / document).read_text(encoding="utf-8")
+    for build in builds:
+        gigabytes = float(f"{installed[build]['MB'] / 1000:.2g}")
+        assert f"{gigabytes:g} GB" in text
+
+
 def test_every_benchmark_names_the_networks_that_ship() -> None:
     speed = json.loads((ROOT / "benchmarks" / "speed.json").read_text())
     assert set(shipped_weights()) < set(speed["peers"])

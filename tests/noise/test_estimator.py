@@ -483,6 +483,28 @@ def _few_balls(kind, side=384):
     return ndimage.gaussian_filter(np.asarray(shown[kind], float), 1.0)
 
 
+@pytest.mark.parametrize("radius", [12, 14, 18])
+@pytest.mark.parametrize("faintest", [60.0, 120.0, 240.0])
+def test_the_noise_of_balls_with_voids_behind_a_logarithm_is_measured(radius, faintest):
+    """Balls on lanes: the dark is 2.7 to 7 times as noisy as the bright, and little of it is level."""
+    y, x = np.mgrid[:384, :384]
+    ball, void = (
+        np.hypot((y - 10 - a) % 60 - 30, (x - 10 - b) % 60 - 30) < size
+        for size, a, b in ((radius, 0, 0), (radius / 3, 3, -2))
+    )
+    lanes = np.where((x // 48) % 2, 2250.0, 3000.0)
+    clean = ndimage.gaussian_filter(np.where(void, 2.2 * faintest, np.where(ball, faintest, lanes)), 1.1)
+
+    def shown(quanta):
+        return 255 * np.log1p(quanta / 60) / np.log1p(4000 / 60)
+
+    noisy = np.rint(shown(np.random.default_rng(5).poisson(clean))).clip(0, 255).astype(np.uint8)
+    found, noise = estimate_noise(noisy), noisy - shown(clean)
+    for place in (ndimage.binary_erosion(ball & ~void, iterations=3), clean > 2900):
+        level = float(np.median(shown(clean)[place]))
+        assert found.variance(level) ** 0.5 == pytest.approx(noise[place].std(), rel=0.3)
+
+
 @pytest.mark.parametrize("kind", ["small balls", "round balls", "three balls", "a wire"])
 @pytest.mark.parametrize(("dtype", "top"), [("uint8", 210.0), ("uint16", 50000.0)])
 @pytest.mark.parametrize("inverted", [False, True])

@@ -36,8 +36,8 @@ SAMPLE = 1 << 16
 OFF_LINE, SPREAD = 0.4, 0.8
 """ln sigma of some brightness may be off the straight line by this, and by twice its own error, which is the
 second number over the root of the number of blocks."""
-FAR_OFF = 1.0
-"""And that of the few blocks that are darker or brighter than all groups by this."""
+FAR_OFF = 0.45
+"""And that of the few blocks darker or brighter than all groups by this; half the noise is noticed."""
 FAINT = 0.005
 """Below this fraction of the contrast, and below half a grey step, rounding and structure have courses."""
 ALONG = tuple(np.linspace(0, 1, 9).tolist())
