@@ -41,6 +41,8 @@ def test_documents_show_what_the_benchmark_files_say() -> None:
         "taught_longer.json",
         "precision.json",
         "watching.json",
+        "installing.json",
+        "stacks.json",
     ],
 )
 def test_every_benchmark_file_says_where_it_was_measured(name: str) -> None:
@@ -83,6 +85,15 @@ def test_equal_time_was_equal_and_the_default_came_first() -> None:
             for other in others:
                 assert own["psnr"] >= other["psnr"], (kind, truth)
                 assert own["ssim"] >= other["ssim"], (kind, truth)
+
+
+@pytest.mark.parametrize(("document", "builds"), [("README.md", ["new"]), ("CHANGELOG.md", ["new", "old"])])
+def test_documents_tell_the_installed_size_that_was_measured(document: str, builds: list[str]) -> None:
+    installed = json.loads((ROOT / "benchmarks" / "installing.json").read_text())["installed"]
+    text = (ROOT / document).read_text(encoding="utf-8")
+    for build in builds:
+        gigabytes = float(f"{installed[build]['MB'] / 1000:.2g}")
+        assert f"{gigabytes:g} GB" in text
 
 
 def test_every_benchmark_names_the_networks_that_ship() -> None:

@@ -131,6 +131,9 @@ CHILDREN = {
     "bench": child("bench --size 64 --rounds 1"),
     "check-pairs": child("check-pairs pairs --manifest out/list.csv", codes=(0, 3)),
     "evaluate": child("evaluate --data pairs --data-range 65535 --model fast --out out/scores.json"),
+    "assess": child(
+        f"assess --machine {MACHINE} --model gaussian --defect particle --cases 8 --out out/assessed"
+    ),
     "train": child("train tiny.toml --out out/run --tensorboard"),
     "train-devices": child("train tiny.toml --out out/runs --devices 2 --set workers=1"),
     "adapt": child(

@@ -55,6 +55,7 @@ NEEDS = {
     "train fast --out run": "torch",
     "adapt in.tif --out run": "torch",
     "study noise --out no": "torch",
+    "assess --out no": "skimage",
     "export fast --out no.onnx": "torch",
     "bench": "torch",
     "check-pairs pairs": "skimage",

@@ -136,3 +136,22 @@ def test_ordinary_images_give_no_warning(default_enhancer, image):
 
 def test_images_smaller_than_a_block_are_taken():
     assert load_enhancer("gaussian").enhance(balls()[:9]).shape == (9, N)
+
+
+class Rounding:
+    """An engine that takes all noise of a flat image away."""
+
+    info = None
+    spec = ModelSpec(size_multiple=1, receptive_field=N, conditioned=True)
+
+    def run(self, tile: np.ndarray, noise_condition: np.ndarray) -> np.ndarray:
+        return np.full_like(tile, tile.mean())
+
+
+@pytest.mark.parametrize("level", [100.3, 100.45, 180.6])
+@pytest.mark.parametrize("sigma", [0.5, 0.8])
+def test_a_mean_that_rounding_moves_gives_no_warning(level, sigma):
+    image = np.rint(level + sigma * np.random.default_rng(0).standard_normal((N, N))).astype(np.uint8)
+    _, (found,) = Enhancer(Rounding(), name="rounding").enhance_pages(image)
+    assert not found.noiseless
+    assert found.cautions == ()

@@ -251,8 +251,8 @@ def test_a_name_that_does_not_fit_the_format_is_refused(run_folder, tmp_path, ou
 @pytest.mark.parametrize(
     ("missing", "said"),
     [
-        ("onnxscript", r"no onnxscript; run `pip install 'longexposure\[export\]'`"),
-        ("onnx", r"no onnx; run `pip install 'longexposure\[export\]'`"),
+        ("onnxscript", r"no onnxscript; run `pip install 'longexposure\[train\]'`"),
+        ("onnx", r"no onnx; run `pip install 'longexposure\[train\]'`"),
     ],
 )
 def test_missing_packages_are_named_with_what_installs_them(run_folder, tmp_path, monkeypatch, missing, said):

@@ -469,6 +469,78 @@ def test_a_curve_follows_a_rescaling_of_the_grey_values():
     np.testing.assert_allclose(second.curve, first.mapped(scale=32, offset=500).curve, rtol=1e-4)
 
 
+def _few_balls(kind, side=384):
+    """Dark parts that cover little of the image, 0..1."""
+    y, x = np.mgrid[:side, :side].astype(float)
+    away = np.hypot((y - 10) % 60 - 30, (x - 10) % 60 - 30)
+    shown = {
+        "small balls": away < 8,
+        "round balls": np.sqrt(np.clip(1 - (away / 16) ** 2, 0, None)),
+        "three balls": np.min([np.hypot(y - a, x - b) for a, b in ((90, 100), (250, 300), (300, 90))], axis=0)
+        < 18,
+        "a wire": np.abs(x - y - 20) < 9,
+    }
+    return ndimage.gaussian_filter(np.asarray(shown[kind], float), 1.0)
+
+
+@pytest.mark.parametrize("radius", [12, 14, 18])
+@pytest.mark.parametrize("faintest", [60.0, 120.0, 240.0])
+def test_the_noise_of_balls_with_voids_behind_a_logarithm_is_measured(radius, faintest):
+    """Balls on lanes: the dark is 2.7 to 7 times as noisy as the bright, and little of it is level."""
+    y, x = np.mgrid[:384, :384]
+    ball, void = (
+        np.hypot((y - 10 - a) % 60 - 30, (x - 10 - b) % 60 - 30) < size
+        for size, a, b in ((radius, 0, 0), (radius / 3, 3, -2))
+    )
+    lanes = np.where((x // 48) % 2, 2250.0, 3000.0)
+    clean = ndimage.gaussian_filter(np.where(void, 2.2 * faintest, np.where(ball, faintest, lanes)), 1.1)
+
+    def shown(quanta):
+        return 255 * np.log1p(quanta / 60) / np.log1p(4000 / 60)
+
+    noisy = np.rint(shown(np.random.default_rng(5).poisson(clean))).clip(0, 255).astype(np.uint8)
+    found, noise = estimate_noise(noisy), noisy - shown(clean)
+    for place in (ndimage.binary_erosion(ball & ~void, iterations=3), clean > 2900):
+        level = float(np.median(shown(clean)[place]))
+        assert found.variance(level) ** 0.5 == pytest.approx(noise[place].std(), rel=0.3)
+
+
+@pytest.mark.parametrize("kind", ["small balls", "round balls", "three balls", "a wire"])
+@pytest.mark.parametrize(("dtype", "top"), [("uint8", 210.0), ("uint16", 50000.0)])
+@pytest.mark.parametrize("inverted", [False, True])
+def test_the_noise_of_few_dark_places_behind_a_logarithm_is_measured(kind, dtype, top, inverted):
+    if (kind, dtype, inverted) == ("round balls", "uint8", True):
+        pytest.skip("few grey steps, and no level ground: docs/limits.md")
+    low, high = 60.0, 6000.0
+    quanta = np.random.default_rng(0).poisson(high * (low / high) ** _few_balls(kind))
+
+    def shown(count):
+        grey = 20 + top * np.log(np.maximum(count, 1) / (0.5 * low)) / np.log(2.3 * high / low)
+        return 20 + top - grey if inverted else grey
+
+    found = estimate_noise(np.rint(shown(quanta)).clip(0, np.iinfo(dtype).max).astype(dtype))
+    assert found.curve
+    for count, worst in ((low, 0.35), (high, 0.2)):
+        truth = float(np.hypot((shown(count + 1) - shown(count - 1)) / 2 * count**0.5, 12**-0.5))
+        assert _sigma_at(found, shown(count)) == pytest.approx(truth, rel=worst)
+
+
+@pytest.mark.parametrize("what", ["dead pixels", "a hatch", "a dead cluster", "a dark corner"])
+def test_what_is_no_noise_in_dark_places_makes_no_curve(what):
+    random = np.random.default_rng(4)
+    image = 20000 + 400 * random.standard_normal((384, 384))
+    y, x = np.mgrid[:384, :384]
+    if what == "dead pixels":
+        image[tuple(random.integers(0, 384, (2, 700)))] = 0
+    elif what == "a hatch":
+        image[40:120, 60:200] += -9000 + 3000 * np.sin((x + 0.6 * y)[40:120, 60:200] * 2 * np.pi / 5)
+    elif what == "a dead cluster":
+        image[90:110, 100:140] = random.choice([0.0, 500.0, 9000.0], (20, 40))
+    else:
+        image -= 8000 * np.clip(1 - np.hypot(y, x) / 90, 0, 1)
+    assert not estimate_noise(np.rint(image).clip(0).astype(np.uint16)).curve
+
+
 @pytest.mark.parametrize("name", ["wide", "S1", "S2", "S3"])
 def test_the_noise_of_simulated_machines_follows_a_line(name):
     assert not [index for index, pair in enumerate(_pairs(name, 8)) if estimate_noise(pair.lq).curve]

@@ -136,6 +136,26 @@ def test_interpolated_pixels_are_noticed(name):
     assert resampling_in_words(image, estimate_noise(image)) == "interpolated"
 
 
+SLIGHTLY = (0.3, -0.5, 0.8, 1.2, 1.7, 90.4, 89.3, 179.3, -91.5)
+
+
+@pytest.mark.parametrize("angle", SLIGHTLY)
+@pytest.mark.parametrize("order", [1, 3])
+def test_turning_by_little_and_by_nearly_a_quarter_turn_is_noticed(angle, order):
+    turned = ndimage.rotate(_noisy(), angle, order=order, reshape=False, mode="reflect").astype(np.float32)
+    assert resampling_in_words(turned, estimate_noise(turned)) == "interpolated"
+
+
+@pytest.mark.parametrize("angle", [0.4, 1.0, -90.6])
+def test_so_it_is_where_noise_goes_with_the_signal_and_in_real_views(angle):
+    quanta = np.random.default_rng(0).poisson(_scene() / 40).astype(float)
+    views = [tifffile.imread(file).astype(float) for file in sorted(EXAMPLES.glob("ic_5s_view*.tif"))]
+    for image in (quanta, *views):
+        turned = np.rint(ndimage.rotate(image, angle, order=1, reshape=False, mode="reflect"))
+        turned = turned.clip(0).astype(np.uint16)
+        assert is_interpolated(turned, estimate_noise(turned))
+
+
 def test_what_was_noticed_is_said_with_what_to_do():
     image = ndimage.zoom(_noisy(), 2, order=1)
     for resampled, words in (
@@ -164,6 +184,20 @@ def test_a_lattice_is_not_taken_for_interpolated(pitch):
         noise = ndimage.gaussian_filter(np.random.default_rng(1).standard_normal((256, 256)), 0.6)
         image = (0.5 + 0.5 * balls + 0.05 * noise / noise.std()).astype(np.float32)
         assert not is_interpolated(image, estimate_noise(image))
+
+
+@pytest.mark.parametrize("slow", ["stripes of gain", "a wavy screen", "bands of two noises"])
+def test_noise_that_is_uneven_for_another_reason_is_not_taken_for_interpolated(slow):
+    y, x = np.mgrid[:320, :320].astype(float)
+    noise = ndimage.gaussian_filter(np.random.default_rng(2).standard_normal((320, 320)), 0.5)
+    wave = np.cos(2 * np.pi * y / 64) + np.cos(2 * np.pi * x / 64)
+    made = {
+        "stripes of gain": 20000 * (1 + 0.05 * wave) + 1000 * noise,
+        "a wavy screen": 20000 + 1000 * noise * (1 + 0.3 * wave),
+        "bands of two noises": 20000 + np.where(y % 80 < 40, 1000.0, 500.0) * noise,
+    }
+    image = made[slow].astype(np.float32)
+    assert not is_interpolated(image, estimate_noise(image))
 
 
 @pytest.mark.parametrize("name", ["wide", "S1", "S2", "S3"])

@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from longexposure.cli import images, models, noise, pairs, service, simulation, train
+from longexposure.cli import images, inspection, models, noise, pairs, service, simulation, train
 from longexposure.cli.options import Group
 from longexposure.cli.terminal import echo
 
@@ -24,7 +24,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for group in (images, service, models, pairs, train, simulation):
+for group in (images, service, models, pairs, inspection, train, simulation):
     app.add_typer(group.app)
 app.add_typer(noise.app, name="noise")
 

@@ -23,6 +23,7 @@ INTERRUPTED = 130
 
 GOES_ON = {
     "adapt": "the run goes on with --resume",
+    "assess": "finished cases stay, and the same command goes on",
     "enhance": "finished files stay, and the same command goes on",
     "serve": "what was taken is kept, and the same command goes on",
     "simulate": "finished pairs stay, and the same command goes on",

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from longexposure.enhance.constant import closed, find_constant, find_frame
+from longexposure.enhance.copies import find_copied
 from longexposure.enhance.quiet import find_quiet
 from longexposure.errors import InputError
 from longexposure.grey import sampled_values
@@ -128,7 +129,8 @@ def find_set_aside(pixels: Pixels, where: str = "image") -> SetAside:
     """What of one image (H, W) is no picture of the part; the image is not modified.
 
     That are values that are no numbers or stand for none, areas of one value that noise and shading do not
-    explain, and areas almost without noise in an image that has it elsewhere.
+    explain, borders that repeat the next row or column, and areas almost without noise in an image that has
+    it elsewhere.
 
     Raises:
         InputError: nothing of a picture is left, or far too little.
@@ -149,6 +151,11 @@ def find_set_aside(pixels: Pixels, where: str = "image") -> SetAside:
     if filled.count and np.count_nonzero(~filled.blocks()) >= LEAST_LEFT_BLOCKS:
         mask = no_data | filled
         kinds |= _counted(pixels, filled, (*constant.values, *frame.values))
+    copied = find_copied(pixels)
+    if copied.count:
+        before = mask.count
+        mask = mask | copied
+        kinds["copied from the next row or column"] = mask.count - before
     quiet = find_quiet(pixels, mask)
     if quiet.count:
         mask = closed(mask | quiet)

@@ -22,6 +22,7 @@ import numpy.typing as npt
 from longexposure.engines.base import Engine, Unit, run_any_size
 from longexposure.enhance.areas import REACH
 from longexposure.enhance.bad_pixels import GRAPHICS, BadPixels
+from longexposure.enhance.bending import MEAN_PX, Bend
 from longexposure.enhance.choices import ModelChoice, check_noise, check_strength
 from longexposure.enhance.faint import REACH_PX, disturbance, faintness, worth
 from longexposure.enhance.inspection import inspect
@@ -274,9 +275,12 @@ class Enhancer:
             out[...] = page
             return
         spec = self.engine.spec
-        halo = spec.halo
+        halo, beside = spec.halo, 0
         if faintness(self.trained, found.noise_condition):
-            halo += -(-REACH_PX // spec.size_multiple) * spec.size_multiple
+            beside += REACH_PX
+        if self._bend(found):
+            beside += MEAN_PX
+        halo += -(-beside // spec.size_multiple) * spec.size_multiple
         core = self.core_px or core_size(
             halo_px=halo,
             multiple=spec.size_multiple,
@@ -307,7 +311,9 @@ class Enhancer:
             out[tile.core] = page[tile.core]
             return
         window, bad = page[tile.window], found.bad_pixels.within(tile.window)
-        unit = in_units(page, found, tile.window)
+        unit, bend = in_units(page, found, tile.window), self._bend(found)
+        if bend:
+            unit = bend.bent(unit)
         output = run_any_size(self.engine, unit, found.noise_condition)
         if not np.isfinite(output[tile.inside]).all():
             raise OutputError(
@@ -317,13 +323,17 @@ class Enhancer:
                 advice="use another model; the weights or the engine are damaged",
             )
         gain = self._gain(unit, output, found, tile)
+        unbent = bend.change(unit, output, gain) if bend else None
         rows, columns = tile.inside
         core = out[tile.core]
         for strip in _strips(rows, window.shape[1]):
             base = _replaced(window, bad, strip)[:, columns]
-            change = (output[strip, columns] - unit[strip, columns]).astype(np.float64)
-            if gain is not None:
-                change *= gain[strip, columns]
+            if unbent is not None:
+                change = unbent[strip, columns]
+            else:
+                change = (output[strip, columns] - unit[strip, columns]).astype(np.float64)
+                if gain is not None:
+                    change *= gain[strip, columns]
             enhanced = base + change / found.grey.scale
             if strength < 1:
                 given = window[strip, columns]
@@ -338,12 +348,16 @@ class Enhancer:
                 place = slice(top + strip.start, top + strip.stop)
                 np.copyto(part, window[strip, columns], where=found.aside.mask.within(place, tile.core[1]))
 
+    def _bend(self, found: ImageStatistics) -> Bend | None:
+        """How a page is bent for the model: not at all for one that is not told the noise."""
+        return found.bend if self.engine.spec.conditioned else None
+
     def _gain(self, unit: Unit, output: Unit, found: ImageStatistics, tile: Tile) -> Unit | None:
         """How much of the change to apply, where the noise is fainter than any in the training."""
         faint = faintness(self.trained, found.noise_condition)
         if not faint:
             return None
-        noise = found.noise.mapped(scale=found.grey.scale, offset=found.grey.offset)
+        noise = found.told
         disturbed_by = disturbance(unit, noise, tile.window[0].start, tile.window[1].start)
         disturbed = unit + disturbed_by
         changed = run_any_size(self.engine, disturbed, found.noise_condition) - disturbed

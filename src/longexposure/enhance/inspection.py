@@ -22,6 +22,8 @@ MANY_MEAN, MANY_RMS, MANY = 6.0, 2.5, 0.005
 mean, or its pixels by so many of the noise; up to this share of blocks may be, at sharp edges and dust."""
 ANY_MEAN, ANY_RMS = 15.0, 6.0
 """None may be moved by more than this."""
+HALF_A_VALUE = 0.5
+"""So much rounding alone moves the mean of an area from which all noise was taken."""
 
 Blocks = npt.NDArray[np.float64]
 
@@ -41,7 +43,8 @@ def inspect(page: Pixels, enhanced: Pixels, found: ImageStatistics) -> tuple[str
     rounded = 1 / 12 if page.dtype.kind in "ui" else 0.0
     variance = np.maximum(noise.variance(levels) + rounded, 1e-300)
     of_mean = variance * _of_mean(noise.corr_x) * _of_mean(noise.corr_y)
-    mean, rms = np.abs(means) / np.sqrt(of_mean), np.sqrt(squares / variance)
+    moved = np.maximum(np.abs(means) - (HALF_A_VALUE if rounded else 0.0), 0.0)
+    mean, rms = moved / np.sqrt(of_mean), np.sqrt(squares / variance)
     many, far = (mean > MANY_MEAN) | (rms > MANY_RMS), (mean > ANY_MEAN) | (rms > ANY_RMS)
     if not far.any() and many.mean() <= MANY:
         return ()

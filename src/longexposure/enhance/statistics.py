@@ -12,7 +12,9 @@ import numpy.typing as npt
 
 from longexposure.enhance.areas import SetAside, find_set_aside
 from longexposure.enhance.bad_pixels import CLUSTER, GIVEN, GRAPHICS, LINE, SINGLE, BadPixels, find_bad_pixels
+from longexposure.enhance.bending import Bend
 from longexposure.enhance.beyond import stuck_values
+from longexposure.enhance.copies import mirrored_borders
 from longexposure.grey import GreyMap, measure_grey
 from longexposure.masks import Mask
 from longexposure.models.noise_range import Conditions
@@ -26,6 +28,7 @@ ENHANCED_TWICE = (
 )
 MUCH_ASIDE = 0.1
 """Where more than this share of an image is set aside, a warning says so."""
+MIRRORED = "the border is a mirror image of the picture, and shows nothing of the part"
 RESAMPLED = (
     "noise that neighbours share is left more than other noise; enhance the image as the detector gave it, "
     "and enlarge or turn the result"
@@ -68,9 +71,21 @@ class ImageStatistics:
     resampled: str = ""
 
     @property
+    def bend(self) -> Bend | None:
+        """How grey values of the unit domain are bent for a network that is told the noise, if they are."""
+        unit = self.noise.mapped(scale=self.grey.scale, offset=self.grey.offset)
+        return Bend(unit) if unit.curve else None
+
+    @property
+    def told(self) -> NoiseProfile:
+        """The noise that such a network sees, in the unit domain."""
+        unit = self.noise.mapped(scale=self.grey.scale, offset=self.grey.offset)
+        return Bend(unit).even if unit.curve else unit
+
+    @property
     def noise_condition(self) -> npt.NDArray[np.float32]:
-        """The noise as a network takes it, (5,), in the unit domain."""
-        return self.noise.mapped(scale=self.grey.scale, offset=self.grey.offset).noise_condition()
+        """The same as the network takes it, (5,)."""
+        return self.told.noise_condition()
 
     @property
     def noiseless(self) -> bool:
@@ -148,8 +163,7 @@ class ImageStatistics:
             cautions = (*cautions, f"pixels were {self.resampled} before: {RESAMPLED}")
         if trained is None or self.noiseless:
             return cautions
-        unit = self.noise.mapped(scale=self.grey.scale, offset=self.grey.offset)
-        return (*trained.outside(unit), *cautions)
+        return (*trained.outside(self.told), *cautions)
 
 
 def examine(
@@ -189,6 +203,9 @@ def examine(
         if noise is None:
             profile = estimate_noise(pixels, grey, mask)
         bad = find_bad_pixels(pixels, profile, aside.mask, given)
+    mirrored = mirrored_borders(pixels)
+    if mirrored:
+        cautions = (*cautions, f"{MIRRORED}: {', '.join(mirrored)}")
     resampled = resampling_in_words(pixels, profile, aside.mask)
     return ImageStatistics(grey, profile, bad, aside, calibration, cautions, resampled)
 

@@ -11,6 +11,8 @@ rounding of the grey values, so the numbers depend neither on the grey scale nor
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import numpy.typing as npt
 
@@ -46,6 +48,23 @@ is none."""
 STRUCTURED = 0.9
 """Of one brightness only structure is left where ln variance about the plane exceeds that of the faintest
 differences by so much more than at the best."""
+TAIL, TAIL_NOISE = 0.1, 2.0
+"""Beyond the darkest and the brightest group lies what differs by more than this of the contrast, and by so
+many standard deviations of the noise there."""
+STANDS_OUT = 4.0
+"""And by so many of its own: values that scatter over all greys are a fault of the panel, no brightness."""
+TAIL_PARTS, FEWEST_IN_TAIL = 3, 24
+"""Each is told in up to so many parts, none of fewer quarters of blocks."""
+AS_FLAT, MOST_ROUGH = 0.25, 6.0
+MOSTLY = 2 / 3
+"""A quarter is flat where its variance about the plane, over that of mixed differences, is at most so many
+times that quantile of all; this share of a part must be."""
+TAIL_SAMPLE = 1 << 9
+"""So many blocks, evenly spread, and quarters of a tail are looked at."""
+ALIKE = 0.4
+"""What differs by less in ln sigma from the group beside it tells nothing new."""
+MEDIAN_TO_FAINT = 0.166
+"""ln variance at the faint quantile of white blocks, less that of the median of squares."""
 MIDDLE = 0.2
 """Distance from 0.5 of the unit domain within which the reference is mostly taken."""
 
@@ -64,6 +83,7 @@ The first sets the reference, the first two decide which blocks are flattest."""
 
 Blocks = npt.NDArray[np.float32]
 Numbers = npt.NDArray[np.float64]
+Places = npt.NDArray[np.intp]
 
 
 def cut_blocks(
@@ -219,7 +239,7 @@ def features(blocks: Blocks, *, span: float, low: float) -> tuple[npt.NDArray[np
     names, power = list(found), np.stack(list(found.values()))
     logs = np.log(np.maximum(power, floor))
     rounding = float(np.log(max(grey_step(blocks) ** 2 / 12, floor)))
-    levels = (np.median(blocks, axis=(1, 2)).astype(np.float64) - low) / span
+    levels = (_medians(blocks).astype(np.float64) - low) / span
     groups = _by_brightness(blocks, levels)
     bright = np.array([np.median(levels[group]) for group in groups])
     chosen = logs[[names.index(name) for name in AT_EACH_BRIGHTNESS]]
@@ -259,6 +279,100 @@ def course(inputs: npt.NDArray[np.float32]) -> tuple[Numbers, Numbers]:
     large = faint[:, 1] - faint[:, 0]
     flat = large < large.min() + STRUCTURED
     return levels[flat], 0.5 * faint[flat, 0]
+
+
+def tails(
+    blocks: Blocks, levels: Numbers, course: Numbers, *, span: float, low: float, reference: float
+) -> tuple[Numbers, Numbers]:
+    """What `course` tells, of the few blocks that are darker or brighter than all groups.
+
+    Behind a logarithm the noise of a few dark balls is many times that of all else. They are looked at in
+    quarters of blocks, of which small parts have some inside.
+
+    Args:
+        blocks: (N, 8, 8).
+        levels: as `course` gives them.
+        course: ln sigma there.
+        span: grey values from 0 to 1 of the unit domain.
+        low: grey value of 0 of the unit domain.
+        reference: standard deviation in grey values that ln sigma is over.
+    """
+    half = BLOCK // 2
+    means = _sums_of_four(_sums_of_four(blocks).swapaxes(1, 2)).swapaxes(1, 2) / half**2
+    found: list[tuple[float, float]] = []
+    for end, sign in ((int(np.argmin(levels)), -1.0), (int(np.argmax(levels)), 1.0)):
+        apart = max(TAIL, TAIL_NOISE * reference / span * float(np.exp(course[end])))
+        beyond = sign * ((means - low) / span - levels[end]) > apart
+        index, row, column = np.nonzero(beyond)
+        if len(index) < FEWEST_IN_TAIL:
+            continue
+        some = slice(None, None, max(1, len(index) // TAIL_SAMPLE))
+        parts = _parts(blocks, index[some], row[some], column[some])
+        squares = _squares(parts)
+        if abs(_ln_sigma(squares, reference) - course[end]) < ALIKE:
+            continue
+        quarters = parts[:, :half, :half]
+        typical = _medians(quarters)
+        dark = sign * ((typical - low) / span - levels[end]) > apart
+        if np.count_nonzero(dark) < FEWEST_IN_TAIL:
+            continue
+        evenly = blocks[:: max(1, len(blocks) // TAIL_SAMPLE), : half + 1, : half + 1]
+        usual = float(np.quantile(_flatness(evenly[:, :half, :half], _squares(evenly)), AS_FLAT))
+        found += [
+            (level, each)
+            for level, each in _along_tail(quarters[dark], squares[dark], usual=usual, reference=reference)
+            if abs((level - low) / span - levels[end]) > STANDS_OUT * reference / span * float(np.exp(each))
+        ]
+    at = np.array([level for level, _ in found])
+    return (at - low) / span, np.array([each for _, each in found])
+
+
+def _along_tail(
+    quarters: Blocks, squares: Numbers, *, usual: float, reference: float
+) -> Iterator[tuple[float, float]]:
+    """Level and ln sigma over the reference of the parts of a tail (N, 4, 4) that are flat."""
+    level = _medians(quarters)
+    flat = _flatness(quarters, squares) < MOST_ROUGH * usual
+    order = np.argsort(level, kind="stable")
+    for part in np.array_split(order, min(TAIL_PARTS, max(len(order) // FEWEST_IN_TAIL, 1))):
+        if len(part) >= FEWEST_IN_TAIL and flat[part].mean() > MOSTLY:
+            yield float(np.median(level[part])), _ln_sigma(squares[part[flat[part]]], reference)
+
+
+def _ln_sigma(squares: Numbers, reference: float) -> float:
+    """As the faint quantile of blocks tells it, over a reference; far below it where most squares are 0."""
+    variance = max(float(np.median(squares)), 1e-6 * reference**2)
+    return 0.5 * (float(np.log(variance)) + MEDIAN_TO_FAINT) - float(np.log(reference))
+
+
+def _medians(blocks: Blocks) -> Blocks:
+    """`np.median` of each block of an even number of pixels, (N,); sorting small blocks is faster."""
+    middle = blocks.shape[1] * blocks.shape[2] // 2
+    ordered = np.sort(blocks.reshape(len(blocks), 2 * middle), axis=1)
+    return np.asarray(ordered[:, middle - 1 : middle + 1].mean(axis=1))
+
+
+def _sums_of_four(blocks: Blocks) -> Blocks:
+    """Sums (N, R, C / 4) of four neighbours in a row."""
+    return np.asarray(blocks[:, :, ::4] + blocks[:, :, 1::4] + blocks[:, :, 2::4] + blocks[:, :, 3::4])
+
+
+def _parts(blocks: Blocks, index: Places, row: Places, column: Places) -> Blocks:
+    """Quarters of blocks with a pixel more towards the middle, (N, 5, 5), turned to begin outside."""
+    along = np.arange(BLOCK // 2 + 1)
+    y, x = (np.where(each[:, None] > 0, BLOCK - 1 - along, along) for each in (row, column))
+    return blocks[index[:, None, None], y[:, :, None], x[:, None, :]]
+
+
+def _squares(parts: Blocks) -> Numbers:
+    """Squares (N, 9) of mixed differences, 1 for white noise of variance 1."""
+    mixed = np.diff(np.diff(parts, n=2, axis=1), n=2, axis=2)
+    return np.square(mixed, dtype=np.float64).reshape(len(mixed), (BLOCK // 2 - 1) ** 2) / 36
+
+
+def _flatness(quarters: Blocks, squares: Numbers) -> Numbers:
+    """Variance (N,) about the plane over that of mixed differences; large for structure."""
+    return about_plane(quarters) / np.maximum(squares.mean(axis=1), 1e-30)
 
 
 def _by_brightness(blocks: Blocks, levels: Numbers) -> list[npt.NDArray[np.intp]]:

@@ -21,7 +21,7 @@ from longexposure.errors import as_kind
 from longexposure.grey import GreyMap, measure_grey
 from longexposure.io.checks import check_finite
 from longexposure.masks import Mask
-from longexposure.noise.blocks import LEVELS, Blocks, Numbers, features, grey_step, picture_blocks
+from longexposure.noise.blocks import LEVELS, Blocks, Numbers, features, grey_step, picture_blocks, tails
 from longexposure.noise.blocks import course as course_by_brightness
 from longexposure.noise.profile import NoiseProfile
 from longexposure.noise.repeats import Repeats, find_repeats
@@ -36,12 +36,15 @@ SAMPLE = 1 << 16
 OFF_LINE, SPREAD = 0.4, 0.8
 """ln sigma of some brightness may be off the straight line by this, and by twice its own error, which is the
 second number over the root of the number of blocks."""
+FAR_OFF = 0.45
+"""And that of the few blocks darker or brighter than all groups by this; half the noise is noticed."""
 FAINT = 0.005
 """Below this fraction of the contrast, and below half a grey step, rounding and structure have courses."""
 ALONG = tuple(np.linspace(0, 1, 9).tolist())
 """Places in the unit domain at which sigma is told, where it follows a curve."""
 LEAST_OF_MIDDLE = 0.05
 """The variance of a line counts as no less than this fraction of that in the middle."""
+MOST_BLOCKS = (0.1, 0.9)
 FAR, LARGEST = (-1.0, 2.0), 2.5
 """Reach of a curve in the unit domain, and of the logarithm of sigma along it."""
 
@@ -93,10 +96,13 @@ def _estimate(pixels: Pixels, grey: GreyMap, aside: Mask | None) -> NoiseProfile
     span, zero = 1.0 / grey.scale, -grey.offset / grey.scale
     straight, inputs, reference = _straight(usable, span=span, zero=zero)
     levels, course = course_by_brightness(inputs)
+    beyond = tails(usable, levels, course, span=span, low=zero, reference=reference)
+    groups = len(levels)
+    levels, course = (np.concatenate(each) for each in zip((levels, course), beyond, strict=True))
     line = straight.mapped(scale=grey.scale, offset=grey.offset)
     strongest = reference * float(np.exp(course.max()))
     plain = strongest < max(grey_step(usable) / 2, FAINT * span)
-    if plain or not _off_line(levels, course, line, blocks=len(usable)):
+    if plain or not _off_line(levels, course, line, groups=groups, blocks=len(usable)):
         return straight
     return _curved(usable, levels, course, span=span, zero=zero)
 
@@ -114,14 +120,18 @@ def _straight(
     return profile, inputs, reference
 
 
-def _off_line(levels: Numbers, course: Numbers, line: NoiseProfile, *, blocks: int) -> bool:
-    """Whether some brightness is off the course of a straight line by more than chance explains."""
+def _off_line(levels: Numbers, course: Numbers, line: NoiseProfile, *, groups: int, blocks: int) -> bool:
+    """Whether some brightness is off the course of a straight line by more than chance explains.
+
+    The first are of groups; of the few blocks beyond them chance and structure explain more.
+    """
     if len(levels) < 2:
         return False
     least = LEAST_OF_MIDDLE * float(line.variance(0.5))
     off = course - 0.5 * np.log(np.maximum(line.variance(np.clip(levels, 0, 1)), least))
     chance = SPREAD / (blocks / LEVELS) ** 0.5
-    return bool(np.abs(off - np.median(off)).max() > OFF_LINE + 2 * chance)
+    away = np.abs(off - np.median(off[:groups]))
+    return bool(away[:groups].max() > OFF_LINE + 2 * chance or away[groups:].max(initial=0) > FAR_OFF)
 
 
 def _curved(usable: Blocks, levels: Numbers, course: Numbers, *, span: float, zero: float) -> NoiseProfile:
@@ -138,7 +148,9 @@ def _curved(usable: Blocks, levels: Numbers, course: Numbers, *, span: float, ze
     low, high = np.interp((0.0, 1.0), at, even)
     blocks = np.interp((usable - zero) / span, at, even).astype(np.float32)
     found, *_ = _straight(blocks, span=float(high - low), zero=float(low))
-    sigma = span * relative * np.sqrt(found.variance(even))
+    # beyond the brightnesses of most blocks a dependence on the signal would be guessed
+    most = np.quantile(np.median(blocks, axis=(1, 2)), MOST_BLOCKS)
+    sigma = span * relative * np.sqrt(found.variance(np.clip(even, *most)))
     curve = np.interp(ALONG, at, sigma)
     slope, middle = np.polyfit(np.array(ALONG) - 0.5, curve**2, 1).tolist()
     return NoiseProfile(

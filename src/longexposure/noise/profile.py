@@ -45,7 +45,7 @@ class NoiseProfile:
 
     The variance at grey value v is `sigma**2 + slope * (v - level)`, never below zero. Behind a tone curve
     (grey values that are logarithms, or were given a gamma) it is no straight line: then `curve` says what
-    it is, and level, sigma and slope are those of the line nearest to it, which networks are told.
+    it is, and level, sigma and slope are those of the line nearest to it.
     Neighbouring pixels of the noise correlate with `corr_x` along a row and `corr_y` along a column.
 
     Attributes:

@@ -45,6 +45,7 @@ class Series:
         y: (N,); places that are not finite are left out.
         mark: how it is drawn.
         error: (N,) half length of a bar through each point.
+        band: lower and upper edge (N,) of an area in the curve's colour.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Series:
     y: npt.ArrayLike
     mark: Literal["line", "dashes", "points", "steps"] = "line"
     error: npt.ArrayLike | None = None
+    band: tuple[npt.ArrayLike, npt.ArrayLike] | None = None
 
 
 def line_chart(
@@ -60,6 +62,7 @@ def line_chart(
     title: str,
     x_label: str,
     y_label: str,
+    log_x: bool = False,
     log_y: bool = False,
     from_zero: bool = False,
 ) -> str:
@@ -70,6 +73,7 @@ def line_chart(
         title: above the chart.
         x_label: with its unit.
         y_label: with its unit.
+        log_x: whether the horizontal axis is logarithmic.
         log_y: whether the vertical axis is logarithmic; values of 0 and less lie below its lower end.
         from_zero: whether the vertical axis starts at 0, unless it is logarithmic.
 
@@ -87,6 +91,18 @@ def line_chart(
             error = None if part.error is None else np.asarray(part.error, dtype=np.float64)[there]
             bars = axes.errorbar(np.asarray(part.x)[there], y[there], yerr=error, **_MARKS[part.mark])
             _named(bars, number, part.name)
+            if part.band is not None:
+                bottom, top = (np.asarray(edge, dtype=np.float64)[there] for edge in part.band)
+                colour = bars.lines[0].get_color()
+                axes.fill_between(
+                    np.asarray(part.x)[there], bottom, top, color=colour, alpha=0.15, linewidth=0
+                )
+        if log_x:
+            axes.set_xscale("log")
+            first, last = axes.get_xlim()
+            decades = range(int(np.floor(np.log10(first))), int(np.ceil(np.log10(last))) + 1)
+            axes.set_xticks([t for d in decades for s in (1, 2, 5) if first <= (t := s * 10.0**d) <= last])
+            axes.tick_params(axis="x", which="minor", bottom=False, labelbottom=False)
         axes.set(xlabel=printable(x_label), ylabel=printable(y_label))
         if log_y:
             values = np.concatenate([np.asarray(part.y, dtype=np.float64).ravel() for part in series])
@@ -216,7 +232,9 @@ def _svg(draw: Callable[[Axes], None], title: str, width_px: int, height_px: int
         handles, labels = axes.get_legend_handles_labels()
         if handles:
             above = (0, 1)
-            axes.legend(handles, labels, loc="lower left", bbox_to_anchor=above, ncols=4, frameon=False)
+            widest = max(map(len, labels)) * 7 + 40  # px
+            columns = max(1, min(4, (width_px - 60) // widest))
+            axes.legend(handles, labels, loc="lower left", bbox_to_anchor=above, ncols=columns, frameon=False)
         if title:
             figure.suptitle(printable(title), x=0.02, ha="left", fontsize=10.5, fontweight="bold")
         figure.savefig(

@@ -355,6 +355,69 @@ def draw_acquisition(
     return prepare_acquisition(parameters, scene, view, panel_seed=_panel_seed(machine, own))
 
 
+@dataclass(frozen=True, eq=False)
+class Insertion:
+    """A scene with one defect, and the same without it, to be prepared at any strength of the defect.
+
+    Attributes:
+        parameters: the machine.
+        view: what is seen.
+        scene: without the defect.
+        defect: as it is seen at its full strength.
+        maps: thickness of each material, (H, W) um, with the defect and without.
+        panel_seed: of the panel.
+    """
+
+    parameters: MachineParameters
+    view: View
+    scene: Scene
+    defect: SeenDefect
+    maps: tuple[Mapping[str, Image], Mapping[str, Image]]
+    panel_seed: int
+
+    def prepared(self, strength: float = 1.0) -> tuple[Acquisition, Acquisition]:
+        """The scene with the defect and without, ready to be exposed; same panel.
+
+        Args:
+            strength: 0 to 1, the fraction of the defect's change of thickness that is there: a flatter void,
+                a thinner bridge, a wire that is parted in part.
+        """
+        if not 0 <= strength <= 1:
+            raise refused("strength", "0 to 1", strength, "give the fraction of the defect that is there")
+        faulty, sound = self.maps
+        nothing = np.zeros((self.view.height, self.view.width), np.float32)
+        part = np.float32(strength)
+        mixed = {
+            name: (1 - part) * sound.get(name, nothing) + part * faulty.get(name, nothing)
+            for name in {**sound, **faulty}
+        }
+        shadows = _shadows(self.parameters, [mixed, sound], self.view)
+        first, second = (
+            _acquisition(self.parameters, self.scene, shadow, seed=self.panel_seed) for shadow in shadows
+        )
+        return first, second
+
+
+def draw_insertion(
+    machine: Machine, *, key: tuple[int, int, int], kind: str, size_px: tuple[int, int] | None = None
+) -> Insertion | None:
+    """One defect of this kind in the scene of this key; None where the scene cannot have one.
+
+    Raises:
+        RecipeError: an unknown kind of defect, no kind of scene that suits the pixel size, or a piece larger
+            than the image.
+    """
+    own = _machine_key(machine, key)
+    parameters, view, scene = _parameters_and_scene(machine, own, size_px)
+    faulty, records = add_defects(scene, _stream(own, _DEFECTS), view=view, kinds=[kind], count=1)
+    if not records:
+        return None
+    maps = [thickness_maps(primitives, view) for primitives in (faulty.primitives, scene.primitives)]
+    law = partial(transmission, parameters.spectrum, response=parameters.scintillator)
+    (seen,) = see_all(records, view, defect_free=maps[1], transmission=law)
+    return Insertion(parameters, view, scene, seen, (maps[0], maps[1]), _panel_seed(machine, own))
+
+
 def prepare_acquisition(
     parameters: MachineParameters, scene: Scene, view: View, *, panel_seed: int
 ) -> Acquisition:

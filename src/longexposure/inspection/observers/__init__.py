@@ -1,0 +1,1 @@
+"""Observers: who looks at an image and says where a defect is."""
