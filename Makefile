@@ -4,6 +4,7 @@
 #   demo    enhance the example radiographs; tables, TIFFs and a before/after page go to demo/
 #   test    the tests, offline and on the CPU; `make test-slow` runs the long ones
 #   test-wheel   build the wheel, install it into an empty environment, use it from another folder
+#   test-container   build the container's image and use it, where root, buildah and debootstrap are there
 #   check   lint, format, types, layer rule
 #   bench   speed on this host; `make quality` scores the default on simulated pairs and at the limit (an hour and more)
 #   weights train all weights that ship anew, into runs/ (over three hours on two cores; a run that was stopped goes on)
@@ -25,7 +26,7 @@ READY := .venv/.ready
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: setup demo test test-slow test-wheel check bench quality weights docs clean
+.PHONY: setup demo test test-slow test-wheel test-container check bench quality weights docs clean
 
 setup: $(READY)
 
@@ -62,6 +63,9 @@ test-slow: $(READY)
 
 test-wheel: $(READY)
 	@scripts/test_wheel.sh $(BIN)/python
+
+test-container: $(READY)
+	@scripts/test_container.sh $(BIN)/python
 
 check: $(READY)
 	$(BIN)/ruff check

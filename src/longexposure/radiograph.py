@@ -136,6 +136,9 @@ class Source:
     format: str
     """Format name as in the catalogue of formats: "tiff", "png", "dicom"."""
 
+    called: str = ""
+    """What histories call it, where that is not the path's last part."""
+
 
 @dataclass(frozen=True)
 class Step:

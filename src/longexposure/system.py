@@ -58,6 +58,10 @@ EXTRAS = {
     "watchfiles": "plant",
     "pydicom": "dicom",
     "h5py": "hdf5",
+    "fastapi": "serve",
+    "uvicorn": "serve",
+    "python_multipart": "serve",
+    "prometheus_client": "serve",
 }
 """Packages that enhancing does without, and which extra of ours brings each."""
 

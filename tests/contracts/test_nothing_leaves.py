@@ -65,6 +65,32 @@ folder = HotFolder(Path("flats"), Path("out/w2"), settle_s=0.01)
 tell = lambda event: event.kind == "enhanced" and done.set()
 watch(folder, ModelChoice("gaussian"), tell=tell, stopped=done.is_set)
 """
+SERVE = r"""
+import os, signal, socket, subprocess, sys, threading, time
+from pathlib import Path
+from longexposure.cli.app import main
+with socket.socket() as free:
+    free.bind(("127.0.0.1", 0))
+    port = str(free.getsockname()[1])
+answers = []
+def ask(line, body):  # by bash, since the guard lets Python reach nothing
+    head = f"{line} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\nContent-Length: {len(body)}\r\n\r\n"
+    reach = "exec 3<>/dev/tcp/127.0.0.1/$0 && cat >&3 && cat <&3"
+    done = subprocess.run(["bash", "-c", reach, port], input=head.encode() + body, capture_output=True)
+    return done.stdout.split(b"\r\n")[0]
+def client():
+    while not ask("GET /health", b""):
+        time.sleep(0.2)
+    answers.append(ask("POST /enhance?name=in.tif", Path("in.tif").read_bytes()))
+    answers.extend(ask(f"GET {path}", b"") for path in ("/", "/jobs", "/models", "/metrics", "/openapi.json"))
+    os.kill(os.getpid(), signal.SIGTERM)
+threading.Thread(target=client, daemon=True).start()
+sys.argv = ["longexposure", "serve", "--data", "out/served", "--port", port]
+try:
+    main()
+finally:
+    assert answers == [b"HTTP/1.1 200 OK"] * 6, answers
+"""
 LIBRARY = """
 import numpy as np
 import longexposure
@@ -96,6 +122,7 @@ CHILDREN = {
     "enhance-classical": child("enhance in.tif --out out/e --model nlm"),
     "watch": child("watch flats --out out/w --once --settle 0"),
     "watchfiles": Child(program=WATCH),
+    "serve": Child(("serve",), program=SERVE),
     "info": child("info in.tif", quick=True),
     "info-weights": child("info fast.safetensors"),
     "models": child("models"),
@@ -216,8 +243,10 @@ def strace(trace: Path) -> list[str]:
 def test_a_command_reaches_for_no_host_and_writes_only_where_it_was_told(
     name: str, inputs: Path, tmp_path: Path
 ) -> None:
-    for package in re.findall("openvino|onnx|tensorboard|noise-pairs|watchfiles", name):
-        pytest.importorskip({"onnx": "onnxruntime", "noise-pairs": "matplotlib"}.get(package, package))
+    for package in re.findall("openvino|onnx|tensorboard|noise-pairs|watchfiles|serve", name):
+        pytest.importorskip(
+            {"onnx": "onnxruntime", "noise-pairs": "matplotlib", "serve": "fastapi"}.get(package, package)
+        )
     lived = Lived(CHILDREN[name], inputs, tmp_path)
     assert lived.tried == []
     assert lived.left == []

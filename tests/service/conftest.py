@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from longexposure.service import asking, outcomes, watching
+from longexposure.service import asking, outcomes, working
 from longexposure.service.hot_folder import HotFolder
 
 
@@ -28,4 +28,4 @@ def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(asking, "LONGEST_WAIT_S", 0.3)
     monkeypatch.setattr(outcomes, "LONGEST_WAIT_S", 0.3)
     monkeypatch.setattr(outcomes, "LONGEST_FILE_WAIT_S", 0.3)
-    monkeypatch.setattr(watching, "LOOK_S", 0.1)
+    monkeypatch.setattr(working, "LOOK_S", 0.1)

@@ -17,7 +17,7 @@ import pytest
 from hot import GAUSSIAN, Run, image, once, running, wait_for
 
 from longexposure.errors import InputError, LongExposureError, OutputError
-from longexposure.service import database, watching
+from longexposure.service import database, working
 from longexposure.service.arrivals import Arrivals
 from longexposure.service.database import DamagedLedgerError, Database, OtherVersionError
 from longexposure.service.hot_folder import HotFolder
@@ -266,7 +266,7 @@ def test_the_file_at_hand_is_finished_though_nobody_can_enter_it(
     image(folder.source / "a.tif")
     with running(folder) as run:
         run.wait_for(lambda: run.names("enhanced") == ["a.tif"])
-        real, kept = watching.enhance_as_they_come, ExitStack()
+        real, kept = working.enhance_as_they_come, ExitStack()
 
         def slow(*arguments: object, **more: object) -> Iterator[object]:
             for result in real(*arguments, **more):
@@ -274,7 +274,7 @@ def test_the_file_at_hand_is_finished_though_nobody_can_enter_it(
                 run.stop()
                 yield result
 
-        monkeypatch.setattr(watching, "enhance_as_they_come", slow)
+        monkeypatch.setattr(working, "enhance_as_they_come", slow)
         image(folder.source / "b.tif", 1)
         run.join()
     kept.close()

@@ -199,7 +199,7 @@ def test_once_ends_at_a_full_disk_and_counts_what_is_left(
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(writing, "temporary_in", full)
-    monkeypatch.setattr("longexposure.service.watching.check_writable_folder", lambda path: path)
+    monkeypatch.setattr("longexposure.service.working.check_writable_folder", lambda path: path)
     run = once(folder)
     assert run.counts == {"not done": 5}
     assert run.texts("waiting").count("No space left on device") == 1

@@ -250,3 +250,35 @@ def test_on_a_share_the_log_ahead_is_not_used(path: Path, monkeypatch: pytest.Mo
         enter(ledger, "a")
         assert [each.name for each in path.parent.iterdir()] == ["ledger.sqlite"]
         assert claimed(ledger).source.name == "a"
+
+
+def test_it_tells_of_each_source_its_latest_job_and_of_all_the_newest_first(ledger: Ledger) -> None:
+    for name in ("a", "b", "c"):
+        enter(ledger, name)
+    done(ledger, claimed(ledger))
+    ledger.fail(claimed(ledger), "no image")
+    assert ledger.open_jobs() == 1
+    told = {row.source.name: (row.state, row.output_sha256, row.error) for row in ledger.rows(most=9)}
+    assert told == {
+        "c": ("waiting", None, None),
+        "b": ("failed", None, "no image"),
+        "a": ("done", "out", None),
+    }
+    assert [row.source.name for row in ledger.rows(most=2)] == ["c", "b"]
+    third = ledger.row(Path("/in/c"))
+    assert third is not None
+    assert third.target == Path("/out/c")
+    assert [row.source.name for row in ledger.rows(most=9, before=third.number)] == ["b", "a"]
+    assert [row.source.name for row in ledger.rows(most=9, ended_before=time.time() + 1)] == ["b", "a"]
+    assert ledger.rows(most=9, ended_before=time.time() - 60) == []
+    assert ledger.row(Path("/in/other")) is None
+
+
+def test_what_is_struck_out_is_forgotten_unless_it_is_run(ledger: Ledger) -> None:
+    enter(ledger, "a")
+    entry = claimed(ledger)
+    assert not ledger.strike(entry.source)
+    done(ledger, entry)
+    assert ledger.strike(entry.source)
+    assert ledger.row(entry.source) is None
+    assert enter(ledger, "a")  # as one that was never there

@@ -25,7 +25,7 @@ from longexposure.enhance.enhancer import load_enhancer
 from longexposure.errors import CheckpointError, InputError, OutputError, RecipeError
 from longexposure.io import read_radiograph, writing
 from longexposure.models.checkpoint import sha256_of
-from longexposure.service import intake, watching
+from longexposure.service import intake, working
 from longexposure.service.hot_folder import HotFolder
 from longexposure.service.ledger import Entry, Ledger
 from longexposure.service.watching import watch
@@ -215,13 +215,13 @@ def test_a_full_or_read_only_disk_is_waited_out_and_order_is_kept(
         run.wait_for(lambda: os.strerror(number) in run.texts("waiting"))
         time.sleep(1.5)
         assert run.names("enhanced") == ["first.tif"]
-        look = watching._Watcher._folders_are_there
+        look = working.Working._folders_are_there
 
-        def freed(watcher: watching._Watcher) -> bool:
+        def freed(watcher: working.Working) -> bool:
             disk.full = False  # while no file is at hand: one that is may overtake those that wait
             return look(watcher)
 
-        monkeypatch.setattr(watching._Watcher, "_folders_are_there", freed)
+        monkeypatch.setattr(working.Working, "_folders_are_there", freed)
         run.wait_for(lambda: len(run.names("enhanced")) == 3 and run.names("failed") == ["c.tif"])
     assert run.names("enhanced") == ["first.tif", "b.tif", "a.tif"]
     assert run.texts("waiting").count(os.strerror(number)) == 1

@@ -25,6 +25,7 @@ GOES_ON = {
     "adapt": "the run goes on with --resume",
     "assess": "finished cases stay, and the same command goes on",
     "enhance": "finished files stay, and the same command goes on",
+    "serve": "what was taken is kept, and the same command goes on",
     "simulate": "finished pairs stay, and the same command goes on",
     "study": "finished trainings and scores stay, and the same command goes on",
     "train": "the run goes on with --resume",

@@ -1,8 +1,9 @@
-"""`watch`: a folder whose images are enhanced as they arrive."""
+"""`watch` and `serve`: images that are enhanced as they arrive, in a folder or by HTTP."""
 
 from __future__ import annotations
 
 import logging
+import os
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -42,6 +43,11 @@ UNDONE = ("not done", "left out")
 """Of the counts those that `--once` fails for though no file is to blame."""
 
 QUARANTINED = "in quarantine"
+
+TOKEN = "LONGEXPOSURE_TOKEN"  # noqa: S105 (the name of a variable)
+"""The environment's variable with the token of `serve`."""
+
+SHORTEST_TOKEN = 16
 
 app = typer.Typer()
 
@@ -129,6 +135,114 @@ def watch(
         raise typer.Exit(1)
     if once and teller.first_error is not None:
         raise typer.Exit(teller.first_error.exit_code)
+
+
+@app.command(cls=Command)
+def serve(
+    *,
+    data: Annotated[Path, typer.Option(help="Folder for all that is kept: images, ledger, reports.")],
+    config: ConfigOption = None,
+    host: Annotated[str, typer.Option(help="Address to listen at; others than this host's need a token.")] = (
+        "127.0.0.1"
+    ),
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen at; 0: a free one.")] = 8765,
+    token_file: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help=f"The token that clients must say; default: {TOKEN}, or none."),
+    ] = None,
+    model: ModelOption = "fast",
+    engine: EngineOption = "auto",
+    device: DeviceOption = "auto",
+    precision: PrecisionOption = "auto",
+    strength: StrengthOption = 1.0,
+    noise: NoiseOption = None,
+    bad_pixels: BadPixelsOption = None,
+    compress: CompressOption = None,
+    dataset: DatasetOption = None,
+    queue: Annotated[
+        int, typer.Option(min=1, max=10_000, help="Images that are uploaded, wait or run at one time.")
+    ] = 32,
+    max_mb: Annotated[float, typer.Option("--max-mb", min=0.001, help="MB of an upload, at most.")] = 256,
+    max_mpx: Annotated[
+        float, typer.Option("--max-mpx", min=0.001, help="Megapixels that an image may declare, all pages.")
+    ] = 64,
+    wait: Annotated[
+        float, typer.Option(min=0, max=86400, help="Seconds a request waits for its image, at most.")
+    ] = 300,
+    keep_hours: Annotated[
+        float | None,
+        typer.Option(min=0, help="Delete what ended so many hours ago; default: kept until deleted."),
+    ] = None,
+    log: Annotated[
+        Path | None, typer.Option(metavar="FILE.log", help="Append all that is said, with the time.")
+    ] = None,
+    quiet: QuietOption = False,
+) -> None:
+    """Enhance radiographs that come by HTTP, and show them on a page, until it is told to end."""
+    from longexposure.enhance.choices import ModelChoice
+    from longexposure.io.defect_maps import read_defect_map
+    from longexposure.noise.calibration import read_calibration
+    from longexposure.service.http.limits import MEGA, Serving
+    from longexposure.service.http.serving import serve as serve_images
+    from longexposure.train.signals import Signals
+
+    refuse_target(log, suffixes=(".log",), overwrite=True)
+    serving = Serving(
+        data,
+        host=host,
+        port=port,
+        token=_token(token_file),
+        queue=queue,
+        most_bytes=int(max_mb * MEGA),
+        most_pixels=int(max_mpx * MEGA),
+        wait_s=wait,
+        keep_s=None if keep_hours is None else 3600 * keep_hours,
+        strength=strength,
+        noise=None if noise is None else read_calibration(noise),
+        bad_pixels=None if bad_pixels is None else read_defect_map(bad_pixels),
+        compress=compress,
+        dataset=dataset,
+    )
+    choice = ModelChoice(model, engine=engine, device=device, precision=precision)
+    teller = _Teller(log, quiet=quiet)
+    with Signals(hangup=True) as signals:
+        counts = serve_images(
+            serving,
+            choice,
+            tell=teller.tell,
+            stopped=lambda: signals.caught > 0,
+            listening=lambda address: teller.say(f"serving {address} with what is kept in {data}"),
+        )
+        teller.say(_summary(counts))
+
+
+def _token(path: Path | None) -> str | None:
+    """The token that clients must say, from a file or the environment (raises InputError)."""
+    from longexposure.errors import InputError
+    from longexposure.io.checks import reason_of
+
+    where, text = (TOKEN, os.environ.get(TOKEN)) if path is None else (str(path), None)
+    if path is not None:
+        try:
+            text = path.read_text(encoding="ascii")
+        except (OSError, ValueError) as error:
+            raise InputError(
+                where=where,
+                expected="a file with a token",
+                found=reason_of(error),
+                advice="write one: `python3 -c 'import secrets; print(secrets.token_urlsafe())' > FILE`",
+            ) from error
+    if text is None:
+        return None
+    token = text.strip()
+    if len(token) < SHORTEST_TOKEN or not token.isascii() or not token.isprintable() or " " in token:
+        raise InputError(
+            where=where,
+            expected=f"one token of at least {SHORTEST_TOKEN} ASCII letters, without spaces",
+            found=f"{len(token)} letters" if len(token) < SHORTEST_TOKEN else "other letters",
+            advice="write one: `python3 -c 'import secrets; print(secrets.token_urlsafe())' > FILE`",
+        )
+    return token
 
 
 def _summary(counts: Mapping[str, int]) -> str:

@@ -1,4 +1,4 @@
-"""The options of `enhance` and `watch` from a file."""
+"""The options of `enhance`, `watch` and `serve` from a file."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from longexposure.config import parsed, read_document
 from longexposure.errors import RecipeError
 from longexposure.models.registry import CLASSICAL, shipped_weights
 
-FILES = ("out", "noise", "bad_pixels", "report", "json_file", "ledger", "log")
+FILES = ("out", "noise", "bad_pixels", "report", "json_file", "ledger", "log", "data", "token_file")
 """Options that name a file or folder, beside the model."""
 
 
 class EnhanceSettings(BaseModel):
-    """Options of `enhance` and `watch`, as `--config` takes them.
+    """Options of `enhance`, `watch` and `serve`, as `--config` takes them.
 
     Each command takes those that it has. Relative paths are those from the folder of the file.
 
@@ -44,7 +44,16 @@ class EnhanceSettings(BaseModel):
         retry: `watch`: try again what lies in quarantine.
         ledger: `watch`: what is done.
         keep-copies: `watch`: copy bad files into the quarantine too.
-        log: `watch`: file to append to what is said.
+        log: `watch`, `serve`: file to append to what is said.
+        data: `serve`: folder for all that is kept.
+        host: `serve`: address to listen at.
+        port: `serve`: port to listen at.
+        token-file: `serve`: file with the token that clients must say.
+        queue: `serve`: images that are uploaded, wait or run at one time.
+        max-mb: `serve`: MB of an upload, at most.
+        max-mpx: `serve`: megapixels that an image may declare.
+        wait: `serve`: seconds a request waits for its image, at most.
+        keep-hours: `serve`: delete what ended so many hours ago.
     """
 
     model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
@@ -73,6 +82,15 @@ class EnhanceSettings(BaseModel):
     ledger: str | None = None
     keep_copies: Annotated[bool, Field(alias="keep-copies")] = False
     log: str | None = None
+    data: str | None = None
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65535)] = 8765
+    token_file: Annotated[str | None, Field(alias="token-file")] = None
+    queue: Annotated[int, Field(ge=1, le=10_000)] = 32
+    max_mb: Annotated[float, Field(ge=0.001, alias="max-mb")] = 256
+    max_mpx: Annotated[float, Field(ge=0.001, alias="max-mpx")] = 64
+    wait: Annotated[float, Field(ge=0, le=86400)] = 300
+    keep_hours: Annotated[float | None, Field(ge=0, alias="keep-hours")] = None
 
 
 def read_settings(path: Path) -> dict[str, Any]:

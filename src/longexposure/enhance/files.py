@@ -419,6 +419,8 @@ class _Pipeline:
     def _read(self, job: Job) -> _Measured:
         """Read and measure a file (raises InputError where it does not suit the noise that is given)."""
         before = read_radiograph(job.source, dataset=self._dataset, in_pages=True)
+        if job.called and before.source is not None:
+            before = replace(before, source=replace(before.source, called=job.called))
         started, statistics = time.perf_counter(), []
         pages = pages_of(before.pixels)
         given = None
@@ -472,7 +474,7 @@ class _Pipeline:
             write_radiograph(
                 marks_of(before, statistics, done.marks), mask_path(job.target), overwrite=job.replaces
             )
-        return replace(_recorded(job, after.history), seconds=done.seconds, before=before, after=after)
+        return replace(result_of(job, after.history), seconds=done.seconds, before=before, after=after)
 
 
 def _summed(counts: Sequence[Mapping[str, int]]) -> dict[str, int]:
@@ -483,7 +485,7 @@ def _summed(counts: Sequence[Mapping[str, int]]) -> dict[str, int]:
     return dict(total)
 
 
-def _recorded(job: Job, history: tuple[Step, ...]) -> FileResult:
+def result_of(job: Job, history: tuple[Step, ...]) -> FileResult:
     """The result as the history of the enhanced file tells it."""
     settings = history[-1].settings
     result, pages = settings["result"], settings["pages"]
@@ -511,7 +513,7 @@ def _settled(job: Job) -> FileResult:
     if not job.made:
         return FileResult(source=job.source, name=job.name, error=job.error)
     try:
-        return replace(_recorded(job, job.made), skipped=True)
+        return replace(result_of(job, job.made), skipped=True)
     except Exception as error:  # of one file, which must not stop the others
         return _failed(job, error)
 

@@ -40,6 +40,7 @@ class Job:
         made: history of the enhanced file that is there and need not be made again.
         replaces: whether an enhanced file of ours is in its place, to be replaced.
         error: why it cannot be enhanced, where that is known before it is read.
+        called: what the history calls the file, "" for its own name.
     """
 
     source: Path
@@ -48,6 +49,7 @@ class Job:
     made: tuple[Step, ...] = ()
     replaces: bool = False
     error: LongExposureError | None = None
+    called: str = ""
 
     @property
     def waits(self) -> bool:

@@ -58,6 +58,9 @@ class Promise(NamedTuple):
     declared: int
     """Bytes of their unpacked pixels."""
 
+    samples: int
+    """Grey values, or samples of colours, of all pages."""
+
 
 def count_pages(file: BinaryIO, size: int, where: str) -> Promise:
     """Follow the chain of pages to its end (TIFF 6.0, section 2), which libraries do not insist on.
@@ -76,7 +79,7 @@ def count_pages(file: BinaryIO, size: int, where: str) -> Promise:
     big = head[2:4] in (b"+\0", b"\0+")
     start, number, entry, link = (8, "Q", "HHQ8s", "Q") if big else (4, "H", "HHI4s", "I")
     seen: set[int] = set()
-    declared = kept = 0
+    declared = samples = kept = 0
     at = start
     while True:
         (offset,) = struct.unpack(order + link, _bytes_at(file, at, 8 if big else 4, size=size, where=where))
@@ -92,14 +95,14 @@ def count_pages(file: BinaryIO, size: int, where: str) -> Promise:
         length = tags * struct.calcsize(order + entry)
         entries = struct.iter_unpack(order + entry, _bytes_at(file, at, length, size=size, where=where))
         at += length
-        pixels, values = _page(list(entries), order) if tags <= _MOST_TAGS else (0, 0)
-        declared += pixels
+        count, pixels, values = _page(list(entries), order) if tags <= _MOST_TAGS else (0, 0, 0)
+        samples, declared = samples + count, declared + pixels
         kept += _PAGE_BYTES + values
         if kept > RATIO * declared + ALWAYS_BYTES:
             raise _too_much(where, f"{len(seen)} pages and their tags that take {kept} bytes", declared)
     if not seen:
         raise damaged(where, expected="at least one page", found="none")
-    return Promise(len(seen), declared)
+    return Promise(len(seen), declared, samples)
 
 
 def check_ome(text: str, promise: Promise, where: str) -> None:
@@ -178,19 +181,19 @@ def check_png(file: BinaryIO, size: int, where: str) -> int:
     return _CHUNKS + declared // _CHUNK_BYTES
 
 
-def _page(entries: list[tuple[int, int, int, bytes]], order: str) -> tuple[int, int]:
-    """Bytes of the pixels that a page declares, and what its tags take in memory."""
+def _page(entries: list[tuple[int, int, int, bytes]], order: str) -> tuple[int, int, int]:
+    """Samples that a page declares, their bytes, and what its tags take in memory."""
     inline = (each for each in entries if _TYPES.get(each[1], 9) * each[2] <= len(each[3]))
     values = {code: _first(kind, value, order) for code, kind, count, value in inline if count}
     bits = values.get(_BITS, 8)
-    pixels = values.get(_WIDTH, 0) * values.get(_LENGTH, 0) * values.get(_SAMPLES, 1) * -(-bits // 8)
     planes = max((count for code, _, count, _ in entries if code in (_UIC1, _UIC2)), default=1)
+    samples = values.get(_WIDTH, 0) * values.get(_LENGTH, 0) * values.get(_SAMPLES, 1) * max(1, planes)
     taken = 0
     for _, kind, count, value in entries:
         each = _TYPES.get(kind, 0)
         if each * count > len(value):  # inline values are part of the page
             taken += count * (4 if kind in _BYTE_TYPES else 36)
-    return pixels * max(1, planes), taken
+    return samples, samples * -(-bits // 8), taken
 
 
 def _first(kind: int, value: bytes, order: str) -> int:

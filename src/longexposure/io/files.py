@@ -83,11 +83,11 @@ def read_radiograph(path: str | Path, *, dataset: str | None = None, in_pages: b
     """
     path = as_path(path, where="path")
     try:
-        with contextlib.ExitStack() as opened:
-            file = opened.enter_context(_opened(path))
+        with contextlib.ExitStack() as held:
+            file = held.enter_context(opened(path))
             radiograph = _read(file, path, dataset, in_pages=in_pages)
             if isinstance(radiograph.pixels, Pages):
-                stack = _left_in(file, path, radiograph, close=opened.pop_all().close)
+                stack = _left_in(file, path, radiograph, close=held.pop_all().close)
                 return dataclasses.replace(radiograph, pixels=cast(Pixels, stack))
             return radiograph
     except MemoryError as error:
@@ -116,7 +116,7 @@ def _left_in(file: _Stream, path: Path, radiograph: Radiograph, *, close: Callab
     pages, state = cast(Pages, radiograph.pixels), _state(file)
 
     def page(number: int) -> Pixels:
-        with _explained(path, radiograph.source.format if radiograph.source else ""):
+        with explained(path, radiograph.source.format if radiograph.source else ""):
             image = pages[number]
         _check_state(file, state, path)
         return image
@@ -134,10 +134,10 @@ def _read(file: _Stream, path: Path, dataset: str | None, *, in_pages: bool) -> 
     if raw_sidecar(path) is not None or (form is None and path.suffix.lower() == RAW_SUFFIXES[0]):
         form = FORMATS["raw"]  # which nothing in its content tells
     if form is None:
-        raise _foreign(path, head, before[0])
+        raise foreign(path, head, before[0])
     options: dict[str, Any] = {"dataset": dataset} if form.datasets else {}
     options |= {"in_pages": in_pages} if form.stacks else {}
-    with _explained(path, form.name):
+    with explained(path, form.name):
         file.seek(0)
         radiograph = form.read(file, Source(path=str(path), sha256="", format=form.name), **options)
     file.seek(0)
@@ -148,7 +148,7 @@ def _read(file: _Stream, path: Path, dataset: str | None, *, in_pages: bool) -> 
 
 
 @contextlib.contextmanager
-def _explained(path: Path, form: str) -> Iterator[None]:
+def explained(path: Path, form: str) -> Iterator[None]:
     """Turn whatever the libraries raise on damaged files into one line.
 
     Raises:
@@ -342,7 +342,7 @@ def natural_order(path: Path) -> tuple[list[int | str], str]:
     return [int(part) if part.isdecimal() else part for part in parts], path.name
 
 
-def _opened(path: Path) -> _Stream:
+def opened(path: Path) -> _Stream:
     """A regular file, opened for reading."""
     try:
         if path.is_dir():
@@ -360,7 +360,7 @@ def _not_a_file(path: Path, found: str, advice: str) -> InputError:
     return InputError(where=str(path), expected="an image file that can be read", found=found, advice=advice)
 
 
-def _foreign(path: Path, start: bytes, size: int) -> InputError:
+def foreign(path: Path, start: bytes, size: int) -> InputError:
     """The error for a file of no known format: what its start looks like, and what its name claims."""
     found = next((name for magic, name in _FOREIGN.items() if start.startswith(magic)), "")
     if not found and not any(start):

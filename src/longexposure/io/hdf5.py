@@ -105,7 +105,7 @@ def read_hdf5(
     require("h5py", where=source.path)
     size, notes = file.seek(0, os.SEEK_END), list[str]()
     with contextlib.ExitStack() as stack:
-        h5 = stack.enter_context(_opened(file, source.path))
+        h5 = stack.enter_context(opened_hdf5(file, source.path))
         tree = Tree(h5, source.path)
         data = tree.images(tree.path_of(dataset) if dataset is not None else tree.default())
         name, homes = tree.names_of(data)
@@ -145,7 +145,7 @@ def read_hdf5(
     return dataclasses.replace(radiograph, stored=stored)
 
 
-def _opened(file: BinaryIO, where: str) -> h5py.File:
+def opened_hdf5(file: BinaryIO, where: str) -> h5py.File:
     import h5py
 
     file.seek(0)

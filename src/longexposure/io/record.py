@@ -102,7 +102,11 @@ def record_fields(radiograph: Radiograph) -> dict[str, Any]:
     return {
         "history": [_jsonable(step.as_dict()) for step in radiograph.history],
         "source": source
-        and {"name": PurePath(source.path).name, "sha256": source.sha256, "format": source.format},
+        and {
+            "name": PurePath(source.called or source.path).name,
+            "sha256": source.sha256,
+            "format": source.format,
+        },
         "domain": radiograph.domain,
         "polarity": radiograph.polarity,
         "pitch_um": _jsonable(radiograph.pitch_um),

@@ -46,7 +46,7 @@ def read_xrm(file: BinaryIO, source: Source) -> Radiograph:
     size = file.seek(0, os.SEEK_END)
     check_compound(file, size, source.path)
     with olefile.OleFileIO(file) as ole:
-        xrm = _File(ole, source.path)
+        xrm = CompoundFile(ole, source.path)
         pixels = xrm.images(size)
         pitch = xrm.number("ImageInfo/PixelSize")
         exposure = xrm.exposure(1 if pixels.ndim == 2 else pixels.shape[0])
@@ -60,7 +60,7 @@ def read_xrm(file: BinaryIO, source: Source) -> Radiograph:
     )
 
 
-class _File:
+class CompoundFile:
     """One opened compound file and the numbers in its streams, little-endian."""
 
     def __init__(self, ole: Any, where: str) -> None:

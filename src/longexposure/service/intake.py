@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from longexposure.enhance.jobs import Job, looked_at, mask_path, refuse_folders_of_inputs
-from longexposure.errors import InputError
+from longexposure.errors import InputError, OutputError
 from longexposure.io import remove_temporaries, sidecar_path, writable_suffix
 from longexposure.io.checks import reason_of
 from longexposure.service.ledger import Entry, Ledger
@@ -36,6 +36,9 @@ class Intake:
         arrived: set when there is a new job.
         over: whether files are not to be entered any more.
         stopped: whether the service is to end.
+        called: what histories call an original, "" for its own name.
+        replaces: whether enhanced files of ours that other settings made are made again, where nobody but the
+            service has put files into the output folder.
     """
 
     layout: Layout
@@ -46,6 +49,8 @@ class Intake:
     arrived: threading.Event
     over: Callable[[], bool]
     stopped: Callable[[], bool]
+    called: Callable[[Path], str] = lambda source: ""
+    replaces: bool = False
 
     def enter(self, path: Path, stamp: str) -> None:
         """Enter a file that is whole.
@@ -88,7 +93,8 @@ class Intake:
             InputError: the file is to blame: processes end at it, it is no original, its name is too long.
             OutputError: its place is among originals, or the file in it cannot be moved.
         """
-        job = Job(entry.source, entry.target, str(entry.source.relative_to(self.layout.source)))
+        below = str(entry.source.relative_to(self.layout.source))
+        job = Job(entry.source, entry.target, below, called=self.called(entry.source))
         if entry.deaths:
             remove_temporaries([entry.target.parent])
         if entry.deaths >= MOST_DEATHS:
@@ -111,6 +117,8 @@ class Intake:
             masks=self.masks,
             source_sha256=known or None,
         )
+        if self.replaces and isinstance(looked.error, OutputError):
+            looked = looked_at(job, self.settings, force=True, sidecar=self.sidecar, masks=self.masks)
         return looked, ""
 
     def _check_names(self, job: Job) -> None:

@@ -59,6 +59,41 @@ class Entry:
     deaths: int
 
 
+@dataclass(frozen=True)
+class Row:
+    """What a ledger says of a source: its latest job.
+
+    Attributes:
+        number: counts in order of arrival.
+        source: the file.
+        target: where its enhanced file belongs.
+        state: waiting, running, done or failed.
+        source_sha256: of its content.
+        output_sha256: of the enhanced file, None before.
+        error: why it failed, or why it could not be done so far.
+        arrived_at: when it was entered, in seconds since 1970.
+        began_at: when it was claimed last, None before.
+        ended_at: when it was done or failed, None before.
+    """
+
+    number: int
+    source: Path
+    target: Path
+    state: str
+    source_sha256: str
+    output_sha256: str | None
+    error: str | None
+    arrived_at: float
+    began_at: float | None
+    ended_at: float | None
+
+
+ROW = (
+    "number, source, target, state, source_sha256, output_sha256, error, arrived_at, began_at, ended_at "
+    "FROM jobs WHERE queue = ? "
+)
+
+
 class Ledger:
     """One worker's view of a ledger; its methods may be called from several threads.
 
@@ -273,6 +308,55 @@ class Ledger:
             rows = run("SELECT state, COUNT(*) FROM jobs WHERE queue = ? GROUP BY state", (self.queue,))
             return dict(rows.fetchall())
 
+    def open_jobs(self) -> int:
+        """How many jobs of the queue wait or run."""
+        with self._database.reading() as run:
+            rows = run(
+                "SELECT COUNT(*) FROM jobs WHERE queue = ? AND state IN ('waiting', 'running')",
+                (self.queue,),
+            )
+            return int(rows.fetchone()[0])
+
+    def row(self, source: Path) -> Row | None:
+        """The latest job of a source, None where there is none."""
+        with self._database.reading() as run:
+            found = run(
+                f"SELECT {ROW} AND source = ? ORDER BY number DESC LIMIT 1",
+                (self.queue, str(source)),
+            ).fetchone()
+            return None if found is None else _row(found)
+
+    def rows(self, *, most: int, before: int | None = None, ended_before: float | None = None) -> list[Row]:
+        """Jobs of the queue, the newest first.
+
+        Args:
+            most: how many at most.
+            before: only those with a lower number.
+            ended_before: only those that were done or failed before that time, in seconds since 1970.
+        """
+        asked, values = "", list[float]()
+        if before is not None:
+            asked, values = " AND number < ?", [before]
+        if ended_before is not None:
+            asked, values = f"{asked} AND ended_at < ?", [*values, ended_before]
+        with self._database.reading() as run:
+            rows = run(
+                f"SELECT {ROW} {asked} ORDER BY number DESC LIMIT ?",
+                (self.queue, *values, most),
+            )
+            return [_row(each) for each in rows.fetchall()]
+
+    def strike(self, source: Path) -> bool:
+        """Strike out all jobs of a source; False, and nothing is, while one of them is run."""
+        with self._database.writing() as run:
+            running = run(
+                "SELECT 1 FROM jobs WHERE queue = ? AND source = ? AND state = 'running' LIMIT 1",
+                (self.queue, str(source)),
+            ).fetchone()
+            if running is None:
+                run("DELETE FROM jobs WHERE queue = ? AND source = ?", (self.queue, str(source)))
+            return running is None
+
     def failed(self) -> list[Path]:
         """The files that cannot be enhanced as they are."""
         with self._database.reading() as run:
@@ -344,6 +428,11 @@ class Ledger:
                     known = run("UPDATE workers SET heard_at = ? WHERE name = ?", now).rowcount
                 if not known:
                     self._sign_on()
+
+
+def _row(values: tuple[Any, ...]) -> Row:
+    number, source, target, *rest = values
+    return Row(number, Path(source), Path(target), *rest)
 
 
 def _free(run: Run, name: str, *, deaths: int, number: int | None = None) -> None:

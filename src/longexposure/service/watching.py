@@ -9,10 +9,8 @@ from __future__ import annotations
 
 import contextlib
 import os
-import threading
-import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -20,26 +18,14 @@ from typing import Any
 
 from longexposure.enhance.choices import ModelChoice, check_strength
 from longexposure.enhance.enhancer import Enhancer
-from longexposure.enhance.files import enhance_as_they_come
-from longexposure.enhance.jobs import Job, explained, settings_of
-from longexposure.errors import LongExposureError, OutputError
-from longexposure.io import check_writable_folder, remove_temporaries
+from longexposure.enhance.jobs import settings_of
+from longexposure.errors import LongExposureError
 from longexposure.io.segments import check_compression
 from longexposure.service.arrivals import Arrivals
-from longexposure.service.asking import Asking
-from longexposure.service.database import VERSION, OtherVersionError
 from longexposure.service.hot_folder import LEDGER, Event, HotFolder, Telling
-from longexposure.service.intake import Intake
-from longexposure.service.ledger import Entry, Ledger
-from longexposure.service.outcomes import Outcomes
 from longexposure.service.places import Layout, Place
-from longexposure.service.quarantine import Quarantine
 from longexposure.service.settling import Ended
-
-LOOK_S = 1.0
-"""How often an idle watcher looks whether other watchers left something."""
-
-KNOWN = "enhanced files themselves tell what is done"
+from longexposure.service.working import Working
 
 
 def watch(
@@ -102,7 +88,7 @@ def watch(
 
 
 class _Watcher:
-    """The main thread's work; see `watch`."""
+    """A folder that is looked at in one thread, and the work in another; see `watch`."""
 
     def __init__(
         self,
@@ -115,13 +101,10 @@ class _Watcher:
         once: bool,
     ) -> None:
         self.telling = Telling(tell)
-        self._folder, self._settings, self._once, self._stopped = folder, settings, once, stopped
-        self._arrived = threading.Event()
-        source = Place(layout.source)
         self.arrivals = Arrivals(
-            source,
-            known=lambda: self._ledger.stamps(),
-            give=lambda path, stamp: self._intake.enter(path, stamp),
+            Place(layout.source),
+            known=lambda: self._working.ledger.stamps(),
+            give=lambda path, stamp: self._working.intake.enter(path, stamp),
             tell=partial(self.telling.say, "waiting"),
             recursive=folder.recursive,
             settle_s=folder.settle_s,
@@ -129,147 +112,44 @@ class _Watcher:
             leave_out=(os.path.realpath(layout.out),),
             stopped=stopped,
         )
-        check_writable_folder(layout.out)
-        self._out = Place(layout.out)
-        remove_temporaries([layout.out, *(Path(top) for top, _, _ in os.walk(layout.out))])
-        self._ledger = self._opened(folder.ledger or layout.out / LEDGER, layout)
-        self._ask = Asking(self._ledger, self._out, self.telling, stopped=stopped, once=once)
-        self._intake = Intake(
+        self._working = Working(
+            folder,
             layout,
-            self._ledger,
             settings,
-            sidecar=folder.sidecar,
-            masks=folder.masks,
-            arrived=self._arrived,
-            over=self.arrivals.is_over,
-            stopped=stopped,
-        )
-        self._outcomes = Outcomes(
-            source,
-            self._out,
-            self._ask,
             telling=self.telling,
-            quarantine=Quarantine(layout.out, copies=folder.copies),
+            stopped=stopped,
+            over=self.arrivals.is_over,
             forget=self.arrivals.forget,
+            renewed=self.arrivals.look_again,
             once=once,
         )
-        if folder.retry:
-            self._ledger.try_failed_again()
-        for other in self._ledger.others():
-            self.telling.say(
-                "warning",
-                f"process {other.pid} on {other.host.partition('[')[0]} watches the same folders with other "
-                "settings: each file is enhanced once, by whoever is free; end one of them",
-            )
 
     def close(self) -> None:
         """Stop looking, count what is left, and let what was claimed and not done wait for the next start."""
         self.arrivals.end()
         if self.arrivals.is_alive():
             self.arrivals.join()
-        counts, claimed = self.telling.counts, len(self._outcomes.at_hand)
-        counts["not done"] = max(claimed, self._outcomes.is_any_held())
+        ledger, outcomes = self._working.ledger, self._working.outcomes
+        counts, claimed = self.telling.counts, len(outcomes.at_hand)
+        counts["not done"] = max(claimed, outcomes.is_any_held())
         with contextlib.suppress(LongExposureError):
-            counts["not done"] = self._ledger.counts().get("waiting", 0) + claimed
-            counts["in quarantine"] = sum(map(os.path.lexists, self._ledger.failed()))
+            counts["not done"] = ledger.counts().get("waiting", 0) + claimed
+            counts["in quarantine"] = sum(map(os.path.lexists, ledger.failed()))
         counts["left out"] = len(self.arrivals.left_out)
         self.telling.counts = +counts  # those above 0
-        self._ledger.close()
+        ledger.close()
 
     def enter_what_is_there(self) -> None:
         """Enter all files that are whole, and tell of those that are not."""
         for path in self.arrivals.once():
-            name = self._outcomes.name_of(path)
+            name = self._working.outcomes.name_of(path)
             text = f"{name}: is still being written; left for the next time"
             self.telling.count("put off", text, name=name)
 
     def work(self, enhancer: Enhancer) -> None:
         """Claim and enhance, until it is stopped or, if it works once, nothing can be done any more."""
-        settings = {
-            name: getattr(self._folder, name)
-            for name in ("noise", "strength", "sidecar", "compress", "bad_pixels", "masks", "dataset")
-        }
-        while not self._stopped():
-            if self.arrivals.error is not None:
-                raise self.arrivals.error
-            self._arrived.clear()
-            ended = 0
-            if self._folders_are_there():
-                stream = enhance_as_they_come(self._claimed(), enhancer, ended=self._is_to_pause, **settings)
-                for result in stream:
-                    ended += 1
-                    self._outcomes.end(result)
-                    del result  # with its pixels
-                self._outcomes.give_all_back()
-            if not ended:
-                if self._once:
-                    return
-                self._arrived.wait(LOOK_S)
-                while self._outcomes.all_wait() and not self._stopped():
-                    time.sleep(0.1)
+        self._working.run(enhancer, self._check)
 
-    def _is_to_pause(self) -> bool:
-        return self._outcomes.all_wait() or self._stopped()
-
-    def _opened(self, path: Path, layout: Layout) -> Ledger:
-        """The ledger, or where it is of another version, one beside it."""
-        opened = partial(
-            Ledger,
-            queue=f"{os.path.realpath(layout.source)} -> {os.path.realpath(layout.out)}",
-            settings={**self._settings, "sidecar": self._folder.sidecar, "masks": self._folder.masks},
-            lease_s=self._folder.lease_s,
-            stopped=self._stopped,
-        )
-        try:
-            return opened(path)
-        except OtherVersionError as error:
-            beside = path.with_name(f"{path.stem}-{VERSION}{path.suffix}")
-            if beside == path:
-                raise
-            text = f"{error}. It stays as it is; going on with {beside.name}: {KNOWN}"
-            self.telling.say("warning", text)
-            return opened(beside)
-
-    def _claimed(self) -> Iterator[Job]:
-        """Jobs with something to compute, one by one as they are claimed; the others are ended at once."""
-        while not self._is_to_pause():
-            entry = self._ask(lambda ledger: ledger.claim(self._outcomes.turn))
-            if entry is None:
-                return
-            self._outcomes.at_hand[entry.source] = entry
-            made_before = self._ask(partial(_made_before, entry))
-            try:
-                job, said = self._intake.looked_at(entry, made_before)
-            except Ended:
-                raise
-            except Exception as error:  # of one file, which must not stop the others
-                self._outcomes.judge(entry, explained(error, entry.source))
-                continue
-            if said:
-                self.telling.say("warning", said, name=job.name)
-            if job.waits:
-                yield job
-            elif job.error is not None:
-                self._outcomes.judge(entry, job.error)
-            else:
-                self._outcomes.finish(entry, job.made[-1].settings.get("source_sha256", ""), None)
-
-    def _folders_are_there(self) -> bool:
-        """Whether output folder and ledger are there; a ledger that was removed is begun anew."""
-        try:
-            if not self._out.is_there():
-                raise self._outcomes.gone()
-            if not self._ledger.is_there():
-                self._ledger.open_again()
-                text = f"{self._ledger.path}: the ledger was removed or replaced; {KNOWN}"
-                self.telling.say("warning", text)
-                self.arrivals.look_again()
-        except OutputError as error:
-            self._outcomes.wait_for_folders(error)
-            return False
-        self._outcomes.wait_for_folders(None)
-        return True
-
-
-def _made_before(entry: Entry, ledger: Ledger) -> str | None:
-    return ledger.made_before(entry)
+    def _check(self) -> None:
+        if self.arrivals.error is not None:
+            raise self.arrivals.error
