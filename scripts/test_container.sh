@@ -58,7 +58,7 @@ touch "$work/built"
 
 # As `podman run --read-only --tmpfs /tmp --user 1000`, without a registry or a daemon.
 contained() {
-  env -i PATH=/opt/longexposure/bin:/usr/bin:/bin HOME=/tmp LONGEXPOSURE_TOKEN="${token:-}" \
+  env -i PATH=/opt/longexposure/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/tmp LONGEXPOSURE_TOKEN="${token:-}" \
     unshare --mount bash -euc '
       image=$1; work=$2; shift 2
       mount --bind "$image" "$image"
@@ -99,7 +99,7 @@ print("same" if same else "other")
 PYTHON
 )
 [ "$status" = same ] || fail "expected the bytes of enhance from the server, found $status ones"
-kill -TERM "$server"
+kill -TERM "$(pgrep -P "$server")"  # not the shell around it
 wait "$server" || fail "expected a server that ends well, found $(cat "$work/served")"
 
 changed=$(find "$image" -xdev -newer "$work/built" ! -type d | head -n 5)
