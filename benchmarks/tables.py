@@ -42,6 +42,7 @@ FILES = (
     "limit",
     "retrained",
     "precision",
+    "guard",
     "serving",
     "watching",
 )

@@ -40,6 +40,7 @@ def test_documents_show_what_the_benchmark_files_say() -> None:
         "taught.json",
         "taught_longer.json",
         "precision.json",
+        "guard.json",
         "serving.json",
         "watching.json",
         "installing.json",

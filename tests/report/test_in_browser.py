@@ -745,6 +745,42 @@ def test_without_the_means_for_the_viewer_the_page_says_so_and_keeps_the_table(
     assert not viewer.page.locator("#viewer").is_visible()
 
 
+RED = """() => {
+    const overlay = document.getElementById("overlay");
+    const copy = Object.assign(document.createElement("canvas"), { width: overlay.width, height: overlay.height });
+    const pen = copy.getContext("2d", { willReadFrequently: true });
+    pen.drawImage(overlay, 0, 0);
+    const { data } = pen.getImageData(0, 0, copy.width, copy.height);
+    let count = 0;
+    for (let i = 0; i < data.length; i += 4) count += data[i] > 70 && data[i + 1] < 0.6 * data[i];
+    return count;
+}"""
+"""How many pixels of the layer over the images are red."""
+
+
+def test_flags_are_boxes_that_can_be_hidden_and_lead_there(show: Any) -> None:
+    before, after = images()
+    flag = {"x": 10, "y": 20, "width": 5, "height": 4, "deviations": 7.25, "data": "darker"}
+    told = Comparison("u7", before, after, places=[(12, 22)], flags=[{**flag, "page": 1}])
+    viewer = show(told).whole()
+    assert viewer.text("#places button") == "12, 22: darker, 7.3 \N{GREEK SMALL LETTER SIGMA}"
+    assert viewer.page.is_visible("#flags")
+    assert viewer.page.evaluate(RED) > 20
+    viewer.press("g")
+    assert viewer.page.get_attribute("#flags", "aria-pressed") == "false"
+    assert viewer.page.evaluate(RED) == 0
+    viewer.click("#flags").press("c")
+    assert viewer.page.evaluate(RED) > 20
+    assert (viewer.text("#read-x"), viewer.text("#read-y")) == ("12", "22")
+
+
+def test_an_image_without_flags_has_no_button_for_them(show: Any) -> None:
+    before, after = images()
+    viewer = show(Comparison("u7", before, after)).whole()
+    assert not viewer.page.is_visible("#flags")
+    assert viewer.page.evaluate(RED) == 0
+
+
 def test_every_control_has_a_name(show: Any) -> None:
     viewer = show(Comparison("a", *images(count=3))).ready()
     nameless = viewer.page.evaluate(

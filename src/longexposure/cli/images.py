@@ -22,6 +22,7 @@ from longexposure.cli.options import (
     DatasetOption,
     DeviceOption,
     EngineOption,
+    GuardOption,
     JsonOption,
     ModelOption,
     NoiseOption,
@@ -61,6 +62,7 @@ def enhance(
     noise: NoiseOption = None,
     bad_pixels: BadPixelsOption = None,
     bad_pixel_masks: BadPixelMasksOption = False,
+    guard: GuardOption = False,
     recursive: RecursiveOption = False,
     force: Annotated[
         bool, typer.Option("--force", help="Enhance anew what is done, and replace enhanced files.")
@@ -107,12 +109,13 @@ def enhance(
                 bad_pixels=faulty,
                 masks=bad_pixel_masks,
                 dataset=dataset,
+                guard=guard,
                 on_job=lambda done, total, job: shown_progress.part(done, f"of {total}, {job.name}"),
             )
         batch = Batch(jobs, quiet=quiet, to_stderr=to_stderr)
         if dry_run:
             settings_of(
-                choice, known, strength=strength, compress=compress, bad_pixels=faulty
+                choice, known, strength=strength, compress=compress, bad_pixels=faulty, guard=guard
             )  # so that a model that is not there is told
             batch.foretell()
         else:
@@ -132,6 +135,7 @@ def enhance(
                 bad_pixels=faulty,
                 masks=bad_pixel_masks,
                 dataset=dataset,
+                guard=guard,
                 on_progress=batch.at_work,
             )
             try:

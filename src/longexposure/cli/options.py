@@ -101,6 +101,9 @@ BadPixelMasksOption = Annotated[
         "--bad-pixel-masks/--no-bad-pixel-masks", help="Write what was filled as NAME.bad.tif beside."
     ),
 ]
+GuardOption = Annotated[
+    bool, typer.Option("--guard/--no-guard", help="Look for places where what was taken away is not noise.")
+]
 RecursiveOption = Annotated[
     bool, typer.Option("--recursive/--no-recursive", "-r", help="Subfolders too, structure kept.")
 ]

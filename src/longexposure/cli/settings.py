@@ -30,6 +30,7 @@ class EnhanceSettings(BaseModel):
         noise: the machine's noise, which `noise machine` measured.
         bad-pixels: map of pixels that are known to be faulty.
         bad-pixel-masks: write beside the images what was filled or set aside.
+        guard: look for places where what was taken away is not noise.
         recursive: look into subfolders too.
         report: page with before/after sliders.
         report-images: beside the page, a folder from which it shows every image whole.
@@ -67,6 +68,7 @@ class EnhanceSettings(BaseModel):
     noise: str | None = None
     bad_pixels: Annotated[str | None, Field(alias="bad-pixels")] = None
     bad_pixel_masks: Annotated[bool, Field(alias="bad-pixel-masks")] = False
+    guard: bool = False
     recursive: bool = False
     report: str | None = None
     report_images: Annotated[bool, Field(alias="report-images")] = True

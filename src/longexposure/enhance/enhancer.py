@@ -25,6 +25,8 @@ from longexposure.enhance.bad_pixels import GRAPHICS, BadPixels
 from longexposure.enhance.bending import MEAN_PX, Bend
 from longexposure.enhance.choices import ModelChoice, check_noise, check_strength
 from longexposure.enhance.faint import REACH_PX, disturbance, faintness, worth
+from longexposure.enhance.flags import recorded
+from longexposure.enhance.guard import flags_of
 from longexposure.enhance.inspection import inspect
 from longexposure.enhance.statistics import ImageStatistics, examine, pages_of
 from longexposure.enhance.tiles import Tile, beyond, core_size, plan, with_smaller_cores
@@ -143,6 +145,7 @@ class Enhancer:
         noise: NoiseProfile | NoiseCalibration | None = ...,
         strength: float = ...,
         bad_pixels: KnownFaults = ...,
+        guard: bool = ...,
     ) -> Radiograph: ...
     @overload
     def enhance(
@@ -152,6 +155,7 @@ class Enhancer:
         noise: NoiseProfile | NoiseCalibration | None = ...,
         strength: float = ...,
         bad_pixels: KnownFaults = ...,
+        guard: bool = ...,
     ) -> Pixels: ...
     def enhance(
         self,
@@ -160,6 +164,7 @@ class Enhancer:
         noise: NoiseProfile | NoiseCalibration | None = None,
         strength: float = 1.0,
         bad_pixels: KnownFaults = None,
+        guard: bool = False,
     ) -> Radiograph | Pixels:
         """Enhance an image or a stack; kind, shape, type and grey scale stay, the input is untouched.
 
@@ -173,6 +178,8 @@ class Enhancer:
             strength: 0 gives the input back to the bit, 1 the full enhancement, between mixes the two.
             bad_pixels: faulty pixels that are known, which are filled besides those found: a map
                 (`longexposure.io.defect_maps.read_defect_map`), or an array (H, W) that is not 0 there.
+            guard: whether to look for places where what was taken away is not noise; a radiograph's history
+                tells them (`flags` of its pages).
 
         Raises:
             InputError: wrong type or shape, colours, a masked array, no picture left beside what is set
@@ -184,7 +191,7 @@ class Enhancer:
         """
         if isinstance(image, Radiograph):
             pixels, statistics = self.enhance_pages(
-                image.pixels, noise=noise, strength=strength, bad_pixels=bad_pixels
+                image.pixels, noise=noise, strength=strength, bad_pixels=bad_pixels, guard=guard
             )
             step = self.step(statistics, strength=float(strength))
             if isinstance(bad_pixels, DefectMap):
@@ -205,13 +212,15 @@ class Enhancer:
         on_page: Callable[[ImageStatistics], object] = lambda found: None,
         where: str = "image",
         folder: Path | None = None,
+        guard: bool = False,
     ) -> tuple[Pixels, Sequence[ImageStatistics]]:
         """`enhance` for arrays, with the statistics of each page, measured where they are not given.
 
         Of `Pages` one is measured and computed at a time: what becomes of them are `Pages` too, which lie in
         a nameless file in `folder`, and of their statistics only the first page's have places. `on_progress`
         is told after every tile what share of all pages is computed, `on_page` of each page what it was found
-        to be. The cautions of a page say where it was changed by more than its noise allows.
+        to be. The cautions of a page say where it was changed by more than its noise allows, and with `guard`
+        its flags where what was taken away is not noise (`longexposure.enhance.guard`).
         """
         if not isinstance(pixels, Pages):
             check_pixels(pixels, where=where)
@@ -231,6 +240,8 @@ class Enhancer:
             out = np.empty_like(page) if spool else result[number]
             self._compute(page, found, strength=strength, out=out, on_progress=told)
             found = found.with_cautions(inspect(page, out, found))
+            if guard:
+                found = replace(found, flags=flags_of(page, out, found))
             on_page(found)
             if spool:
                 spool.put(out)
@@ -256,6 +267,7 @@ class Enhancer:
                         **({"calibration": found.calibration.reference()} if found.calibration else {}),
                         **found.replaced(strength),
                         **({"cautions": list(found.cautions)} if found.cautions else {}),
+                        **({} if found.flags is None else {"flags": recorded(found.flags)}),
                     }
                     for found in statistics
                 ],

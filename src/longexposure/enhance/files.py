@@ -19,6 +19,7 @@ import numpy as np
 
 from longexposure.enhance.choices import check_noise, check_strength
 from longexposure.enhance.enhancer import Enhancer
+from longexposure.enhance.flags import flags_in, in_words
 from longexposure.enhance.jobs import Job, explained, mask_path, noise_given, plan_files
 from longexposure.enhance.statistics import ENHANCED_TWICE, ImageStatistics, examine, marks_of, pages_of
 from longexposure.errors import LongExposureError, OutputError, ResourceError, as_list, as_path
@@ -55,7 +56,9 @@ class FileResult:
     deviation of the first page's noise in the middle of its contrast, in grey values; `left_in_flat_areas` is
     what is left of it where there is nothing else, as a fraction (`longexposure.noise.left_in_flat_areas`).
     `seconds` is what measuring and computing took, `engine` is the engine's name and precision. `name` is
-    what tables call the file, `history` that of the enhanced one.
+    what tables call the file, `history` that of the enhanced one. `flags` is the number of places where what
+    was taken away is not noise, None where nobody looked, `strongest_flags` where they are (x, y, height,
+    width, page, ...).
     """
 
     source: Path
@@ -70,6 +73,8 @@ class FileResult:
     bad_pixels: int = 0
     bad_pixels_by_kind: Mapping[str, int] = field(default_factory=dict)
     set_aside: Mapping[str, int] = field(default_factory=dict)
+    flags: int | None = None
+    strongest_flags: Sequence[Mapping[str, Any]] = ()
     seconds: float = 0.0
     megapixels: float = 0.0
     engine: str | None = None
@@ -95,6 +100,7 @@ class FileResult:
             "noise": self.noise_sigma,
             "left in flat areas": f"{self.left_in_flat_areas:.0%}",
             "bad pixels": self.bad_pixels,
+            **({} if self.flags is None else {"flags": self.flags}),
             "s/Mpx": None if self.skipped else self.seconds / max(self.megapixels, 1e-6),
             "output": self.output.name if self.output else None,
         }
@@ -113,6 +119,8 @@ class FileResult:
             "bad_pixels": self.bad_pixels,
             "bad_pixels_by_kind": dict(self.bad_pixels_by_kind),
             "set_aside": dict(self.set_aside),
+            "flags": self.flags,
+            "strongest_flags": list(self.strongest_flags),
             "seconds": self.seconds,
             "megapixels": self.megapixels,
             "noise": self.noise.as_dict() if self.noise else None,
@@ -135,6 +143,7 @@ def enhance_files(
     bad_pixels: DefectMap | None = None,
     masks: bool = False,
     dataset: str | None = None,
+    guard: bool = False,
     on_progress: Told | None = None,
 ) -> Iterator[FileResult]:
     """Enhance files into a folder, in their order; a bad file is reported and the others go on.
@@ -158,6 +167,7 @@ def enhance_files(
         bad_pixels: faulty pixels that are known, which are filled besides those found.
         masks: write what every pixel is beside the image too, see `mask_path`.
         dataset: path of the images in HDF5 files, see `read_radiograph`.
+        guard: look for places where what was taken away is not noise, see `longexposure.enhance.guard`.
         on_progress: is told how far the file is that is computed.
 
     Raises:
@@ -187,6 +197,7 @@ def enhance_files(
             bad_pixels=bad_pixels,
             masks=masks,
             dataset=dataset,
+            guard=guard,
         )
     waiting = [job for job in jobs if job.waits]
     with contextlib.closing(
@@ -198,6 +209,7 @@ def enhance_files(
             bad_pixels=bad_pixels,
             masks=masks,
             dataset=dataset,
+            guard=guard,
             on_progress=on_progress,
         )
     ) as pipeline:
@@ -221,6 +233,7 @@ def enhance_as_they_come(
     bad_pixels: DefectMap | None = None,
     masks: bool = False,
     dataset: str | None = None,
+    guard: bool = False,
     ended: Callable[[], bool] = lambda: False,
 ) -> Iterator[FileResult]:
     """`enhance_files` for jobs of which nobody knows how many come: each is taken when the one before begins.
@@ -235,6 +248,7 @@ def enhance_as_they_come(
         bad_pixels: as `enhance_files`.
         masks: as `enhance_files`.
         dataset: as `enhance_files`.
+        guard: as `enhance_files`.
         ended: asked before each job; where it says so, the job at hand was the last, whatever was taken.
     """
     with contextlib.closing(
@@ -246,6 +260,7 @@ def enhance_as_they_come(
             bad_pixels=bad_pixels,
             masks=masks,
             dataset=dataset,
+            guard=guard,
             on_progress=None,
             ended=ended,
         )
@@ -293,6 +308,7 @@ class _Pipeline:
         bad_pixels: DefectMap | None,
         masks: bool,
         dataset: str | None,
+        guard: bool,
         on_progress: Told | None,
         ended: Callable[[], bool] = lambda: False,
     ) -> None:
@@ -300,6 +316,7 @@ class _Pipeline:
         self._noise, self._strength = noise, strength
         self._sidecar, self._compress = sidecar, compress
         self._bad_pixels, self._masks, self._dataset = bad_pixels, masks, dataset
+        self._guard = guard
         self._tell: Told = on_progress or (lambda job, stage, share: None)
         self._reader = ThreadPoolExecutor(1, "longexposure-reader")
         self._writer = ThreadPoolExecutor(1, "longexposure-writer")
@@ -405,6 +422,7 @@ class _Pipeline:
                 on_page=lambda found: marks.put(found.marks()) if marks else None,
                 where=str(job.source),
                 folder=folder,
+                guard=self._guard,
             )
             step = enhancer.step(statistics, strength=self._strength)
             seconds = measured.seconds + time.perf_counter() - started
@@ -445,6 +463,9 @@ class _Pipeline:
             warnings += before.stored.warnings
         if before.stored is not None and before.stored.notes:
             warnings.append(f"not carried over: {'; '.join(before.stored.notes)}")
+        flags = flags_in(after.history[-1].settings["pages"])
+        if flags is not None and flags[0]:
+            warnings.append(in_words(flags[0], flags[1][0], pages=len(statistics)))
         result = {
             "size": list(before.pixels.shape),
             "type": before.dtype,
@@ -458,12 +479,13 @@ class _Pipeline:
         }
         step = after.history[-1]
         told = {"noise_given": noise_given(self._noise), "compress": self._compress, "result": result}
+        looked = {"guard": True} if self._guard else {}
         source = {"source_sha256": before.source.sha256} if before.source else {}
         given = self._bad_pixels
         faulty = {"bad_pixels_given": given.sha256, "bad_pixel_map": given.reference()} if given else {}
         several = before.source is not None and FORMATS[before.source.format].datasets
         named = {"dataset": self._dataset} if several and self._dataset is not None else {}
-        step = replace(step, settings={**step.settings, **source, **told, **faulty, **named})
+        step = replace(step, settings={**step.settings, **source, **told, **looked, **faulty, **named})
         after = replace(after, history=(*before.history, step))
         with failing_as_output_error(job.target):
             job.target.parent.mkdir(parents=True, exist_ok=True)
@@ -489,6 +511,7 @@ def result_of(job: Job, history: tuple[Step, ...]) -> FileResult:
     """The result as the history of the enhanced file tells it."""
     settings = history[-1].settings
     result, pages = settings["result"], settings["pages"]
+    flags, strongest = flags_in(pages) or (None, [])
     return FileResult(
         source=job.source,
         output=job.target,
@@ -500,6 +523,8 @@ def result_of(job: Job, history: tuple[Step, ...]) -> FileResult:
         bad_pixels=result["bad_pixels"],
         set_aside=sum((Counter(page.get("set_aside", {})) for page in pages), Counter()),
         bad_pixels_by_kind=result.get("bad_pixels_by_kind", {}),
+        flags=flags,
+        strongest_flags=strongest,
         megapixels=math.prod(result["size"]) / 1e6,
         engine=f"{settings['engine']} {settings['precision']}" if "engine" in settings else None,
         noise=NoiseProfile(**pages[0]["noise"]),

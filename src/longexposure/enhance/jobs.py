@@ -71,6 +71,7 @@ def plan_files(
     bad_pixels: DefectMap | None = None,
     masks: bool = False,
     dataset: str | None = None,
+    guard: bool = False,
     on_job: Callable[[int, int, Job], None] | None = None,
 ) -> list[Job]:
     """Say what `enhance_files` would do with each file; nothing is written and no model loaded.
@@ -93,6 +94,7 @@ def plan_files(
         bad_pixels: as `enhance_files`.
         masks: whether masks of bad pixels are to lie beside the images.
         dataset: as `enhance_files`; it counts where one is named.
+        guard: as `enhance_files`; it counts where it is asked for.
         on_job: called with the number of files that were looked at, of how many, and the latest.
 
     Raises:
@@ -110,7 +112,13 @@ def plan_files(
         ]
         if there and job.error is None:
             settings = settings or settings_of(
-                enhancer, noise, strength=strength, compress=compress, bad_pixels=bad_pixels, dataset=dataset
+                enhancer,
+                noise,
+                strength=strength,
+                compress=compress,
+                bad_pixels=bad_pixels,
+                dataset=dataset,
+                guard=guard,
             )
             jobs[index] = looked_at(job, settings, force=force, sidecar=sidecar, masks=masks)
         if on_job is not None:
@@ -176,6 +184,7 @@ def settings_of(
     compress: str | None,
     bad_pixels: DefectMap | None = None,
     dataset: str | None = None,
+    guard: bool = False,
 ) -> dict[str, Any]:
     """What the history of an enhanced file must say for it to be what would be made.
 
@@ -200,6 +209,7 @@ def settings_of(
     settings |= {"bad_pixels_given": None if bad_pixels is None else bad_pixels.sha256}
     settings |= {} if compress is None else {"compress": compress}
     settings |= {} if dataset is None else {"dataset": dataset}
+    settings |= {"guard": True} if guard else {}
     settings |= {"model": model} if weights_sha256 is None else {"weights_sha256": weights_sha256}
     if precision is not None:
         settings |= {"precision": precision}

@@ -15,6 +15,7 @@ from longexposure.enhance.bad_pixels import CLUSTER, GIVEN, GRAPHICS, LINE, SING
 from longexposure.enhance.bending import Bend
 from longexposure.enhance.beyond import stuck_values
 from longexposure.enhance.copies import mirrored_borders
+from longexposure.enhance.flags import Flag
 from longexposure.grey import GreyMap, measure_grey
 from longexposure.masks import Mask
 from longexposure.models.noise_range import Conditions
@@ -60,6 +61,7 @@ class ImageStatistics:
         calibration: what the noise was taken from, where it was not measured on the image.
         cautions: what speaks against that, or against what became of the image.
         resampled: what was done to the pixels before: "repeated 2 x 2" or "interpolated"; empty for nothing.
+        flags: places where what was taken away is not noise; None where nobody looked for them.
     """
 
     grey: GreyMap
@@ -69,6 +71,7 @@ class ImageStatistics:
     calibration: NoiseCalibration | None = None
     cautions: tuple[str, ...] = ()
     resampled: str = ""
+    flags: tuple[Flag, ...] | None = None
 
     @property
     def bend(self) -> Bend | None:

@@ -22,6 +22,7 @@ from typing import Any, BinaryIO, ClassVar
 from markupsafe import escape
 
 from longexposure.enhance.files import FileResult
+from longexposure.enhance.flags import middle_of
 from longexposure.enhance.statistics import pages_of
 from longexposure.errors import InputError, LongExposureError, OutputError
 from longexposure.format import shown
@@ -46,6 +47,12 @@ PICTURES = 6000
 LETTERS, PROSE = 400, 1600
 """A longer name or value is cut in its middle, and a longer note, reason or warning."""
 
+CUT_OUT = 4
+"""Flags of an image that are cut out, the strongest; all that histories hold are drawn."""
+
+FLAG = ("x", "y", "width", "height", "deviations", "data")
+"""What the page is told of a flag."""
+
 STEPS = 40
 """Steps of a history that are shown, the newest; and settings of a step."""
 
@@ -68,6 +75,7 @@ class Comparison:
         page: number of the page, from 1; all pages after the first share the row of the first.
         noise: of the original, which tells the most changed places.
         places: chosen places (x, y) in pixels, to be cut out whatever changed there.
+        flags: boxes where what was taken away is not noise, strongest first (`longexposure.enhance.flags`).
 
     Raises:
         InputError: not one 2-D image each, or shapes or dtypes differ.
@@ -86,6 +94,7 @@ class Comparison:
     page: int = 1
     noise: NoiseProfile | None = None
     places: Sequence[tuple[int, int]] = ()
+    flags: Sequence[Mapping[str, Any]] = ()
 
     def __post_init__(self) -> None:
         for role, pixels in self.images().items():
@@ -163,6 +172,7 @@ def comparisons_of(
         before, after = _radiographs(result)
         pages = [pages_of(each.pixels) for each in (before, after)]
         for number, (original, enhanced) in enumerate(zip(*pages, strict=True), start=1):
+            flags = [flag for flag in result.strongest_flags if flag["page"] == number]
             comparison = Comparison(
                 name=name + (f", page {number}" if len(pages[0]) > 1 else ""),
                 before=original,
@@ -175,7 +185,8 @@ def comparisons_of(
                 stack=name if len(pages[0]) > 1 else "",
                 page=number,
                 noise=_noise_of(after, number) or result.noise,
-                places=places,
+                places=[*places, *map(middle_of, flags[:CUT_OUT])],
+                flags=flags,
             )
             yield comparison
             del comparison, original, enhanced  # else they would live on while the next file is made
@@ -309,6 +320,7 @@ class _Report:
             picture = picture_of(
                 each.images(), detail=self.album.detail, noise=each.noise, chosen=each.places
             )
+            picture.flags = [tuple(flag[key] for key in FLAG) for flag in each.flags]
         except MemoryError:  # the files after it shall not suffer
             self.unseen += 1
             return
@@ -395,6 +407,7 @@ def _data(picture: Picture) -> str:
         "factor": picture.factor,
         "ends": picture.ends,
         "places": picture.places,
+        "flags": picture.flags,
         "cutouts": [(each.left, each.top, each.width, each.height) for each in picture.cutouts],
         "tiles": picture.tiles,
     }

@@ -55,6 +55,9 @@ BASE64 = 4 / 3
 LEAST_PACKING = 0.5
 """Images that take less room count as if they took so much, for their pixels are in memory as they are."""
 
+FLAG_BYTES = 48
+"""What a flag takes in a page, about."""
+
 OVERHEAD_BYTES = 256
 """What a page spends on markup for a thumbnail or cut-out."""
 
@@ -102,6 +105,7 @@ class Picture:
         thumbnails: by role; none where there was no room.
         cutouts: what is shown to the bit.
         tiles: where the whole images lie beside the page, None where they do not.
+        flags: boxes that are drawn over it: x, y, width, height and what is said of them.
         name: how the page calls it among the others of a stack.
         packing: room that a byte of its pixels took when it was made; cut further, it may be more or less.
     """
@@ -116,6 +120,7 @@ class Picture:
     thumbnails: dict[str, npt.NDArray[np.uint8]]
     cutouts: list[Cutout]
     tiles: Mapping[str, Any] | None = None
+    flags: Sequence[tuple[Any, ...]] = ()
     name: str = ""
     packing: float = 1.0
 
@@ -124,7 +129,7 @@ class Picture:
         arrays = [*self.thumbnails.values(), *(each for cut in self.cutouts for each in cut.images.values())]
         names = sum(map(len, self.tiles["names"])) + 8 * len(self.tiles["names"]) if self.tiles else 0
         pixels = sum(each.nbytes for each in arrays) * self.packing * BASE64
-        return int(pixels) + OVERHEAD_BYTES * (len(arrays) + 4) + names
+        return int(pixels) + OVERHEAD_BYTES * (len(arrays) + 4) + names + FLAG_BYTES * len(self.flags)
 
     def reduce(self, detail: Detail) -> None:
         """Go back to so much detail; what is less already stays as it is."""

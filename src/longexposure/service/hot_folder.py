@@ -56,7 +56,7 @@ class HotFolder:
         ledger: the ledger's file; None is `LEDGER` in the output folder.
         copies: keep copies of bad files in the quarantine.
         retry: try again what lies in quarantine, though it has not changed.
-        strength, noise, bad_pixels, masks, sidecar, compress, dataset: as `enhance_files`.
+        strength, noise, bad_pixels, masks, guard, sidecar, compress, dataset: as `enhance_files`.
         lease_s: see `longexposure.service.ledger.LEASE_S`.
     """
 
@@ -72,6 +72,7 @@ class HotFolder:
     noise: NoiseCalibration | None = None
     bad_pixels: DefectMap | None = None
     masks: bool = False
+    guard: bool = False
     sidecar: bool = False
     compress: str | None = None
     dataset: str | None = None

@@ -71,6 +71,7 @@ def watch(
         compress=folder.compress,
         bad_pixels=folder.bad_pixels,
         dataset=folder.dataset,
+        guard=folder.guard,
     )
     loading = model.ahead()
     if once:

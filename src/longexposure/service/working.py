@@ -118,7 +118,16 @@ class Working:
         """
         settings = {
             name: getattr(self._folder, name)
-            for name in ("noise", "strength", "sidecar", "compress", "bad_pixels", "masks", "dataset")
+            for name in (
+                "noise",
+                "strength",
+                "sidecar",
+                "compress",
+                "bad_pixels",
+                "masks",
+                "dataset",
+                "guard",
+            )
         }
         while not self._stopped():
             check()

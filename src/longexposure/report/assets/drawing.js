@@ -126,6 +126,7 @@ function drawOverlay() {
     const toScreen = (x, y) => [pane.left + x * state.zoom, pane.top + y * state.zoom];
     const framed = (part) => [...toScreen(part.left, part.top), part.width * state.zoom, part.height * state.zoom];
     if (!state.exact) state.picture.cutouts.forEach((part) => frame(pen, framed(part), scale));
+    if (state.flags) state.picture.flags.forEach((part) => outline(pen, around(framed(part), scale), scale, "#ff5a4d"));
     if (state.region) outline(pen, framed(state.region), scale);
     const [cx, cy] = toScreen(state.cursor[0] + 0.5, state.cursor[1] + 0.5);
     const tick = 12 * scale;
@@ -140,8 +141,13 @@ function drawOverlay() {
   split.setAttribute("aria-valuenow", String(Math.round(state.split * 100)));
 }
 
-function outline(pen, [x, y, width, height], scale) { // light on dark, to be seen on any grey
-  for (const [colour, line] of [["#000", 3], ["#ffd75e", 1]]) {
+function around([x, y, width, height], scale) { // a box, with a little room: what is in it stays to be seen
+  const room = Math.max(3 * scale, 2 * state.zoom);
+  return [x - room, y - room, width + 2 * room, height + 2 * room];
+}
+
+function outline(pen, [x, y, width, height], scale, light = "#ffd75e") { // light on dark, to be seen on any grey
+  for (const [colour, line] of [["#000", 3], [light, 1]]) {
     pen.strokeStyle = colour;
     pen.lineWidth = line * scale;
     pen.strokeRect(x, y, width, height);

@@ -68,6 +68,8 @@ async function pictureOf(element) { // all of it that the page holds
       script.textContent, TYPES[picture.dtype], cutout.width, cutout.height,
     );
   }
+  picture.flags = picture.flags.map(([left, top, width, height, deviations, data]) => (
+    { left, top, width, height, deviations, data }));
   picture.tiles = tilesOf(picture);
   return picture;
 }

@@ -10,7 +10,7 @@ const context = canvas.getContext("2d", { alpha: false, willReadFrequently: true
 const state = {
   number: -1, page: 0, picture: null, exact: false, mode: "split", tool: "pan", left: "before", right: "after",
   lower: 0, upper: 1, invert: false, fit: true, zoom: 1, centre: [0, 0], split: 0.5,
-  swapped: false, peek: false, cursor: [0, 0], region: null, measured: false, range: 1, place: -1,
+  flags: true, swapped: false, peek: false, cursor: [0, 0], region: null, measured: false, range: 1, place: -1,
 };
 
 // ---- taking a picture out of the page
@@ -40,6 +40,7 @@ async function select(number, page) {
 function show(anew) {
   const { picture } = state;
   all("span.reference").forEach((span) => { span.hidden = !picture.roles.includes("reference"); });
+  byId("flags").hidden = !picture.flags.length;
   byId("sides").hidden = !picture.roles.includes("reference");
   if (!picture.roles.includes(state.left)) state.left = "before";
   if (!picture.roles.includes(state.right)) state.right = "after";
@@ -132,9 +133,11 @@ function folderName() {
 function offerPlaces() {
   const { picture } = state;
   const buttons = picture.places.map(([x, y, change], i) => {
-    const what = change === null ? "chosen" : change === 0 ? "unchanged" : `${Number(change.toPrecision(2))} σ`;
+    const flag = picture.flags.find((each) => change === null && holds(each, { left: x, top: y, width: 1, height: 1 }));
+    const what = flag ? `${flag.data}, ${Number(flag.deviations.toPrecision(2))} σ` : change === null ? "chosen" : change === 0 ? "unchanged" : `${Number(change.toPrecision(2))} σ`;
     const button = Object.assign(document.createElement("button"), { type: "button", textContent: `${x}, ${y}: ${what}` });
     if (change) button.title = "How much the mean of 4 x 4 pixels changed there; σ is the standard deviation of the noise at that grey value. Key C: next place.";
+    if (flag) button.title = `What was taken away there is not noise: the original is ${flag.data} than the enhanced image. Key C: next place.`;
     button.hidden = !picture.cutouts.some((part) => holds(part, { left: x, top: y, width: 1, height: 1 }))
       && (folder.lost || !picture.tiles.length);
     button.addEventListener("click", () => goTo(i));
@@ -279,6 +282,12 @@ function setPeek(peek) {
 function swap() {
   state.swapped = !state.swapped;
   label();
+  draw();
+}
+
+function setFlags(flags) {
+  state.flags = flags;
+  byId("flags").setAttribute("aria-pressed", String(flags));
   draw();
 }
 
@@ -443,7 +452,7 @@ const KEYS = {
   b: () => (state.mode === "blink" ? swap() : setMode("blink")), i: () => setInvert(!state.invert),
   o: () => setPeek(true), a: () => presetWindow("auto"), r: () => setTool(state.tool === "pan" ? "region" : "pan"),
   n: () => step(1), p: () => step(-1), ",": () => turnPage(state.page - 1), ".": () => turnPage(state.page + 1),
-  c: nextPlace,
+  c: nextPlace, g: () => setFlags(!state.flags),
   0: fitNow, 1: () => zoomTo(1), 2: () => zoomTo(2), 4: () => zoomTo(4), 8: () => zoomTo(8),
   "+": () => zoomStep(true), "=": () => zoomStep(true), "-": () => zoomStep(false), escape: () => setRegion(null),
 };
@@ -496,6 +505,7 @@ function connect() {
   on("range", "input", () => setRange(byId("range").valueAsNumber));
   on("range-auto", "click", autoRange);
   on("invert", "click", () => setInvert(!state.invert));
+  on("flags", "click", () => setFlags(!state.flags));
   on("swap", "click", swap);
   on("previous", "click", () => step(-1));
   on("next", "click", () => step(1));

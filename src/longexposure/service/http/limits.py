@@ -30,7 +30,7 @@ class Serving:
         upload_s: longest time of an upload, seconds.
         silent_s: longest time without a byte of an upload, seconds.
         keep_s: how long what ended is kept, seconds; None keeps it until it is deleted.
-        strength, noise, bad_pixels, compress, dataset: as `enhance_files`.
+        strength, noise, bad_pixels, guard, compress, dataset: as `enhance_files`.
         lease_s: see `longexposure.service.ledger.LEASE_S`.
     """
 
@@ -48,6 +48,7 @@ class Serving:
     strength: float = 1.0
     noise: NoiseCalibration | None = None
     bad_pixels: DefectMap | None = None
+    guard: bool = False
     compress: str | None = None
     dataset: str | None = None
     lease_s: float = field(default=LEASE_S, repr=False)

@@ -85,6 +85,7 @@ def serve(
         compress=serving.compress,
         bad_pixels=serving.bad_pixels,
         dataset=serving.dataset,
+        guard=serving.guard,
     )
     loading = model.ahead()
     folder = HotFolder(
@@ -96,6 +97,7 @@ def serve(
         compress=serving.compress,
         bad_pixels=serving.bad_pixels,
         dataset=serving.dataset,
+        guard=serving.guard,
         lease_s=serving.lease_s,
     )
     desk = Desk(serving, store, Measures(model.name), working=lambda: working, stopped=stopped)
