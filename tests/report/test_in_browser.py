@@ -747,7 +747,8 @@ def test_without_the_means_for_the_viewer_the_page_says_so_and_keeps_the_table(
 
 RED = """() => {
     const overlay = document.getElementById("overlay");
-    const copy = Object.assign(document.createElement("canvas"), { width: overlay.width, height: overlay.height });
+    const { width, height } = document.getElementById("overlay");
+    const copy = Object.assign(document.createElement("canvas"), { width, height });
     const pen = copy.getContext("2d", { willReadFrequently: true });
     pen.drawImage(overlay, 0, 0);
     const { data } = pen.getImageData(0, 0, copy.width, copy.height);
