@@ -33,10 +33,10 @@ STEPS = 4
 """So many boxes follow the first one of a stroke."""
 REACH = 16
 """No response reaches farther than this, px."""
-ROWS = 1024
-"""Pages are looked at in strips of so many rows, and what is around."""
-SAMPLED = 64
-"""Every response is measured on so many rows of each strip to find what noise alone gives."""
+STRIP_PX, LEAST_ROWS = 1 << 21, 128
+"""Pages are looked at in strips of about so many pixels, of so many rows at least, and what is around."""
+BAND_ROWS, MOST_BANDS = 96, 16
+"""Every response is measured in up to so many bands of so many rows to find what is usual."""
 MOST_USUAL = 1.5
 """What is usual in an image is taken for noise up to so many times what its noise gives: in one from which
 structure was taken everywhere, that is usual."""
@@ -65,30 +65,35 @@ def flags_of(page: Pixels, enhanced: Pixels, found: ImageStatistics) -> tuple[Fl
     usual = _usual(page, enhanced, found)
     if usual is None:
         return ()
-    height = len(page)
-    strongest = np.empty(page.shape, np.float32)
-    for top in range(0, height, ROWS):
-        low, high = max(top - REACH, 0), min(top + ROWS + REACH, height)
+    height, width = page.shape
+    rows = max(STRIP_PX // width, LEAST_ROWS)
+    beyond = []
+    for top in range(0, height, rows):
+        low, high = max(top - REACH, 0), min(top + rows + REACH, height)
         white = _whitened(page, enhanced, found, slice(low, high))
         most, least = np.zeros_like(white), np.zeros_like(white)
-        for name, response, (rows, columns) in _responses(white):
+        for name, response, (row, column) in _responses(white):
             response *= 1 / usual[name]
-            part = slice(rows, rows + len(response)), slice(columns, columns + response.shape[1])
+            part = slice(row, row + len(response)), slice(column, column + response.shape[1])
             np.maximum(most[part], response, out=most[part])
             np.minimum(least[part], response, out=least[part])
         np.copyto(most, least, where=-least > most)
-        strongest[top : top + ROWS] = most[top - low : min(top + ROWS, height) - low]
-    return _boxes(strongest)
+        strongest = most[top - low : min(top + rows, height) - low]
+        y, x = np.nonzero(np.abs(strongest) > THRESHOLD)
+        beyond.append((y + top, x, strongest[y, x]))
+    y, x, values = map(np.concatenate, zip(*beyond, strict=True))
+    return _boxes(y, x, values, page.shape)
 
 
 def _usual(page: Pixels, enhanced: Pixels, found: ImageStatistics) -> dict[str, float] | None:
     """Standard deviation of each response in most places; None where nothing was taken away."""
     samples: dict[str, list[Numbers]] = {}
     height = len(page)
-    for top in range(0, height, ROWS):
-        middle = min(top + ROWS // 2, max(height - SAMPLED // 2, SAMPLED // 2))
-        low, high = max(middle - SAMPLED // 2 - REACH, 0), min(middle + SAMPLED // 2 + REACH, height)
-        for name, response, _ in _responses(_whitened(page, enhanced, found, slice(low, high))):
+    bands = int(np.clip(height // (2 * BAND_ROWS), 1, MOST_BANDS))
+    for band in range(bands):
+        middle = (2 * band + 1) * height // (2 * bands)
+        rows = slice(max(middle - BAND_ROWS // 2, 0), middle + BAND_ROWS // 2)
+        for name, response, _ in _responses(_whitened(page, enhanced, found, rows)):
             samples.setdefault(name, []).append(response[::2, ::2].ravel())
     usual = {name: 1.4826 * float(np.median(np.abs(np.concatenate(each)))) for name, each in samples.items()}
     if min(usual.values()) == 0:
@@ -168,13 +173,13 @@ def _sums(values: Numbers, length: int, axis: int) -> Numbers:
     return np.moveaxis(sums, 0, axis)
 
 
-def _boxes(strongest: Numbers) -> tuple[Flag, ...]:
-    """Boxes around what is beyond the threshold."""
-    beyond = np.abs(strongest) > THRESHOLD
-    if not beyond.any():
+def _boxes(
+    y: npt.NDArray[np.intp], x: npt.NDArray[np.intp], values: Numbers, shape: tuple[int, ...]
+) -> tuple[Flag, ...]:
+    """Boxes around pixels (N,) with these responses, strongest first."""
+    if not len(y):
         return ()
-    y, x = np.nonzero(beyond)
-    near = np.zeros(tuple(-(-side // JOINED_PX) + 1 for side in beyond.shape), bool)
+    near = np.zeros(tuple(-(-side // JOINED_PX) for side in shape), bool)
     near[y // JOINED_PX, x // JOINED_PX] = True
     labels, _ = ndimage.label(near, np.ones((3, 3)))
     label = labels[y // JOINED_PX, x // JOINED_PX]
@@ -182,8 +187,7 @@ def _boxes(strongest: Numbers) -> tuple[Flag, ...]:
     order = np.argsort(label, kind="stable")
     for part in np.split(order, np.flatnonzero(np.diff(label[order])) + 1):
         rows, columns = y[part], x[part]
-        values = strongest[rows, columns]
-        most = float(values[np.argmax(np.abs(values))])
+        most = float(values[part][np.argmax(np.abs(values[part]))])
         flags.append(
             Flag(
                 y=int(rows.min()),
