@@ -170,7 +170,7 @@ def run(*, short: bool) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         for name, figure in {
             "throughput": lambda work: throughput(
-                work, side=600 if short else 1900, files=5 if short else 100, runs=1 if short else 2
+                work, side=600 if short else 1900, files=5 if short else 30, runs=1 if short else 2
             ),
             "crowd": lambda work: crowd(work, side=1000 if short else LARGE_PX, clients=CLIENTS),
         }.items():

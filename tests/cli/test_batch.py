@@ -24,7 +24,7 @@ from typer.testing import CliRunner
 from longexposure.cli import app as cli
 from longexposure.cli import settings, terminal
 from longexposure.cli.images import enhance
-from longexposure.cli.service import watch
+from longexposure.cli.service import serve, watch
 from longexposure.enhance import files as enhancing_files
 from longexposure.errors import OutputError
 from longexposure.io import writing
@@ -568,12 +568,12 @@ def test_settings_that_are_wrong_are_one_line(text: str, told: str, folder: Path
 
 def test_every_option_of_a_machine_is_a_key_and_has_the_same_default() -> None:
     per_run = {"inputs", "source", "config", "force", "dry_run", "report_place"}
-    signatures = [inspect.signature(command).parameters for command in (watch, enhance)]
+    signatures = [inspect.signature(command).parameters for command in (watch, serve, enhance)]
     ours = {name: each.default for parameters in signatures for name, each in parameters.items()}
     keys = settings.EnhanceSettings.model_fields
     assert set(keys) == set(ours) - per_run
     for name, key in keys.items():
-        if name != "out":
+        if name not in ("out", "data"):  # which must be given
             assert key.default == ours[name], name
 
 
