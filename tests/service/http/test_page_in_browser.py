@@ -117,7 +117,7 @@ def test_the_keyboard_walks_through_the_list_from_the_viewer_too(browser: Any, s
     page.page.keyboard.press("ArrowDown")
     assert page.chosen() == "second.tif"
     page.page.locator("#name", has_text="second.tif").wait_for()
-    page.viewer.locator("#name", has_text="second.tif").wait_for()  # not the page before it
+    page.viewer.locator("#name", has_text="second.tif").wait_for(state="attached")  # not the page before it
     page.ready()
     page.viewer.locator("#canvas").focus()
     page.page.keyboard.press("d")
