@@ -13,9 +13,11 @@ fail() { echo "error: $*" >&2; exit 1; }
 for tool in buildah debootstrap unshare; do
   command -v "$tool" >/dev/null || skip "no $tool here"
 done
+unshare --mount true 2>/dev/null || skip "no file systems can be mounted here"
 work=$(mktemp -d)
 builder() { buildah --root "$work/store" --runroot "$work/run" --storage-driver vfs "$@"; }
 finish() {
+  [ -z "${server:-}" ] || pkill -TERM -P "$server" 2>/dev/null || true
   builder umount --all >/dev/null 2>&1 || true
   rm -rf --one-file-system "$work"
 }
@@ -26,6 +28,8 @@ debootstrap --variant=minbase --include=ca-certificates bookworm "$work/base" ht
 made=$(builder from scratch)
 builder add --quiet "$made" "$work/base" / >/dev/null
 builder commit --quiet "$made" localhost/base >/dev/null
+builder run --isolation chroot "$made" -- true >"$work/log" 2>&1 ||
+  skip "the builder cannot run anything here: $(tail -n 1 "$work/log")"
 builder rm "$made" >/dev/null
 rm -rf --one-file-system "$work/base"
 
