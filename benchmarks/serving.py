@@ -17,7 +17,6 @@ import json
 import re
 import statistics
 import subprocess
-import tempfile
 import threading
 import time
 from collections import Counter
@@ -28,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from watching import MODULE, network_s, scene
+from watching import MODULE, measured, network_s, scene
 
 from longexposure import load_enhancer, write_radiograph
 from longexposure.enhance.files import enhance_files
@@ -166,19 +165,12 @@ def crowd(work: Path, *, side: int, clients: int) -> dict[str, Any]:
 
 
 def run(*, short: bool) -> dict[str, Any]:
-    result: dict[str, Any] = {"what": __doc__.split("\n")[0], "host": host_facts(), "short": short}
-    with tempfile.TemporaryDirectory() as folder:
-        for name, figure in {
-            "throughput": lambda work: throughput(
-                work, side=600 if short else 1900, files=5 if short else 30, runs=1 if short else 2
-            ),
-            "crowd": lambda work: crowd(work, side=1000 if short else LARGE_PX, clients=CLIENTS),
-        }.items():
-            work = Path(folder, name)
-            work.mkdir()
-            result[name] = figure(work)
-            print(name, result[name], flush=True)
-    return result
+    side, files, runs = (600, 5, 1) if short else (1900, 30, 2)
+    figures = {
+        "throughput": lambda work: throughput(work, side=side, files=files, runs=runs),
+        "crowd": lambda work: crowd(work, side=1000 if short else LARGE_PX, clients=CLIENTS),
+    }
+    return {"what": __doc__.split("\n")[0], "host": host_facts(), "short": short, **measured(figures)}
 
 
 def main() -> None:

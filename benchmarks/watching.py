@@ -20,7 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -185,24 +185,37 @@ def memory(work: Path, *, arrivals: int) -> dict[str, Any]:
     return found
 
 
-def run(*, short: bool) -> dict[str, Any]:
-    result: dict[str, Any] = {"what": __doc__.split("\n")[0], "host": host_facts(), "short": short}
+def measured(figures: dict[str, Callable[[Path], Any]]) -> dict[str, Any]:
+    """Figures by name, each made in a folder of its own, and printed."""
+    found = {}
     with tempfile.TemporaryDirectory() as folder:
-        result["latency"] = {}
-        for side in SIDES_PX:
-            work = Path(folder, f"latency{side}")
-            work.mkdir()
-            result["latency"][f"{side} px"] = latency(work, side=side, files=3 if short else 15)
-            print(side, result["latency"][f"{side} px"], flush=True)
-        for name, figure in {
-            "throughput": lambda work: throughput(work, files=20 if short else 100, runs=1 if short else 3),
-            "memory": lambda work: memory(work, arrivals=200 if short else DAY),
-        }.items():
+        for name, figure in figures.items():
             work = Path(folder, name)
             work.mkdir()
-            result[name] = figure(work)
-            print(name, result[name], flush=True)
-    return result
+            found[name] = figure(work)
+            print(name, found[name], flush=True)
+    return found
+
+
+def run(*, short: bool) -> dict[str, Any]:
+    latencies = {
+        f"{side} px": lambda work, side=side: latency(work, side=side, files=3 if short else 15)
+        for side in SIDES_PX
+    }
+    return {
+        "what": __doc__.split("\n")[0],
+        "host": host_facts(),
+        "short": short,
+        "latency": measured(latencies),
+        **measured(
+            {
+                "throughput": lambda work: throughput(
+                    work, files=20 if short else 100, runs=1 if short else 3
+                ),
+                "memory": lambda work: memory(work, arrivals=200 if short else DAY),
+            }
+        ),
+    }
 
 
 def main() -> None:

@@ -46,8 +46,7 @@ PYTHON
 "$python" -m pip download --quiet --dest "$work/packages" --python-version 3.11 --only-binary :all: \
   -c "$root/constraints.txt" "${needed[@]}" 2>"$work/log" || skip "no packages: $(tail -n 1 "$work/log")"
 
-builder bud --isolation chroot --build-arg BASE=localhost/base --volume "$work/packages:/packages:ro" \
-  --build-arg "PIP_OPTIONS=--no-index --find-links /packages" \
+builder bud --isolation chroot --build-arg BASE=localhost/base --volume "$work/packages:/mnt:ro" --build-arg PACKAGES=/mnt \
   -f "$root/container/Containerfile" -t localhost/longexposure "$root" >"$work/log" 2>&1 ||
   { tail -n 20 "$work/log" >&2; fail "the image could not be built"; }
 
