@@ -20,8 +20,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -185,7 +186,7 @@ def memory(work: Path, *, arrivals: int) -> dict[str, Any]:
     return found
 
 
-def measured(figures: dict[str, Callable[[Path], Any]]) -> dict[str, Any]:
+def measured(figures: Mapping[str, Callable[[Path], Any]]) -> dict[str, Any]:
     """Figures by name, each made in a folder of its own, and printed."""
     found = {}
     with tempfile.TemporaryDirectory() as folder:
@@ -198,10 +199,8 @@ def measured(figures: dict[str, Callable[[Path], Any]]) -> dict[str, Any]:
 
 
 def run(*, short: bool) -> dict[str, Any]:
-    latencies = {
-        f"{side} px": lambda work, side=side: latency(work, side=side, files=3 if short else 15)
-        for side in SIDES_PX
-    }
+    files = 3 if short else 15
+    latencies = {f"{side} px": partial(latency, side=side, files=files) for side in SIDES_PX}
     return {
         "what": __doc__.split("\n")[0],
         "host": host_facts(),
